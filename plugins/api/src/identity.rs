@@ -1,0 +1,70 @@
+use std::sync::Arc;
+
+use crate::{Answer, ModelRules};
+
+/// Who is calling: the evidence that a credential was checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The name under which logs, metrics and audit know the caller. Never the credential.
+    pub name: Box<str>,
+    /// The models its credential is restricted to.
+    pub models: ModelRules,
+}
+
+/// A credential as the caller presented it, blanks around it trimmed. Never empty, printable
+/// ASCII without spaces.
+///
+/// It has no `Debug`: it may be a secret that is valid.
+#[derive(Clone, Copy)]
+pub struct Presented<'a> {
+    /// The credential itself.
+    pub token: &'a str,
+}
+
+/// Why an authenticator refuses a credential that is its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rejection {
+    /// Its form is wrong; the text says how, without echoing it.
+    Malformed(&'static str),
+    /// Its form is right, but nobody has it.
+    Unknown,
+}
+
+/// What an authenticator says of a credential.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Not of this authenticator's kind: ask the next one.
+    NotMine,
+    /// Whose it is.
+    Known(Arc<Identity>),
+    /// Of this kind, and refused: nobody else is asked.
+    Reject(Rejection),
+}
+
+/// Recognises one kind of credential.
+///
+/// Implementations claim only what is theirs, compare secrets by keyed digest or in constant
+/// time, and never keep or print what was presented.
+///
+/// ```
+/// use std::sync::Arc;
+/// use turnpike_api::{Answer, Authenticator, Identity, ModelRules, Presented, Verdict};
+///
+/// struct Everyone(Arc<Identity>);
+///
+/// impl Authenticator for Everyone {
+///     fn authenticate<'a>(&'a self, _: Presented<'a>) -> Answer<'a, Verdict> {
+///         Answer::Ready(Verdict::Known(self.0.clone()))
+///     }
+/// }
+///
+/// let open = Everyone(Arc::new(Identity { name: "anyone".into(), models: ModelRules::any() }));
+/// let Answer::Ready(Verdict::Known(who)) = open.authenticate(Presented { token: "x" }) else {
+///     panic!()
+/// };
+/// assert_eq!(&*who.name, "anyone");
+/// ```
+pub trait Authenticator: Send + Sync {
+    /// Judges one credential.
+    fn authenticate<'a>(&'a self, presented: Presented<'a>) -> Answer<'a, Verdict>;
+}

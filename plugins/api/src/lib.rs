@@ -1,0 +1,42 @@
+//! Turnpike's nouns and the seams its plugins implement.
+//!
+//! A request becomes evidence, stage by stage. The types that plugins see live here; those that
+//! only the gateway may make (`Permit`, `Route`, `Lease`) live with the stage that makes them.
+//!
+//! | seam | asked | implemented in |
+//! |---|---|---|
+//! | [`Authenticator`] | who presents this credential? | `plugins/identity` |
+//! | [`Authorizer`] | may they ask this? | `plugins/access` |
+//! | [`Selector`] | which credential of the tier is next? | `plugins/credentials` |
+//! | [`Provider`] | how does this vendor want to be called, and what did it answer? | `plugins/providers` |
+//!
+//! A seam's crate lists its implementations in one constant table of [`Row`]s. To add one: write
+//! one file, add its `mod` line and its row, and run the seam's conformance suite from
+//! `testing` (feature `testing`) over it.
+//!
+//! Nothing here knows Pingora, a runtime, a store or the configuration file.
+
+mod access;
+mod answer;
+mod ask;
+mod identity;
+mod models;
+mod provider;
+mod registry;
+mod secret;
+mod selection;
+mod usage;
+
+#[cfg(feature = "testing")]
+pub mod testing;
+
+pub use access::{Authorizer, Decision, Denial};
+pub use answer::Answer;
+pub use ask::{Ask, Dialect, Operation};
+pub use identity::{Authenticator, Identity, Presented, Rejection, Verdict};
+pub use models::{ModelRules, glob_matches};
+pub use provider::{Call, Fault, Judgement, Meter, Progress, Provider, Target};
+pub use registry::{Row, UnknownKind, find};
+pub use secret::Secret;
+pub use selection::{Selector, Slot, Tier};
+pub use usage::Usage;

@@ -1,0 +1,12 @@
+//! One conformance suite a seam. Every implementation's own tests run it; a failure panics with
+//! the rule that was broken.
+
+mod authenticator;
+mod authorizer;
+mod provider;
+mod selector;
+
+pub use authenticator::conforming_authenticator;
+pub use authorizer::conforming_authorizer;
+pub use provider::{Sample, conforming_provider};
+pub use selector::conforming_selector;
