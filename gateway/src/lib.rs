@@ -1,1 +1,46 @@
-//! 
+//! Turnpike's gateway: Pingora's wiring and the path of a request.
+//!
+//! # The map
+//!
+//! A connection is accepted by [`listener`], which secures it and hands it to [`proxy`], the
+//! application on Pingora's HTTP server. For each request `proxy` reads the head, makes a
+//! [`context::Context`] (one [`snapshot::Snapshot`] of the configuration, one
+//! [`record::Record`]), and walks [`request`]:
+//!
+//! 1. [`path`] says what is asked for; anything but a call of a provider is answered by
+//!    [`listing`] or [`web`].
+//! 2. [`request::identify`] asks the authenticators: an identity.
+//! 3. [`request::read`] reads the body, bounded: an ask.
+//! 4. [`request::authorize`] folds the authorizers: a permit.
+//! 5. [`request::route`] finds who serves the model: a route.
+//! 6. [`request::select`] and [`request::forward`] try credentials until an attempt is committed:
+//!    an answer.
+//! 7. [`request::stream`] passes it on, past the meter.
+//! 8. The record is told when the context is dropped, whatever happened.
+//!
+//! What a stage refuses becomes an HTTP answer in one place, [`refusal`].
+//!
+//! [`boot`] starts it all: [`configuration`] reads the file to a plan, [`assemble`] makes a
+//! snapshot of it, [`reload`] does so again when files change. [`runtime`] holds what outlives a
+//! snapshot, [`upstream`] what is on the other side, [`observe`] tells what happened.
+
+pub mod assemble;
+pub mod boot;
+pub mod cli;
+pub mod conduit;
+pub mod configuration;
+pub mod context;
+pub mod listener;
+pub mod listing;
+pub mod observe;
+pub mod path;
+pub mod proxy;
+pub mod record;
+pub mod refusal;
+pub mod reload;
+pub mod request;
+pub mod runtime;
+pub mod snapshot;
+pub mod tls;
+pub mod upstream;
+pub mod web;

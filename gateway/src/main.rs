@@ -1,1 +1,92 @@
-fn main() {}
+//! Flags, then boot. The only exit code and the only `anyhow`.
+
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use clap::Parser;
+use turnpike::boot::{self, Source};
+use turnpike::cli::{Cli, Command, ConfigCommand, Level, Serve};
+use turnpike::observe::logging;
+use turnpike::{assemble, configuration};
+use turnpike_config::plan::LogLevel;
+use turnpike_config::{Environment, Plan};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match cli.command {
+        None => serve(&cli.serve),
+        Some(Command::Serve(flags)) => serve(&flags),
+        Some(Command::Config(command)) => config(&command),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(flags: &Serve) -> Result<()> {
+    let environment = Environment::from_process();
+    let mut plan = configuration::load(&flags.config, &environment)?;
+    override_logging(&mut plan, flags);
+    if flags.validate_only {
+        assemble::check(&plan)?;
+        for warning in &plan.warnings {
+            complain(&format!("warning: {warning}"));
+        }
+        say(&format!("{} is valid", flags.config.display()));
+        return Ok(());
+    }
+    let logging = logging::start(&plan.logging)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(plan.server.threads)
+        .enable_all()
+        .build()
+        .context("cannot start the worker threads")?;
+    let source = Source { path: flags.config.clone(), environment };
+    runtime.block_on(async {
+        let gateway = boot::start(plan, source, Some(logging)).await?;
+        gateway.run().await?;
+        Ok(())
+    })
+}
+
+fn override_logging(plan: &mut Plan, flags: &Serve) {
+    if let Some(level) = flags.log_level {
+        plan.logging.level = match level {
+            Level::Error => LogLevel::Error,
+            Level::Warn => LogLevel::Warn,
+            Level::Info => LogLevel::Info,
+            Level::Debug => LogLevel::Debug,
+            Level::Trace => LogLevel::Trace,
+        };
+    }
+    if let Some(file) = &flags.log_file {
+        plan.logging.file = Some(file.clone());
+    }
+}
+
+fn config(command: &ConfigCommand) -> Result<()> {
+    match command {
+        ConfigCommand::Print { config, redact: _ } => {
+            say(configuration::redacted(config, &Environment::from_process())?.trim_end());
+        }
+        ConfigCommand::Schema => say(&serde_json::to_string_pretty(&turnpike_config::schema())?),
+    }
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "a command's answer")]
+fn say(text: &str) {
+    println!("{text}");
+}
+
+#[expect(clippy::print_stderr, reason = "a command's failure")]
+fn complain(text: &str) {
+    eprintln!("{text}");
+}

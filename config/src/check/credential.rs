@@ -1,0 +1,181 @@
+//! One credential: what it inherits, its id, and whether it stands twice.
+
+use std::collections::{BTreeMap, HashMap};
+
+use turnpike_api::Secret;
+
+use crate::document::{ModelEntry, ProxyText, SecretText};
+use crate::locate::Path;
+use crate::plan::{CredentialPlan, ModelPlan, ProxyChoice, is_loopback_host};
+
+use super::{Context, headers, keys, models, proxy, url};
+
+/// What all credentials of a provider, or one entry of a list, have in common.
+pub(super) struct Shared {
+    base_url: Option<::url::Url>,
+    prefix: Option<String>,
+    models: Vec<ModelPlan>,
+    excluded_models: Vec<String>,
+    headers: Vec<(String, String)>,
+    pub(super) proxy: ProxyChoice,
+}
+
+/// The same, as written.
+pub(super) struct Settings<'a> {
+    pub(super) base_url: Option<&'a str>,
+    pub(super) prefix: Option<&'a str>,
+    pub(super) models: &'a [ModelEntry],
+    pub(super) excluded_models: &'a [String],
+    pub(super) headers: &'a BTreeMap<String, SecretText>,
+    pub(super) proxy_url: Option<&'a ProxyText>,
+}
+
+/// A credential, and the key it is written at.
+pub(super) struct Draft {
+    pub(super) at: Path,
+    pub(super) plan: CredentialPlan,
+}
+
+impl Settings<'_> {
+    pub(super) fn check(&self, at: &Path, context: &mut Context<'_>) -> Shared {
+        let prefix = self.prefix;
+        if prefix.is_some_and(|prefix| !is_word(prefix)) {
+            let message = "expected letters, digits, `-`, `_` and `.` only, without the slash";
+            context.report.at(&at.field("prefix"), message);
+        }
+        Shared {
+            base_url: base_url(self.base_url, &at.field("base_url"), context),
+            prefix: prefix.map(str::to_owned),
+            models: models::models(self.models, &at.field("models"), context),
+            excluded_models: models::excluded(
+                self.excluded_models,
+                &at.field("excluded_models"),
+                context,
+            ),
+            headers: headers::headers(self.headers, &at.field("headers"), context),
+            proxy: proxy::choice(self.proxy_url, &at.field("proxy_url"), context),
+        }
+    }
+}
+
+fn base_url(written: Option<&str>, key: &Path, context: &mut Context<'_>) -> Option<::url::Url> {
+    let parsed = url::base(written?);
+    match parsed {
+        Ok(url) => {
+            let host = url.host_str().unwrap_or_default();
+            if url.scheme() == "http" && !is_loopback_host(host) {
+                let message = format!("http to {host} sends keys and prompts unencrypted");
+                context.warn(key, message);
+            }
+            Some(url)
+        }
+        Err(message) => {
+            context.report.at(key, message);
+            None
+        }
+    }
+}
+
+impl Shared {
+    /// A credential with these settings; its id is given once all of its provider are known.
+    pub(super) fn credential(
+        &self,
+        secret: &SecretText,
+        label: Option<&str>,
+        at: &Path,
+        context: &mut Context<'_>,
+    ) -> Draft {
+        if let Err(message) = check_secret(&secret.0) {
+            context.report.at(&at.field("api_key"), message);
+        }
+        if label.is_some_and(|label| !keys::is_name(label) || label.contains('/')) {
+            let message = "expected a name of printable characters without `/`";
+            context.report.at(&at.field("label"), message);
+        }
+        let plan = CredentialPlan {
+            id: String::new(),
+            secret: secret.0.clone(),
+            label: label.map(str::to_owned),
+            priority: 1,
+            disabled: false,
+            base_url: self.base_url.clone(),
+            prefix: self.prefix.clone(),
+            models: self.models.clone(),
+            excluded_models: self.excluded_models.clone(),
+            headers: self.headers.clone(),
+            proxy: self.proxy.clone(),
+        };
+        Draft {
+            at: at.clone(),
+            plan,
+        }
+    }
+}
+
+fn check_secret(secret: &Secret) -> Result<(), &'static str> {
+    if !secret.expose().bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err("a key must be of printable ASCII characters without blanks");
+    }
+    keys::refuse_placeholder(secret)
+}
+
+/// What may stand in a path and in an id.
+pub(super) fn is_word(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    !text.is_empty() && text.len() <= 100 && text.chars().all(plain)
+}
+
+/// Gives each credential of one provider its id, and reports those that are the same.
+pub(super) fn identify(provider: &str, drafts: &mut [Draft], context: &mut Context<'_>) {
+    let mut by_secret: BTreeMap<String, usize> = BTreeMap::new();
+    for draft in drafts.iter().filter(|draft| draft.plan.label.is_none()) {
+        *by_secret.entry(digest(&draft.plan, false)).or_default() += 1;
+    }
+    for draft in drafts.iter_mut() {
+        let name = draft.plan.label.clone().unwrap_or_else(|| {
+            // The same key under several prefixes or addresses: all of them are told apart, so
+            // that the ids do not depend on which comes first.
+            let secret = digest(&draft.plan, false);
+            let shared = by_secret.get(&secret).is_some_and(|count| *count > 1);
+            if shared {
+                digest(&draft.plan, true)
+            } else {
+                secret
+            }
+        });
+        draft.plan.id = format!("{provider}/{name}");
+    }
+    report_twins(drafts, context);
+}
+
+fn report_twins(drafts: &[Draft], context: &mut Context<'_>) {
+    let (mut by_place, mut by_id) = (HashMap::new(), HashMap::new());
+    for draft in drafts {
+        let plan = &draft.plan;
+        let place = (plan.secret.expose(), &plan.base_url, &plan.prefix);
+        let twin = by_place.insert(place, draft);
+        let namesake = by_id.insert(plan.id.as_str(), draft);
+        if let Some(twin) = twin {
+            let other = context.report.whereabouts(&twin.at);
+            let message = format!("the same key as that of {other}; remove one");
+            context.report.at(&draft.at.field("api_key"), message);
+        } else if let Some(namesake) = namesake {
+            let other = context.report.whereabouts(&namesake.at);
+            let message = format!("also the label of {other}; labels of one provider must differ");
+            context.report.at(&draft.at.field("label"), message);
+        }
+    }
+}
+
+/// Eight hex digits that say which key it is without saying anything of the key.
+fn digest(plan: &CredentialPlan, with_place: bool) -> String {
+    let mut hasher = blake3::Hasher::new_derive_key("turnpike 2025 credential id");
+    hasher.update(plan.secret.expose().as_bytes());
+    if with_place {
+        let base_url = plan.base_url.as_ref().map_or("", |url| url.as_str());
+        for part in [base_url, plan.prefix.as_deref().unwrap_or_default()] {
+            hasher.update(b"\0").update(part.as_bytes());
+        }
+    }
+    hasher.finalize().to_hex()[..8].to_owned()
+}

@@ -1,0 +1,60 @@
+//! URLs of this gateway and of upstreams.
+
+use ::url::Url;
+
+/// An `http` or `https` address that paths may be appended to: a host, no user, no query, no
+/// fragment; the slash at its end is cut off. The answers to a bad one never repeat it, because a
+/// user part would be a secret.
+pub(super) fn base(written: &str) -> Result<Url, &'static str> {
+    let mut url = Url::parse(written).map_err(|_| "expected a URL such as https://host/v1")?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err("expected a URL that begins with https:// or http://");
+    }
+    if url.host_str().is_none_or(str::is_empty) {
+        return Err("the URL names no host");
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("a user or password in the URL is not supported; leave it out");
+    }
+    if url.query().is_some() {
+        return Err("the URL must not have a query (`?…`)");
+    }
+    if url.fragment().is_some() {
+        return Err("the URL must not have a fragment (`#…`)");
+    }
+    let path = url.path().trim_end_matches('/').to_owned();
+    url.set_path(&path);
+    Ok(url)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_plain_web_addresses_are_taken() {
+        assert_eq!(
+            base("https://api.example.com/v1/").unwrap().as_str(),
+            "https://api.example.com/v1"
+        );
+        assert_eq!(
+            base("http://[::1]:8080").unwrap().as_str(),
+            "http://[::1]:8080/"
+        );
+        for bad in [
+            "",
+            "api.example.com/v1",
+            "/v1",
+            "ftp://host",
+            "file:///etc/passwd",
+            "https://",
+            "https://u:p@host",
+            "https://u@host",
+            "https://host?key=1",
+            "https://host/#x",
+            "unix:/run/x",
+        ] {
+            assert!(base(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! The document: the file as written, one struct a section, unknown keys denied.
+//!
+//! These types are the one list of keys. The JSON schema is derived from them, and `shape` holds
+//! the written tree against that schema; a key added here is known everywhere. The comment of a
+//! field is its description in the schema.
+
+mod keys;
+mod lists;
+mod provider;
+mod server;
+mod upstream;
+mod values;
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub(crate) use keys::{ClientKeyEntry, Unauthenticated};
+pub(crate) use lists::{CompatibleEntry, KeyEntry};
+pub(crate) use provider::{ModelEntry, Provider};
+pub(crate) use server::{Admin, ClientAuth, Format, Level, Limits, Logging, Server, Tls};
+pub(crate) use upstream::{Auth, Egress, Routing, Strategy};
+pub(crate) use values::{ProxyText, SecretText, Size, Span, TEXT_FORMATS, is_secret_format};
+
+/// The configuration of Turnpike. Every key is optional unless marked required, and every key may
+/// be written with `-` for `_`.
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
+#[schemars(title = "Turnpike configuration")]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Document {
+    /// The listener for clients.
+    pub(crate) server: Server,
+    /// The listener for management, health and metrics.
+    pub(crate) admin: Admin,
+    pub(crate) logging: Logging,
+    /// Static client keys. Without any, and on a loopback address only, everyone is let in.
+    pub(crate) api_keys: Vec<ClientKeyEntry>,
+    /// What a caller without a valid credential gets.
+    pub(crate) unauthenticated_response: Unauthenticated,
+    /// Upstream providers and their credentials, by name.
+    pub(crate) providers: BTreeMap<String, Provider>,
+    /// Credentials of the provider `openai`.
+    pub(crate) openai_api_key: Vec<KeyEntry>,
+    /// Credentials of the provider `claude`.
+    pub(crate) claude_api_key: Vec<KeyEntry>,
+    /// Credentials of the provider `gemini`.
+    pub(crate) gemini_api_key: Vec<KeyEntry>,
+    /// Credentials of the provider `codex`, which speaks as `openai` does.
+    pub(crate) codex_api_key: Vec<KeyEntry>,
+    /// Credentials of the provider `vertex`.
+    pub(crate) vertex_api_key: Vec<KeyEntry>,
+    /// Providers that speak as OpenAI does, under names and addresses of their own.
+    pub(crate) openai_compatibility: Vec<CompatibleEntry>,
+    /// Serve the models of a credential with a prefix only as `prefix/model`.
+    pub(crate) force_model_prefix: bool,
+    pub(crate) auth: Auth,
+    pub(crate) routing: Routing,
+    pub(crate) max_retry_credentials: RetryCredentials,
+    /// How calls to upstreams leave this machine.
+    pub(crate) egress: Egress,
+}
+
+/// How many credentials one request may try.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub(crate) struct RetryCredentials(#[schemars(range(min = 1, max = 1000))] pub(crate) u32);
+
+impl Default for RetryCredentials {
+    fn default() -> Self {
+        Self(3)
+    }
+}

@@ -1,0 +1,85 @@
+//! The section `providers`.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{ProxyText, SecretText, Strategy};
+
+/// A provider. All but `kind`, `enabled` and `selection_strategy` is for each of its credentials.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Provider {
+    /// How it wants to be called; the default is its name, when that is a known kind.
+    pub(crate) kind: Option<String>,
+    pub(crate) enabled: bool,
+    /// Where it is. For the OpenAI-like with the version (`/v1`), for claude and gemini without.
+    pub(crate) base_url: Option<String>,
+    /// The models it serves; none = the kind's own patterns.
+    pub(crate) models: Vec<ModelEntry>,
+    /// Models it does not serve, exact or with `*`.
+    pub(crate) excluded_models: Vec<String>,
+    /// Serve its models also as `prefix/model`.
+    pub(crate) prefix: Option<String>,
+    /// Sent with every request to it.
+    pub(crate) headers: BTreeMap<String, SecretText>,
+    /// `http`, `https` or `socks5` URL of a proxy, or `direct` for none.
+    pub(crate) proxy_url: Option<ProxyText>,
+    /// The default is `auth.selection_strategy`.
+    pub(crate) selection_strategy: Option<Strategy>,
+    pub(crate) credentials: Vec<Credential>,
+}
+
+impl Default for Provider {
+    fn default() -> Self {
+        Self {
+            kind: None,
+            enabled: true,
+            base_url: None,
+            models: Vec::new(),
+            excluded_models: Vec::new(),
+            prefix: None,
+            headers: BTreeMap::new(),
+            proxy_url: None,
+            selection_strategy: None,
+            credentials: Vec::new(),
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Credential {
+    pub(crate) api_key: SecretText,
+    /// How logs and metrics call it; the default is a digest of the key.
+    #[serde(default)]
+    pub(crate) label: Option<String>,
+    /// Lower first; the next is used when none of the first can be.
+    #[serde(default = "first")]
+    pub(crate) priority: i64,
+    #[serde(default)]
+    pub(crate) disabled: bool,
+}
+
+pub(crate) fn first() -> i64 {
+    1
+}
+
+/// A model: its name at the provider alone, or with the name that clients use.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum ModelEntry {
+    Plain(String),
+    Full(Model),
+}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Model {
+    /// What the provider calls it.
+    pub(crate) name: String,
+    /// What clients call it; the default is the same.
+    #[serde(default)]
+    pub(crate) alias: Option<String>,
+}

@@ -1,0 +1,173 @@
+//! The sections `server`, `admin` and `logging`.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Size, Span};
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Server {
+    /// A host name or an address.
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    /// How clients reach the gateway; the default is made of `host` and `port`.
+    pub(crate) public_url: Option<String>,
+    /// Networks (CIDR) of the proxies in front whose `X-Forwarded-For` and `X-Forwarded-Proto`
+    /// count.
+    pub(crate) trusted_proxies: Vec<String>,
+    pub(crate) tls: Option<Tls>,
+    /// Worker threads; 0 = one for each core.
+    #[schemars(range(max = 1024))]
+    pub(crate) threads: u16,
+    pub(crate) limits: Limits,
+    pub(crate) timeouts: Timeouts,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            host: "127.0.0.1".into(),
+            port: 8080,
+            public_url: None,
+            trusted_proxies: Vec::new(),
+            tls: None,
+            threads: 0,
+            limits: Limits::default(),
+            timeouts: Timeouts::default(),
+        }
+    }
+}
+
+/// Certificates are read again when their files change. Paths are relative to this file.
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Tls {
+    /// PEM, the default certificate and its chain.
+    pub(crate) cert: Option<String>,
+    /// PEM, the key of `cert`.
+    pub(crate) key: Option<String>,
+    /// More certificates; the host name a client asks for picks one.
+    pub(crate) certificates: Vec<Certificate>,
+    /// PEM, the authorities of client certificates.
+    pub(crate) client_ca: Option<String>,
+    /// Whether clients show a certificate of their own.
+    pub(crate) client_auth: ClientAuth,
+}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Certificate {
+    /// PEM, the certificate and its chain.
+    pub(crate) cert: String,
+    /// PEM, the key of `cert`.
+    pub(crate) key: String,
+}
+
+#[derive(Clone, Copy, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ClientAuth {
+    #[default]
+    Off,
+    Optional,
+    Required,
+}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Limits {
+    /// The largest request body.
+    pub(crate) max_body: Size,
+    /// The most memory that all request bodies together may hold.
+    pub(crate) max_buffered: Size,
+    /// How long a client may take to send its body.
+    pub(crate) body_timeout: Span,
+    /// How long a client may take to send its headers.
+    pub(crate) header_timeout: Span,
+    /// Client connections at once; 0 = no limit.
+    #[schemars(range(max = 10_000_000))]
+    pub(crate) max_connections: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_body: Size(32 << 20),
+            max_buffered: Size(1 << 30),
+            body_timeout: Span::seconds(30),
+            header_timeout: Span::seconds(10),
+            max_connections: 0,
+        }
+    }
+}
+
+/// Limits of one call to an upstream.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Timeouts {
+    pub(crate) connect: Span,
+    /// From the request sent to the first byte of the answer.
+    pub(crate) first_byte: Span,
+    /// Between two parts of an answer.
+    pub(crate) idle: Span,
+    /// From first to last byte, streams included.
+    pub(crate) total: Span,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Span::seconds(5),
+            first_byte: Span::seconds(120),
+            idle: Span::seconds(60),
+            total: Span::seconds(30 * 60),
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Admin {
+    /// A host name or an address.
+    pub(crate) host: String,
+    /// The address of `server` = one listener serves both.
+    pub(crate) port: u16,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self {
+            host: "127.0.0.1".into(),
+            port: 8317,
+        }
+    }
+}
+
+/// What is logged, and where to.
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Logging {
+    pub(crate) level: Level,
+    pub(crate) format: Format,
+    /// A path relative to this file; the default is standard error.
+    pub(crate) file: Option<String>,
+}
+
+#[derive(Clone, Copy, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Level {
+    Error,
+    Warn,
+    #[default]
+    Info,
+    Debug,
+    Trace,
+}
+
+#[derive(Clone, Copy, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Format {
+    #[default]
+    Text,
+    Json,
+}

@@ -1,0 +1,157 @@
+//! What the reference documents and this release does not serve yet.
+//!
+//! Such a key must not be ignored: an operator who wrote `roles` relies on them. It is accepted
+//! only with a value that asks for nothing, so that a copied reference need not be emptied. A
+//! release that serves a key moves it from here into the document types.
+
+use serde_yaml::Value;
+
+use crate::tree::{Content, Node};
+
+/// Keys by their pattern.
+const KEYS: &[&str] = &[
+    "admin.keys",
+    "agent_tokens",
+    "api_keys[].limits",
+    "api_keys[].roles",
+    "api_keys[].tenant",
+    "audit",
+    "auth.cooldown",
+    "auth.dir",
+    "auth.encryption",
+    "auth.notifications",
+    "auth.quota",
+    "auth.refresh",
+    "auth.require_private_files",
+    "auth.session_affinity",
+    "auth_dir",
+    "authorization",
+    "jwt",
+    "limits",
+    "max_retry_interval",
+    "metering",
+    "prices",
+    "providers.*.credentials[].caps",
+    "providers.*.credentials[].pool",
+    "providers.*.credentials[].quota",
+    "providers.*.credentials[].websockets",
+    "providers.*.credentials[].weight",
+    "providers.*.models[].fallback",
+    "providers.*.models[].preview_of",
+    "quota_exceeded",
+    "remote_management",
+    "role_bindings",
+    "roles",
+    "server.cors",
+    "server.drain",
+    "server.secret_key",
+    "spent_status",
+    "sso",
+    "state",
+    "telemetry",
+    "tenants",
+];
+
+/// Keys of an entry of any of the lists `openai_api_key` and so on.
+const LIST_ENTRY_KEYS: &[&str] = &[
+    "caps",
+    "models[].fallback",
+    "models[].preview_of",
+    "pool",
+    "quota",
+    "websockets",
+    "weight",
+];
+
+const LISTS: &[&str] = &[
+    "claude_api_key[]",
+    "codex_api_key[]",
+    "gemini_api_key[]",
+    "openai_api_key[]",
+    "openai_compatibility[]",
+    "vertex_api_key[]",
+];
+
+/// Values of keys that are served, by the pattern of the key.
+const VALUES: &[(&str, &[&str])] = &[
+    ("auth.selection_strategy", STRATEGIES),
+    (
+        "providers.*.kind",
+        &[
+            "vertex",
+            "azure-openai",
+            "claude",
+            "gemini",
+            "openai-compatible",
+        ],
+    ),
+    ("providers.*.selection_strategy", STRATEGIES),
+    ("routing.strategy", STRATEGIES),
+    ("unauthenticated_response", &["sandbox"]),
+];
+
+const STRATEGIES: &[&str] = &["fill_first", "quota_aware", "weighted"];
+
+pub(crate) const MESSAGE: &str = "not available in this release";
+
+/// Whether the key `pattern` is one of a later release.
+pub(crate) fn is_key(pattern: &str) -> bool {
+    if KEYS.contains(&pattern) {
+        return true;
+    }
+    LISTS.iter().any(|list| {
+        let key = pattern
+            .strip_prefix(list)
+            .and_then(|key| key.strip_prefix('.'));
+        key.is_some_and(|key| LIST_ENTRY_KEYS.contains(&key))
+    })
+}
+
+/// Names of later keys beside those of `pattern`, for "did you mean".
+pub(crate) fn keys_under(pattern: &str) -> Vec<&'static str> {
+    let under = |key: &&'static str| match key.rsplit_once('.') {
+        Some((above, name)) => (above == pattern).then_some(name),
+        None => pattern.is_empty().then_some(*key),
+    };
+    KEYS.iter().filter_map(under).collect()
+}
+
+/// Whether `value` is one that a later release accepts at `pattern`.
+pub(crate) fn is_value(pattern: &str, value: &str) -> bool {
+    VALUES
+        .iter()
+        .any(|(key, values)| *key == pattern && values.contains(&value))
+}
+
+/// Whether a later key with this value asks for nothing that this release does not do anyway.
+pub(crate) fn is_idle(pattern: &str, node: &Node) -> bool {
+    match &node.content {
+        Content::Scalar(Value::Null | Value::Bool(false), _) => true,
+        Content::Scalar(Value::String(text), _) => text.is_empty(),
+        // One weight for all is what round robin does; no interval is no waiting.
+        Content::Scalar(_, text) => {
+            (text == "1" && pattern.ends_with(".weight"))
+                || (text == "0" && pattern == "max_retry_interval")
+        }
+        Content::List(items) => items.is_empty(),
+        Content::Map(entries) if entries.is_empty() => true,
+        Content::Map(entries) if SWITCHED.contains(&pattern) => entries.iter().any(|entry| {
+            entry.key == "enabled"
+                && matches!(entry.value.content, Content::Scalar(Value::Bool(false), _))
+        }),
+        Content::Map(entries) if pattern.ends_with(".quota") || pattern.ends_with(".caps") => {
+            entries.iter().all(|entry| entry.value.is_null())
+        }
+        // Not so for all mappings: a role with no permissions takes some away.
+        Content::Map(_) => false,
+    }
+}
+
+/// Sections that do nothing while their `enabled` is false.
+const SWITCHED: &[&str] = &[
+    "audit",
+    "auth.encryption",
+    "auth.refresh",
+    "auth.session_affinity",
+    "sso",
+];

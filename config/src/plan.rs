@@ -1,0 +1,274 @@
+//! The plan: configuration after every default, reference and check. Immutable and typed, so that
+//! nothing behind it asks again whether a value makes sense.
+//!
+//! Types that hold a [`Secret`] have no `Debug`, because a secret has none.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use turnpike_api::Secret;
+use url::Url;
+
+/// Everything the gateway was told.
+#[derive(Clone)]
+pub struct Plan {
+    pub server: ServerPlan,
+    /// Management, health and metrics; when equal to `server.listen` one listener serves both.
+    pub admin: ListenAddr,
+    pub logging: LoggingPlan,
+    pub client_keys: Vec<ClientKeyPlan>,
+    pub providers: Vec<ProviderPlan>,
+    /// Serve a prefixed credential's models only under their prefixed names.
+    pub force_model_prefix: bool,
+    /// The strategy of every provider that names none.
+    pub selection: Selection,
+    /// How many credentials one request may try.
+    pub max_retry_credentials: u32,
+    pub egress: EgressPlan,
+    /// Things that work but are probably not meant, one sentence each.
+    pub warnings: Vec<String>,
+    /// Every file the plan was made from; a change to one of them is a reason to reload.
+    pub sources: Vec<PathBuf>,
+}
+
+/// Where a listener binds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenAddr {
+    pub host: String,
+    pub port: u16,
+}
+
+impl ListenAddr {
+    /// Whether only this machine can reach it.
+    pub fn is_loopback(&self) -> bool {
+        is_loopback_host(&self.host)
+    }
+}
+
+impl fmt::Display for ListenAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// Whether `host` names this machine only: `localhost` or a loopback address, bracketed or bare.
+pub(crate) fn is_loopback_host(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    bare.eq_ignore_ascii_case("localhost")
+        || bare
+            .parse::<IpAddr>()
+            .is_ok_and(|ip| ip.to_canonical().is_loopback())
+}
+
+#[derive(Clone, Debug)]
+pub struct ServerPlan {
+    pub listen: ListenAddr,
+    /// How clients reach the gateway; `http://host:port` unless told.
+    pub public_url: Url,
+    /// Peers whose `X-Forwarded-For` and `X-Forwarded-Proto` count.
+    pub trusted_proxies: Vec<IpNet>,
+    pub tls: Option<TlsPlan>,
+    /// Worker threads; never 0.
+    pub threads: usize,
+    pub limits: LimitsPlan,
+    pub timeouts: TimeoutsPlan,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsPlan {
+    /// Never empty; the first one answers a client that names no host, or an unknown one.
+    pub certificates: Vec<CertificatePlan>,
+    pub client_ca: Option<PathBuf>,
+    pub client_auth: ClientAuth,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificatePlan {
+    pub cert: PathBuf,
+    pub key: PathBuf,
+}
+
+/// Whether clients show a certificate of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientAuth {
+    Off,
+    Optional,
+    Required,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LimitsPlan {
+    /// Bytes of one request body.
+    pub max_body: u64,
+    /// Bytes of all request bodies held at once.
+    pub max_buffered: u64,
+    pub body_timeout: Duration,
+    pub header_timeout: Duration,
+    /// 0 = no limit.
+    pub max_connections: usize,
+}
+
+/// Limits of one upstream call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TimeoutsPlan {
+    pub connect: Duration,
+    pub first_byte: Duration,
+    pub idle: Duration,
+    pub total: Duration,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoggingPlan {
+    pub level: LogLevel,
+    pub format: LogFormat,
+    /// `None` = standard error.
+    pub file: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// A static key that clients present.
+#[derive(Clone)]
+pub struct ClientKeyPlan {
+    pub name: String,
+    pub key: Secret,
+    /// `None` = any model.
+    pub models: Option<Vec<String>>,
+}
+
+#[derive(Clone)]
+pub struct ProviderPlan {
+    pub name: String,
+    /// One of the kinds given to `load`.
+    pub kind: String,
+    /// `None` = [`Plan::selection`].
+    pub selection: Option<Selection>,
+    pub credentials: Vec<CredentialPlan>,
+}
+
+#[derive(Clone)]
+pub struct CredentialPlan {
+    /// `provider/label`, or `provider/` and a digest of the secret: the same on every replica and
+    /// in any order of the file.
+    pub id: String,
+    pub secret: Secret,
+    pub label: Option<String>,
+    /// Lower first.
+    pub priority: i64,
+    pub disabled: bool,
+    /// `None` = the kind's own; without a trailing slash in its path.
+    pub base_url: Option<Url>,
+    pub prefix: Option<String>,
+    /// Empty = the kind's shipped patterns.
+    pub models: Vec<ModelPlan>,
+    pub excluded_models: Vec<String>,
+    pub headers: Vec<(String, String)>,
+    pub proxy: ProxyChoice,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelPlan {
+    /// What the upstream calls it.
+    pub name: String,
+    /// What clients call it; `None` = the same.
+    pub alias: Option<String>,
+}
+
+#[derive(Clone)]
+pub enum ProxyChoice {
+    /// As [`EgressPlan`] says.
+    Inherit,
+    /// None, whatever [`EgressPlan`] says.
+    Direct,
+    Url(ProxyUrl),
+}
+
+#[derive(Clone)]
+pub struct ProxyUrl {
+    pub scheme: ProxyScheme,
+    /// Without brackets, also when it is an IPv6 address.
+    pub host: String,
+    pub port: u16,
+    /// User and password.
+    pub credentials: Option<(String, Secret)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyScheme {
+    Http,
+    Https,
+    Socks5,
+}
+
+/// How calls leave.
+#[derive(Clone)]
+pub struct EgressPlan {
+    /// For `http` upstreams.
+    pub http_proxy: Option<ProxyUrl>,
+    /// For `https` upstreams.
+    pub https_proxy: Option<ProxyUrl>,
+    /// Hosts, domains and networks reached without a proxy.
+    pub no_proxy: Vec<String>,
+    /// Trusted beside the built-in roots.
+    pub ca_file: Option<PathBuf>,
+    pub allow_private: bool,
+    /// Empty = any host.
+    pub allowed_hosts: Vec<String>,
+}
+
+/// How a credential is chosen among those of one priority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Selection {
+    RoundRobin,
+    Priority,
+}
+
+impl Selection {
+    /// As written in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::RoundRobin => "round_robin",
+            Self::Priority => "priority",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_written_as_a_client_would_dial_them() {
+        let at = |host: &str| ListenAddr {
+            host: host.into(),
+            port: 80,
+        };
+        assert_eq!(at("::1").to_string(), "[::1]:80");
+        assert_eq!(at("127.0.0.1").to_string(), "127.0.0.1:80");
+        assert!(at("127.9.9.9").is_loopback());
+        assert!(at("LocalHost").is_loopback());
+        assert!(at("::ffff:127.0.0.1").is_loopback());
+        assert!(!at("0.0.0.0").is_loopback());
+        assert!(!at("localhost.example.com").is_loopback());
+    }
+}

@@ -1,0 +1,233 @@
+//! From a parser's events to nodes.
+
+use std::collections::{HashMap, HashSet};
+
+use saphyr_parser::{Event, Parser, ScalarStyle, StrInput, Tag};
+use serde_yaml::Value;
+
+use super::{Content, Entry, Node, SyntaxError, shown};
+use crate::locate::{Origin, Path};
+
+/// Aliases may repeat a file's content, but not without end.
+const MOST_NODES: usize = 500_000;
+
+pub(super) struct Builder<'a> {
+    events: Parser<'a, StrInput<'a>>,
+    anchors: HashMap<usize, Node>,
+    repeated: &'a mut Vec<SyntaxError>,
+    origin_of: &'a dyn Fn(usize) -> Origin,
+    nodes: usize,
+    line: usize,
+    path: Path,
+}
+
+impl<'a> Builder<'a> {
+    pub(super) fn new(
+        text: &'a str,
+        repeated: &'a mut Vec<SyntaxError>,
+        origin_of: &'a dyn Fn(usize) -> Origin,
+    ) -> Self {
+        Self {
+            events: Parser::new_from_str(text),
+            anchors: HashMap::new(),
+            repeated,
+            origin_of,
+            nodes: 0,
+            line: 1,
+            path: Path::default(),
+        }
+    }
+
+    /// The one document; `None` when there is none.
+    pub(super) fn root(&mut self) -> Result<Option<Node>, SyntaxError> {
+        loop {
+            match self.next()? {
+                Event::StreamStart | Event::DocumentStart(_) => {}
+                Event::StreamEnd | Event::Nothing | Event::DocumentEnd => return Ok(None),
+                event => {
+                    let root = self.node(event)?;
+                    self.end()?;
+                    return Ok(Some(root));
+                }
+            }
+        }
+    }
+
+    fn next(&mut self) -> Result<Event<'a>, SyntaxError> {
+        match self.events.next() {
+            None => Ok(Event::StreamEnd),
+            Some(Ok((event, span))) => {
+                self.line = span.start.line();
+                Ok(event)
+            }
+            Some(Err(error)) => {
+                let at = error.marker();
+                let message = format!("column {}: {}", at.col() + 1, error.info());
+                Err(SyntaxError::new(at.line(), message))
+            }
+        }
+    }
+
+    /// One file is one document: what a second one says would be lost.
+    fn end(&mut self) -> Result<(), SyntaxError> {
+        loop {
+            match self.next()? {
+                Event::StreamEnd => return Ok(()),
+                Event::DocumentStart(_) => {
+                    return Err(SyntaxError::new(self.line, "a second document begins here"));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn node(&mut self, event: Event<'a>) -> Result<Node, SyntaxError> {
+        self.count(1)?;
+        let origin = (self.origin_of)(self.line);
+        let (anchor, content) = match event {
+            Event::Alias(anchor) => return self.alias(anchor),
+            Event::Scalar(text, style, anchor, tag) => {
+                (anchor, scalar(&text, style, tag.as_deref()))
+            }
+            Event::SequenceStart(anchor, _) => (anchor, Content::List(self.list()?)),
+            Event::MappingStart(anchor, _) => (anchor, Content::Map(self.map()?)),
+            _ => {
+                return Err(SyntaxError::new(
+                    self.line,
+                    "unexpected end of the document",
+                ));
+            }
+        };
+        let node = Node { origin, content };
+        if anchor > 0 {
+            self.anchors.insert(anchor, node.clone());
+        }
+        Ok(node)
+    }
+
+    fn node_at(&mut self, path: Path, event: Event<'a>) -> Result<Node, SyntaxError> {
+        let above = std::mem::replace(&mut self.path, path);
+        let node = self.node(event);
+        self.path = above;
+        node
+    }
+
+    fn alias(&mut self, anchor: usize) -> Result<Node, SyntaxError> {
+        let Some(node) = self.anchors.get(&anchor).cloned() else {
+            return Err(SyntaxError::new(
+                self.line,
+                "alias of an anchor that is not complete yet",
+            ));
+        };
+        self.count(size(&node))?;
+        Ok(node)
+    }
+
+    fn count(&mut self, more: usize) -> Result<(), SyntaxError> {
+        self.nodes += more;
+        if self.nodes > MOST_NODES {
+            return Err(SyntaxError::new(
+                self.line,
+                "too large once its aliases are expanded",
+            ));
+        }
+        Ok(())
+    }
+
+    fn list(&mut self) -> Result<Vec<Node>, SyntaxError> {
+        let mut items = Vec::new();
+        loop {
+            match self.next()? {
+                Event::SequenceEnd => return Ok(items),
+                event => {
+                    let path = self.path.item(items.len());
+                    items.push(self.node_at(path, event)?);
+                }
+            }
+        }
+    }
+
+    fn map(&mut self) -> Result<Vec<Entry>, SyntaxError> {
+        let mut entries: Vec<Entry> = Vec::new();
+        let mut seen = HashSet::new();
+        let mut merged = Vec::new();
+        loop {
+            let event = self.next()?;
+            if matches!(event, Event::MappingEnd) {
+                break;
+            }
+            let line = self.line;
+            let Content::Scalar(_, key) = self.node(event)?.content else {
+                return Err(SyntaxError::new(line, "a key must be plain text"));
+            };
+            let path = self.path.field(&shown(&key));
+            let event = self.next()?;
+            let value = self.node_at(path.clone(), event)?;
+            if key == "<<" {
+                merged.push(value);
+            } else if !seen.insert(key.clone()) {
+                let message = String::from("written twice in one mapping");
+                self.repeated.push(SyntaxError {
+                    line,
+                    path,
+                    message,
+                });
+            } else {
+                entries.push(Entry {
+                    key,
+                    origin: (self.origin_of)(line),
+                    value,
+                });
+            }
+        }
+        merge(&mut entries, merged);
+        Ok(entries)
+    }
+}
+
+/// `<<: *defaults`: what the mapping does not say itself.
+fn merge(entries: &mut Vec<Entry>, merged: Vec<Node>) {
+    for node in merged {
+        match node.content {
+            Content::List(nodes) => merge(entries, nodes),
+            Content::Map(defaults) => {
+                for default in defaults {
+                    if entries.iter().all(|entry| entry.key != default.key) {
+                        entries.push(default);
+                    }
+                }
+            }
+            Content::Scalar(..) => {}
+        }
+    }
+}
+
+fn size(node: &Node) -> usize {
+    match &node.content {
+        Content::Scalar(..) => 1,
+        Content::List(items) => 1 + items.iter().map(size).sum::<usize>(),
+        Content::Map(entries) => {
+            1 + entries
+                .iter()
+                .map(|entry| size(&entry.value))
+                .sum::<usize>()
+        }
+    }
+}
+
+fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Content {
+    let is_text = style != ScalarStyle::Plain || tag.is_some_and(|tag| tag.suffix == "str");
+    let value = if is_text {
+        Value::String(text.to_owned())
+    } else {
+        meaning(text)
+    };
+    Content::Scalar(value, text.to_owned())
+}
+
+fn meaning(text: &str) -> Value {
+    match serde_yaml::from_str(text) {
+        Ok(value @ (Value::Null | Value::Bool(_) | Value::Number(_))) => value,
+        _ => Value::String(text.to_owned()),
+    }
+}

@@ -1,0 +1,166 @@
+//! Plan to running process: runtime, snapshot, listeners, background, run.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tracing::{info, warn};
+use turnpike_config::plan::ListenAddr;
+use turnpike_config::{Environment, Plan};
+
+use crate::assemble::{Ground, assemble};
+use crate::listener::{self, Listener};
+use crate::observe::events::ConfigurationRead;
+use crate::observe::logging;
+use crate::observe::metrics::Metrics;
+use crate::proxy::Proxy;
+use crate::reload::{self, Reloader};
+use crate::runtime::{Listening, Runtime};
+use crate::web;
+
+/// The longest a stopping process waits for requests that are under way.
+const DRAIN: Duration = Duration::from_secs(600);
+
+#[derive(Debug, Error)]
+pub enum BootError {
+    #[error("cannot listen on {address}: {source}; stop what holds it, or change `{key}`")]
+    Listen { address: String, key: &'static str, source: io::Error },
+    #[error("the configuration cannot be served:\n{}", .0.join("\n"))]
+    Assemble(Vec<String>),
+    #[error("metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+    #[error("cannot watch for signals: {0}")]
+    Signals(io::Error),
+}
+
+/// Where a configuration came from, to read it again.
+pub struct Source {
+    pub path: PathBuf,
+    pub environment: Environment,
+}
+
+/// A gateway that serves. Dropping it does not stop it; [`stop`](Self::stop) does.
+pub struct Gateway {
+    pub proxy: SocketAddr,
+    /// The proxy's own when one listener serves both.
+    pub admin: SocketAddr,
+    pub runtime: Arc<Runtime>,
+    pub reloader: Arc<Reloader>,
+    shutdown: watch::Sender<bool>,
+    listeners: Vec<JoinHandle<()>>,
+}
+
+/// Starts serving `plan` on the current tokio runtime.
+pub async fn start(plan: Plan, source: Source, logging: Option<logging::Handle>) -> Result<Gateway, BootError> {
+    let ground = Ground {
+        metrics: Metrics::new()?,
+        resolver: Arc::default(),
+        digest_key: std::array::from_fn(|_| fastrand::u8(..)),
+    };
+    let snapshot = assemble(&plan, &ground, 1, true).map_err(BootError::Assemble)?;
+    let shared = plan.admin == plan.server.listen;
+    let proxy_socket = bind(&plan.server.listen, "server.host` and `server.port").await?;
+    let admin_socket = if shared { None } else { Some(bind(&plan.admin, "admin.host` and `admin.port").await?) };
+    let proxy = local(&proxy_socket)?;
+    let admin = admin_socket.as_ref().map_or(Ok(proxy), local)?;
+
+    let runtime = Arc::new(Runtime::new(snapshot, ground.metrics.clone(), Listening { shared }));
+    let pages = web::router(runtime.clone());
+    let _ = runtime.pages.set(pages.clone());
+    announce(&plan, &runtime, proxy, admin);
+
+    let (shutdown, stopping) = watch::channel(false);
+    let app = Arc::new(Proxy::new(runtime.clone()));
+    let mut listeners = vec![tokio::spawn(listener::serve(Listener { socket: proxy_socket }, app, stopping.clone()))];
+    if let Some(socket) = admin_socket {
+        // It stays up while draining: readiness and metrics are asked for then.
+        listeners.push(tokio::spawn(async move {
+            if let Err(error) = axum::serve(socket, pages).await {
+                warn!(%error, "the admin listener stopped");
+            }
+        }));
+    }
+    let reloader = Arc::new(Reloader::new(source.path, source.environment, ground, runtime.clone(), logging, plan));
+    tokio::spawn(reload::watch(reloader.clone(), stopping));
+    Ok(Gateway { proxy, admin, runtime, reloader, shutdown, listeners })
+}
+
+async fn bind(address: &ListenAddr, key: &'static str) -> Result<TcpListener, BootError> {
+    let failed = |source| BootError::Listen { address: address.to_string(), key, source };
+    TcpListener::bind((address.host.as_str(), address.port)).await.map_err(failed)
+}
+
+fn local(socket: &TcpListener) -> Result<SocketAddr, BootError> {
+    socket.local_addr().map_err(BootError::Signals)
+}
+
+/// What an operator wants to know at start, in one place.
+fn announce(plan: &Plan, runtime: &Runtime, proxy: SocketAddr, admin: SocketAddr) {
+    let snapshot = runtime.snapshot();
+    for warning in &plan.warnings {
+        warn!("{warning}");
+    }
+    let authentication = match (snapshot.open, plan.client_keys.len()) {
+        (true, _) => "open: anyone on this machine, without a key".to_owned(),
+        (false, keys) => format!("{keys} client keys"),
+    };
+    if snapshot.open {
+        warn!("open mode: no client keys are configured, so every process on this machine may spend your credentials; add `api_keys` to close it");
+    }
+    let providers: Vec<String> =
+        plan.providers.iter().map(|provider| format!("{} ({})", provider.name, provider.credentials.len())).collect();
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        proxy = %proxy,
+        tls = plan.server.tls.is_some(),
+        admin = %admin,
+        authentication,
+        providers = providers.join(", "),
+        models = snapshot.catalogue.listed().count(),
+        store = "none",
+        "turnpike serves"
+    );
+    ConfigurationRead { generation: snapshot.generation, problems: None, metrics: &runtime.metrics }.tell();
+}
+
+impl Gateway {
+    /// Serves until SIGTERM or SIGINT, then drains.
+    pub async fn run(self) -> Result<(), BootError> {
+        let mut terminate = signal(SignalKind::terminate()).map_err(BootError::Signals)?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(BootError::Signals)?;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        info!("stopping: requests under way are finished; a second signal ends them");
+        tokio::select! {
+            () = self.stop() => info!("stopped"),
+            _ = terminate.recv() => warn!("stopped at once"),
+            _ = interrupt.recv() => warn!("stopped at once"),
+        }
+        Ok(())
+    }
+
+    /// Refuses new connections and waits for the requests under way.
+    pub async fn stop(&self) {
+        self.runtime.start_draining();
+        // Nobody listening any more is as good as told.
+        let _ = self.shutdown.send(true);
+        let drained = async {
+            while self.runtime.metrics.in_flight().get() > 0 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        if tokio::time::timeout(DRAIN, drained).await.is_err() {
+            warn!("requests are still under way after {} s; they are cut", DRAIN.as_secs());
+        }
+        self.listeners.iter().for_each(JoinHandle::abort);
+    }
+}

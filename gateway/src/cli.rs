@@ -1,0 +1,65 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Turnpike, an LLM edge gateway.
+#[derive(Debug, Parser)]
+#[command(version, about, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    #[command(flatten)]
+    pub serve: Serve,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve requests (the default).
+    Serve(Serve),
+    /// Look at configuration.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct Serve {
+    /// The configuration file.
+    #[arg(long, alias = "sso-config", env = "TURNPIKE_CONFIG", default_value = "turnpike.yaml", value_name = "FILE")]
+    pub config: PathBuf,
+    /// Check the configuration, say every error with its key and line, and exit: 0 when it is
+    /// good, 1 when it is not. Nothing listens.
+    #[arg(long)]
+    pub validate_only: bool,
+    /// Log lines at least this severe; wins over the file and the environment.
+    #[arg(long, value_enum)]
+    pub log_level: Option<Level>,
+    /// Append log lines to this file instead of standard error.
+    #[arg(long, value_name = "FILE")]
+    pub log_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Print the configuration in effect.
+    Print {
+        /// The configuration file.
+        #[arg(long, env = "TURNPIKE_CONFIG", default_value = "turnpike.yaml", value_name = "FILE")]
+        config: PathBuf,
+        /// Blot out secrets. It is always done; the flag is accepted so that scripts can say it.
+        #[arg(long)]
+        redact: bool,
+    },
+    /// Print the JSON schema of the configuration file.
+    Schema,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Level {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}

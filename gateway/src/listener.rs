@@ -1,0 +1,145 @@
+//! The proxy's listener: accepts, secures, and hands each connection to Pingora's HTTP server.
+//!
+//! It is our own rather than Pingora's service so that a taken port is an error with a text and
+//! not a panic on another thread, the first bytes of a connection have a deadline, and the number
+//! of connections has a cap.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use pingora::apps::ServerApp;
+use pingora::protocols::l4::stream::Stream as TcpStream;
+use pingora::protocols::{ALPN, GetSocketDigest, SocketDigest, Stream};
+use pingora::server::ShutdownWatch;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tokio::time::timeout;
+use tracing::{debug, warn};
+
+use crate::conduit::Conduit;
+use crate::proxy::Proxy;
+
+/// Every HTTP/2 connection starts with it (RFC 9113, section 3.4).
+const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// As much as a usual request's head needs; Pingora reads on where it is not enough.
+const FIRST_READ: usize = 4096;
+
+/// A socket that listens. How connections on it are treated is the configuration's in force.
+pub struct Listener {
+    pub socket: TcpListener,
+}
+
+/// The connections that are open, and word when one closes.
+#[derive(Default)]
+struct Open {
+    count: AtomicUsize,
+    closed: Notify,
+}
+
+/// One open connection.
+struct Slot(Arc<Open>);
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.count.fetch_sub(1, Ordering::AcqRel);
+        self.0.closed.notify_one();
+    }
+}
+
+impl Open {
+    /// Waits until one more may be opened: beyond the cap, connections wait in the kernel's
+    /// queue, not in memory.
+    async fn slot(self: &Arc<Self>, proxy: &Proxy) -> Slot {
+        loop {
+            let cap = proxy.runtime.snapshot().limits.max_connections;
+            if cap == 0 || self.count.load(Ordering::Acquire) < cap {
+                self.count.fetch_add(1, Ordering::AcqRel);
+                return Slot(self.clone());
+            }
+            // A cap that a reload raises is noticed within the second.
+            let _ = timeout(Duration::from_secs(1), self.closed.notified()).await;
+        }
+    }
+}
+
+/// Accepts until `shutdown` turns true. Connections that are open then are served on.
+pub async fn serve(listener: Listener, proxy: Arc<Proxy>, mut shutdown: ShutdownWatch) {
+    let open = Arc::new(Open::default());
+    loop {
+        let accepted = tokio::select! {
+            accepted = async { (open.slot(&proxy).await, listener.socket.accept().await) } => accepted,
+            _ = shutdown.wait_for(|stopping| *stopping) => return,
+        };
+        match accepted {
+            (slot, Ok((tcp, peer))) => {
+                let (proxy, shutdown) = (proxy.clone(), shutdown.clone());
+                tokio::spawn(async move {
+                    let _slot = slot;
+                    if let Err(error) = connection(tcp, peer, &proxy, &shutdown).await {
+                        debug!(%error, %peer, "connection closed before a request");
+                    }
+                });
+            }
+            (_, Err(error)) => {
+                warn!(%error, "cannot accept a connection; if files ran out, raise the limit of open files");
+                // Out of descriptors, accept fails at once and for as long as none is closed.
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn connection(
+    tcp: tokio::net::TcpStream,
+    peer: SocketAddr,
+    proxy: &Arc<Proxy>,
+    shutdown: &ShutdownWatch,
+) -> io::Result<()> {
+    tcp.set_nodelay(true)?;
+    let snapshot = proxy.runtime.snapshot();
+    let header_timeout = snapshot.limits.header_timeout;
+    let digest = SocketDigest::from_raw_fd(tcp.as_raw_fd());
+    // Known from accept: the kernel need not be asked again.
+    let _ = digest.peer_addr.set(Some(peer.into()));
+    let mut tcp = TcpStream::from(tcp);
+    tcp.set_socket_digest(digest);
+
+    let mut stream: Stream = match &snapshot.acceptor {
+        None => Box::new(tcp),
+        Some(acceptor) => {
+            let handshake = timeout(header_timeout, acceptor.tls_handshake(tcp)).await;
+            Box::new(handshake.map_err(|_| io::ErrorKind::TimedOut)?.map_err(io::Error::other)?)
+        }
+    };
+    let prefix = match stream.selected_alpn_proto() {
+        Some(ALPN::H2) => BytesMut::new(),
+        _ => timeout(header_timeout, first_bytes(&mut stream))
+            .await
+            .map_err(|_| io::ErrorKind::TimedOut)??,
+    };
+    drop(snapshot);
+    let conduit: Stream = Box::new(Conduit::new(prefix, stream));
+    proxy.process_new(conduit, shutdown).await;
+    Ok(())
+}
+
+/// Reads until it is clear whether the connection begins with HTTP/2's preface.
+async fn first_bytes(stream: &mut Stream) -> io::Result<BytesMut> {
+    let mut bytes = BytesMut::with_capacity(FIRST_READ);
+    loop {
+        if stream.read_buf(&mut bytes).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let seen = bytes.len().min(H2_PREFACE.len());
+        if seen == H2_PREFACE.len() || bytes[..seen] != H2_PREFACE[..seen] {
+            return Ok(bytes);
+        }
+    }
+}

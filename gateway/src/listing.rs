@@ -1,0 +1,114 @@
+//! The models a caller can really use, in its dialect.
+
+use http::HeaderMap;
+use pingora::protocols::http::ServerSession;
+use serde_json::{Value, json};
+use turnpike_api::{Ask, Dialect, Identity, Operation};
+
+use crate::context::Context;
+use crate::request::{self, Connection, Stop, authorize, identify, route};
+use crate::upstream::{Pool, Served};
+
+/// When a model was made is the provider's to know; clients want a number.
+const CREATED: &str = "1970-01-01T00:00:00Z";
+
+/// `GET /v1/models` and `GET /v1beta/models`.
+pub async fn models(
+    session: &mut ServerSession,
+    context: &mut Context<'_>,
+    dialect: Dialect,
+    query: &str,
+) -> Result<Connection, Stop> {
+    let identity = identify::identify(session.req_header(), query, context).await?;
+    let snapshot = context.snapshot.clone();
+    let mut usable = Vec::new();
+    for (name, served) in snapshot.catalogue.listed() {
+        if let Some(pool) = usable_pool(&identity, name, served, dialect, context).await {
+            usable.push(entry(name, pool, dialect));
+        }
+    }
+    respond(session, context, list(usable, dialect)).await
+}
+
+/// `GET /v1/models/{id}` and `GET /v1beta/models/{id}`.
+pub async fn model(
+    session: &mut ServerSession,
+    context: &mut Context<'_>,
+    dialect: Dialect,
+    id: &str,
+    query: &str,
+) -> Result<Connection, Stop> {
+    // Gemini's path is also served without its beta: what the caller's client is tells.
+    let dialect = if is_gemini(&session.req_header().headers, query) { Dialect::Gemini } else { dialect };
+    let identity = identify::identify(session.req_header(), query, context).await?;
+    let served = context.snapshot.catalogue.find(id).ok_or_else(|| route::not_found(id))?;
+    match usable_pool(&identity, id, &served, dialect, context).await {
+        Some(pool) => {
+            let entry = entry(id, pool, dialect);
+            respond(session, context, entry).await
+        }
+        None => Err(route::not_found(id).into()),
+    }
+}
+
+fn is_gemini(headers: &HeaderMap, query: &str) -> bool {
+    headers.contains_key("x-goog-api-key") || query.split('&').any(|pair| pair.starts_with("key="))
+}
+
+/// The pool, when the caller may use the model in this dialect and somebody would serve it.
+async fn usable_pool<'s>(
+    identity: &Identity,
+    name: &str,
+    served: &'s Served,
+    dialect: Dialect,
+    context: &Context<'_>,
+) -> Option<&'s Pool> {
+    let pool = served.pool(dialect).filter(|pool| !pool.members.is_empty())?;
+    let ask = Ask { operation: main_operation(dialect), model: name.into(), stream: false, max_tokens: None, body_len: 0 };
+    authorize::decide(identity, &ask, &context.snapshot).await.ok()?;
+    Some(pool)
+}
+
+fn main_operation(dialect: Dialect) -> Operation {
+    match dialect {
+        Dialect::OpenAi => Operation::ChatCompletions,
+        Dialect::Anthropic => Operation::Messages,
+        Dialect::Gemini => Operation::GenerateContent,
+    }
+}
+
+fn entry(name: &str, pool: &Pool, dialect: Dialect) -> Value {
+    let owner = pool.providers.first().map_or("", |provider| provider);
+    match dialect {
+        Dialect::OpenAi => json!({ "id": name, "object": "model", "created": 0, "owned_by": owner }),
+        Dialect::Anthropic => {
+            json!({ "type": "model", "id": name, "display_name": name, "created_at": CREATED })
+        }
+        Dialect::Gemini => json!({
+            "name": format!("models/{name}"),
+            "displayName": name,
+            "version": "",
+            "supportedGenerationMethods": ["generateContent", "streamGenerateContent", "countTokens", "embedContent"],
+        }),
+    }
+}
+
+fn list(entries: Vec<Value>, dialect: Dialect) -> Value {
+    match dialect {
+        Dialect::OpenAi => json!({ "object": "list", "data": entries }),
+        Dialect::Anthropic => {
+            let end = |entry: Option<&Value>| entry.map_or(Value::Null, |entry| entry["id"].clone());
+            json!({
+                "first_id": end(entries.first()),
+                "last_id": end(entries.last()),
+                "has_more": false,
+                "data": entries,
+            })
+        }
+        Dialect::Gemini => json!({ "models": entries }),
+    }
+}
+
+async fn respond(session: &mut ServerSession, context: &mut Context<'_>, body: Value) -> Result<Connection, Stop> {
+    request::respond(session, context, 200, "application/json", body.to_string().into()).await
+}

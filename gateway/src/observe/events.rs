@@ -1,0 +1,125 @@
+//! A struct per thing that happens. `tell` writes the log line and moves the counters, so that
+//! neither can be forgotten. No field ever holds a credential, a prompt or a completion.
+
+use tracing::{Level, error, info, warn};
+use turnpike_api::{Fault, Operation};
+
+use super::metrics::Metrics;
+use crate::record::{Ending, Record};
+
+/// The line of a record. The caller's own words (the model) are strings to the formatter, which
+/// quotes and escapes them: they cannot forge a field or a line.
+macro_rules! line {
+    ($level:expr, $record:expr, $status:expr, $reason:expr, $took:expr, $message:literal) => {
+        tracing::event!(
+            target: "turnpike::request",
+            $level,
+            request = &*$record.id,
+            status = $status,
+            reason = Some($reason).filter(|reason| !reason.is_empty()),
+            ms = u64::try_from($took.as_millis()).unwrap_or(u64::MAX),
+            operation = $record.operation.map(Operation::as_str),
+            client = $record.client.map(tracing::field::display),
+            caller = $record.identity.as_deref().map(|identity| &*identity.name),
+            model = $record.model.as_deref(),
+            credential = $record.credential.as_deref(),
+            attempts = $record.attempts,
+            stream = $record.stream,
+            tokens_in = $record.usage.map(|usage| usage.input),
+            tokens_out = $record.usage.map(|usage| usage.output),
+            $message
+        )
+    };
+}
+
+/// A request is over, however it ended.
+pub struct RequestEnded<'a> {
+    pub record: &'a Record,
+    pub metrics: &'a Metrics,
+}
+
+impl RequestEnded<'_> {
+    pub fn tell(&self) {
+        let record = self.record;
+        let took = record.started.elapsed();
+        let (status, reason) = match record.ending {
+            Ending::Answered { status } => (status, ""),
+            Ending::Refused { status, reason } => (status, reason),
+            Ending::Incomplete { status, reason } => (status, reason),
+            // The status nginx made usual for a client that closed its request.
+            Ending::ClientGone => (499, "client_gone"),
+            Ending::Aborted => (500, "aborted"),
+        };
+        self.metrics.answered(record.operation, status, reason, took);
+        if let Some(overhead) = record.overhead() {
+            self.metrics.overhead(overhead);
+        }
+        match record.ending {
+            // One line a request is for finding something out; the audit streams are the record.
+            Ending::Answered { .. } | Ending::ClientGone => line!(Level::DEBUG, record, status, reason, took, "request"),
+            Ending::Refused { .. } => line!(Level::INFO, record, status, reason, took, "request refused"),
+            Ending::Incomplete { .. } => line!(Level::WARN, record, status, reason, took, "answer cut short"),
+            Ending::Aborted => line!(Level::ERROR, record, status, reason, took, "request aborted inside the gateway"),
+        }
+    }
+}
+
+/// A provider did not serve an attempt.
+pub struct AttemptFailed<'a> {
+    pub request: &'a str,
+    pub credential: &'a str,
+    pub fault: Fault,
+    pub status: u16,
+}
+
+impl AttemptFailed<'_> {
+    pub fn tell(&self) {
+        warn!(
+            request = self.request,
+            credential = self.credential,
+            fault = self.fault.as_str(),
+            status = self.status,
+            "provider refused a call"
+        );
+    }
+}
+
+/// A provider could not be reached, or broke off before it answered.
+pub struct AttemptBroken<'a> {
+    pub request: &'a str,
+    pub credential: &'a str,
+    pub outcome: &'static str,
+    pub error: String,
+}
+
+impl AttemptBroken<'_> {
+    pub fn tell(&self) {
+        warn!(
+            request = self.request,
+            credential = self.credential,
+            outcome = self.outcome,
+            error = self.error,
+            "provider did not answer"
+        );
+    }
+}
+
+/// A configuration was read.
+pub struct ConfigurationRead<'a> {
+    pub generation: u64,
+    pub problems: Option<&'a str>,
+    pub metrics: &'a Metrics,
+}
+
+impl ConfigurationRead<'_> {
+    pub fn tell(&self) {
+        self.metrics.reloaded(self.problems.is_none(), self.generation);
+        match self.problems {
+            None => info!(generation = self.generation, "configuration in force"),
+            Some(problems) => error!(
+                generation = self.generation,
+                problems, "configuration not taken over; the one in force stays"
+            ),
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! What is known of one request, from its head to its end.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use turnpike_api::{Identity, Operation, Usage};
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The answer was passed on whole, whatever its status.
+    Answered { status: u16 },
+    /// The gateway answered itself.
+    Refused { status: u16, reason: &'static str },
+    /// The answer had begun and could not be completed.
+    Incomplete { status: u16, reason: &'static str },
+    /// The caller left first.
+    ClientGone,
+    /// None of these was reached: a panic, or the process is stopping.
+    Aborted,
+}
+
+/// One request. Filled in as it goes its way, told when it is over.
+pub struct Record {
+    pub id: Box<str>,
+    pub started: Instant,
+    pub operation: Option<Operation>,
+    pub identity: Option<Arc<Identity>>,
+    pub client: Option<std::net::IpAddr>,
+    /// As the caller wrote it.
+    pub model: Option<Box<str>>,
+    /// The credential that served, or was tried last.
+    pub credential: Option<Arc<str>>,
+    pub attempts: u32,
+    pub stream: bool,
+    pub usage: Option<Usage>,
+    /// Time spent waiting for the caller's body and for providers.
+    pub waited: Duration,
+    /// From the head to the moment the answer was under way.
+    pub committed: Option<Duration>,
+    pub ending: Ending,
+}
+
+impl Record {
+    pub fn new(id: Box<str>) -> Self {
+        Self {
+            id,
+            started: Instant::now(),
+            operation: None,
+            identity: None,
+            client: None,
+            model: None,
+            credential: None,
+            attempts: 0,
+            stream: false,
+            usage: None,
+            waited: Duration::ZERO,
+            committed: None,
+            ending: Ending::Aborted,
+        }
+    }
+
+    /// What the gateway itself took until the answer was under way.
+    pub fn overhead(&self) -> Option<Duration> {
+        self.committed.map(|committed| committed.saturating_sub(self.waited))
+    }
+}

@@ -1,0 +1,344 @@
+//! The one place where a refusal becomes a status, headers and a body in the caller's dialect.
+//!
+//! The words per reason are the contract's table of refusals; `every_reason_has_its_words` below
+//! lists them.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode, header};
+use pingora::http::ResponseHeader;
+use serde_json::json;
+use turnpike_api::{Dialect, Operation};
+
+/// Why a request was refused. Closed: a new reason makes the compiler ask for its words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    BodyTooLarge,
+    CredentialMalformed,
+    CredentialMissing,
+    CredentialUnknown,
+    InvalidBody,
+    InvalidModel,
+    InvalidRequest,
+    MethodNotAllowed,
+    ModelDenied,
+    ModelNotFound,
+    NoCredential,
+    Overloaded,
+    ProxyRequest,
+    RequestTimeout,
+    UnknownPath,
+    UnsupportedPathForModel,
+    UpstreamFailed,
+    UpstreamIncomplete,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+}
+
+/// A reason's words in the three dialects.
+pub struct Words {
+    pub reason: &'static str,
+    pub status: u16,
+    openai_type: &'static str,
+    openai_code: &'static str,
+    anthropic_type: &'static str,
+    gemini_status: &'static str,
+}
+
+impl Reason {
+    #[cfg(test)]
+    const ALL: [Self; 20] = [
+        Self::BodyTooLarge,
+        Self::CredentialMalformed,
+        Self::CredentialMissing,
+        Self::CredentialUnknown,
+        Self::InvalidBody,
+        Self::InvalidModel,
+        Self::InvalidRequest,
+        Self::MethodNotAllowed,
+        Self::ModelDenied,
+        Self::ModelNotFound,
+        Self::NoCredential,
+        Self::Overloaded,
+        Self::ProxyRequest,
+        Self::RequestTimeout,
+        Self::UnknownPath,
+        Self::UnsupportedPathForModel,
+        Self::UpstreamFailed,
+        Self::UpstreamIncomplete,
+        Self::UpstreamTimeout,
+        Self::UpstreamUnreachable,
+    ];
+
+    /// The contract's table, row by row.
+    pub fn words(self) -> Words {
+        let words = |reason, status, openai_type, openai_code, anthropic_type, gemini_status| Words {
+            reason,
+            status,
+            openai_type,
+            openai_code,
+            anthropic_type,
+            gemini_status,
+        };
+        let caller = |reason, status| {
+            words(reason, status, INVALID, reason, "invalid_request_error", "INVALID_ARGUMENT")
+        };
+        let unauthenticated = |reason| {
+            words(reason, 401, AUTH, "invalid_api_key", "authentication_error", "UNAUTHENTICATED")
+        };
+        let upstream = |reason, status, gemini_status| {
+            words(reason, status, "server_error", reason, "api_error", gemini_status)
+        };
+        match self {
+            Self::CredentialMissing => unauthenticated("credential_missing"),
+            Self::CredentialMalformed => unauthenticated("credential_malformed"),
+            Self::CredentialUnknown => unauthenticated("credential_unknown"),
+            Self::ModelDenied => words(
+                "model_denied",
+                403,
+                "permission_error",
+                "permission_denied",
+                "permission_error",
+                "PERMISSION_DENIED",
+            ),
+            Self::NoCredential => upstream("no_credential", 503, "UNAVAILABLE"),
+            Self::ModelNotFound => {
+                words("model_not_found", 404, INVALID, "model_not_found", "not_found_error", "NOT_FOUND")
+            }
+            Self::InvalidBody => caller("invalid_body", 400),
+            Self::InvalidModel => caller("invalid_model", 400),
+            Self::InvalidRequest => caller("invalid_request", 400),
+            Self::UnsupportedPathForModel => caller("unsupported_path_for_model", 400),
+            Self::BodyTooLarge => words(
+                "body_too_large",
+                413,
+                INVALID,
+                "request_too_large",
+                "request_too_large",
+                "INVALID_ARGUMENT",
+            ),
+            Self::RequestTimeout => words(
+                "request_timeout",
+                408,
+                INVALID,
+                "request_timeout",
+                "invalid_request_error",
+                "DEADLINE_EXCEEDED",
+            ),
+            Self::UnknownPath => {
+                words("unknown_path", 404, INVALID, "unknown_path", "not_found_error", "NOT_FOUND")
+            }
+            Self::MethodNotAllowed => caller("method_not_allowed", 405),
+            Self::ProxyRequest => caller("proxy_request", 405),
+            Self::UpstreamUnreachable => upstream("upstream_unreachable", 502, "UNAVAILABLE"),
+            Self::UpstreamFailed => upstream("upstream_failed", 502, "UNAVAILABLE"),
+            Self::UpstreamIncomplete => upstream("upstream_incomplete", 502, "UNAVAILABLE"),
+            Self::UpstreamTimeout => upstream("upstream_timeout", 504, "DEADLINE_EXCEEDED"),
+            Self::Overloaded => words(
+                "overloaded",
+                503,
+                "server_error",
+                "overloaded",
+                "overloaded_error",
+                "UNAVAILABLE",
+            ),
+        }
+    }
+}
+
+const AUTH: &str = "authentication_error";
+const INVALID: &str = "invalid_request_error";
+
+/// A refusal: its reason, and what a person at an agent reads.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    pub reason: Reason,
+    pub message: Cow<'static, str>,
+    /// The methods there are, for a 405.
+    pub allow: Option<&'static str>,
+}
+
+impl Refusal {
+    pub fn new(reason: Reason, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { reason, message: message.into(), allow: None }
+    }
+
+    pub fn status(&self) -> u16 {
+        self.reason.words().status
+    }
+
+    /// The body, in the caller's dialect.
+    pub fn body(&self, dialect: Dialect, request_id: &str) -> Bytes {
+        let body = match dialect {
+            Dialect::Anthropic => {
+                let mut body = self.anthropic();
+                body["request_id"] = json!(request_id);
+                body
+            }
+            Dialect::OpenAi => json!({ "error": self.openai() }),
+            Dialect::Gemini => json!({ "error": self.gemini() }),
+        };
+        body.to_string().into()
+    }
+
+    /// The head that goes with a body of `len` bytes.
+    pub fn head(
+        &self,
+        dialect: Dialect,
+        request_id: &HeaderValue,
+        len: usize,
+    ) -> pingora::Result<Box<ResponseHeader>> {
+        let status = self.status();
+        let mut head = Box::new(ResponseHeader::build_no_case(status, Some(10))?);
+        head.insert_header(header::CONTENT_TYPE, "application/json")?;
+        head.insert_header(header::CONTENT_LENGTH, len)?;
+        head.insert_header("x-request-id", request_id.clone())?;
+        if dialect == Dialect::Anthropic {
+            head.insert_header("request-id", request_id.clone())?;
+        }
+        match status {
+            // Claude Code repeats a bare 401 in silence for 40 s; this makes agents show the text.
+            401 => {
+                head.insert_header(header::WWW_AUTHENTICATE, "Bearer")?;
+                head.insert_header("x-should-retry", "false")?;
+            }
+            403 => head.insert_header("x-should-retry", "false")?,
+            405 => head.insert_header(header::ALLOW, self.allow.unwrap_or("GET, POST"))?,
+            503 => head.insert_header(header::RETRY_AFTER, "1")?,
+            _ => {}
+        }
+        Ok(head)
+    }
+
+    /// The event that ends a stream which has begun and cannot be completed.
+    pub fn event(&self, operation: Operation) -> Bytes {
+        let (name, data) = match (operation, operation.dialect()) {
+            (Operation::Responses, _) => (
+                Some("error"),
+                json!({
+                    "type": "error",
+                    "code": self.reason.words().openai_code,
+                    "message": self.message,
+                    "param": null,
+                    "sequence_number": 0,
+                }),
+            ),
+            (_, Dialect::Anthropic) => (Some("error"), self.anthropic()),
+            (_, Dialect::OpenAi) => (None, json!({ "error": self.openai() })),
+            (_, Dialect::Gemini) => (None, json!({ "error": self.gemini() })),
+        };
+        let mut event = String::with_capacity(256);
+        if let Some(name) = name {
+            let _ = writeln!(event, "event: {name}");
+        }
+        let _ = write!(event, "data: {data}\n\n");
+        event.into()
+    }
+
+    fn openai(&self) -> serde_json::Value {
+        let words = self.reason.words();
+        let param = matches!(self.reason, Reason::ModelNotFound | Reason::InvalidModel).then_some("model");
+        json!({
+            "message": self.message,
+            "type": words.openai_type,
+            "param": param,
+            "code": words.openai_code,
+        })
+    }
+
+    fn anthropic(&self) -> serde_json::Value {
+        let words = self.reason.words();
+        json!({
+            "type": "error",
+            "error": { "type": words.anthropic_type, "message": self.message },
+        })
+    }
+
+    fn gemini(&self) -> serde_json::Value {
+        let words = self.reason.words();
+        json!({ "code": words.status, "message": self.message, "status": words.gemini_status })
+    }
+}
+
+/// What to say of a request whose head could not even be read.
+pub fn unreadable_head(too_slow: bool) -> Refusal {
+    if too_slow {
+        Refusal::new(Reason::RequestTimeout, "the request's head did not arrive in time")
+    } else {
+        Refusal::new(
+            Reason::InvalidRequest,
+            "the request is not well-formed HTTP: its request line or a header cannot be read",
+        )
+    }
+}
+
+/// Whether a status may carry a body at all.
+pub fn is_bodiless(status: StatusCode) -> bool {
+    status.is_informational() || matches!(status.as_u16(), 204 | 304)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_has_its_words() {
+        let table: Vec<String> = Reason::ALL
+            .iter()
+            .map(|reason| {
+                let w = reason.words();
+                format!(
+                    "{} {} {}/{} {} {}",
+                    w.reason, w.status, w.openai_type, w.openai_code, w.anthropic_type, w.gemini_status
+                )
+            })
+            .collect();
+        assert_eq!(
+            table,
+            [
+                "body_too_large 413 invalid_request_error/request_too_large request_too_large INVALID_ARGUMENT",
+                "credential_malformed 401 authentication_error/invalid_api_key authentication_error UNAUTHENTICATED",
+                "credential_missing 401 authentication_error/invalid_api_key authentication_error UNAUTHENTICATED",
+                "credential_unknown 401 authentication_error/invalid_api_key authentication_error UNAUTHENTICATED",
+                "invalid_body 400 invalid_request_error/invalid_body invalid_request_error INVALID_ARGUMENT",
+                "invalid_model 400 invalid_request_error/invalid_model invalid_request_error INVALID_ARGUMENT",
+                "invalid_request 400 invalid_request_error/invalid_request invalid_request_error INVALID_ARGUMENT",
+                "method_not_allowed 405 invalid_request_error/method_not_allowed invalid_request_error INVALID_ARGUMENT",
+                "model_denied 403 permission_error/permission_denied permission_error PERMISSION_DENIED",
+                "model_not_found 404 invalid_request_error/model_not_found not_found_error NOT_FOUND",
+                "no_credential 503 server_error/no_credential api_error UNAVAILABLE",
+                "overloaded 503 server_error/overloaded overloaded_error UNAVAILABLE",
+                "proxy_request 405 invalid_request_error/proxy_request invalid_request_error INVALID_ARGUMENT",
+                "request_timeout 408 invalid_request_error/request_timeout invalid_request_error DEADLINE_EXCEEDED",
+                "unknown_path 404 invalid_request_error/unknown_path not_found_error NOT_FOUND",
+                "unsupported_path_for_model 400 invalid_request_error/unsupported_path_for_model invalid_request_error INVALID_ARGUMENT",
+                "upstream_failed 502 server_error/upstream_failed api_error UNAVAILABLE",
+                "upstream_incomplete 502 server_error/upstream_incomplete api_error UNAVAILABLE",
+                "upstream_timeout 504 server_error/upstream_timeout api_error DEADLINE_EXCEEDED",
+                "upstream_unreachable 502 server_error/upstream_unreachable api_error UNAVAILABLE",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_dialects_shapes() {
+        let refusal = Refusal::new(Reason::ModelNotFound, "no \"x\"");
+        let body = |dialect| -> serde_json::Value {
+            serde_json::from_slice(&refusal.body(dialect, "req-1")).unwrap()
+        };
+        assert_eq!(
+            body(Dialect::OpenAi),
+            json!({"error": {"message": "no \"x\"", "type": "invalid_request_error", "param": "model", "code": "model_not_found"}})
+        );
+        assert_eq!(
+            body(Dialect::Anthropic),
+            json!({"type": "error", "error": {"type": "not_found_error", "message": "no \"x\""}, "request_id": "req-1"})
+        );
+        assert_eq!(
+            body(Dialect::Gemini),
+            json!({"error": {"code": 404, "message": "no \"x\"", "status": "NOT_FOUND"}})
+        );
+    }
+}

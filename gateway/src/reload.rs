@@ -1,0 +1,202 @@
+//! Taking over a changed configuration, or keeping the one in force and saying why.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use pingora::server::ShutdownWatch;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::warn;
+use turnpike_config::{Environment, Plan};
+
+use crate::assemble::{Ground, assemble};
+use crate::configuration;
+use crate::observe::events::ConfigurationRead;
+use crate::observe::logging;
+use crate::runtime::Runtime;
+
+/// Editors and kubelets write in several steps; the last one counts.
+const DEBOUNCE: Duration = Duration::from_millis(100);
+
+/// File events get lost (network file systems, inotify's limits); contents do not.
+const POLL: Duration = Duration::from_secs(5);
+
+/// Reads the configuration again, and takes it over when it is good.
+pub struct Reloader {
+    pub path: PathBuf,
+    pub environment: Environment,
+    pub ground: Ground,
+    pub runtime: Arc<Runtime>,
+    pub logging: Option<logging::Handle>,
+    state: Mutex<State>,
+}
+
+/// What was read last.
+struct State {
+    plan: Plan,
+    /// Of the sources as they were read, whether or not they were taken over.
+    digest: blake3::Hash,
+}
+
+impl Reloader {
+    pub fn new(
+        path: PathBuf,
+        environment: Environment,
+        ground: Ground,
+        runtime: Arc<Runtime>,
+        logging: Option<logging::Handle>,
+        plan: Plan,
+    ) -> Self {
+        let digest = digest(&path, &plan);
+        Self { path, environment, ground, runtime, logging, state: Mutex::new(State { plan, digest }) }
+    }
+
+    /// Takes over what stands in the files now. The error is for people, and has been logged.
+    pub fn reload(&self) -> Result<u64, String> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.digest = digest(&self.path, &state.plan);
+        let in_force = self.runtime.snapshot();
+        let next = in_force.generation + 1;
+        let read = configuration::load(&self.path, &self.environment)
+            .map_err(|problems| problems.to_string())
+            .and_then(|plan| {
+                let snapshot = assemble(&plan, &self.ground, next, in_force.open).map_err(|all| all.join("\n"))?;
+                Ok((plan, snapshot))
+            });
+        let (generation, result) = match read {
+            Ok((plan, snapshot)) => {
+                warn_of_what_stays(&state.plan, &plan);
+                plan.warnings.iter().for_each(|warning| warn!("{warning}"));
+                if let Some(logging) = &self.logging {
+                    logging.set_level(plan.logging.level);
+                }
+                self.runtime.swap(snapshot);
+                state.digest = digest(&self.path, &plan);
+                state.plan = plan;
+                (next, Ok(next))
+            }
+            Err(problems) => (in_force.generation, Err(problems)),
+        };
+        let problems = result.as_ref().err().map(String::as_str);
+        ConfigurationRead { generation, problems, metrics: &self.runtime.metrics }.tell();
+        result
+    }
+
+    /// Reloads if a source's content is another one than was read last.
+    pub fn reload_if_changed(&self) {
+        let changed = {
+            let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            digest(&self.path, &state.plan) != state.digest
+        };
+        if changed {
+            // The failure was told where it happened.
+            let _ = self.reload();
+        }
+    }
+
+    fn directories(&self) -> BTreeSet<PathBuf> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let sources = state.plan.sources.iter().chain([&self.path]);
+        sources.map(|source| source.parent().unwrap_or(Path::new(".")).to_owned()).collect()
+    }
+}
+
+/// Of every source's content. A source that cannot be read counts as empty: it may be in the
+/// middle of being replaced.
+fn digest(path: &Path, plan: &Plan) -> blake3::Hash {
+    let mut hasher = blake3::Hasher::new();
+    let sources: BTreeSet<&Path> = plan.sources.iter().map(PathBuf::as_path).chain([path]).collect();
+    for source in sources {
+        let content = std::fs::read(source).unwrap_or_default();
+        hasher.update(&(content.len() as u64).to_le_bytes());
+        hasher.update(&content);
+    }
+    hasher.finalize()
+}
+
+fn warn_of_what_stays(before: &Plan, after: &Plan) {
+    let addresses = (&before.server.listen, &before.admin) != (&after.server.listen, &after.admin);
+    if addresses || before.server.threads != after.server.threads {
+        warn!("listener addresses and `server.threads` are taken over at the next start only");
+    }
+}
+
+/// Waits for changed files and for SIGHUP, and reloads.
+pub async fn watch(reloader: Arc<Reloader>, mut shutdown: ShutdownWatch) {
+    let woken = Arc::new(Notify::new());
+    let mut hangup = signal(SignalKind::hangup()).ok();
+    let mut watched = Watched::new(&woken);
+    let mut poll = interval(POLL);
+    poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        watched.follow(reloader.directories());
+        let asked = tokio::select! {
+            () = woken.notified() => { tokio::time::sleep(DEBOUNCE).await; false }
+            _ = poll.tick() => false,
+            () = received(&mut hangup) => true,
+            () = stopping(&mut shutdown) => return,
+        };
+        let reloader = reloader.clone();
+        // Reading files, and with a large configuration compiling it, is no work for a thread
+        // that serves requests.
+        let reloading = tokio::task::spawn_blocking(move || match asked {
+            true => drop(reloader.reload()),
+            false => reloader.reload_if_changed(),
+        });
+        if let Err(error) = reloading.await {
+            warn!(%error, "reading the configuration failed inside the gateway; the one in force stays");
+        }
+    }
+}
+
+async fn stopping(shutdown: &mut ShutdownWatch) {
+    // An error is a sender that is gone: the process is stopping all the same.
+    drop(shutdown.wait_for(|stopping| *stopping).await);
+}
+
+async fn received(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// The directories that wake the loop up. Directories, not files: a file that is replaced, or
+/// reached through a `..data` symlink that is swapped, has no events of its own.
+struct Watched {
+    watcher: Option<RecommendedWatcher>,
+    directories: BTreeSet<PathBuf>,
+}
+
+impl Watched {
+    fn new(woken: &Arc<Notify>) -> Self {
+        let woken = woken.clone();
+        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            // Reading a file is an event too, and would wake us up to read it again.
+            if event.is_ok_and(|event| !event.kind.is_access()) {
+                woken.notify_one();
+            }
+        });
+        if let Err(error) = &watcher {
+            warn!(%error, "files cannot be watched; changes are found by looking every 5 s");
+        }
+        Self { watcher: watcher.ok(), directories: BTreeSet::new() }
+    }
+
+    fn follow(&mut self, directories: BTreeSet<PathBuf>) {
+        let Some(watcher) = &mut self.watcher else { return };
+        for gone in self.directories.difference(&directories) {
+            let _ = watcher.unwatch(gone);
+        }
+        for new in directories.difference(&self.directories) {
+            if let Err(error) = watcher.watch(new, RecursiveMode::NonRecursive) {
+                warn!(%error, directory = %new.display(), "cannot watch; changes are found by looking every 5 s");
+            }
+        }
+        self.directories = directories;
+    }
+}

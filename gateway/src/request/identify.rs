@@ -1,0 +1,223 @@
+//! Who is calling.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use ipnet::IpNet;
+use percent_encoding::percent_decode_str;
+use pingora::http::RequestHeader;
+use turnpike_api::{Identity, ModelRules, Presented, Rejection, Verdict};
+
+use crate::context::Context;
+use crate::path::CREDENTIAL_PARAMETERS;
+use crate::refusal::{Reason, Refusal};
+use crate::snapshot::Snapshot;
+
+/// Where callers put credentials, in the order in which they are looked at; the query comes after.
+pub const CREDENTIAL_HEADERS: [&str; 3] = ["authorization", "x-api-key", "x-goog-api-key"];
+
+/// Asks the authenticators about each credential that is presented; the first one that is known
+/// wins.
+pub async fn identify(
+    head: &RequestHeader,
+    query: &str,
+    context: &mut Context<'_>,
+) -> Result<Arc<Identity>, Refusal> {
+    let snapshot = context.snapshot.clone();
+    let identity = match snapshot.open {
+        true => anyone(),
+        false => known(head, query, &snapshot).await?,
+    };
+    context.record.identity = Some(identity.clone());
+    Ok(identity)
+}
+
+async fn known(head: &RequestHeader, query: &str, snapshot: &Snapshot) -> Result<Arc<Identity>, Refusal> {
+    let mut failure = None;
+    for place in places(&head.headers, query) {
+        let token = match place? {
+            Ok(token) => token,
+            Err(malformed) => {
+                failure.get_or_insert(Rejection::Malformed(malformed));
+                continue;
+            }
+        };
+        for authenticator in &snapshot.authenticators {
+            match authenticator.authenticate(Presented { token: &token }).get().await {
+                Verdict::Known(identity) => return Ok(identity),
+                Verdict::Reject(rejection) => {
+                    failure = Some(rejection);
+                    break;
+                }
+                Verdict::NotMine => {}
+            }
+        }
+        failure.get_or_insert(Rejection::Unknown);
+    }
+    Err(refusal(failure))
+}
+
+/// What stands in one place: a credential, or what is wrong with it.
+type Found<'h> = Result<Cow<'h, str>, &'static str>;
+
+/// The places that hold something. An error is a request that must not be served whatever else
+/// it holds: a header given twice is read differently by different parsers.
+fn places<'h>(headers: &'h HeaderMap, query: &'h str) -> impl Iterator<Item = Result<Found<'h>, Refusal>> {
+    let in_headers = CREDENTIAL_HEADERS.into_iter().filter_map(|name| {
+        let mut values = headers.get_all(name).iter();
+        let value = values.next()?;
+        if values.next().is_some() {
+            return Some(Err(malformed("the header that carries the credential is given twice")));
+        }
+        let Ok(text) = value.to_str() else {
+            return Some(Ok(Err("the credential has characters that no credential has")));
+        };
+        let token = if name == AUTHORIZATION.as_str() { bearer(text) } else { Ok(text) };
+        token.map(|token| credential(token.into())).unwrap_or_else(|wrong| Some(Err(wrong))).map(Ok)
+    });
+    let in_query = CREDENTIAL_PARAMETERS.iter().filter_map(move |&name| {
+        let value = query.split('&').find_map(|pair| {
+            let (key, value) = pair.split_once('=')?;
+            (percent_decode_str(key).decode_utf8_lossy() == name).then_some(value)
+        })?;
+        Some(match percent_decode_str(value).decode_utf8() {
+            Ok(token) => Ok(credential(token)?),
+            Err(_) => Ok(Err("the credential has characters that no credential has")),
+        })
+    });
+    in_headers.chain(in_query)
+}
+
+/// The token of an `Authorization` header.
+fn bearer(value: &str) -> Result<&str, &'static str> {
+    match value.trim().split_once([' ', '\t']) {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(token),
+        None if value.trim().eq_ignore_ascii_case("bearer") => Ok(""),
+        _ => Err("the Authorization header is not of the form `Bearer <token>`"),
+    }
+}
+
+/// A credential without the blanks and line breaks around it; `None` when nothing is left, which
+/// is what clients send whose key is not set.
+fn credential(text: Cow<'_, str>) -> Option<Found<'_>> {
+    let token = match text {
+        Cow::Borrowed(text) => Cow::Borrowed(text.trim()),
+        Cow::Owned(text) => Cow::Owned(text.trim().to_owned()),
+    };
+    if token.is_empty() {
+        None
+    } else if token.contains([' ', '\t', ',']) {
+        Some(Err("there are blanks or commas inside the credential: are there two?"))
+    } else if !token.bytes().all(|b| b.is_ascii_graphic()) {
+        Some(Err("the credential has characters that no credential has"))
+    } else {
+        Some(Ok(token))
+    }
+}
+
+fn malformed(what: &'static str) -> Refusal {
+    Refusal::new(Reason::CredentialMalformed, format!("Invalid token format: {what}"))
+}
+
+fn refusal(failure: Option<Rejection>) -> Refusal {
+    match failure {
+        None => Refusal::new(
+            Reason::CredentialMissing,
+            "no credential: send your key as `Authorization: Bearer <key>`, `x-api-key` or `x-goog-api-key`",
+        ),
+        Some(Rejection::Malformed(what)) => malformed(what),
+        Some(Rejection::Unknown) => {
+            Refusal::new(Reason::CredentialUnknown, "the key is not known here: check it for typing errors, or ask your platform team for one")
+        }
+    }
+}
+
+/// Open mode's caller.
+fn anyone() -> Arc<Identity> {
+    static ANYONE: std::sync::LazyLock<Arc<Identity>> = std::sync::LazyLock::new(|| {
+        Arc::new(Identity { name: "anyone".into(), models: ModelRules::any() })
+    });
+    ANYONE.clone()
+}
+
+/// The caller's address: the peer's, or what trusted proxies in front say of it.
+pub fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
+    let is_trusted = |ip: IpAddr| trusted.iter().any(|network| network.contains(&ip));
+    if trusted.is_empty() || !is_trusted(peer) {
+        return peer;
+    }
+    // From the right: every proxy appends the peer it saw, and only what trusted ones appended
+    // can be believed.
+    let mut client = peer;
+    let lines: Vec<&str> =
+        headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok()).collect();
+    for hop in lines.iter().rev().flat_map(|line| line.rsplit(',')) {
+        let Ok(ip) = hop.trim().parse::<IpAddr>() else { return client };
+        client = ip;
+        if !is_trusted(ip) {
+            return client;
+        }
+    }
+    client
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn found(headers: &[(&'static str, &'static str)], query: &str) -> Vec<String> {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(*name, HeaderValue::from_static(value));
+        }
+        places(&map, query)
+            .map(|place| match place {
+                Ok(Ok(token)) => token.into_owned(),
+                Ok(Err(wrong)) => format!("wrong: {wrong}"),
+                Err(refusal) => format!("refused: {}", refusal.message),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn credentials_are_found_in_order() {
+        let all = [("x-goog-api-key", "c"), ("x-api-key", "b"), ("Authorization", "bEaReR  a\t")]
+            .map(|(name, value)| (if name == "Authorization" { "authorization" } else { name }, value));
+        assert_eq!(found(&all, "auth_token=e&key=d"), ["a", "b", "c", "d", "e"]);
+        assert_eq!(found(&[], "key=a%2Bb%0a"), ["a+b"]);
+    }
+
+    #[test]
+    fn empty_ones_count_as_none() {
+        assert!(found(&[("authorization", "Bearer "), ("x-api-key", "  ")], "key=").is_empty());
+    }
+
+    #[test]
+    fn malformed_ones_are_named() {
+        assert!(found(&[("authorization", "Basic abc")], "")[0].starts_with("wrong: the Authorization"));
+        assert!(found(&[("authorization", "Bearer a b")], "")[0].starts_with("wrong: there are blanks"));
+        assert!(found(&[("x-api-key", "a,b")], "")[0].starts_with("wrong: there are blanks"));
+        assert!(found(&[("x-api-key", "a"), ("x-api-key", "a")], "")[0].contains("given twice"));
+        assert!(found(&[], "key=%ff")[0].starts_with("wrong: the credential has characters"));
+    }
+
+    #[test]
+    fn forwarded_addresses_count_only_from_trusted_proxies() {
+        let trusted: Vec<IpNet> = vec!["10.0.0.0/8".parse().unwrap()];
+        let client = |peer: &str, forwarded: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("x-forwarded-for", HeaderValue::from_static(forwarded));
+            client_address(peer.parse().unwrap(), &headers, &trusted).to_string()
+        };
+        assert_eq!(client("203.0.113.9", "198.51.100.1"), "203.0.113.9");
+        assert_eq!(client("10.0.0.1", "198.51.100.1"), "198.51.100.1");
+        assert_eq!(client("10.0.0.1", "6.6.6.6, 198.51.100.1, 10.0.0.2"), "198.51.100.1");
+        assert_eq!(client("10.0.0.1", "garbage"), "10.0.0.1");
+        assert_eq!(client("10.0.0.1", "10.0.0.3, 10.0.0.2"), "10.0.0.3");
+    }
+}

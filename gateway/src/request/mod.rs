@@ -1,0 +1,231 @@
+//! The path: one file a stage, in order.
+//!
+//! 1. [`identify`]: who is calling?
+//! 2. [`read`]: the body, bounded, and what it asks.
+//! 3. [`authorize`]: may they ask it?
+//! 4. [`route`]: who serves the model?
+//! 5. [`select`]: with which credential? Once an attempt.
+//! 6. [`forward`]: the attempts, until one is committed.
+//! 7. [`stream`]: the answer, chunk by chunk.
+//! 8. [`settle`]: the record is told, exactly once.
+
+pub mod authorize;
+pub mod forward;
+pub mod identify;
+pub mod read;
+pub mod route;
+pub mod select;
+mod settle;
+pub mod stream;
+
+use http::{HeaderValue, Method, header};
+use pingora::http::ResponseHeader;
+use pingora::protocols::http::ServerSession;
+use turnpike_api::{Dialect, Operation};
+
+pub use settle::settle;
+
+use crate::context::Context;
+use crate::path::{self, Resource};
+use crate::record::Ending;
+use crate::refusal::{Reason, Refusal};
+use crate::{listing, web};
+
+/// Why a request goes no further.
+pub enum Stop {
+    /// The caller is told why.
+    Refused(Refusal),
+    /// There is nobody left to tell.
+    ClientGone,
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+/// What becomes of a connection after a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Connection {
+    /// It may serve another request.
+    Keep,
+    /// It is closed in good order.
+    Close,
+    /// It is cut, so that an answer which is not whole does not look whole.
+    Cut,
+}
+
+/// Serves one request.
+pub async fn serve(session: &mut ServerSession, context: &mut Context<'_>) -> Connection {
+    if let Err(refusal) = no_forward_proxy(session, context) {
+        return refuse(session, context, Dialect::OpenAi, refusal).await;
+    }
+    let method = session.req_header().method.clone();
+    // Cheap: a URI is shared bytes. The session is written to while the path is still read.
+    let uri = session.req_header().uri.clone();
+    let query = uri.query().unwrap_or_default();
+    let canonical = path::canonical(uri.path());
+    let resource = path::parse(&method, &canonical);
+    let resource = in_the_callers_dialect(resource, session);
+    let dialect = resource.dialect();
+
+    let served = match resource {
+        Resource::Call { operation, model } => {
+            let line = Line { method: &method, path: &canonical, query };
+            proxied(session, context, operation, model.as_deref(), line).await
+        }
+        Resource::Models { dialect } => listing::models(session, context, dialect, query).await,
+        Resource::Model { dialect, id } => listing::model(session, context, dialect, &id, query).await,
+        Resource::Root => root(session, context).await,
+        Resource::Page => web::page(session, context, &canonical).await,
+        Resource::WrongMethod { allow, .. } => Err(wrong_method(&canonical, allow).into()),
+        Resource::Unknown { .. } => Err(unknown_path(&canonical, context).into()),
+    };
+    match served {
+        Ok(connection) => connection,
+        Err(Stop::Refused(refusal)) => refuse(session, context, dialect, refusal).await,
+        Err(Stop::ClientGone) => {
+            context.record.ending = Ending::ClientGone;
+            Connection::Cut
+        }
+    }
+}
+
+/// A call's request line, credentials still in its query.
+#[derive(Clone, Copy)]
+pub struct Line<'a> {
+    pub method: &'a Method,
+    pub path: &'a str,
+    pub query: &'a str,
+}
+
+/// The path of a call, top to bottom.
+async fn proxied(
+    session: &mut ServerSession,
+    context: &mut Context<'_>,
+    operation: Operation,
+    model_in_path: Option<&str>,
+    line: Line<'_>,
+) -> Result<Connection, Stop> {
+    context.record.operation = Some(operation);
+    let identity = identify::identify(session.req_header(), line.query, context).await?;
+    let asked = read::read(session, context, operation, model_in_path).await?;
+    let permit = authorize::authorize(&identity, asked.ask, context).await?;
+    let route = route::route(&permit, context)?;
+    let call = forward::Outgoing::new(line, &permit, asked.model_span, asked.body);
+    let answer = forward::forward(session, context, &permit, &route, &call).await?;
+    stream::stream(session, context, answer).await
+}
+
+/// `CONNECT` and absolute-form targets: somebody configured the gateway as a forward proxy.
+fn no_forward_proxy(session: &ServerSession, context: &Context<'_>) -> Result<(), Refusal> {
+    let head = session.req_header();
+    let absolute = !session.is_http2() && head.uri.scheme().is_some();
+    if head.method != Method::CONNECT && !absolute {
+        return Ok(());
+    }
+    let url = &context.snapshot.public_url;
+    Err(Refusal::new(
+        Reason::ProxyRequest,
+        format!("this is not a forward proxy: unset the proxy and set the client's base URL to {url}/v1 ({url} for Anthropic and Gemini clients)"),
+    ))
+}
+
+/// `/v1/models` is OpenAI's path and Anthropic's; Anthropic's clients say so.
+fn in_the_callers_dialect<'p>(resource: Resource<'p>, session: &ServerSession) -> Resource<'p> {
+    let anthropic = session.get_header("anthropic-version").is_some();
+    match resource {
+        Resource::Models { dialect: Dialect::OpenAi } if anthropic => {
+            Resource::Models { dialect: Dialect::Anthropic }
+        }
+        Resource::Model { dialect: Dialect::OpenAi, id } if anthropic => {
+            Resource::Model { dialect: Dialect::Anthropic, id }
+        }
+        other => other,
+    }
+}
+
+fn wrong_method(path: &str, allow: &'static str) -> Refusal {
+    let message = format!("{path} is asked with {allow}");
+    Refusal { allow: Some(allow), ..Refusal::new(Reason::MethodNotAllowed, message) }
+}
+
+fn unknown_path(path: &str, context: &Context<'_>) -> Refusal {
+    let url = &context.snapshot.public_url;
+    let path: String = path.chars().take(120).collect();
+    Refusal::new(
+        Reason::UnknownPath,
+        format!("nothing is served at {path:?}; set the client's base URL to {url}/v1 for OpenAI clients, or to {url} for Anthropic and Gemini clients"),
+    )
+}
+
+/// Agents probe `/` without a credential before they send anything.
+async fn root(session: &mut ServerSession, context: &mut Context<'_>) -> Result<Connection, Stop> {
+    respond(session, context, 200, "text/plain; charset=utf-8", "Turnpike\n".into()).await
+}
+
+/// Answers with a whole body of our own.
+pub async fn respond(
+    session: &mut ServerSession,
+    context: &mut Context<'_>,
+    status: u16,
+    content_type: &'static str,
+    body: bytes::Bytes,
+) -> Result<Connection, Stop> {
+    let head = response_head(status, content_type, body.len(), &context.id);
+    let written = match head {
+        Ok(head) => write_whole(session, head, body, context.head_only).await,
+        Err(error) => Err(error),
+    };
+    match written {
+        Ok(()) => {
+            context.record.ending = Ending::Answered { status };
+            Ok(Connection::Keep)
+        }
+        Err(_) => Err(Stop::ClientGone),
+    }
+}
+
+fn response_head(status: u16, content_type: &'static str, len: usize, id: &HeaderValue) -> pingora::Result<Box<ResponseHeader>> {
+    let mut head = Box::new(ResponseHeader::build_no_case(status, Some(4))?);
+    head.insert_header(header::CONTENT_TYPE, content_type)?;
+    head.insert_header(header::CONTENT_LENGTH, len)?;
+    head.insert_header("x-request-id", id.clone())?;
+    Ok(head)
+}
+
+/// Tells the caller why, in its dialect.
+pub async fn refuse(
+    session: &mut ServerSession,
+    context: &mut Context<'_>,
+    dialect: Dialect,
+    refusal: Refusal,
+) -> Connection {
+    let words = refusal.reason.words();
+    context.record.ending = Ending::Refused { status: words.status, reason: words.reason };
+    let body = refusal.body(dialect, &context.record.id);
+    let written = match refusal.head(dialect, &context.id, body.len()) {
+        Ok(head) => write_whole(session, head, body, context.head_only).await,
+        Err(error) => Err(error),
+    };
+    match written {
+        Err(_) => Connection::Cut,
+        Ok(()) if context.head_read && session.is_body_done() => Connection::Keep,
+        // What is left of the request's body is not worth reading to keep the connection.
+        Ok(()) => Connection::Close,
+    }
+}
+
+async fn write_whole(
+    session: &mut ServerSession,
+    head: Box<ResponseHeader>,
+    body: bytes::Bytes,
+    head_only: bool,
+) -> pingora::Result<()> {
+    session.write_response_header(head).await?;
+    match head_only {
+        true => session.finish_body().await,
+        false => session.write_response_body(body, true).await,
+    }
+}

@@ -1,0 +1,18 @@
+//! The record is told, exactly once, for every outcome: it happens when the context is dropped,
+//! so that a panic or a cancelled task does not skip it. Nothing here waits: the next request of
+//! the connection is behind it.
+
+use crate::context::Context;
+use crate::observe::events::RequestEnded;
+
+/// Ends the request.
+pub fn settle(context: Context<'_>) {
+    drop(context);
+}
+
+impl Drop for Context<'_> {
+    fn drop(&mut self) {
+        self.runtime.metrics.in_flight().dec();
+        RequestEnded { record: &self.record, metrics: &self.runtime.metrics }.tell();
+    }
+}

@@ -1,0 +1,211 @@
+//! The answer, chunk by chunk: to the caller as it comes, past the meter.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use pingora::protocols::http::ServerSession;
+use pingora::time::timeout;
+use turnpike_api::{Operation, Progress};
+
+use super::{Connection, Stop};
+use super::forward::{Answer, Received, watching};
+use super::select::{Lease, Outcome};
+use crate::context::Context;
+use crate::record::Ending;
+use crate::refusal::{Reason, Refusal, is_bodiless};
+
+/// How the passing of an answer ended.
+enum Passed {
+    Whole,
+    ClientGone,
+    /// The provider broke off, or stopped short of what completes an answer.
+    Short(Refusal),
+}
+
+/// Passes a committed answer on.
+pub async fn stream(
+    session: &mut ServerSession,
+    context: &mut Context<'_>,
+    answer: Answer<'_, '_>,
+) -> Result<Connection, Stop> {
+    let Answer { lease, mut received, operation, deadline } = answer;
+    let mut passing = Passing { operation, deadline, first: received.event_stream, between_events: true };
+    let passed = passing.pass(session, context, &mut received).await;
+    context.record.usage = received.meter.usage();
+    if let Some(lease) = lease {
+        count_tokens(&lease, &received, operation);
+        lease.settle(outcome(&passed, received.progress));
+    }
+
+    let status = received.status;
+    match (passed, received.rest) {
+        (Passed::Whole, rest) => {
+            if let Some(rest) = rest {
+                rest.release(context.runtime).await;
+            }
+            context.record.ending = Ending::Answered { status };
+            Ok(Connection::Keep)
+        }
+        (Passed::ClientGone, rest) => {
+            if let Some(rest) = rest {
+                rest.abandon().await;
+            }
+            Err(Stop::ClientGone)
+        }
+        (Passed::Short(refusal), rest) => {
+            if let Some(rest) = rest {
+                rest.abandon().await;
+            }
+            context.record.ending = Ending::Incomplete { status, reason: refusal.reason.words().reason };
+            let said = received.event_stream && passing.say_so(session, &refusal).await;
+            Ok(if said { Connection::Keep } else { Connection::Cut })
+        }
+    }
+}
+
+fn count_tokens(lease: &Lease<'_, '_>, received: &Received, operation: Operation) {
+    let good = (200..300).contains(&received.status);
+    match received.meter.usage() {
+        Some(usage) => lease.member.tokens.used(&usage),
+        None if good && states_usage(operation) => lease.member.tokens.missing(),
+        None => {}
+    }
+}
+
+fn outcome(passed: &Passed, progress: Progress) -> Outcome {
+    match (passed, progress) {
+        (Passed::ClientGone, _) => Outcome::ClientGone,
+        (Passed::Short(_), _) => Outcome::Broken("incomplete"),
+        (Passed::Whole, Progress::Failed(fault)) => Outcome::Fault(fault),
+        (Passed::Whole, _) => Outcome::Good,
+    }
+}
+
+/// Whether a good answer of this operation says how many tokens it took.
+fn states_usage(operation: Operation) -> bool {
+    match operation {
+        Operation::ChatCompletions
+        | Operation::Completions
+        | Operation::Responses
+        | Operation::Embeddings
+        | Operation::Messages
+        | Operation::GenerateContent
+        | Operation::StreamGenerateContent => true,
+        Operation::CountMessageTokens
+        | Operation::CountTokens
+        | Operation::EmbedContent
+        | Operation::PassThrough => false,
+    }
+}
+
+/// An answer on its way to the caller.
+struct Passing {
+    operation: Operation,
+    deadline: Instant,
+    /// The first piece of a stream has not gone yet.
+    first: bool,
+    /// What has gone ends with a whole event.
+    between_events: bool,
+}
+
+impl Passing {
+    /// Writes the head, what is held, and the rest as it comes.
+    async fn pass(
+        &mut self,
+        session: &mut ServerSession,
+        context: &Context<'_>,
+        received: &mut Received,
+    ) -> Passed {
+        let idle = context.snapshot.timeouts.idle;
+        // A caller that reads nothing for as long as a provider may be silent is gone.
+        session.set_write_timeout(Some(idle));
+        let bodiless = is_bodiless(received.head.status);
+        let head = received.head.clone();
+        if session.write_response_header(head).await.is_err() {
+            return Passed::ClientGone;
+        }
+        if bodiless {
+            return ended(session).await;
+        }
+        for piece in std::mem::take(&mut received.held) {
+            if self.write(session, context, piece, false).await.is_err() {
+                return Passed::ClientGone;
+            }
+        }
+        while let Some(rest) = &mut received.rest {
+            let patience = idle.min(self.deadline.saturating_duration_since(Instant::now()));
+            let piece = match watching(session, timeout(patience, rest.read())).await {
+                None => return Passed::ClientGone,
+                Some(Err(_)) => return Passed::Short(silent(patience)),
+                Some(Ok(Err(_))) => return Passed::Short(broke_off()),
+                Some(Ok(Ok(None))) => break,
+                Some(Ok(Ok(Some(piece)))) => piece,
+            };
+            received.progress = received.meter.read(&piece);
+            // The end goes out with the last piece when it is known by then: one send, not two.
+            let end = rest.is_done() && self.is_complete(received);
+            if self.write(session, context, piece, end).await.is_err() {
+                return Passed::ClientGone;
+            }
+            if end {
+                return Passed::Whole;
+            }
+        }
+        match self.is_complete(received) {
+            true => ended(session).await,
+            false => Passed::Short(incomplete()),
+        }
+    }
+
+    async fn write(
+        &mut self,
+        session: &mut ServerSession,
+        context: &Context<'_>,
+        piece: Bytes,
+        end: bool,
+    ) -> pingora::Result<()> {
+        if std::mem::take(&mut self.first) {
+            context.runtime.metrics.first_chunk(self.operation, context.record.started.elapsed());
+        }
+        self.between_events = piece.ends_with(b"\n\n") || piece.ends_with(b"\r\n\r\n");
+        session.write_response_body(piece, end).await
+    }
+
+    /// Whether an answer whose bytes have all been read is all there. A stream has to say so
+    /// itself: its provider may have died and its connection been closed in good order.
+    fn is_complete(&self, received: &Received) -> bool {
+        let must_say = received.event_stream && self.operation != Operation::PassThrough;
+        !must_say || matches!(received.progress, Progress::Finished | Progress::Failed(_))
+    }
+
+    /// Ends a stream that cannot be completed with its dialect's error event. Other answers have
+    /// no way to say it but to be cut.
+    async fn say_so(&self, session: &mut ServerSession, refusal: &Refusal) -> bool {
+        let mut event = Vec::new();
+        if !self.between_events {
+            event.extend_from_slice(b"\n\n");
+        }
+        event.extend_from_slice(&refusal.event(self.operation));
+        session.write_response_body(event.into(), true).await.is_ok()
+    }
+}
+
+async fn ended(session: &mut ServerSession) -> Passed {
+    match session.finish_body().await {
+        Ok(()) => Passed::Whole,
+        Err(_) => Passed::ClientGone,
+    }
+}
+
+fn silent(patience: Duration) -> Refusal {
+    let seconds = patience.as_secs();
+    Refusal::new(Reason::UpstreamTimeout, format!("the provider said nothing for {seconds} s; the answer is not complete"))
+}
+
+fn broke_off() -> Refusal {
+    Refusal::new(Reason::UpstreamFailed, "the provider broke off; the answer is not complete")
+}
+
+fn incomplete() -> Refusal {
+    Refusal::new(Reason::UpstreamIncomplete, "the provider stopped before the end; the answer is not complete")
+}

@@ -1,0 +1,66 @@
+//! The handles that outlive a reload.
+
+use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use pingora::connectors::ConnectorOptions;
+use pingora::connectors::http::Connector;
+
+use crate::observe::metrics::Metrics;
+use crate::snapshot::Snapshot;
+
+/// Idle upstream connections kept, over all providers.
+const POOL: usize = 1024;
+
+/// One process.
+pub struct Runtime {
+    snapshot: ArcSwap<Snapshot>,
+    pub connector: Connector<()>,
+    pub metrics: Metrics,
+    pub listening: Listening,
+    /// Bytes of request bodies held now, over all requests.
+    pub buffered: AtomicU64,
+    /// The pages that are not proxied; set once, before the listeners open.
+    pub pages: OnceLock<axum::Router>,
+    draining: AtomicBool,
+}
+
+/// What the listeners were started with; a reload does not change it.
+#[derive(Clone, Copy, Debug)]
+pub struct Listening {
+    /// One listener serves the proxy and the admin pages.
+    pub shared: bool,
+}
+
+impl Runtime {
+    pub fn new(first: Snapshot, metrics: Metrics, listening: Listening) -> Self {
+        Self {
+            snapshot: ArcSwap::from_pointee(first),
+            connector: Connector::new(Some(ConnectorOptions::new(POOL))),
+            metrics,
+            listening,
+            buffered: AtomicU64::new(0),
+            pages: OnceLock::new(),
+            draining: AtomicBool::new(false),
+        }
+    }
+
+    /// The configuration in force. A request loads it once and sees no other.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
+    /// Puts another configuration in force for requests that begin from now on.
+    pub fn swap(&self, next: Snapshot) {
+        self.snapshot.store(Arc::new(next));
+    }
+
+    pub fn start_draining(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+}

@@ -1,0 +1,32 @@
+//! What one request reads: everything a configuration means, compiled. Immutable; a reload makes
+//! another one.
+
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use pingora::listeners::tls::Acceptor;
+use turnpike_api::{Authenticator, Authorizer};
+use turnpike_config::plan::{LimitsPlan, TimeoutsPlan};
+
+use crate::upstream::Catalogue;
+
+/// A configuration, ready to serve.
+pub struct Snapshot {
+    pub generation: u64,
+    /// Asked in this order.
+    pub authenticators: Vec<Arc<dyn Authenticator>>,
+    pub authorizers: Vec<Arc<dyn Authorizer>>,
+    /// No credential is asked for: nothing that identifies callers is configured, and only this
+    /// machine can reach the listener.
+    pub open: bool,
+    pub catalogue: Catalogue,
+    /// How many credentials one request may try.
+    pub max_attempts: u32,
+    pub limits: LimitsPlan,
+    pub timeouts: TimeoutsPlan,
+    /// TLS for the proxy listener's next connections; `None` = clear text.
+    pub acceptor: Option<Acceptor>,
+    pub trusted_proxies: Vec<IpNet>,
+    /// What clients set as their base URL, without a slash at its end.
+    pub public_url: String,
+}

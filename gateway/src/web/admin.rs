@@ -1,0 +1,44 @@
+//! Health, readiness and metrics.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde_json::json;
+
+use crate::runtime::Runtime;
+
+pub(super) fn router(runtime: Arc<Runtime>) -> Router {
+    Router::new()
+        .route("/health", get(health))
+        .route("/healthz", get(health))
+        .route("/ready", get(ready))
+        .route("/metrics", get(metrics))
+        .with_state(runtime)
+}
+
+/// The process answers: no more is asked of a liveness probe.
+async fn health() -> Response {
+    Json(json!({ "status": "ok" })).into_response()
+}
+
+/// Whether traffic should be sent here. A configuration is always in force, or the process would
+/// not run; providers that are away do not make a replica unready, for then all would be at once.
+async fn ready(State(runtime): State<Arc<Runtime>>) -> Response {
+    let generation = runtime.snapshot().generation;
+    if runtime.is_draining() {
+        let body = json!({ "status": "draining", "generation": generation });
+        return (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response();
+    }
+    Json(json!({ "status": "ready", "generation": generation })).into_response()
+}
+
+async fn metrics(State(runtime): State<Arc<Runtime>>) -> Response {
+    match runtime.metrics.render() {
+        Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("the metrics cannot be rendered: {error}\n")).into_response(),
+    }
+}
