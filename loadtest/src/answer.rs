@@ -274,7 +274,7 @@ impl Answering<'_> {
         content_type: &str,
         body: impl FnOnce(Call) -> AnswerBody,
     ) -> Response<AnswerBody> {
-        let mut headers = headers::vendor(self.dialect(), self.ask.spell);
+        let mut headers = headers::vendor(self.dialect(), self.ask.ids);
         if let Ok(value) = HeaderValue::from_str(content_type) {
             headers.insert(CONTENT_TYPE, value);
         }

@@ -9,12 +9,12 @@ use hyper::body::Incoming;
 use crate::answer::Answering;
 use crate::call::Call;
 use crate::dialect::{Ask, Route};
+use crate::ids::Ids;
 use crate::key;
 use crate::line::Line;
 use crate::provider::Shared;
 use crate::record::Outcome;
 use crate::script::Behaviour;
-use crate::spell::Spell;
 use crate::stream::{AnswerBody, Cut};
 
 /// Enough to say that the upload began.
@@ -39,7 +39,7 @@ pub(crate) async fn handle(
     };
     let ask = Ask {
         route: Route::of(&head),
-        spell: Spell(u64::from(shared.port) << 32 | call.id),
+        ids: Ids(u64::from(shared.port) << 32 | call.id),
         events: shared.options.events,
         body,
     };

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::dialect::Dialect;
-use crate::spell::Spell;
+use crate::ids::Ids;
 
 const OPENAI: &[(&str, &str)] = &[
     ("openai-organization", "org-fake-provider"),
@@ -112,11 +112,11 @@ fn map(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
 }
 
 /// The vendor's headers with this call's request id.
-pub(crate) fn vendor(dialect: Dialect, spell: Spell) -> HeaderMap {
+pub(crate) fn vendor(dialect: Dialect, ids: Ids) -> HeaderMap {
     let mut headers = MAPS[dialect as usize].clone();
     let (name, id) = match dialect {
-        Dialect::OpenAi => ("x-request-id", request_id(dialect, spell)),
-        Dialect::Anthropic => ("request-id", request_id(dialect, spell)),
+        Dialect::OpenAi => ("x-request-id", request_id(dialect, ids)),
+        Dialect::Anthropic => ("request-id", request_id(dialect, ids)),
         Dialect::Gemini => return headers,
     };
     if let Ok(id) = HeaderValue::try_from(id) {
@@ -126,10 +126,10 @@ pub(crate) fn vendor(dialect: Dialect, spell: Spell) -> HeaderMap {
 }
 
 /// The id that this call's headers and error bodies carry.
-pub(crate) fn request_id(dialect: Dialect, spell: Spell) -> String {
+pub(crate) fn request_id(dialect: Dialect, ids: Ids) -> String {
     match dialect {
-        Dialect::OpenAi | Dialect::Gemini => spell.hex("req_", 32),
-        Dialect::Anthropic => spell.id("req_011C", 20),
+        Dialect::OpenAi | Dialect::Gemini => ids.hex("req_", 32),
+        Dialect::Anthropic => ids.id("req_011C", 20),
     }
 }
 

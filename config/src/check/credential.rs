@@ -59,7 +59,7 @@ impl Settings<'_> {
 }
 
 fn base_url(written: Option<&str>, key: &Path, context: &mut Context<'_>) -> Option<::url::Url> {
-    let parsed = url::base(written?);
+    let parsed = url::upstream(written?);
     match parsed {
         Ok(url) => {
             let host = url.host_str().unwrap_or_default();

@@ -6,9 +6,26 @@ use ::url::Url;
 /// fragment; the slash at its end is cut off. The answers to a bad one never repeat it, because a
 /// user part would be a secret.
 pub(super) fn base(written: &str) -> Result<Url, &'static str> {
+    of_scheme(written, &["https", "http"], "expected a URL that begins with https:// or http://")
+}
+
+/// As [`base`], for an upstream: `h2c` is HTTP/2 in clear text, which nothing negotiates.
+pub(super) fn upstream(written: &str) -> Result<Url, &'static str> {
+    of_scheme(
+        written,
+        &["https", "http", "h2c"],
+        "expected a URL that begins with https://, http:// or h2c://",
+    )
+}
+
+fn of_scheme(
+    written: &str,
+    schemes: &[&str],
+    expected: &'static str,
+) -> Result<Url, &'static str> {
     let mut url = Url::parse(written).map_err(|_| "expected a URL such as https://host/v1")?;
-    if !matches!(url.scheme(), "http" | "https") {
-        return Err("expected a URL that begins with https:// or http://");
+    if !schemes.contains(&url.scheme()) {
+        return Err(expected);
     }
     if url.host_str().is_none_or(str::is_empty) {
         return Err("the URL names no host");

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -131,7 +131,11 @@ fn names_private_host(base_url: &Url) -> bool {
     match base_url.host() {
         Some(Host::Ipv4(ip)) => strict.refusal(ip.into()).is_some(),
         Some(Host::Ipv6(ip)) => strict.refusal(ip.into()).is_some(),
-        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        // In a URL of `h2c`, which the URL standard does not know, an address is a name too.
+        Some(Host::Domain(name)) => match name.parse::<IpAddr>() {
+            Ok(ip) => strict.refusal(ip).is_some(),
+            Err(_) => name == "localhost" || name.ends_with(".localhost"),
+        },
         None => false,
     }
 }

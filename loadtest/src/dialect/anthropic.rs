@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{Answer, Ask, Dialect, Event, Plan, Trouble, Wish};
 use crate::headers::request_id;
-use crate::spell::{Spell, quoted};
+use crate::ids::{Ids, quoted};
 use crate::totals::Totals;
 
 const SSE: &str = "text/event-stream; charset=utf-8";
@@ -12,7 +12,7 @@ const SSE: &str = "text/event-stream; charset=utf-8";
 pub(super) fn messages(ask: &Ask, in_path: Option<&str>) -> Result<Answer, u16> {
     let wish = Wish::of(&ask.body)?;
     let model = quoted(in_path.unwrap_or(wish.model()));
-    let id = ask.spell.id("msg_01", 22);
+    let id = ask.ids.id("msg_01", 22);
     if ask.streams(&wish) {
         return Ok(Answer::Stream(stream(ask, &id, &model)));
     }
@@ -102,7 +102,7 @@ pub(super) fn model(id: &str) -> String {
     )
 }
 
-pub(super) fn error(code: u16, spell: Spell) -> Bytes {
+pub(super) fn error(code: u16, ids: Ids) -> Bytes {
     let (kind, message) = match code {
         400 => ("invalid_request_error", "messages: Field required"),
         401 => ("authentication_error", "invalid x-api-key"),
@@ -125,19 +125,19 @@ pub(super) fn error(code: u16, spell: Spell) -> Bytes {
         500.. => ("api_error", "Internal server error"),
         _ => ("invalid_request_error", "The request was refused."),
     };
-    body(kind, message, spell).into()
+    body(kind, message, ids).into()
 }
 
-pub(super) fn error_event(trouble: Trouble, spell: Spell) -> Bytes {
+pub(super) fn error_event(trouble: Trouble, ids: Ids) -> Bytes {
     let data = match trouble {
-        Trouble::Failed => body("api_error", "Internal server error", spell),
-        Trouble::Overloaded => body("overloaded_error", "Overloaded", spell),
+        Trouble::Failed => body("api_error", "Internal server error", ids),
+        Trouble::Overloaded => body("overloaded_error", "Overloaded", ids),
     };
     format!("event: error\ndata: {data}\n\n").into()
 }
 
-fn body(kind: &str, message: &str, spell: Spell) -> String {
-    let (message, id) = (quoted(message), request_id(Dialect::Anthropic, spell));
+fn body(kind: &str, message: &str, ids: Ids) -> String {
+    let (message, id) = (quoted(message), request_id(Dialect::Anthropic, ids));
     format!(
         "{{\"type\":\"error\",\"error\":{{\"type\":\"{kind}\",\"message\":{message}}},\
          \"request_id\":\"{id}\"}}"

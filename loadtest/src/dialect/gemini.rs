@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 
 use super::route::Generate;
 use super::{Answer, Ask, Event, Plan, Trouble, Wish, vectors};
-use crate::spell::quoted;
+use crate::ids::quoted;
 use crate::totals::Totals;
 
 pub(super) fn generate(ask: &Ask, generate: &Generate) -> Result<Answer, u16> {
     Wish::of(&ask.body)?;
-    let id = ask.spell.id("", 22);
+    let id = ask.ids.id("", 22);
     if generate.stream && !ask.route.never_streams {
         return Ok(Answer::Stream(stream(ask, generate, &id)));
     }

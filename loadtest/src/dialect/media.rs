@@ -4,7 +4,7 @@ use memchr::memmem;
 use serde_json::{Value, json};
 
 use super::{Answer, Ask};
-use crate::spell::now;
+use crate::ids::now;
 use crate::totals::Totals;
 
 /// A PNG of one transparent pixel.

@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::Deserialize;
 
-use crate::spell::Spell;
+use crate::ids::Ids;
 use crate::totals::Totals;
 
 pub(crate) use openai::insufficient_quota as openai_insufficient_quota;
@@ -46,7 +46,7 @@ pub fn input_tokens(body_len: usize) -> u64 {
 
 /// The dialect's own body for an error status.
 pub fn error_body(dialect: Dialect, code: u16) -> Bytes {
-    error_of(dialect, code, Spell(0), None)
+    error_of(dialect, code, Ids(0), None)
 }
 
 /// Gemini's 429, whose only hint when to come back is `RetryInfo` in the body.
@@ -54,10 +54,10 @@ pub fn gemini_quota_error(retry_after: Duration) -> Bytes {
     gemini::quota_error(retry_after)
 }
 
-fn error_of(dialect: Dialect, code: u16, spell: Spell, retry_after: Option<u64>) -> Bytes {
+fn error_of(dialect: Dialect, code: u16, ids: Ids, retry_after: Option<u64>) -> Bytes {
     match dialect {
         Dialect::OpenAi => openai::error(code),
-        Dialect::Anthropic => anthropic::error(code, spell),
+        Dialect::Anthropic => anthropic::error(code, ids),
         Dialect::Gemini => gemini::error(code, retry_after),
     }
 }
@@ -72,7 +72,7 @@ pub(crate) enum Trouble {
 /// What a call asks for.
 pub(crate) struct Ask {
     pub(crate) route: Route,
-    pub(crate) spell: Spell,
+    pub(crate) ids: Ids,
     /// Content events, and output tokens.
     pub(crate) events: usize,
     pub(crate) body: Bytes,
@@ -183,7 +183,7 @@ impl Ask {
 
     /// The body of an error status.
     pub(crate) fn error_body(&self, code: u16, retry_after: Option<u64>) -> Bytes {
-        let body = error_of(self.route.dialect, code, self.spell, retry_after);
+        let body = error_of(self.route.dialect, code, self.ids, retry_after);
         match &self.route.kind {
             Kind::Generate(generate) => gemini::error_in(generate, body),
             _ => body,
@@ -194,7 +194,7 @@ impl Ask {
     pub(crate) fn error_event(&self, sent: usize, trouble: Trouble) -> Bytes {
         match &self.route.kind {
             Kind::Responses => responses::error_event(sent, trouble),
-            Kind::Messages { .. } => anthropic::error_event(trouble, self.spell),
+            Kind::Messages { .. } => anthropic::error_event(trouble, self.ids),
             Kind::Generate(generate) => gemini::error_event(generate, sent, trouble),
             _ => openai::error_event(trouble),
         }

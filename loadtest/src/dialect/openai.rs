@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::{Answer, Ask, Event, Plan, Trouble, Wish};
-use crate::spell::{now, quoted};
+use crate::ids::{now, quoted};
 use crate::totals::Totals;
 
 pub(super) const SSE: &str = "text/event-stream; charset=utf-8";
@@ -69,7 +69,7 @@ struct Writer {
 impl Writer {
     fn new(ask: &Ask, wish: &Wish, prefix: &str, object: &'static str) -> Self {
         Self {
-            id: ask.spell.id(prefix, 29),
+            id: ask.ids.id(prefix, 29),
             created: now(),
             model: quoted(wish.model()),
             object,

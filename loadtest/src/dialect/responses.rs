@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::openai::SSE;
 use super::{Answer, Ask, Event, Plan, Trouble, Wish};
-use crate::spell::now;
+use crate::ids::now;
 use crate::totals::Totals;
 
 pub(super) fn responses(ask: &Ask) -> Result<Answer, u16> {
@@ -34,8 +34,8 @@ struct Made {
 impl Made {
     fn new(ask: &Ask, model: &str) -> Self {
         Self {
-            id: ask.spell.hex("resp_", 48),
-            item: ask.spell.hex("msg_", 48),
+            id: ask.ids.hex("resp_", 48),
+            item: ask.ids.hex("msg_", 48),
             created: now(),
             model: model.to_owned(),
             text: ask.text(),

@@ -13,7 +13,7 @@ const CONTENT: &str = "{\"custom_id\":\"request-1\",\"method\":\"POST\"}\n";
 pub(super) fn upload(ask: &Ask) -> Answer {
     let name = file_name(&ask.body).unwrap_or_else(|| "upload.jsonl".to_owned());
     let purpose = form_field(&ask.body, "purpose").unwrap_or_else(|| "batch".to_owned());
-    let id = ask.spell.id("file-", 22);
+    let id = ask.ids.id("file-", 22);
     answer(&object(&id, &name, &purpose, ask.body.len()))
 }
 

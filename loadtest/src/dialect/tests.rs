@@ -17,7 +17,7 @@ fn ask(path: &str, body: &str) -> Ask {
         .into_parts();
     Ask {
         route: Route::of(&head),
-        spell: Spell(7),
+        ids: Ids(7),
         events: 3,
         body: body.to_owned().into(),
     }

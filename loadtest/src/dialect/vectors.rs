@@ -83,7 +83,7 @@ pub(super) fn moderations(ask: &Ask) -> Result<Answer, u16> {
         "category_applied_input_types": each(json!(["text"])),
     });
     let body = json!({
-        "id": ask.spell.id("modr-", 29),
+        "id": ask.ids.id("modr-", 29),
         "model": request["model"].as_str().unwrap_or("omni-moderation-latest"),
         "results": vec![result; inputs(&request["input"])],
     });

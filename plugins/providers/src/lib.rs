@@ -5,7 +5,7 @@
 //! | a vendor's URLs, headers, models, errors | `openai.rs` and its data rows, `claude.rs`, `gemini.rs` |
 //! | whose fault an error is | `complaint.rs`, refined by each vendor |
 //! | what the gateway reads of a request's body | [`scan()`] over `walk.rs`, [`multipart_model`] |
-//! | usage and the end of an answer | `metering.rs` over [`Splitter`] and `answer_scan.rs`, with `counts.rs` |
+//! | usage and the end of an answer | `metering.rs` over [`Splitter`] with `stream_events.rs`, and `answer_scan.rs`; `counts.rs` |
 //!
 //! To add a vendor that speaks OpenAI's protocol: write a constant in `openai.rs` and its row
 //! below. To add another: one file, its `mod` line and its row. Then add its answers to
@@ -22,6 +22,7 @@ mod metering;
 mod multipart;
 mod openai;
 mod scan;
+mod stream_events;
 mod walk;
 mod words;
 

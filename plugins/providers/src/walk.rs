@@ -186,7 +186,7 @@ impl<'a> Walk<'a> {
         let mut escapes = 0;
         self.at += 1;
         loop {
-            self.at += plain_run(&self.bytes[self.at..], &mut self.seen);
+            self.at += words::plain_run(&self.bytes[self.at..], &mut self.seen);
             match self.bytes.get(self.at) {
                 Some(b'"') => {
                     self.at += 1;
@@ -319,104 +319,5 @@ impl<'a> Walk<'a> {
         std::str::from_utf8(self.raw(literal))
             .ok()
             .map(Cow::Borrowed)
-    }
-}
-
-/// How many bytes come before the first quote, backslash or control character.
-#[inline]
-fn plain_run(bytes: &[u8], seen: &mut u64) -> usize {
-    let mut at = 0;
-    while let Some(word) = words::load(bytes, at) {
-        *seen |= word;
-        let stops = words::stops(word);
-        if stops != 0 {
-            return at + words::first(stops);
-        }
-        at += 8;
-        if at == 64 {
-            return at + long_run(&bytes[at..], seen);
-        }
-    }
-    at + end_of_run(&bytes[at..], seen)
-}
-
-/// As [`plain_run`], for what is long: blocks the compiler turns into vector instructions.
-fn long_run(bytes: &[u8], seen: &mut u64) -> usize {
-    let mut at = 0;
-    let mut union = 0;
-    for block in bytes.chunks_exact(64) {
-        let (stop, all) = block.iter().fold((false, 0), |(stop, all), &byte| {
-            (stop | is_stop(byte), all | byte)
-        });
-        union |= all;
-        if stop {
-            break;
-        }
-        at += 64;
-    }
-    *seen |= words::each(union);
-    while let Some(word) = words::load(bytes, at) {
-        *seen |= word;
-        let stops = words::stops(word);
-        if stops != 0 {
-            return at + words::first(stops);
-        }
-        at += 8;
-    }
-    at + end_of_run(&bytes[at..], seen)
-}
-
-/// As [`plain_run`], for the last bytes of the text.
-fn end_of_run(bytes: &[u8], seen: &mut u64) -> usize {
-    bytes.iter().for_each(|&byte| *seen |= words::each(byte));
-    bytes
-        .iter()
-        .position(|&byte| is_stop(byte))
-        .unwrap_or(bytes.len())
-}
-
-fn is_stop(byte: u8) -> bool {
-    byte < 0x20 || byte == b'"' || byte == b'\\'
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_stop_is_found_at_every_place() {
-        for stop in 0..=255u8 {
-            for len in 0..200 {
-                let mut bytes = vec![b'a'; len];
-                bytes.push(stop);
-                bytes.extend([b'\xff', b'!', b'"']);
-                let expected = if is_stop(stop) { len } else { len + 3 };
-                assert_eq!(
-                    plain_run(&bytes, &mut 0),
-                    expected,
-                    "byte {stop} after {len}"
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn what_is_beyond_ascii_is_seen_at_every_place() {
-        for at in 0..300 {
-            let mut bytes = [b'x'; 300];
-            bytes[at] = 0x80;
-            let mut seen = 0;
-            plain_run(&bytes, &mut seen);
-            assert!(words::beyond_ascii(seen), "at {at}");
-        }
-    }
-
-    #[test]
-    fn a_run_without_a_stop_is_all_of_it() {
-        for len in 0..300 {
-            let mut seen = 0;
-            assert_eq!(plain_run(&vec![b'x'; len], &mut seen), len);
-            assert!(!words::beyond_ascii(seen));
-        }
     }
 }

@@ -64,6 +64,63 @@ pub(crate) fn first(marks: u64) -> usize {
     marks.trailing_zeros() as usize / 8
 }
 
+/// How many bytes come before the first quote, backslash or control character.
+#[inline]
+pub(crate) fn plain_run(bytes: &[u8], seen: &mut u64) -> usize {
+    let mut at = 0;
+    while let Some(word) = load(bytes, at) {
+        *seen |= word;
+        let stops = stops(word);
+        if stops != 0 {
+            return at + first(stops);
+        }
+        at += 8;
+        if at == 64 {
+            return at + long_run(&bytes[at..], seen);
+        }
+    }
+    at + end_of_run(&bytes[at..], seen)
+}
+
+/// As [`plain_run`], for what is long: blocks the compiler turns into vector instructions.
+fn long_run(bytes: &[u8], seen: &mut u64) -> usize {
+    let mut at = 0;
+    let mut union = 0;
+    for block in bytes.chunks_exact(64) {
+        let (stop, all) = block.iter().fold((false, 0), |(stop, all), &byte| {
+            (stop | is_stop(byte), all | byte)
+        });
+        union |= all;
+        if stop {
+            break;
+        }
+        at += 64;
+    }
+    *seen |= each(union);
+    while let Some(word) = load(bytes, at) {
+        *seen |= word;
+        let stops = stops(word);
+        if stops != 0 {
+            return at + first(stops);
+        }
+        at += 8;
+    }
+    at + end_of_run(&bytes[at..], seen)
+}
+
+/// As [`plain_run`], for the last bytes of the text.
+fn end_of_run(bytes: &[u8], seen: &mut u64) -> usize {
+    bytes.iter().for_each(|&byte| *seen |= each(byte));
+    bytes
+        .iter()
+        .position(|&byte| is_stop(byte))
+        .unwrap_or(bytes.len())
+}
+
+fn is_stop(byte: u8) -> bool {
+    byte < 0x20 || byte == b'"' || byte == b'\\'
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,6 +143,43 @@ mod tests {
                     at(|byte| byte == b'"' || byte == b'\\' || byte < 0x20)
                 );
             }
+        }
+    }
+
+    #[test]
+    fn every_stop_is_found_at_every_place() {
+        for stop in 0..=255u8 {
+            for len in 0..200 {
+                let mut bytes = vec![b'a'; len];
+                bytes.push(stop);
+                bytes.extend([b'\xff', b'!', b'"']);
+                let expected = if is_stop(stop) { len } else { len + 3 };
+                assert_eq!(
+                    plain_run(&bytes, &mut 0),
+                    expected,
+                    "byte {stop} after {len}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_beyond_ascii_is_seen_at_every_place() {
+        for at in 0..300 {
+            let mut bytes = [b'x'; 300];
+            bytes[at] = 0x80;
+            let mut seen = 0;
+            plain_run(&bytes, &mut seen);
+            assert!(beyond_ascii(seen), "at {at}");
+        }
+    }
+
+    #[test]
+    fn a_run_without_a_stop_is_all_of_it() {
+        for len in 0..300 {
+            let mut seen = 0;
+            assert_eq!(plain_run(&vec![b'x'; len], &mut seen), len);
+            assert!(!beyond_ascii(seen));
         }
     }
 }

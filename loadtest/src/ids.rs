@@ -6,9 +6,9 @@ const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnop
 
 /// The ids of one call.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Spell(pub(crate) u64);
+pub(crate) struct Ids(pub(crate) u64);
 
-impl Spell {
+impl Ids {
     /// `prefix` and `len` letters and digits.
     pub(crate) fn id(self, prefix: &str, len: usize) -> String {
         self.write(prefix, len, |random| BASE62[(random % 62) as usize])
