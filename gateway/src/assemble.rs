@@ -11,7 +11,9 @@ use pingora::utils::tls::{WrappedX509, parse_x509};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use turnpike_api::{Identity, ModelRules, Selector, find};
-use turnpike_config::plan::{CredentialPlan, Plan, ProviderPlan, ProxyChoice, ProxyScheme, ProxyUrl, Selection};
+use turnpike_config::plan::{
+    CredentialPlan, Plan, ProviderPlan, ProxyChoice, ProxyScheme, ProxyUrl, Selection,
+};
 use turnpike_credentials::SELECTORS;
 use turnpike_identity::{AUTHENTICATORS, Settings};
 use turnpike_providers::PROVIDERS;
@@ -40,7 +42,12 @@ pub struct Ground {
 ///
 /// `may_open` is whether a configuration without client keys opens the gateway: at start, and
 /// when it was open before. A reload never opens a gateway that was closed.
-pub fn assemble(plan: &Plan, ground: &Ground, generation: u64, may_open: bool) -> Result<Snapshot, Vec<String>> {
+pub fn assemble(
+    plan: &Plan,
+    ground: &Ground,
+    generation: u64,
+    may_open: bool,
+) -> Result<Snapshot, Vec<String>> {
     let mut problems = Vec::new();
     let way = Way {
         resolver: ground.resolver.clone(),
@@ -51,49 +58,98 @@ pub fn assemble(plan: &Plan, ground: &Ground, generation: u64, may_open: bool) -
             None
         }),
     };
-    let acceptor = plan.server.tls.as_ref().map(tls::acceptor).transpose().unwrap_or_else(|problem| {
-        problems.push(problem);
-        None
-    });
-    let mut assembly = Assembly { plan, ground, way, endpoints: HashMap::new(), problems };
+    let acceptor = plan
+        .server
+        .tls
+        .as_ref()
+        .map(tls::acceptor)
+        .transpose()
+        .unwrap_or_else(|problem| {
+            problems.push(problem);
+            None
+        });
+    let mut assembly = Assembly {
+        plan,
+        ground,
+        way,
+        endpoints: HashMap::new(),
+        problems,
+    };
     let offers = assembly.offers();
     let default_selector = assembly.selector(plan.selection);
     if !assembly.problems.is_empty() {
         return Err(assembly.problems);
     }
-    let settings = Settings { api_keys: client_keys(plan), digest_key: ground.digest_key };
+    let settings = Settings {
+        api_keys: client_keys(plan),
+        digest_key: ground.digest_key,
+    };
     Ok(Snapshot {
         generation,
-        authenticators: AUTHENTICATORS.iter().map(|row| (row.build)(&settings)).collect(),
-        authorizers: turnpike_access::AUTHORIZERS.iter().map(|row| (row.build)(&())).collect(),
+        authenticators: AUTHENTICATORS
+            .iter()
+            .map(|row| (row.build)(&settings))
+            .collect(),
+        authorizers: turnpike_access::AUTHORIZERS
+            .iter()
+            .map(|row| (row.build)(&()))
+            .collect(),
         open: may_open && plan.client_keys.is_empty() && plan.server.listen.is_loopback(),
-        catalogue: Catalogue::new(offers, plan.force_model_prefix, default_selector, ground.metrics.clone()),
+        catalogue: Catalogue::new(
+            offers,
+            plan.force_model_prefix,
+            default_selector,
+            ground.metrics.clone(),
+        ),
         acceptor,
         max_attempts: plan.max_retry_credentials.max(1),
         limits: plan.server.limits.clone(),
         timeouts: plan.server.timeouts.clone(),
         trusted_proxies: plan.server.trusted_proxies.clone(),
-        public_url: plan.server.public_url.as_str().trim_end_matches('/').to_owned(),
+        public_url: plan
+            .server
+            .public_url
+            .as_str()
+            .trim_end_matches('/')
+            .to_owned(),
     })
 }
 
 /// Makes a snapshot only to see whether one can be made.
 pub fn check(plan: &Plan) -> Result<(), BootError> {
-    let ground = Ground { metrics: Metrics::new()?, resolver: Arc::default(), digest_key: [0; 32] };
-    assemble(plan, &ground, 0, true).map(drop).map_err(BootError::Assemble)
+    let ground = Ground {
+        metrics: Metrics::new()?,
+        resolver: Arc::default(),
+        digest_key: [0; 32],
+    };
+    assemble(plan, &ground, 0, true)
+        .map(drop)
+        .map_err(BootError::Assemble)
 }
 
 /// The provider kinds there are, and whether each knows its own base URL.
 pub fn provider_kinds() -> Vec<(&'static str, bool)> {
-    PROVIDERS.iter().map(|row| (row.kind, (row.build)(&()).default_base_url().is_some())).collect()
+    PROVIDERS
+        .iter()
+        .map(|row| (row.kind, (row.build)(&()).default_base_url().is_some()))
+        .collect()
 }
 
 fn client_keys(plan: &Plan) -> Vec<(turnpike_api::Secret, Arc<Identity>)> {
     plan.client_keys
         .iter()
         .map(|key| {
-            let models = key.models.as_ref().map_or_else(ModelRules::any, ModelRules::new);
-            (key.key.clone(), Arc::new(Identity { name: key.name.as_str().into(), models }))
+            let models = key
+                .models
+                .as_ref()
+                .map_or_else(ModelRules::any, ModelRules::new);
+            (
+                key.key.clone(),
+                Arc::new(Identity {
+                    name: key.name.as_str().into(),
+                    models,
+                }),
+            )
         })
         .collect()
 }
@@ -101,19 +157,30 @@ fn client_keys(plan: &Plan) -> Vec<(turnpike_api::Secret, Arc<Identity>)> {
 /// The system's roots and `egress.ca_file`; `None` when the system's alone will do, which the
 /// connector has loaded already.
 fn roots(plan: &Plan) -> Result<Option<Roots>, String> {
-    let Some(path) = &plan.egress.ca_file else { return Ok(None) };
+    let Some(path) = &plan.egress.ca_file else {
+        return Ok(None);
+    };
     let own = CertificateDer::pem_file_iter(path)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| format!("egress.ca_file: {} holds no PEM certificates: {error}", path.display()))?;
+        .map_err(|error| {
+            format!(
+                "egress.ca_file: {} holds no PEM certificates: {error}",
+                path.display()
+            )
+        })?;
     let system = rustls_native_certs::load_native_certs().certs;
     let mut hasher = DefaultHasher::new();
-    own.iter().for_each(|certificate| certificate.as_ref().hash(&mut hasher));
+    own.iter()
+        .for_each(|certificate| certificate.as_ref().hash(&mut hasher));
     let certificates: Vec<WrappedX509> = system
         .into_iter()
         .chain(own)
         .map(|certificate| WrappedX509::new(certificate.as_ref().to_vec(), parse_x509))
         .collect();
-    Ok(Some(Roots { certificates: certificates.into(), digest: hasher.finish() }))
+    Ok(Some(Roots {
+        certificates: certificates.into(),
+        digest: hasher.finish(),
+    }))
 }
 
 struct Assembly<'a> {
@@ -129,12 +196,18 @@ impl Assembly<'_> {
     fn offers(&mut self) -> Vec<(Offer, Arc<Credential>)> {
         let mut offers = Vec::new();
         for provider in &self.plan.providers {
-            let Some(vendor) = self.vendor(provider) else { continue };
+            let Some(vendor) = self.vendor(provider) else {
+                continue;
+            };
             for credential in &provider.credentials {
                 let offer = Offer {
                     vendor: vendor.name.clone(),
                     prefix: credential.prefix.clone(),
-                    models: credential.models.iter().map(|m| (m.name.clone(), m.alias.clone())).collect(),
+                    models: credential
+                        .models
+                        .iter()
+                        .map(|m| (m.name.clone(), m.alias.clone()))
+                        .collect(),
                     excluded: credential.excluded_models.clone(),
                 };
                 match self.credential(&vendor, credential) {
@@ -150,25 +223,35 @@ impl Assembly<'_> {
         let plugin = match find(PROVIDERS, &provider.kind) {
             Ok(row) => (row.build)(&()),
             Err(unknown) => {
-                self.problems.push(format!("providers.{}.kind: {unknown}", provider.name));
+                self.problems
+                    .push(format!("providers.{}.kind: {unknown}", provider.name));
                 return None;
             }
         };
         let selector = self.selector(provider.selection.unwrap_or(self.plan.selection));
-        Some(Arc::new(Vendor { name: provider.name.as_str().into(), plugin, selector }))
+        Some(Arc::new(Vendor {
+            name: provider.name.as_str().into(),
+            plugin,
+            selector,
+        }))
     }
 
     fn selector(&mut self, selection: Selection) -> Arc<dyn Selector> {
         match find(SELECTORS, selection.as_str()) {
             Ok(row) => (row.build)(&()),
             Err(unknown) => {
-                self.problems.push(format!("auth.selection_strategy: {unknown}"));
+                self.problems
+                    .push(format!("auth.selection_strategy: {unknown}"));
                 Arc::new(turnpike_credentials::RoundRobin)
             }
         }
     }
 
-    fn credential(&mut self, vendor: &Arc<Vendor>, plan: &CredentialPlan) -> Result<Credential, String> {
+    fn credential(
+        &mut self,
+        vendor: &Arc<Vendor>,
+        plan: &CredentialPlan,
+    ) -> Result<Credential, String> {
         let named = |what: &str| format!("credential {}: {what}", plan.id);
         let secret_headers = vendor
             .plugin
@@ -180,10 +263,14 @@ impl Assembly<'_> {
                 .plugin
                 .default_base_url()
                 .and_then(|url| Url::parse(url).ok())
-                .ok_or_else(|| named("its provider's kind has no address of its own; set `base_url`"))?,
+                .ok_or_else(|| {
+                    named("its provider's kind has no address of its own; set `base_url`")
+                })?,
         };
         let headers = operator_headers(&plan.headers).map_err(|problem| named(&problem))?;
-        let proxy = self.proxy(plan, &base_url).map_err(|problem| named(&problem))?;
+        let proxy = self
+            .proxy(plan, &base_url)
+            .map_err(|problem| named(&problem))?;
         self.allowed(&base_url).map_err(|problem| named(&problem))?;
         let endpoint = self.endpoint(&base_url, proxy);
 
@@ -208,7 +295,9 @@ impl Assembly<'_> {
         if allowed.is_empty() || allowed.iter().any(matches) {
             Ok(())
         } else {
-            Err(format!("its host {host} is not among `egress.allowed_hosts`"))
+            Err(format!(
+                "its host {host} is not among `egress.allowed_hosts`"
+            ))
         }
     }
 
@@ -217,7 +306,11 @@ impl Assembly<'_> {
         let chosen = match &plan.proxy {
             ProxyChoice::Direct => None,
             ProxyChoice::Url(url) => Some(url),
-            ProxyChoice::Inherit if bypasses_proxy(&egress.no_proxy, base_url.host_str().unwrap_or_default()) => None,
+            ProxyChoice::Inherit
+                if bypasses_proxy(&egress.no_proxy, base_url.host_str().unwrap_or_default()) =>
+            {
+                None
+            }
             ProxyChoice::Inherit if base_url.scheme() == "https" => egress.https_proxy.as_ref(),
             ProxyChoice::Inherit => egress.http_proxy.as_ref(),
         };
@@ -230,7 +323,10 @@ impl Assembly<'_> {
             format!("{:?} {user}@{}:{}", proxy.protocol, proxy.host, proxy.port)
         });
         let key = (base_url.as_str().to_owned(), way);
-        self.endpoints.entry(key).or_insert_with(|| Endpoint::new(base_url, proxy, &self.way)).clone()
+        self.endpoints
+            .entry(key)
+            .or_insert_with(|| Endpoint::new(base_url, proxy, &self.way))
+            .clone()
     }
 }
 
@@ -253,25 +349,38 @@ fn egress_proxy(url: &ProxyUrl) -> Result<EgressProxy, String> {
 /// `NO_PROXY`'s usual meaning: `*`, a host, a domain with or without its dot, or a network.
 fn bypasses_proxy(no_proxy: &[String], host: &str) -> bool {
     let host = host.trim_matches(['[', ']']).to_ascii_lowercase();
-    no_proxy.iter().map(|entry| entry.trim().to_ascii_lowercase()).any(|entry| {
-        if entry == "*" || entry == host {
-            return true;
-        }
-        if let (Ok(network), Ok(ip)) = (entry.parse::<ipnet::IpNet>(), host.parse::<std::net::IpAddr>()) {
-            return network.contains(&ip);
-        }
-        let domain = entry.trim_start_matches("*.").trim_start_matches('.');
-        !domain.is_empty() && host.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-    })
+    no_proxy
+        .iter()
+        .map(|entry| entry.trim().to_ascii_lowercase())
+        .any(|entry| {
+            if entry == "*" || entry == host {
+                return true;
+            }
+            if let (Ok(network), Ok(ip)) = (
+                entry.parse::<ipnet::IpNet>(),
+                host.parse::<std::net::IpAddr>(),
+            ) {
+                return network.contains(&ip);
+            }
+            let domain = entry.trim_start_matches("*.").trim_start_matches('.');
+            !domain.is_empty()
+                && host
+                    .strip_suffix(domain)
+                    .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        })
 }
 
-fn operator_headers(headers: &[(String, String)]) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
+fn operator_headers(
+    headers: &[(String, String)],
+) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
     headers
         .iter()
         .map(|(name, value)| {
-            let header = HeaderName::try_from(name.as_str()).map_err(|_| format!("`{name}` is no header's name"))?;
-            let value = HeaderValue::try_from(value.as_str())
-                .map_err(|_| format!("the value of header `{name}` has characters that a header cannot hold"))?;
+            let header = HeaderName::try_from(name.as_str())
+                .map_err(|_| format!("`{name}` is no header's name"))?;
+            let value = HeaderValue::try_from(value.as_str()).map_err(|_| {
+                format!("the value of header `{name}` has characters that a header cannot hold")
+            })?;
             Ok((header, value))
         })
         .collect()
@@ -304,8 +413,15 @@ mod tests {
 
     #[test]
     fn no_proxy_means_what_it_usually_means() {
-        let no_proxy: Vec<String> =
-            ["localhost", ".corp.example", "internal.test", "10.0.0.0/8", "::1"].map(String::from).into();
+        let no_proxy: Vec<String> = [
+            "localhost",
+            ".corp.example",
+            "internal.test",
+            "10.0.0.0/8",
+            "::1",
+        ]
+        .map(String::from)
+        .into();
         for (host, bypassed) in [
             ("localhost", true),
             ("LOCALHOST", true),

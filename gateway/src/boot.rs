@@ -31,7 +31,11 @@ const DRAIN: Duration = Duration::from_secs(600);
 #[derive(Debug, Error)]
 pub enum BootError {
     #[error("cannot listen on {address}: {source}; stop what holds it, or change `{key}`")]
-    Listen { address: String, key: &'static str, source: io::Error },
+    Listen {
+        address: String,
+        key: &'static str,
+        source: io::Error,
+    },
     #[error("the configuration cannot be served:\n{}", .0.join("\n"))]
     Assemble(Vec<String>),
     #[error("metrics: {0}")]
@@ -58,7 +62,11 @@ pub struct Gateway {
 }
 
 /// Starts serving `plan` on the current tokio runtime.
-pub async fn start(plan: Plan, source: Source, logging: Option<logging::Handle>) -> Result<Gateway, BootError> {
+pub async fn start(
+    plan: Plan,
+    source: Source,
+    logging: Option<logging::Handle>,
+) -> Result<Gateway, BootError> {
     let ground = Ground {
         metrics: Metrics::new()?,
         resolver: Arc::default(),
@@ -67,18 +75,32 @@ pub async fn start(plan: Plan, source: Source, logging: Option<logging::Handle>)
     let snapshot = assemble(&plan, &ground, 1, true).map_err(BootError::Assemble)?;
     let shared = plan.admin == plan.server.listen;
     let proxy_socket = bind(&plan.server.listen, "server.host` and `server.port").await?;
-    let admin_socket = if shared { None } else { Some(bind(&plan.admin, "admin.host` and `admin.port").await?) };
+    let admin_socket = if shared {
+        None
+    } else {
+        Some(bind(&plan.admin, "admin.host` and `admin.port").await?)
+    };
     let proxy = local(&proxy_socket)?;
     let admin = admin_socket.as_ref().map_or(Ok(proxy), local)?;
 
-    let runtime = Arc::new(Runtime::new(snapshot, ground.metrics.clone(), Listening { shared }));
+    let runtime = Arc::new(Runtime::new(
+        snapshot,
+        ground.metrics.clone(),
+        Listening { shared },
+    ));
     let pages = web::router(runtime.clone());
     let _ = runtime.pages.set(pages.clone());
     announce(&plan, &runtime, proxy, admin);
 
     let (shutdown, stopping) = watch::channel(false);
     let app = Arc::new(Proxy::new(runtime.clone()));
-    let mut listeners = vec![tokio::spawn(listener::serve(Listener { socket: proxy_socket }, app, stopping.clone()))];
+    let mut listeners = vec![tokio::spawn(listener::serve(
+        Listener {
+            socket: proxy_socket,
+        },
+        app,
+        stopping.clone(),
+    ))];
     if let Some(socket) = admin_socket {
         // It stays up while draining: readiness and metrics are asked for then.
         listeners.push(tokio::spawn(async move {
@@ -87,14 +109,34 @@ pub async fn start(plan: Plan, source: Source, logging: Option<logging::Handle>)
             }
         }));
     }
-    let reloader = Arc::new(Reloader::new(source.path, source.environment, ground, runtime.clone(), logging, plan));
+    let reloader = Arc::new(Reloader::new(
+        source.path,
+        source.environment,
+        ground,
+        runtime.clone(),
+        logging,
+        plan,
+    ));
     tokio::spawn(reload::watch(reloader.clone(), stopping));
-    Ok(Gateway { proxy, admin, runtime, reloader, shutdown, listeners })
+    Ok(Gateway {
+        proxy,
+        admin,
+        runtime,
+        reloader,
+        shutdown,
+        listeners,
+    })
 }
 
 async fn bind(address: &ListenAddr, key: &'static str) -> Result<TcpListener, BootError> {
-    let failed = |source| BootError::Listen { address: address.to_string(), key, source };
-    TcpListener::bind((address.host.as_str(), address.port)).await.map_err(failed)
+    let failed = |source| BootError::Listen {
+        address: address.to_string(),
+        key,
+        source,
+    };
+    TcpListener::bind((address.host.as_str(), address.port))
+        .await
+        .map_err(failed)
 }
 
 fn local(socket: &TcpListener) -> Result<SocketAddr, BootError> {
@@ -112,10 +154,15 @@ fn announce(plan: &Plan, runtime: &Runtime, proxy: SocketAddr, admin: SocketAddr
         (false, keys) => format!("{keys} client keys"),
     };
     if snapshot.open {
-        warn!("open mode: no client keys are configured, so every process on this machine may spend your credentials; add `api_keys` to close it");
+        warn!(
+            "open mode: no client keys are configured, so every process on this machine may spend your credentials; add `api_keys` to close it"
+        );
     }
-    let providers: Vec<String> =
-        plan.providers.iter().map(|provider| format!("{} ({})", provider.name, provider.credentials.len())).collect();
+    let providers: Vec<String> = plan
+        .providers
+        .iter()
+        .map(|provider| format!("{} ({})", provider.name, provider.credentials.len()))
+        .collect();
     info!(
         version = env!("CARGO_PKG_VERSION"),
         proxy = %proxy,
@@ -127,7 +174,12 @@ fn announce(plan: &Plan, runtime: &Runtime, proxy: SocketAddr, admin: SocketAddr
         store = "none",
         "turnpike serves"
     );
-    ConfigurationRead { generation: snapshot.generation, problems: None, metrics: &runtime.metrics }.tell();
+    ConfigurationRead {
+        generation: snapshot.generation,
+        problems: None,
+        metrics: &runtime.metrics,
+    }
+    .tell();
 }
 
 impl Gateway {
@@ -159,7 +211,10 @@ impl Gateway {
             }
         };
         if tokio::time::timeout(DRAIN, drained).await.is_err() {
-            warn!("requests are still under way after {} s; they are cut", DRAIN.as_secs());
+            warn!(
+                "requests are still under way after {} s; they are cut",
+                DRAIN.as_secs()
+            );
         }
         self.listeners.iter().for_each(JoinHandle::abort);
     }

@@ -26,7 +26,13 @@ pub enum Command {
 #[derive(Debug, Clone, Args)]
 pub struct Serve {
     /// The configuration file.
-    #[arg(long, alias = "sso-config", env = "TURNPIKE_CONFIG", default_value = "turnpike.yaml", value_name = "FILE")]
+    #[arg(
+        long,
+        alias = "sso-config",
+        env = "TURNPIKE_CONFIG",
+        default_value = "turnpike.yaml",
+        value_name = "FILE"
+    )]
     pub config: PathBuf,
     /// Check the configuration, say every error with its key and line, and exit: 0 when it is
     /// good, 1 when it is not. Nothing listens.
@@ -45,7 +51,12 @@ pub enum ConfigCommand {
     /// Print the configuration in effect.
     Print {
         /// The configuration file.
-        #[arg(long, env = "TURNPIKE_CONFIG", default_value = "turnpike.yaml", value_name = "FILE")]
+        #[arg(
+            long,
+            env = "TURNPIKE_CONFIG",
+            default_value = "turnpike.yaml",
+            value_name = "FILE"
+        )]
         config: PathBuf,
         /// Blot out secrets. It is always done; the flag is accepted so that scripts can say it.
         #[arg(long)]

@@ -35,7 +35,10 @@ pub struct Conduit {
 impl Conduit {
     /// Puts `prefix` in front of what is read from `stream`.
     pub fn new(prefix: BytesMut, stream: Stream) -> Self {
-        Self { prefix, io: BufWriter::with_capacity(WRITE_BUFFER, stream) }
+        Self {
+            prefix,
+            io: BufWriter::with_capacity(WRITE_BUFFER, stream),
+        }
     }
 }
 

@@ -42,7 +42,11 @@ impl<'r> Context<'r> {
     pub fn of_unreadable(runtime: &'r Runtime) -> Self {
         let mut rng = Rng::new();
         let own = new_id(&mut rng);
-        Self::with(runtime, own.hyphenated().to_string().into(), traceparent(None, own, rng.u64(1..)))
+        Self::with(
+            runtime,
+            own.hyphenated().to_string().into(),
+            traceparent(None, own, rng.u64(1..)),
+        )
     }
 
     fn with(runtime: &'r Runtime, id: Box<str>, traceparent: String) -> Self {
@@ -65,7 +69,9 @@ impl<'r> Context<'r> {
 
 /// A UUID version 7. Unique, not secret: the quick generator does.
 fn new_id(rng: &mut Rng) -> Uuid {
-    let millis = std::time::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_millis() as u64);
+    let millis = std::time::UNIX_EPOCH
+        .elapsed()
+        .map_or(0, |since| since.as_millis() as u64);
     let random = rng.u128(..).to_le_bytes();
     let mut tail = [0; 10];
     tail.copy_from_slice(&random[..10]);
@@ -82,17 +88,22 @@ fn accepted_id(headers: &HeaderMap) -> Option<Box<str>> {
 /// W3C Trace Context, version 00: the caller's trace with a span of ours, or a trace named after
 /// the request.
 fn traceparent(caller: Option<&HeaderValue>, own: Uuid, span: u64) -> String {
-    let continued = caller.and_then(|value| value.to_str().ok()).and_then(|value| {
-        let (trace, flags) = (value.get(3..35)?, value.get(53..55)?);
-        let is_hex = |text: &str| text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-        let well_formed = value.len() == 55
-            && value.starts_with("00-")
-            && value.as_bytes()[35] == b'-'
-            && value.as_bytes()[52] == b'-'
-            && [trace, flags, &value[36..52]].into_iter().all(is_hex)
-            && trace.bytes().any(|b| b != b'0');
-        well_formed.then_some((trace, flags))
-    });
+    let continued = caller
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| {
+            let (trace, flags) = (value.get(3..35)?, value.get(53..55)?);
+            let is_hex = |text: &str| {
+                text.bytes()
+                    .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+            };
+            let well_formed = value.len() == 55
+                && value.starts_with("00-")
+                && value.as_bytes()[35] == b'-'
+                && value.as_bytes()[52] == b'-'
+                && [trace, flags, &value[36..52]].into_iter().all(is_hex)
+                && trace.bytes().any(|b| b != b'0');
+            well_formed.then_some((trace, flags))
+        });
     match continued {
         Some((trace, flags)) => format!("00-{trace}-{span:016x}-{flags}"),
         None => format!("00-{}-{span:016x}-00", own.simple()),
@@ -106,7 +117,8 @@ mod tests {
     #[test]
     fn a_trace_is_continued_or_begun() {
         let own = new_id(&mut Rng::new());
-        let sent = HeaderValue::from_static("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+        let sent =
+            HeaderValue::from_static("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
         assert_eq!(
             traceparent(Some(&sent), own, 0xabc),
             "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000abc-01"
@@ -120,7 +132,11 @@ mod tests {
             "",
         ] {
             let begun = traceparent(Some(&HeaderValue::from_static(broken)), own, 1);
-            assert_eq!(begun, format!("00-{}-0000000000000001-00", own.simple()), "{broken}");
+            assert_eq!(
+                begun,
+                format!("00-{}-0000000000000001-00", own.simple()),
+                "{broken}"
+            );
         }
     }
 

@@ -115,7 +115,11 @@ async fn connection(
         None => Box::new(tcp),
         Some(acceptor) => {
             let handshake = timeout(header_timeout, acceptor.tls_handshake(tcp)).await;
-            Box::new(handshake.map_err(|_| io::ErrorKind::TimedOut)?.map_err(io::Error::other)?)
+            Box::new(
+                handshake
+                    .map_err(|_| io::ErrorKind::TimedOut)?
+                    .map_err(io::Error::other)?,
+            )
         }
     };
     let prefix = match stream.selected_alpn_proto() {

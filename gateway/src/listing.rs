@@ -39,9 +39,17 @@ pub async fn model(
     query: &str,
 ) -> Result<Connection, Stop> {
     // Gemini's path is also served without its beta: what the caller's client is tells.
-    let dialect = if is_gemini(&session.req_header().headers, query) { Dialect::Gemini } else { dialect };
+    let dialect = if is_gemini(&session.req_header().headers, query) {
+        Dialect::Gemini
+    } else {
+        dialect
+    };
     let identity = identify::identify(session.req_header(), query, context).await?;
-    let served = context.snapshot.catalogue.find(id).ok_or_else(|| route::not_found(id))?;
+    let served = context
+        .snapshot
+        .catalogue
+        .find(id)
+        .ok_or_else(|| route::not_found(id))?;
     match usable_pool(&identity, id, &served, dialect, context).await {
         Some(pool) => {
             let entry = entry(id, pool, dialect);
@@ -63,9 +71,19 @@ async fn usable_pool<'s>(
     dialect: Dialect,
     context: &Context<'_>,
 ) -> Option<&'s Pool> {
-    let pool = served.pool(dialect).filter(|pool| !pool.members.is_empty())?;
-    let ask = Ask { operation: main_operation(dialect), model: name.into(), stream: false, max_tokens: None, body_len: 0 };
-    authorize::decide(identity, &ask, &context.snapshot).await.ok()?;
+    let pool = served
+        .pool(dialect)
+        .filter(|pool| !pool.members.is_empty())?;
+    let ask = Ask {
+        operation: main_operation(dialect),
+        model: name.into(),
+        stream: false,
+        max_tokens: None,
+        body_len: 0,
+    };
+    authorize::decide(identity, &ask, &context.snapshot)
+        .await
+        .ok()?;
     Some(pool)
 }
 
@@ -80,7 +98,9 @@ fn main_operation(dialect: Dialect) -> Operation {
 fn entry(name: &str, pool: &Pool, dialect: Dialect) -> Value {
     let owner = pool.providers.first().map_or("", |provider| provider);
     match dialect {
-        Dialect::OpenAi => json!({ "id": name, "object": "model", "created": 0, "owned_by": owner }),
+        Dialect::OpenAi => {
+            json!({ "id": name, "object": "model", "created": 0, "owned_by": owner })
+        }
         Dialect::Anthropic => {
             json!({ "type": "model", "id": name, "display_name": name, "created_at": CREATED })
         }
@@ -97,7 +117,8 @@ fn list(entries: Vec<Value>, dialect: Dialect) -> Value {
     match dialect {
         Dialect::OpenAi => json!({ "object": "list", "data": entries }),
         Dialect::Anthropic => {
-            let end = |entry: Option<&Value>| entry.map_or(Value::Null, |entry| entry["id"].clone());
+            let end =
+                |entry: Option<&Value>| entry.map_or(Value::Null, |entry| entry["id"].clone());
             json!({
                 "first_id": end(entries.first()),
                 "last_id": end(entries.last()),
@@ -109,6 +130,17 @@ fn list(entries: Vec<Value>, dialect: Dialect) -> Value {
     }
 }
 
-async fn respond(session: &mut ServerSession, context: &mut Context<'_>, body: Value) -> Result<Connection, Stop> {
-    request::respond(session, context, 200, "application/json", body.to_string().into()).await
+async fn respond(
+    session: &mut ServerSession,
+    context: &mut Context<'_>,
+    body: Value,
+) -> Result<Connection, Stop> {
+    request::respond(
+        session,
+        context,
+        200,
+        "application/json",
+        body.to_string().into(),
+    )
+    .await
 }

@@ -48,7 +48,10 @@ fn serve(flags: &Serve) -> Result<()> {
         .enable_all()
         .build()
         .context("cannot start the worker threads")?;
-    let source = Source { path: flags.config.clone(), environment };
+    let source = Source {
+        path: flags.config.clone(),
+        environment,
+    };
     runtime.block_on(async {
         let gateway = boot::start(plan, source, Some(logging)).await?;
         gateway.run().await?;

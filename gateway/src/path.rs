@@ -11,7 +11,10 @@ use turnpike_api::{Dialect, Operation};
 #[derive(Debug, PartialEq, Eq)]
 pub enum Resource<'p> {
     /// A call of a provider. `model` is named by the path in Gemini's dialect only.
-    Call { operation: Operation, model: Option<Cow<'p, str>> },
+    Call {
+        operation: Operation,
+        model: Option<Cow<'p, str>>,
+    },
     /// The models the caller can use. OpenAI's path is Anthropic's too; the caller's headers tell.
     Models { dialect: Dialect },
     /// One of them.
@@ -21,7 +24,10 @@ pub enum Resource<'p> {
     /// Health, metrics and the other pages that are not proxied.
     Page,
     /// The path is known, the method is not.
-    WrongMethod { dialect: Dialect, allow: &'static str },
+    WrongMethod {
+        dialect: Dialect,
+        allow: &'static str,
+    },
     /// Nothing is here.
     Unknown { dialect: Dialect },
 }
@@ -53,16 +59,32 @@ pub fn canonical(path: &str) -> Cow<'_, str> {
     let path: Cow<'_, str> = if tidy {
         path.into()
     } else {
-        let joined = path.split('/').filter(|segment| !segment.is_empty()).collect::<Vec<_>>().join("/");
+        let joined = path
+            .split('/')
+            .filter(|segment| !segment.is_empty())
+            .collect::<Vec<_>>()
+            .join("/");
         format!("/{joined}").into()
     };
     let first = path[1..].split('/').next().unwrap_or_default();
-    if UNVERSIONED.contains(&first) { format!("/v1{path}").into() } else { path }
+    if UNVERSIONED.contains(&first) {
+        format!("/v1{path}").into()
+    } else {
+        path
+    }
 }
 
 /// First segments of API paths that are forgiven for lacking their `/v1`.
 const UNVERSIONED: &[&str] = &[
-    "chat", "completions", "responses", "embeddings", "messages", "models", "images", "audio", "files",
+    "chat",
+    "completions",
+    "responses",
+    "embeddings",
+    "messages",
+    "models",
+    "images",
+    "audio",
+    "files",
     "moderations",
 ];
 
@@ -76,10 +98,21 @@ pub fn parse<'p>(method: &Method, path: &'p str) -> Resource<'p> {
             resource
         } else {
             let allow = if allowed == Method::GET { GET } else { POST };
-            Resource::WrongMethod { dialect: resource.dialect(), allow }
+            Resource::WrongMethod {
+                dialect: resource.dialect(),
+                allow,
+            }
         }
     };
-    let call = |operation| only(&Method::POST, Resource::Call { operation, model: None });
+    let call = |operation| {
+        only(
+            &Method::POST,
+            Resource::Call {
+                operation,
+                model: None,
+            },
+        )
+    };
     match path {
         "/v1/chat/completions" => call(Operation::ChatCompletions),
         "/v1/messages" => call(Operation::Messages),
@@ -87,8 +120,18 @@ pub fn parse<'p>(method: &Method, path: &'p str) -> Resource<'p> {
         "/v1/embeddings" => call(Operation::Embeddings),
         "/v1/completions" => call(Operation::Completions),
         "/v1/messages/count_tokens" => call(Operation::CountMessageTokens),
-        "/v1/models" => only(&Method::GET, Resource::Models { dialect: Dialect::OpenAi }),
-        "/v1beta/models" => only(&Method::GET, Resource::Models { dialect: Dialect::Gemini }),
+        "/v1/models" => only(
+            &Method::GET,
+            Resource::Models {
+                dialect: Dialect::OpenAi,
+            },
+        ),
+        "/v1beta/models" => only(
+            &Method::GET,
+            Resource::Models {
+                dialect: Dialect::Gemini,
+            },
+        ),
         "/" => only(&Method::GET, Resource::Root),
         "/health" | "/healthz" | "/ready" | "/metrics" => only(&Method::GET, Resource::Page),
         _ => parse_rest(method, path, only),
@@ -109,11 +152,19 @@ fn parse_rest<'p>(
     if let Some(rest) = path.strip_prefix("/v1/") {
         return match pass_through(method, rest) {
             Some(allowed) => allowed,
-            None if rest.starts_with("messages/") => Resource::Unknown { dialect: Dialect::Anthropic },
-            None => Resource::Unknown { dialect: Dialect::OpenAi },
+            None if rest.starts_with("messages/") => Resource::Unknown {
+                dialect: Dialect::Anthropic,
+            },
+            None => Resource::Unknown {
+                dialect: Dialect::OpenAi,
+            },
         };
     }
-    let dialect = if path.starts_with("/v1beta/") { Dialect::Gemini } else { Dialect::OpenAi };
+    let dialect = if path.starts_with("/v1beta/") {
+        Dialect::Gemini
+    } else {
+        Dialect::OpenAi
+    };
     Resource::Unknown { dialect }
 }
 
@@ -124,11 +175,21 @@ fn model_path<'p>(
     only: impl Fn(&Method, Resource<'p>) -> Resource<'p>,
 ) -> Resource<'p> {
     let decode = |name: &'p str| percent_decode_str(name).decode_utf8().ok();
-    let verb = rest.rsplit_once(':').and_then(|(model, verb)| Some((model, gemini_operation(verb)?)));
+    let verb = rest
+        .rsplit_once(':')
+        .and_then(|(model, verb)| Some((model, gemini_operation(verb)?)));
     if let Some((model, operation)) = verb {
         return match decode(model) {
-            Some(model) => only(&Method::POST, Resource::Call { operation, model: Some(model) }),
-            None => Resource::Unknown { dialect: Dialect::Gemini },
+            Some(model) => only(
+                &Method::POST,
+                Resource::Call {
+                    operation,
+                    model: Some(model),
+                },
+            ),
+            None => Resource::Unknown {
+                dialect: Dialect::Gemini,
+            },
         };
     }
     match decode(rest) {
@@ -152,7 +213,9 @@ fn gemini_operation(verb: &str) -> Option<Operation> {
 fn pass_through<'p>(method: &Method, rest: &str) -> Option<Resource<'p>> {
     let plain = |segment: &str| {
         !segment.is_empty()
-            && segment.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+            && segment
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
             && segment.bytes().any(|b| b != b'.')
     };
     let segments: Vec<&str> = rest.split('/').collect();
@@ -169,9 +232,15 @@ fn pass_through<'p>(method: &Method, rest: &str) -> Option<Resource<'p>> {
         _ => return None,
     };
     Some(if methods.contains(method) {
-        Resource::Call { operation: Operation::PassThrough, model: None }
+        Resource::Call {
+            operation: Operation::PassThrough,
+            model: None,
+        }
     } else {
-        Resource::WrongMethod { dialect: Dialect::OpenAi, allow }
+        Resource::WrongMethod {
+            dialect: Dialect::OpenAi,
+            allow,
+        }
     })
 }
 
@@ -182,7 +251,12 @@ pub fn without_credentials(query: &str) -> Cow<'_, str> {
         CREDENTIAL_PARAMETERS.contains(&&*percent_decode_str(name).decode_utf8_lossy())
     };
     if query.split('&').any(|pair| is_credential(&pair)) {
-        query.split('&').filter(|pair| !is_credential(pair)).collect::<Vec<_>>().join("&").into()
+        query
+            .split('&')
+            .filter(|pair| !is_credential(pair))
+            .collect::<Vec<_>>()
+            .join("&")
+            .into()
     } else {
         query.into()
     }
@@ -228,7 +302,13 @@ mod tests {
                 "Call { operation: GenerateContent, model: Some(\"gemini-2.5-pro\") }"
             );
         }
-        assert!(resource(Method::POST, "/v1beta/models/work%2Fg:streamGenerateContent").contains("work/g"));
+        assert!(
+            resource(
+                Method::POST,
+                "/v1beta/models/work%2Fg:streamGenerateContent"
+            )
+            .contains("work/g")
+        );
         assert!(resource(Method::POST, "/v1beta/models/a/b:countTokens").contains("\"a/b\""));
         assert!(resource(Method::POST, "/v1beta/models/%ff:countTokens").starts_with("Unknown"));
     }
@@ -246,14 +326,29 @@ mod tests {
         assert!(resource(Method::GET, "/v1/messages").contains("WrongMethod { dialect: Anthropic"));
         assert!(resource(Method::DELETE, "/v1/files/f-1").starts_with("Call"));
         assert!(resource(Method::HEAD, "/").starts_with("Root"));
-        assert_eq!(resource(Method::POST, "/v1/messages/batches"), "Unknown { dialect: Anthropic }");
-        assert_eq!(resource(Method::POST, "/v1beta/x"), "Unknown { dialect: Gemini }");
-        assert_eq!(resource(Method::POST, "/v2/x"), "Unknown { dialect: OpenAi }");
+        assert_eq!(
+            resource(Method::POST, "/v1/messages/batches"),
+            "Unknown { dialect: Anthropic }"
+        );
+        assert_eq!(
+            resource(Method::POST, "/v1beta/x"),
+            "Unknown { dialect: Gemini }"
+        );
+        assert_eq!(
+            resource(Method::POST, "/v2/x"),
+            "Unknown { dialect: OpenAi }"
+        );
     }
 
     #[test]
     fn pass_through_does_not_climb() {
-        for path in ["/v1/files/..", "/v1/files/../chat", "/v1/files/%2e%2e", "/v1/files/a%2Fb", "/v1/files/a;b"] {
+        for path in [
+            "/v1/files/..",
+            "/v1/files/../chat",
+            "/v1/files/%2e%2e",
+            "/v1/files/a%2Fb",
+            "/v1/files/a;b",
+        ] {
             assert!(resource(Method::GET, path).starts_with("Unknown"), "{path}");
         }
         assert!(resource(Method::GET, "/v1/files/file-1.jsonl/content").starts_with("Call"));

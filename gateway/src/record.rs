@@ -62,6 +62,7 @@ impl Record {
 
     /// What the gateway itself took until the answer was under way.
     pub fn overhead(&self) -> Option<Duration> {
-        self.committed.map(|committed| committed.saturating_sub(self.waited))
+        self.committed
+            .map(|committed| committed.saturating_sub(self.waited))
     }
 }

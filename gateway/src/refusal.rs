@@ -74,22 +74,44 @@ impl Reason {
 
     /// The contract's table, row by row.
     pub fn words(self) -> Words {
-        let words = |reason, status, openai_type, openai_code, anthropic_type, gemini_status| Words {
-            reason,
-            status,
-            openai_type,
-            openai_code,
-            anthropic_type,
-            gemini_status,
-        };
+        let words =
+            |reason, status, openai_type, openai_code, anthropic_type, gemini_status| Words {
+                reason,
+                status,
+                openai_type,
+                openai_code,
+                anthropic_type,
+                gemini_status,
+            };
         let caller = |reason, status| {
-            words(reason, status, INVALID, reason, "invalid_request_error", "INVALID_ARGUMENT")
+            words(
+                reason,
+                status,
+                INVALID,
+                reason,
+                "invalid_request_error",
+                "INVALID_ARGUMENT",
+            )
         };
         let unauthenticated = |reason| {
-            words(reason, 401, AUTH, "invalid_api_key", "authentication_error", "UNAUTHENTICATED")
+            words(
+                reason,
+                401,
+                AUTH,
+                "invalid_api_key",
+                "authentication_error",
+                "UNAUTHENTICATED",
+            )
         };
         let upstream = |reason, status, gemini_status| {
-            words(reason, status, "server_error", reason, "api_error", gemini_status)
+            words(
+                reason,
+                status,
+                "server_error",
+                reason,
+                "api_error",
+                gemini_status,
+            )
         };
         match self {
             Self::CredentialMissing => unauthenticated("credential_missing"),
@@ -104,9 +126,14 @@ impl Reason {
                 "PERMISSION_DENIED",
             ),
             Self::NoCredential => upstream("no_credential", 503, "UNAVAILABLE"),
-            Self::ModelNotFound => {
-                words("model_not_found", 404, INVALID, "model_not_found", "not_found_error", "NOT_FOUND")
-            }
+            Self::ModelNotFound => words(
+                "model_not_found",
+                404,
+                INVALID,
+                "model_not_found",
+                "not_found_error",
+                "NOT_FOUND",
+            ),
             Self::InvalidBody => caller("invalid_body", 400),
             Self::InvalidModel => caller("invalid_model", 400),
             Self::InvalidRequest => caller("invalid_request", 400),
@@ -127,9 +154,14 @@ impl Reason {
                 "invalid_request_error",
                 "DEADLINE_EXCEEDED",
             ),
-            Self::UnknownPath => {
-                words("unknown_path", 404, INVALID, "unknown_path", "not_found_error", "NOT_FOUND")
-            }
+            Self::UnknownPath => words(
+                "unknown_path",
+                404,
+                INVALID,
+                "unknown_path",
+                "not_found_error",
+                "NOT_FOUND",
+            ),
             Self::MethodNotAllowed => caller("method_not_allowed", 405),
             Self::ProxyRequest => caller("proxy_request", 405),
             Self::UpstreamUnreachable => upstream("upstream_unreachable", 502, "UNAVAILABLE"),
@@ -162,7 +194,11 @@ pub struct Refusal {
 
 impl Refusal {
     pub fn new(reason: Reason, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { reason, message: message.into(), allow: None }
+        Self {
+            reason,
+            message: message.into(),
+            allow: None,
+        }
     }
 
     pub fn status(&self) -> u16 {
@@ -239,7 +275,8 @@ impl Refusal {
 
     fn openai(&self) -> serde_json::Value {
         let words = self.reason.words();
-        let param = matches!(self.reason, Reason::ModelNotFound | Reason::InvalidModel).then_some("model");
+        let param =
+            matches!(self.reason, Reason::ModelNotFound | Reason::InvalidModel).then_some("model");
         json!({
             "message": self.message,
             "type": words.openai_type,
@@ -265,7 +302,10 @@ impl Refusal {
 /// What to say of a request whose head could not even be read.
 pub fn unreadable_head(too_slow: bool) -> Refusal {
     if too_slow {
-        Refusal::new(Reason::RequestTimeout, "the request's head did not arrive in time")
+        Refusal::new(
+            Reason::RequestTimeout,
+            "the request's head did not arrive in time",
+        )
     } else {
         Refusal::new(
             Reason::InvalidRequest,
@@ -291,7 +331,12 @@ mod tests {
                 let w = reason.words();
                 format!(
                     "{} {} {}/{} {} {}",
-                    w.reason, w.status, w.openai_type, w.openai_code, w.anthropic_type, w.gemini_status
+                    w.reason,
+                    w.status,
+                    w.openai_type,
+                    w.openai_code,
+                    w.anthropic_type,
+                    w.gemini_status
                 )
             })
             .collect();

@@ -52,7 +52,14 @@ impl Reloader {
         plan: Plan,
     ) -> Self {
         let digest = digest(&path, &plan);
-        Self { path, environment, ground, runtime, logging, state: Mutex::new(State { plan, digest }) }
+        Self {
+            path,
+            environment,
+            ground,
+            runtime,
+            logging,
+            state: Mutex::new(State { plan, digest }),
+        }
     }
 
     /// Takes over what stands in the files now. The error is for people, and has been logged.
@@ -64,7 +71,8 @@ impl Reloader {
         let read = configuration::load(&self.path, &self.environment)
             .map_err(|problems| problems.to_string())
             .and_then(|plan| {
-                let snapshot = assemble(&plan, &self.ground, next, in_force.open).map_err(|all| all.join("\n"))?;
+                let snapshot = assemble(&plan, &self.ground, next, in_force.open)
+                    .map_err(|all| all.join("\n"))?;
                 Ok((plan, snapshot))
             });
         let (generation, result) = match read {
@@ -82,7 +90,12 @@ impl Reloader {
             Err(problems) => (in_force.generation, Err(problems)),
         };
         let problems = result.as_ref().err().map(String::as_str);
-        ConfigurationRead { generation, problems, metrics: &self.runtime.metrics }.tell();
+        ConfigurationRead {
+            generation,
+            problems,
+            metrics: &self.runtime.metrics,
+        }
+        .tell();
         result
     }
 
@@ -101,7 +114,9 @@ impl Reloader {
     fn directories(&self) -> BTreeSet<PathBuf> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let sources = state.plan.sources.iter().chain([&self.path]);
-        sources.map(|source| source.parent().unwrap_or(Path::new(".")).to_owned()).collect()
+        sources
+            .map(|source| source.parent().unwrap_or(Path::new(".")).to_owned())
+            .collect()
     }
 }
 
@@ -109,7 +124,12 @@ impl Reloader {
 /// middle of being replaced.
 fn digest(path: &Path, plan: &Plan) -> blake3::Hash {
     let mut hasher = blake3::Hasher::new();
-    let sources: BTreeSet<&Path> = plan.sources.iter().map(PathBuf::as_path).chain([path]).collect();
+    let sources: BTreeSet<&Path> = plan
+        .sources
+        .iter()
+        .map(PathBuf::as_path)
+        .chain([path])
+        .collect();
     for source in sources {
         let content = std::fs::read(source).unwrap_or_default();
         hasher.update(&(content.len() as u64).to_le_bytes());
@@ -184,11 +204,16 @@ impl Watched {
         if let Err(error) = &watcher {
             warn!(%error, "files cannot be watched; changes are found by looking every 5 s");
         }
-        Self { watcher: watcher.ok(), directories: BTreeSet::new() }
+        Self {
+            watcher: watcher.ok(),
+            directories: BTreeSet::new(),
+        }
     }
 
     fn follow(&mut self, directories: BTreeSet<PathBuf>) {
-        let Some(watcher) = &mut self.watcher else { return };
+        let Some(watcher) = &mut self.watcher else {
+            return;
+        };
         for gone in self.directories.difference(&directories) {
             let _ = watcher.unwatch(gone);
         }

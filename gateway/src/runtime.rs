@@ -1,7 +1,7 @@
 //! The handles that outlive a reload.
 
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use pingora::connectors::ConnectorOptions;

@@ -17,19 +17,26 @@ use turnpike_config::plan::{CertificatePlan, ClientAuth, TlsPlan};
 /// Reads the certificates and makes an acceptor, or says which file is wrong.
 pub fn acceptor(plan: &TlsPlan) -> Result<Acceptor, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let keys = plan.certificates.iter().map(certified_key).collect::<Result<Vec<_>, _>>()?;
+    let keys = plan
+        .certificates
+        .iter()
+        .map(certified_key)
+        .collect::<Result<Vec<_>, _>>()?;
     let builder = ServerConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .map_err(|error| format!("server.tls: {error}"))?;
     let builder = match (&plan.client_ca, plan.client_auth) {
         (_, ClientAuth::Off) | (None, _) => builder.with_no_client_auth(),
         (Some(ca), auth) => {
-            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(ca)?), provider);
+            let verifier =
+                WebPkiClientVerifier::builder_with_provider(Arc::new(roots(ca)?), provider);
             let verifier = match auth {
                 ClientAuth::Optional => verifier.allow_unauthenticated(),
                 ClientAuth::Off | ClientAuth::Required => verifier,
             };
-            let verifier = verifier.build().map_err(|error| format!("server.tls.client_ca: {error}"))?;
+            let verifier = verifier
+                .build()
+                .map_err(|error| format!("server.tls.client_ca: {error}"))?;
             builder.with_client_cert_verifier(verifier)
         }
     };
@@ -40,29 +47,48 @@ pub fn acceptor(plan: &TlsPlan) -> Result<Acceptor, String> {
 
 fn certified_key(plan: &CertificatePlan) -> Result<Arc<CertifiedKey>, String> {
     let chain = certificates(&plan.cert)?;
-    let key = PrivateKeyDer::from_pem_file(&plan.key)
-        .map_err(|error| format!("server.tls: {} holds no PEM private key: {error}", plan.key.display()))?;
+    let key = PrivateKeyDer::from_pem_file(&plan.key).map_err(|error| {
+        format!(
+            "server.tls: {} holds no PEM private key: {error}",
+            plan.key.display()
+        )
+    })?;
     let key = rustls::crypto::ring::sign::any_supported_type(&key)
         .map_err(|error| format!("server.tls: {}: {error}", plan.key.display()))?;
     let certified = CertifiedKey::new(chain, key);
     certified.keys_match().map_err(|error| {
-        format!("server.tls: {} is not the key of {}: {error}", plan.key.display(), plan.cert.display())
+        format!(
+            "server.tls: {} is not the key of {}: {error}",
+            plan.key.display(),
+            plan.cert.display()
+        )
     })?;
     Ok(Arc::new(certified))
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let wrong = |why: &dyn fmt::Display| format!("server.tls: {} holds no PEM certificate: {why}", path.display());
+    let wrong = |why: &dyn fmt::Display| {
+        format!(
+            "server.tls: {} holds no PEM certificate: {why}",
+            path.display()
+        )
+    };
     let chain: Vec<_> = CertificateDer::pem_file_iter(path)
         .and_then(Iterator::collect)
         .map_err(|error| wrong(&error))?;
-    if chain.is_empty() { Err(wrong(&"it is empty")) } else { Ok(chain) }
+    if chain.is_empty() {
+        Err(wrong(&"it is empty"))
+    } else {
+        Ok(chain)
+    }
 }
 
 fn roots(path: &Path) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(path)? {
-        roots.add(certificate).map_err(|error| format!("server.tls.client_ca: {}: {error}", path.display()))?;
+        roots
+            .add(certificate)
+            .map_err(|error| format!("server.tls.client_ca: {}: {error}", path.display()))?;
     }
     Ok(roots)
 }
@@ -74,13 +100,18 @@ struct BySni(Vec<Arc<CertifiedKey>>);
 
 impl ResolvesServerCert for BySni {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let name = hello.server_name().and_then(|name| ServerName::try_from(name.to_owned()).ok());
+        let name = hello
+            .server_name()
+            .and_then(|name| ServerName::try_from(name.to_owned()).ok());
         let named = name.and_then(|name| self.0.iter().find(|key| is_valid_for(key, &name)));
         named.or(self.0.first()).cloned()
     }
 }
 
 fn is_valid_for(key: &CertifiedKey, name: &ServerName<'_>) -> bool {
-    let Some(certificate) = key.cert.first() else { return false };
-    ParsedCertificate::try_from(certificate).is_ok_and(|parsed| verify_server_name(&parsed, name).is_ok())
+    let Some(certificate) = key.cert.first() else {
+        return false;
+    };
+    ParsedCertificate::try_from(certificate)
+        .is_ok_and(|parsed| verify_server_name(&parsed, name).is_ok())
 }

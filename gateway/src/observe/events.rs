@@ -50,16 +50,35 @@ impl RequestEnded<'_> {
             Ending::ClientGone => (499, "client_gone"),
             Ending::Aborted => (500, "aborted"),
         };
-        self.metrics.answered(record.operation, status, reason, took);
+        self.metrics
+            .answered(record.operation, status, reason, took);
         if let Some(overhead) = record.overhead() {
             self.metrics.overhead(overhead);
         }
         match record.ending {
             // One line a request is for finding something out; the audit streams are the record.
-            Ending::Answered { .. } | Ending::ClientGone => line!(Level::DEBUG, record, status, reason, took, "request"),
-            Ending::Refused { .. } => line!(Level::INFO, record, status, reason, took, "request refused"),
-            Ending::Incomplete { .. } => line!(Level::WARN, record, status, reason, took, "answer cut short"),
-            Ending::Aborted => line!(Level::ERROR, record, status, reason, took, "request aborted inside the gateway"),
+            Ending::Answered { .. } | Ending::ClientGone => {
+                line!(Level::DEBUG, record, status, reason, took, "request")
+            }
+            Ending::Refused { .. } => {
+                line!(Level::INFO, record, status, reason, took, "request refused")
+            }
+            Ending::Incomplete { .. } => line!(
+                Level::WARN,
+                record,
+                status,
+                reason,
+                took,
+                "answer cut short"
+            ),
+            Ending::Aborted => line!(
+                Level::ERROR,
+                record,
+                status,
+                reason,
+                took,
+                "request aborted inside the gateway"
+            ),
         }
     }
 }
@@ -113,7 +132,8 @@ pub struct ConfigurationRead<'a> {
 
 impl ConfigurationRead<'_> {
     pub fn tell(&self) {
-        self.metrics.reloaded(self.problems.is_none(), self.generation);
+        self.metrics
+            .reloaded(self.problems.is_none(), self.generation);
         match self.problems {
             None => info!(generation = self.generation, "configuration in force"),
             Some(problems) => error!(

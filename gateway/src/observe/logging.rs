@@ -13,8 +13,13 @@ use turnpike_config::plan::{LogFormat, LogLevel, LoggingPlan};
 
 #[derive(Debug, Error)]
 pub enum LoggingError {
-    #[error("cannot open the log file {path}: {source}; create its directory or change `logging.file`")]
-    Open { path: PathBuf, source: std::io::Error },
+    #[error(
+        "cannot open the log file {path}: {source}; create its directory or change `logging.file`"
+    )]
+    Open {
+        path: PathBuf,
+        source: std::io::Error,
+    },
     #[error("logging is set up already")]
     Twice,
 }
@@ -48,7 +53,10 @@ fn open(path: &Path) -> Result<File, LoggingError> {
         .create(true)
         .append(true)
         .open(path)
-        .map_err(|source| LoggingError::Open { path: path.to_owned(), source })
+        .map_err(|source| LoggingError::Open {
+            path: path.to_owned(),
+            source,
+        })
 }
 
 fn formatted<S, W>(format: LogFormat, writer: W) -> Box<dyn Layer<S> + Send + Sync>
@@ -58,7 +66,11 @@ where
 {
     match format {
         LogFormat::Text => fmt::layer().with_ansi(false).with_writer(writer).boxed(),
-        LogFormat::Json => fmt::layer().json().flatten_event(true).with_writer(writer).boxed(),
+        LogFormat::Json => fmt::layer()
+            .json()
+            .flatten_event(true)
+            .with_writer(writer)
+            .boxed(),
     }
 }
 
@@ -74,5 +86,7 @@ fn filter(level: LogLevel) -> EnvFilter {
     };
     let libraries = level.min(LevelFilter::WARN);
     // Pingora logs each client that leaves mid-request as an error; the gateway tells it better.
-    EnvFilter::new(format!("{libraries},pingora_core=off,pingora_proxy=off,turnpike={level}"))
+    EnvFilter::new(format!(
+        "{libraries},pingora_core=off,pingora_proxy=off,turnpike={level}"
+    ))
 }

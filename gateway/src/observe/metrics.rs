@@ -9,18 +9,22 @@ use std::time::Duration;
 
 use prometheus::core::Collector;
 use prometheus::{
-    Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts,
-    Registry, TextEncoder,
+    Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    Opts, Registry, TextEncoder,
 };
 use turnpike_api::{Fault, Operation, Usage};
 
 /// Seconds of a whole request: OpenTelemetry's GenAI buckets, on to the longest stream allowed.
-const DURATION: &[f64] =
-    &[0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92, 163.84, 327.68, 600.0];
+const DURATION: &[f64] = &[
+    0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92, 163.84,
+    327.68, 600.0,
+];
 
 /// Seconds the gateway itself adds.
-const OVERHEAD: &[f64] =
-    &[0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25];
+const OVERHEAD: &[f64] = &[
+    0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
+    0.1, 0.25,
+];
 
 /// Handles by operation, in the order of [`Operation::ALL`].
 type ByOperation<T> = [T; Operation::ALL.len()];
@@ -100,7 +104,8 @@ impl Metrics {
                 .const_label("version", env!("CARGO_PKG_VERSION")),
         )?;
         registered(&registry, &build)?.set(1);
-        let per_operation = |vec: &HistogramVec| Operation::ALL.map(|op| vec.with_label_values(&[op.as_str()]));
+        let per_operation =
+            |vec: &HistogramVec| Operation::ALL.map(|op| vec.with_label_values(&[op.as_str()]));
         Ok(Self(Arc::new(Families {
             good: Operation::ALL.map(|op| requests.with_label_values(&[op.as_str(), "200", ""])),
             duration: per_operation(&duration),
@@ -170,16 +175,28 @@ impl Metrics {
     }
 
     /// Counts one answered request. `operation` is `None` where the path named none.
-    pub fn answered(&self, operation: Option<Operation>, status: u16, reason: &'static str, took: Duration) {
+    pub fn answered(
+        &self,
+        operation: Option<Operation>,
+        status: u16,
+        reason: &'static str,
+        took: Duration,
+    ) {
         let Some(operation) = operation else {
-            self.0.requests.with_label_values(&["none", status_label(status), reason]).inc();
+            self.0
+                .requests
+                .with_label_values(&["none", status_label(status), reason])
+                .inc();
             return;
         };
         let at = operation as usize;
         if status == 200 && reason.is_empty() {
             self.0.good[at].inc();
         } else {
-            self.0.requests.with_label_values(&[operation.as_str(), status_label(status), reason]).inc();
+            self.0
+                .requests
+                .with_label_values(&[operation.as_str(), status_label(status), reason])
+                .inc();
         }
         self.0.duration[at].observe(took.as_secs_f64());
     }
@@ -210,7 +227,10 @@ impl Metrics {
 
     /// Counts a configuration that was read; `generation` is the one now in force.
     pub fn reloaded(&self, good: bool, generation: u64) {
-        self.0.reloads.with_label_values(&[if good { "ok" } else { "failed" }]).inc();
+        self.0
+            .reloads
+            .with_label_values(&[if good { "ok" } else { "failed" }])
+            .inc();
         self.0.reload_good.set(good.into());
         self.0.generation.set(generation.cast_signed());
         if good && let Ok(now) = std::time::SystemTime::UNIX_EPOCH.elapsed() {
@@ -221,7 +241,10 @@ impl Metrics {
     /// The handles of one credential.
     pub fn credential(&self, provider: &Arc<str>, id: &Arc<str>) -> CredentialMetrics {
         CredentialMetrics {
-            good: self.0.attempts.with_label_values(&[&**provider, &**id, "ok"]),
+            good: self
+                .0
+                .attempts
+                .with_label_values(&[&**provider, &**id, "ok"]),
             attempts: self.0.attempts.clone(),
             provider: provider.clone(),
             id: id.clone(),
@@ -253,7 +276,9 @@ impl CredentialMetrics {
 
     /// `outcome` is one of a closed set of words.
     pub fn outcome(&self, outcome: &'static str) {
-        self.attempts.with_label_values(&[&*self.provider, &*self.id, outcome]).inc();
+        self.attempts
+            .with_label_values(&[&*self.provider, &*self.id, outcome])
+            .inc();
     }
 }
 
@@ -305,7 +330,10 @@ fn status_label(status: u16) -> &'static str {
     }
 }
 
-fn registered<C: Collector + Clone + 'static>(registry: &Registry, metric: &C) -> Result<C, prometheus::Error> {
+fn registered<C: Collector + Clone + 'static>(
+    registry: &Registry,
+    metric: &C,
+) -> Result<C, prometheus::Error> {
     registry.register(Box::new(metric.clone()))?;
     Ok(metric.clone())
 }
@@ -320,7 +348,10 @@ fn counters(
     help: &str,
     labels: &[&str],
 ) -> Result<IntCounterVec, prometheus::Error> {
-    registered(registry, &IntCounterVec::new(Opts::new(name, help), labels)?)
+    registered(
+        registry,
+        &IntCounterVec::new(Opts::new(name, help), labels)?,
+    )
 }
 
 fn histograms(
@@ -351,7 +382,10 @@ mod tests {
             metrics.answered(Some(Operation::Messages), status, "", Duration::ZERO);
         }
         let text = String::from_utf8(metrics.render().unwrap()).unwrap();
-        let series = text.lines().filter(|line| line.starts_with("turnpike_requests_total{")).count();
+        let series = text
+            .lines()
+            .filter(|line| line.starts_with("turnpike_requests_total{"))
+            .count();
         assert!(series < 40, "{series} series");
     }
 }

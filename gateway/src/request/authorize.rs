@@ -17,12 +17,23 @@ pub struct Permit {
 }
 
 /// Asks every authorizer. Any deny wins, and without an allow nothing is allowed.
-pub async fn authorize(identity: &Arc<Identity>, ask: Ask, context: &Context<'_>) -> Result<Permit, Refusal> {
+pub async fn authorize(
+    identity: &Arc<Identity>,
+    ask: Ask,
+    context: &Context<'_>,
+) -> Result<Permit, Refusal> {
     match decide(identity, &ask, &context.snapshot).await {
-        Ok(()) => Ok(Permit { identity: identity.clone(), ask, _made_here: () }),
+        Ok(()) => Ok(Permit {
+            identity: identity.clone(),
+            ask,
+            _made_here: (),
+        }),
         Err(Denial::Model) => Err(Refusal::new(
             Reason::ModelDenied,
-            format!("your key may not use the model {:?}; GET /v1/models lists those it may", shown(&ask.model)),
+            format!(
+                "your key may not use the model {:?}; GET /v1/models lists those it may",
+                shown(&ask.model)
+            ),
         )),
     }
 }

@@ -35,7 +35,11 @@ pub async fn identify(
     Ok(identity)
 }
 
-async fn known(head: &RequestHeader, query: &str, snapshot: &Snapshot) -> Result<Arc<Identity>, Refusal> {
+async fn known(
+    head: &RequestHeader,
+    query: &str,
+    snapshot: &Snapshot,
+) -> Result<Arc<Identity>, Refusal> {
     let mut failure = None;
     for place in places(&head.headers, query) {
         let token = match place? {
@@ -46,7 +50,11 @@ async fn known(head: &RequestHeader, query: &str, snapshot: &Snapshot) -> Result
             }
         };
         for authenticator in &snapshot.authenticators {
-            match authenticator.authenticate(Presented { token: &token }).get().await {
+            match authenticator
+                .authenticate(Presented { token: &token })
+                .get()
+                .await
+            {
                 Verdict::Known(identity) => return Ok(identity),
                 Verdict::Reject(rejection) => {
                     failure = Some(rejection);
@@ -65,18 +73,32 @@ type Found<'h> = Result<Cow<'h, str>, &'static str>;
 
 /// The places that hold something. An error is a request that must not be served whatever else
 /// it holds: a header given twice is read differently by different parsers.
-fn places<'h>(headers: &'h HeaderMap, query: &'h str) -> impl Iterator<Item = Result<Found<'h>, Refusal>> {
+fn places<'h>(
+    headers: &'h HeaderMap,
+    query: &'h str,
+) -> impl Iterator<Item = Result<Found<'h>, Refusal>> {
     let in_headers = CREDENTIAL_HEADERS.into_iter().filter_map(|name| {
         let mut values = headers.get_all(name).iter();
         let value = values.next()?;
         if values.next().is_some() {
-            return Some(Err(malformed("the header that carries the credential is given twice")));
+            return Some(Err(malformed(
+                "the header that carries the credential is given twice",
+            )));
         }
         let Ok(text) = value.to_str() else {
-            return Some(Ok(Err("the credential has characters that no credential has")));
+            return Some(Ok(Err(
+                "the credential has characters that no credential has",
+            )));
         };
-        let token = if name == AUTHORIZATION.as_str() { bearer(text) } else { Ok(text) };
-        token.map(|token| credential(token.into())).unwrap_or_else(|wrong| Some(Err(wrong))).map(Ok)
+        let token = if name == AUTHORIZATION.as_str() {
+            bearer(text)
+        } else {
+            Ok(text)
+        };
+        token
+            .map(|token| credential(token.into()))
+            .unwrap_or_else(|wrong| Some(Err(wrong)))
+            .map(Ok)
     });
     let in_query = CREDENTIAL_PARAMETERS.iter().filter_map(move |&name| {
         let value = query.split('&').find_map(|pair| {
@@ -110,7 +132,9 @@ fn credential(text: Cow<'_, str>) -> Option<Found<'_>> {
     if token.is_empty() {
         None
     } else if token.contains([' ', '\t', ',']) {
-        Some(Err("there are blanks or commas inside the credential: are there two?"))
+        Some(Err(
+            "there are blanks or commas inside the credential: are there two?",
+        ))
     } else if !token.bytes().all(|b| b.is_ascii_graphic()) {
         Some(Err("the credential has characters that no credential has"))
     } else {
@@ -119,7 +143,10 @@ fn credential(text: Cow<'_, str>) -> Option<Found<'_>> {
 }
 
 fn malformed(what: &'static str) -> Refusal {
-    Refusal::new(Reason::CredentialMalformed, format!("Invalid token format: {what}"))
+    Refusal::new(
+        Reason::CredentialMalformed,
+        format!("Invalid token format: {what}"),
+    )
 }
 
 fn refusal(failure: Option<Rejection>) -> Refusal {
@@ -129,16 +156,20 @@ fn refusal(failure: Option<Rejection>) -> Refusal {
             "no credential: send your key as `Authorization: Bearer <key>`, `x-api-key` or `x-goog-api-key`",
         ),
         Some(Rejection::Malformed(what)) => malformed(what),
-        Some(Rejection::Unknown) => {
-            Refusal::new(Reason::CredentialUnknown, "the key is not known here: check it for typing errors, or ask your platform team for one")
-        }
+        Some(Rejection::Unknown) => Refusal::new(
+            Reason::CredentialUnknown,
+            "the key is not known here: check it for typing errors, or ask your platform team for one",
+        ),
     }
 }
 
 /// Open mode's caller.
 fn anyone() -> Arc<Identity> {
     static ANYONE: std::sync::LazyLock<Arc<Identity>> = std::sync::LazyLock::new(|| {
-        Arc::new(Identity { name: "anyone".into(), models: ModelRules::any() })
+        Arc::new(Identity {
+            name: "anyone".into(),
+            models: ModelRules::any(),
+        })
     });
     ANYONE.clone()
 }
@@ -152,10 +183,15 @@ pub fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> I
     // From the right: every proxy appends the peer it saw, and only what trusted ones appended
     // can be believed.
     let mut client = peer;
-    let lines: Vec<&str> =
-        headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok()).collect();
+    let lines: Vec<&str> = headers
+        .get_all("x-forwarded-for")
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .collect();
     for hop in lines.iter().rev().flat_map(|line| line.rsplit(',')) {
-        let Ok(ip) = hop.trim().parse::<IpAddr>() else { return client };
+        let Ok(ip) = hop.trim().parse::<IpAddr>() else {
+            return client;
+        };
         client = ip;
         if !is_trusted(ip) {
             return client;
@@ -186,8 +222,21 @@ mod tests {
 
     #[test]
     fn credentials_are_found_in_order() {
-        let all = [("x-goog-api-key", "c"), ("x-api-key", "b"), ("Authorization", "bEaReR  a\t")]
-            .map(|(name, value)| (if name == "Authorization" { "authorization" } else { name }, value));
+        let all = [
+            ("x-goog-api-key", "c"),
+            ("x-api-key", "b"),
+            ("Authorization", "bEaReR  a\t"),
+        ]
+        .map(|(name, value)| {
+            (
+                if name == "Authorization" {
+                    "authorization"
+                } else {
+                    name
+                },
+                value,
+            )
+        });
         assert_eq!(found(&all, "auth_token=e&key=d"), ["a", "b", "c", "d", "e"]);
         assert_eq!(found(&[], "key=a%2Bb%0a"), ["a+b"]);
     }
@@ -199,8 +248,12 @@ mod tests {
 
     #[test]
     fn malformed_ones_are_named() {
-        assert!(found(&[("authorization", "Basic abc")], "")[0].starts_with("wrong: the Authorization"));
-        assert!(found(&[("authorization", "Bearer a b")], "")[0].starts_with("wrong: there are blanks"));
+        assert!(
+            found(&[("authorization", "Basic abc")], "")[0].starts_with("wrong: the Authorization")
+        );
+        assert!(
+            found(&[("authorization", "Bearer a b")], "")[0].starts_with("wrong: there are blanks")
+        );
         assert!(found(&[("x-api-key", "a,b")], "")[0].starts_with("wrong: there are blanks"));
         assert!(found(&[("x-api-key", "a"), ("x-api-key", "a")], "")[0].contains("given twice"));
         assert!(found(&[], "key=%ff")[0].starts_with("wrong: the credential has characters"));
@@ -216,7 +269,10 @@ mod tests {
         };
         assert_eq!(client("203.0.113.9", "198.51.100.1"), "203.0.113.9");
         assert_eq!(client("10.0.0.1", "198.51.100.1"), "198.51.100.1");
-        assert_eq!(client("10.0.0.1", "6.6.6.6, 198.51.100.1, 10.0.0.2"), "198.51.100.1");
+        assert_eq!(
+            client("10.0.0.1", "6.6.6.6, 198.51.100.1, 10.0.0.2"),
+            "198.51.100.1"
+        );
         assert_eq!(client("10.0.0.1", "garbage"), "10.0.0.1");
         assert_eq!(client("10.0.0.1", "10.0.0.3, 10.0.0.2"), "10.0.0.3");
     }

@@ -72,11 +72,17 @@ pub async fn serve(session: &mut ServerSession, context: &mut Context<'_>) -> Co
 
     let served = match resource {
         Resource::Call { operation, model } => {
-            let line = Line { method: &method, path: &canonical, query };
+            let line = Line {
+                method: &method,
+                path: &canonical,
+                query,
+            };
             proxied(session, context, operation, model.as_deref(), line).await
         }
         Resource::Models { dialect } => listing::models(session, context, dialect, query).await,
-        Resource::Model { dialect, id } => listing::model(session, context, dialect, &id, query).await,
+        Resource::Model { dialect, id } => {
+            listing::model(session, context, dialect, &id, query).await
+        }
         Resource::Root => root(session, context).await,
         Resource::Page => web::page(session, context, &canonical).await,
         Resource::WrongMethod { allow, .. } => Err(wrong_method(&canonical, allow).into()),
@@ -128,7 +134,9 @@ fn no_forward_proxy(session: &ServerSession, context: &Context<'_>) -> Result<()
     let url = &context.snapshot.public_url;
     Err(Refusal::new(
         Reason::ProxyRequest,
-        format!("this is not a forward proxy: unset the proxy and set the client's base URL to {url}/v1 ({url} for Anthropic and Gemini clients)"),
+        format!(
+            "this is not a forward proxy: unset the proxy and set the client's base URL to {url}/v1 ({url} for Anthropic and Gemini clients)"
+        ),
     ))
 }
 
@@ -136,19 +144,28 @@ fn no_forward_proxy(session: &ServerSession, context: &Context<'_>) -> Result<()
 fn in_the_callers_dialect<'p>(resource: Resource<'p>, session: &ServerSession) -> Resource<'p> {
     let anthropic = session.get_header("anthropic-version").is_some();
     match resource {
-        Resource::Models { dialect: Dialect::OpenAi } if anthropic => {
-            Resource::Models { dialect: Dialect::Anthropic }
-        }
-        Resource::Model { dialect: Dialect::OpenAi, id } if anthropic => {
-            Resource::Model { dialect: Dialect::Anthropic, id }
-        }
+        Resource::Models {
+            dialect: Dialect::OpenAi,
+        } if anthropic => Resource::Models {
+            dialect: Dialect::Anthropic,
+        },
+        Resource::Model {
+            dialect: Dialect::OpenAi,
+            id,
+        } if anthropic => Resource::Model {
+            dialect: Dialect::Anthropic,
+            id,
+        },
         other => other,
     }
 }
 
 fn wrong_method(path: &str, allow: &'static str) -> Refusal {
     let message = format!("{path} is asked with {allow}");
-    Refusal { allow: Some(allow), ..Refusal::new(Reason::MethodNotAllowed, message) }
+    Refusal {
+        allow: Some(allow),
+        ..Refusal::new(Reason::MethodNotAllowed, message)
+    }
 }
 
 fn unknown_path(path: &str, context: &Context<'_>) -> Refusal {
@@ -156,13 +173,22 @@ fn unknown_path(path: &str, context: &Context<'_>) -> Refusal {
     let path: String = path.chars().take(120).collect();
     Refusal::new(
         Reason::UnknownPath,
-        format!("nothing is served at {path:?}; set the client's base URL to {url}/v1 for OpenAI clients, or to {url} for Anthropic and Gemini clients"),
+        format!(
+            "nothing is served at {path:?}; set the client's base URL to {url}/v1 for OpenAI clients, or to {url} for Anthropic and Gemini clients"
+        ),
     )
 }
 
 /// Agents probe `/` without a credential before they send anything.
 async fn root(session: &mut ServerSession, context: &mut Context<'_>) -> Result<Connection, Stop> {
-    respond(session, context, 200, "text/plain; charset=utf-8", "Turnpike\n".into()).await
+    respond(
+        session,
+        context,
+        200,
+        "text/plain; charset=utf-8",
+        "Turnpike\n".into(),
+    )
+    .await
 }
 
 /// Answers with a whole body of our own.
@@ -187,7 +213,12 @@ pub async fn respond(
     }
 }
 
-fn response_head(status: u16, content_type: &'static str, len: usize, id: &HeaderValue) -> pingora::Result<Box<ResponseHeader>> {
+fn response_head(
+    status: u16,
+    content_type: &'static str,
+    len: usize,
+    id: &HeaderValue,
+) -> pingora::Result<Box<ResponseHeader>> {
     let mut head = Box::new(ResponseHeader::build_no_case(status, Some(4))?);
     head.insert_header(header::CONTENT_TYPE, content_type)?;
     head.insert_header(header::CONTENT_LENGTH, len)?;
@@ -203,7 +234,10 @@ pub async fn refuse(
     refusal: Refusal,
 ) -> Connection {
     let words = refusal.reason.words();
-    context.record.ending = Ending::Refused { status: words.status, reason: words.reason };
+    context.record.ending = Ending::Refused {
+        status: words.status,
+        reason: words.reason,
+    };
     let body = refusal.body(dialect, &context.record.id);
     let written = match refusal.head(dialect, &context.id, body.len()) {
         Ok(head) => write_whole(session, head, body, context.head_only).await,

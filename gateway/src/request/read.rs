@@ -50,30 +50,59 @@ pub async fn read<'r>(
     let body = read_body(session, context).await?;
     context.record.waited += began.elapsed();
     let head = session.req_header();
-    let content_type = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let content_type = head
+        .headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or("");
     let (ask, model_span) = ask(operation, model_in_path, content_type, &body.bytes)?;
     context.record.model = Some(ask.model.clone());
     context.record.stream = ask.stream;
-    Ok(Asked { ask, model_span, body })
+    Ok(Asked {
+        ask,
+        model_span,
+        body,
+    })
 }
 
-async fn read_body<'r>(session: &mut ServerSession, context: &Context<'r>) -> Result<Body<'r>, Stop> {
+async fn read_body<'r>(
+    session: &mut ServerSession,
+    context: &Context<'r>,
+) -> Result<Body<'r>, Stop> {
     let limits = &context.snapshot.limits;
     let headers = &session.req_header().headers;
-    if headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
-        return Err(Refusal::new(Reason::InvalidBody, "compressed request bodies are not served: send it without Content-Encoding").into());
+    if headers
+        .get(CONTENT_ENCODING)
+        .is_some_and(|encoding| encoding != "identity")
+    {
+        return Err(Refusal::new(
+            Reason::InvalidBody,
+            "compressed request bodies are not served: send it without Content-Encoding",
+        )
+        .into());
     }
-    let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let announced = headers
+        .get(CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|len| len > limits.max_body) {
         return Err(too_large(limits.max_body).into());
     }
-    let expects_continue = headers.get(EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+    let expects_continue = headers
+        .get(EXPECT)
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
     if expects_continue {
-        session.write_continue_response().await.map_err(|_| Stop::ClientGone)?;
+        session
+            .write_continue_response()
+            .await
+            .map_err(|_| Stop::ClientGone)?;
     }
     match timeout(limits.body_timeout, collect(session, context, announced)).await {
         Ok(body) => body,
-        Err(_) => Err(Refusal::new(Reason::RequestTimeout, "the request's body did not arrive in time").into()),
+        Err(_) => Err(Refusal::new(
+            Reason::RequestTimeout,
+            "the request's body did not arrive in time",
+        )
+        .into()),
     }
 }
 
@@ -86,7 +115,11 @@ async fn collect<'r>(
     announced: Option<u64>,
 ) -> Result<Body<'r>, Stop> {
     let limits = &context.snapshot.limits;
-    let mut charge = Charge { runtime: context.runtime, gauge: context.runtime.metrics.buffered(), bytes: 0 };
+    let mut charge = Charge {
+        runtime: context.runtime,
+        gauge: context.runtime.metrics.buffered(),
+        bytes: 0,
+    };
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
     loop {
@@ -94,7 +127,11 @@ async fn collect<'r>(
             Ok(Some(piece)) => piece,
             Ok(None) => break,
             Err(error) if MALFORMED.contains(&error.etype.as_str()) => {
-                return Err(Refusal::new(Reason::InvalidBody, "the request's body is not well-formed chunked encoding").into());
+                return Err(Refusal::new(
+                    Reason::InvalidBody,
+                    "the request's body is not well-formed chunked encoding",
+                )
+                .into());
             }
             Err(_) => return Err(Stop::ClientGone),
         };
@@ -113,15 +150,29 @@ async fn collect<'r>(
         }
         rest.extend_from_slice(&piece);
     }
-    let bytes = if rest.is_empty() { first } else { rest.freeze() };
+    let bytes = if rest.is_empty() {
+        first
+    } else {
+        rest.freeze()
+    };
     if announced.is_some_and(|len| len != bytes.len() as u64) {
-        return Err(Refusal::new(Reason::InvalidBody, "the request's body ended before its Content-Length").into());
+        return Err(Refusal::new(
+            Reason::InvalidBody,
+            "the request's body ended before its Content-Length",
+        )
+        .into());
     }
-    Ok(Body { bytes, _charge: charge })
+    Ok(Body {
+        bytes,
+        _charge: charge,
+    })
 }
 
 fn too_large(max_body: u64) -> Refusal {
-    Refusal::new(Reason::BodyTooLarge, format!("the request's body is larger than the {max_body} bytes allowed here"))
+    Refusal::new(
+        Reason::BodyTooLarge,
+        format!("the request's body is larger than the {max_body} bytes allowed here"),
+    )
 }
 
 /// A part of `server.limits.max_buffered`, given back when dropped.
@@ -137,7 +188,10 @@ impl Charge<'_> {
         self.gauge.add(bytes.cast_signed());
         self.bytes += bytes;
         if before + bytes > max_buffered {
-            return Err(Refusal::new(Reason::Overloaded, "the gateway holds as many request bodies as it may: try again shortly"));
+            return Err(Refusal::new(
+                Reason::Overloaded,
+                "the gateway holds as many request bodies as it may: try again shortly",
+            ));
         }
         Ok(())
     }
@@ -145,7 +199,9 @@ impl Charge<'_> {
 
 impl Drop for Charge<'_> {
     fn drop(&mut self) {
-        self.runtime.buffered.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.runtime
+            .buffered
+            .fetch_sub(self.bytes, Ordering::Relaxed);
         self.gauge.sub(self.bytes.cast_signed());
     }
 }
@@ -156,7 +212,13 @@ fn ask(
     content_type: &str,
     body: &Bytes,
 ) -> Result<(Ask, Option<ModelSpan>), Refusal> {
-    let mut ask = Ask { operation, model: Box::default(), stream: false, max_tokens: None, body_len: body.len() };
+    let mut ask = Ask {
+        operation,
+        model: Box::default(),
+        stream: false,
+        max_tokens: None,
+        body_len: body.len(),
+    };
     if let Some(model) = model_in_path {
         ask.model = named_by_path(model)?;
     }
@@ -172,7 +234,10 @@ fn ask(
     }
     ask.stream = found.stream;
     if found.model.is_none() && operation != Operation::PassThrough {
-        return Err(Refusal::new(Reason::InvalidModel, "'model' is missing from the body"));
+        return Err(Refusal::new(
+            Reason::InvalidModel,
+            "'model' is missing from the body",
+        ));
     }
     Ok(with_model(ask, found.model, true))
 }
@@ -180,16 +245,25 @@ fn ask(
 fn with_model(mut ask: Ask, model: Option<Model<'_>>, json: bool) -> (Ask, Option<ModelSpan>) {
     let span = model.map(|model| {
         ask.model = model.name.into();
-        ModelSpan { range: model.span, json }
+        ModelSpan {
+            range: model.span,
+            json,
+        }
     });
     (ask, span)
 }
 
 fn named_by_path(model: &str) -> Result<Box<str>, Refusal> {
     match model.len() {
-        0 => Err(Refusal::new(Reason::InvalidModel, "the path names no model")),
+        0 => Err(Refusal::new(
+            Reason::InvalidModel,
+            "the path names no model",
+        )),
         1..=MAX_MODEL => Ok(model.into()),
-        _ => Err(Refusal::new(Reason::InvalidModel, "the model in the path is longer than 512 bytes")),
+        _ => Err(Refusal::new(
+            Reason::InvalidModel,
+            "the model in the path is longer than 512 bytes",
+        )),
     }
 }
 
@@ -215,17 +289,38 @@ mod tests {
 
     fn asked(operation: Operation, content_type: &str, body: &'static str) -> Result<Ask, String> {
         let path = (operation.dialect() == Dialect::Gemini).then_some("g");
-        ask(operation, path, content_type, &Bytes::from_static(body.as_bytes()))
-            .map(|(ask, _)| ask)
-            .map_err(|refusal| format!("{} {}", refusal.reason.words().reason, refusal.message))
+        ask(
+            operation,
+            path,
+            content_type,
+            &Bytes::from_static(body.as_bytes()),
+        )
+        .map(|(ask, _)| ask)
+        .map_err(|refusal| format!("{} {}", refusal.reason.words().reason, refusal.message))
     }
 
     #[test]
     fn what_bodies_ask() {
-        let chat = asked(Operation::ChatCompletions, "", r#"{"model":"m","stream":true,"max_tokens":7}"#).unwrap();
-        assert_eq!((&*chat.model, chat.stream, chat.max_tokens), ("m", true, Some(7)));
-        let gemini = asked(Operation::StreamGenerateContent, "", r#"{"generationConfig":{"maxOutputTokens":9}}"#).unwrap();
-        assert_eq!((&*gemini.model, gemini.stream, gemini.max_tokens), ("g", true, Some(9)));
+        let chat = asked(
+            Operation::ChatCompletions,
+            "",
+            r#"{"model":"m","stream":true,"max_tokens":7}"#,
+        )
+        .unwrap();
+        assert_eq!(
+            (&*chat.model, chat.stream, chat.max_tokens),
+            ("m", true, Some(7))
+        );
+        let gemini = asked(
+            Operation::StreamGenerateContent,
+            "",
+            r#"{"generationConfig":{"maxOutputTokens":9}}"#,
+        )
+        .unwrap();
+        assert_eq!(
+            (&*gemini.model, gemini.stream, gemini.max_tokens),
+            ("g", true, Some(9))
+        );
         let file = asked(Operation::PassThrough, "", "").unwrap();
         assert_eq!(&*file.model, "");
     }
@@ -235,7 +330,10 @@ mod tests {
         let wrong = |body| asked(Operation::Messages, "application/json", body).unwrap_err();
         assert!(wrong("{}").starts_with("invalid_model 'model' is missing"));
         assert!(wrong(r#"{"model":7}"#).starts_with("invalid_model 'model' is not a string"));
-        assert!(wrong(r#"{"model":"a","model":"b"}"#).starts_with("invalid_model 'model' is given twice"));
+        assert!(
+            wrong(r#"{"model":"a","model":"b"}"#)
+                .starts_with("invalid_model 'model' is given twice")
+        );
         assert!(wrong(r#"{"model":"a""#).starts_with("invalid_body"));
         assert!(wrong("").starts_with("invalid_body"));
     }

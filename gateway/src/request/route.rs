@@ -22,27 +22,50 @@ pub fn route(permit: &Permit, context: &Context<'_>) -> Result<Route, Refusal> {
     let catalogue = &context.snapshot.catalogue;
     let dialect = ask.operation.dialect();
     let pool = if ask.model.is_empty() {
-        catalogue.nameless().pool(dialect).cloned().ok_or_else(no_single_provider)?
+        catalogue
+            .nameless()
+            .pool(dialect)
+            .cloned()
+            .ok_or_else(no_single_provider)?
     } else {
-        let served = catalogue.find(&ask.model).ok_or_else(|| not_found(&ask.model))?;
-        served.pool(dialect).cloned().ok_or_else(|| other_path(&ask.model, &served))?
+        let served = catalogue
+            .find(&ask.model)
+            .ok_or_else(|| not_found(&ask.model))?;
+        served
+            .pool(dialect)
+            .cloned()
+            .ok_or_else(|| other_path(&ask.model, &served))?
     };
     if pool.members.is_empty() {
         return Err(no_credential(&pool));
     }
-    if !pool.members.iter().any(|member| member.credential.vendor.plugin.serves(ask.operation)) {
+    if !pool
+        .members
+        .iter()
+        .any(|member| member.credential.vendor.plugin.serves(ask.operation))
+    {
         return Err(Refusal::new(
             Reason::UnsupportedPathForModel,
-            format!("{:?} is not served for {} calls", shown(&ask.model), ask.operation.as_str()),
+            format!(
+                "{:?} is not served for {} calls",
+                shown(&ask.model),
+                ask.operation.as_str()
+            ),
         ));
     }
-    Ok(Route { pool, _made_here: () })
+    Ok(Route {
+        pool,
+        _made_here: (),
+    })
 }
 
 pub fn not_found(model: &str) -> Refusal {
     Refusal::new(
         Reason::ModelNotFound,
-        format!("the model {:?} is not served here; GET /v1/models lists what is", shown(model)),
+        format!(
+            "the model {:?} is not served here; GET /v1/models lists what is",
+            shown(model)
+        ),
     )
 }
 
@@ -57,7 +80,11 @@ fn other_path(model: &str, served: &Served) -> Refusal {
     let paths: Vec<&str> = served.dialects().map(main_path).collect();
     Refusal::new(
         Reason::UnsupportedPathForModel,
-        format!("the model {:?} is served on {}, not on this path", shown(model), paths.join(" and ")),
+        format!(
+            "the model {:?} is served on {}, not on this path",
+            shown(model),
+            paths.join(" and ")
+        ),
     )
 }
 
@@ -77,10 +104,15 @@ fn no_credential(pool: &Pool) -> Refusal {
         1 => "the only one is disabled".to_owned(),
         disabled => format!("all {disabled} are disabled"),
     };
-    Refusal::new(Reason::NoCredential, format!("No credentials for provider {providers}: {why}"))
+    Refusal::new(
+        Reason::NoCredential,
+        format!("No credentials for provider {providers}: {why}"),
+    )
 }
 
 /// Whether any call of `operation` could be routed there, for tests and listings.
 pub fn serves(pool: &Pool, operation: Operation) -> bool {
-    pool.members.iter().any(|member| member.credential.vendor.plugin.serves(operation))
+    pool.members
+        .iter()
+        .any(|member| member.credential.vendor.plugin.serves(operation))
 }

@@ -37,10 +37,23 @@ impl<'p> Selection<'p> {
             return None;
         }
         let members = &self.route.pool.members;
-        let serves = |at: usize| members[at].credential.vendor.plugin.serves(self.permit.ask.operation);
-        let at = self.route.pool.pick(self.turn, |at| !self.tried.contains(&at) && serves(at))?;
+        let serves = |at: usize| {
+            members[at]
+                .credential
+                .vendor
+                .plugin
+                .serves(self.permit.ask.operation)
+        };
+        let at = self
+            .route
+            .pool
+            .pick(self.turn, |at| !self.tried.contains(&at) && serves(at))?;
         self.tried.push(at);
-        Some(Lease { member: &members[at], metrics, settled: false })
+        Some(Lease {
+            member: &members[at],
+            metrics,
+            settled: false,
+        })
     }
 
     /// How many credentials were tried.
@@ -88,7 +101,10 @@ impl Drop for Lease<'_, '_> {
         // A panic unwinds through here: the attempt is over, and nobody else will settle it.
         if !self.settled && !std::thread::panicking() {
             self.metrics.lease_leaked();
-            error!(credential = &*self.member.credential.id, "a lease was dropped without being settled");
+            error!(
+                credential = &*self.member.credential.id,
+                "a lease was dropped without being settled"
+            );
         }
     }
 }

@@ -13,6 +13,10 @@ pub fn settle(context: Context<'_>) {
 impl Drop for Context<'_> {
     fn drop(&mut self) {
         self.runtime.metrics.in_flight().dec();
-        RequestEnded { record: &self.record, metrics: &self.runtime.metrics }.tell();
+        RequestEnded {
+            record: &self.record,
+            metrics: &self.runtime.metrics,
+        }
+        .tell();
     }
 }

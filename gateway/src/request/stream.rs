@@ -7,9 +7,9 @@ use pingora::protocols::http::ServerSession;
 use pingora::time::timeout;
 use turnpike_api::{Operation, Progress};
 
-use super::{Connection, Stop};
 use super::forward::{Answer, Received, watching};
 use super::select::{Lease, Outcome};
+use super::{Connection, Stop};
 use crate::context::Context;
 use crate::record::Ending;
 use crate::refusal::{Reason, Refusal, is_bodiless};
@@ -28,8 +28,18 @@ pub async fn stream(
     context: &mut Context<'_>,
     answer: Answer<'_, '_>,
 ) -> Result<Connection, Stop> {
-    let Answer { lease, mut received, operation, deadline } = answer;
-    let mut passing = Passing { operation, deadline, first: received.event_stream, between_events: true };
+    let Answer {
+        lease,
+        mut received,
+        operation,
+        deadline,
+    } = answer;
+    let mut passing = Passing {
+        operation,
+        deadline,
+        first: received.event_stream,
+        between_events: true,
+    };
     let passed = passing.pass(session, context, &mut received).await;
     context.record.usage = received.meter.usage();
     if let Some(lease) = lease {
@@ -56,9 +66,16 @@ pub async fn stream(
             if let Some(rest) = rest {
                 rest.abandon().await;
             }
-            context.record.ending = Ending::Incomplete { status, reason: refusal.reason.words().reason };
+            context.record.ending = Ending::Incomplete {
+                status,
+                reason: refusal.reason.words().reason,
+            };
             let said = received.event_stream && passing.say_so(session, &refusal).await;
-            Ok(if said { Connection::Keep } else { Connection::Cut })
+            Ok(if said {
+                Connection::Keep
+            } else {
+                Connection::Cut
+            })
         }
     }
 }
@@ -165,7 +182,10 @@ impl Passing {
         end: bool,
     ) -> pingora::Result<()> {
         if std::mem::take(&mut self.first) {
-            context.runtime.metrics.first_chunk(self.operation, context.record.started.elapsed());
+            context
+                .runtime
+                .metrics
+                .first_chunk(self.operation, context.record.started.elapsed());
         }
         self.between_events = piece.ends_with(b"\n\n") || piece.ends_with(b"\r\n\r\n");
         session.write_response_body(piece, end).await
@@ -186,7 +206,10 @@ impl Passing {
             event.extend_from_slice(b"\n\n");
         }
         event.extend_from_slice(&refusal.event(self.operation));
-        session.write_response_body(event.into(), true).await.is_ok()
+        session
+            .write_response_body(event.into(), true)
+            .await
+            .is_ok()
     }
 }
 
@@ -199,13 +222,22 @@ async fn ended(session: &mut ServerSession) -> Passed {
 
 fn silent(patience: Duration) -> Refusal {
     let seconds = patience.as_secs();
-    Refusal::new(Reason::UpstreamTimeout, format!("the provider said nothing for {seconds} s; the answer is not complete"))
+    Refusal::new(
+        Reason::UpstreamTimeout,
+        format!("the provider said nothing for {seconds} s; the answer is not complete"),
+    )
 }
 
 fn broke_off() -> Refusal {
-    Refusal::new(Reason::UpstreamFailed, "the provider broke off; the answer is not complete")
+    Refusal::new(
+        Reason::UpstreamFailed,
+        "the provider broke off; the answer is not complete",
+    )
 }
 
 fn incomplete() -> Refusal {
-    Refusal::new(Reason::UpstreamIncomplete, "the provider stopped before the end; the answer is not complete")
+    Refusal::new(
+        Reason::UpstreamIncomplete,
+        "the provider stopped before the end; the answer is not complete",
+    )
 }

@@ -46,9 +46,17 @@ pub struct Offer {
 
 impl Offer {
     /// The vendor's name for the client's `name`, when it is on offer.
-    fn upstream_name<'n>(&'n self, name: &'n str, plugin: &dyn Provider, force_prefix: bool) -> Option<&'n str> {
+    fn upstream_name<'n>(
+        &'n self,
+        name: &'n str,
+        plugin: &dyn Provider,
+        force_prefix: bool,
+    ) -> Option<&'n str> {
         let bare = match &self.prefix {
-            Some(prefix) => match name.strip_prefix(prefix.as_str()).and_then(|rest| rest.strip_prefix('/')) {
+            Some(prefix) => match name
+                .strip_prefix(prefix.as_str())
+                .and_then(|rest| rest.strip_prefix('/'))
+            {
                 Some(rest) => rest,
                 None if force_prefix => return None,
                 None => name,
@@ -56,16 +64,24 @@ impl Offer {
             None => name,
         };
         let upstream = if self.models.is_empty() {
-            plugin.model_patterns().iter().any(|glob| glob_matches(glob, bare)).then_some(bare)?
+            plugin
+                .model_patterns()
+                .iter()
+                .any(|glob| glob_matches(glob, bare))
+                .then_some(bare)?
         } else {
             self.models.iter().find_map(|(name, alias)| match alias {
                 Some(alias) => (alias == bare).then_some(name.as_str()),
-                None if name.contains('*') => glob_matches(&name.to_ascii_lowercase(), bare).then_some(bare),
+                None if name.contains('*') => {
+                    glob_matches(&name.to_ascii_lowercase(), bare).then_some(bare)
+                }
                 None => (name == bare).then_some(bare),
             })?
         };
         let is_excluded = |name: &str| {
-            self.excluded.iter().any(|glob| glob_matches(&glob.to_ascii_lowercase(), name))
+            self.excluded
+                .iter()
+                .any(|glob| glob_matches(&glob.to_ascii_lowercase(), name))
         };
         (![name, bare, upstream].into_iter().any(is_excluded)).then_some(upstream)
     }
@@ -155,7 +171,9 @@ impl Served {
 
     /// The dialects in which the name can be asked for.
     pub fn dialects(&self) -> impl Iterator<Item = Dialect> + '_ {
-        DIALECTS.into_iter().filter(|&dialect| self.pool(dialect).is_some())
+        DIALECTS
+            .into_iter()
+            .filter(|&dialect| self.pool(dialect).is_some())
     }
 }
 
@@ -171,7 +189,10 @@ fn index(dialect: Dialect) -> usize {
 
 /// The dialect a vendor's own protocol is of.
 fn dialect_of(plugin: &dyn Provider) -> Option<Dialect> {
-    Operation::ALL.into_iter().find(|&operation| plugin.serves(operation)).map(Operation::dialect)
+    Operation::ALL
+        .into_iter()
+        .find(|&operation| plugin.serves(operation))
+        .map(Operation::dialect)
 }
 
 /// Names that only a pattern serves are resolved once and remembered, up to this many.
@@ -214,7 +235,10 @@ impl Catalogue {
         let mut by_offer: HashMap<Offer, usize> = HashMap::new();
         for (offer, credential) in offers {
             let at = *by_offer.entry(offer.clone()).or_insert_with(|| {
-                groups.push(Group { offer, credentials: Vec::new() });
+                groups.push(Group {
+                    offer,
+                    credentials: Vec::new(),
+                });
                 groups.len() - 1
             });
             groups[at].credentials.push(credential);
@@ -249,11 +273,19 @@ impl Catalogue {
         if let Some(served) = self.listed.get(name) {
             return Some(served.clone());
         }
-        if let Some(served) = self.remembered.read().unwrap_or_else(PoisonError::into_inner).get(name) {
+        if let Some(served) = self
+            .remembered
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(name)
+        {
             return Some(served.clone());
         }
         let served = Arc::new(self.resolve(name, "other")?);
-        let mut remembered = self.remembered.write().unwrap_or_else(PoisonError::into_inner);
+        let mut remembered = self
+            .remembered
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         if remembered.len() < REMEMBERED {
             remembered.insert(name.into(), served.clone());
         }
@@ -267,14 +299,19 @@ impl Catalogue {
 
     /// The names to list, in order.
     pub fn listed(&self) -> impl Iterator<Item = (&str, &Served)> {
-        self.listed.iter().map(|(name, served)| (&**name, &**served))
+        self.listed
+            .iter()
+            .map(|(name, served)| (&**name, &**served))
     }
 
     /// `label` stands for the name in metrics.
     fn resolve(&self, name: &str, label: &str) -> Option<Served> {
         let mut found: [Vec<(&Group, Arc<str>)>; 3] = Default::default();
         for group in &self.groups {
-            if let Some(upstream) = group.offer.upstream_name(name, group.plugin(), self.force_prefix)
+            if let Some(upstream) =
+                group
+                    .offer
+                    .upstream_name(name, group.plugin(), self.force_prefix)
                 && let Some(dialect) = dialect_of(group.plugin())
             {
                 found[index(dialect)].push((group, upstream.into()));
@@ -283,7 +320,9 @@ impl Catalogue {
         if found.iter().all(Vec::is_empty) {
             return None;
         }
-        Some(Served { pools: found.map(|found| self.pool(&found, label)) })
+        Some(Served {
+            pools: found.map(|found| self.pool(&found, label)),
+        })
     }
 
     fn resolve_nameless(&self) -> Served {
@@ -294,7 +333,9 @@ impl Catalogue {
                 .filter(|group| dialect_of(group.plugin()) == Some(dialect))
                 .map(|group| (group, Arc::from("")))
                 .collect();
-            let one = found.windows(2).all(|pair| pair[0].0.offer.vendor == pair[1].0.offer.vendor);
+            let one = found
+                .windows(2)
+                .all(|pair| pair[0].0.offer.vendor == pair[1].0.offer.vendor);
             if one { self.pool(&found, "none") } else { None }
         });
         Served { pools }
@@ -304,7 +345,10 @@ impl Catalogue {
         if found.is_empty() {
             return None;
         }
-        let mut providers: Vec<Arc<str>> = found.iter().map(|(group, _)| group.offer.vendor.clone()).collect();
+        let mut providers: Vec<Arc<str>> = found
+            .iter()
+            .map(|(group, _)| group.offer.vendor.clone())
+            .collect();
         providers.dedup();
         let (mut members, mut disabled) = (Vec::new(), 0);
         for (group, model) in found {
@@ -335,8 +379,14 @@ impl Catalogue {
     /// The provider's own strategy when the pool is one provider's, else the default.
     fn selector(&self, found: &[(&Group, Arc<str>)]) -> Arc<dyn Selector> {
         let first = &found[0].0.credentials[0].vendor;
-        let alone = found.iter().all(|(group, _)| group.offer.vendor == first.name);
-        if alone { first.selector.clone() } else { self.default_selector.clone() }
+        let alone = found
+            .iter()
+            .all(|(group, _)| group.offer.vendor == first.name);
+        if alone {
+            first.selector.clone()
+        } else {
+            self.default_selector.clone()
+        }
     }
 }
 

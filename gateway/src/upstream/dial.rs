@@ -55,7 +55,11 @@ fn class(ip: IpAddr) -> Class {
                 Class::Forbidden
             } else if [100, 100, 100, 200] == v4.octets() {
                 Class::Forbidden // Alibaba Cloud's metadata service
-            } else if v4.is_loopback() || v4.is_private() || (a == 100 && (64..128).contains(&b)) || a == 0 {
+            } else if v4.is_loopback()
+                || v4.is_private()
+                || (a == 100 && (64..128).contains(&b))
+                || a == 0
+            {
                 Class::Private
             } else {
                 Class::Public
@@ -120,11 +124,19 @@ pub enum DialError {
     #[error("cannot resolve {host}: {source}")]
     Resolve { host: String, source: io::Error },
     #[error("{host} resolves to {ip}, which {why}")]
-    Refused { host: String, ip: IpAddr, why: &'static str },
+    Refused {
+        host: String,
+        ip: IpAddr,
+        why: &'static str,
+    },
     #[error("cannot connect to {addr}: {source}")]
     Connect { addr: SocketAddr, source: io::Error },
     #[error("the egress proxy {proxy} did not open a tunnel to {host}: {why}")]
-    Tunnel { proxy: String, host: String, why: String },
+    Tunnel {
+        proxy: String,
+        host: String,
+        why: String,
+    },
 }
 
 impl std::fmt::Debug for Dialer {
@@ -174,11 +186,18 @@ async fn connect(
     port: u16,
     policy: Option<Policy>,
 ) -> Result<TcpStream, DialError> {
-    let failed = |source| DialError::Resolve { host: host.to_owned(), source };
+    let failed = |source| DialError::Resolve {
+        host: host.to_owned(),
+        source,
+    };
     let mut outcome = Err(failed(io::ErrorKind::NotFound.into()));
     for &addr in resolver.lookup(host, port).await.map_err(failed)?.iter() {
         if let Some(why) = policy.and_then(|policy| policy.refusal(addr.ip())) {
-            outcome = Err(DialError::Refused { host: host.to_owned(), ip: addr.ip(), why });
+            outcome = Err(DialError::Refused {
+                host: host.to_owned(),
+                ip: addr.ip(),
+                why,
+            });
             continue;
         }
         match TcpStream::connect(addr).await {
@@ -192,8 +211,17 @@ async fn connect(
 /// An answer's head longer than this is no proxy's.
 const CONNECT_HEAD: usize = 8 * 1024;
 
-async fn http_connect(tcp: &mut TcpStream, proxy: &EgressProxy, host: &str, port: u16) -> io::Result<()> {
-    let target = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+async fn http_connect(
+    tcp: &mut TcpStream,
+    proxy: &EgressProxy,
+    host: &str,
+    port: u16,
+) -> io::Result<()> {
+    let target = if host.contains(':') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    };
     let mut request = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n");
     if let Some((user, password)) = &proxy.credentials {
         let credentials = BASE64.encode(format!("{user}:{}", password.expose()));
@@ -210,7 +238,10 @@ async fn http_connect(tcp: &mut TcpStream, proxy: &EgressProxy, host: &str, port
         }
         head.push(tcp.read_u8().await?);
     }
-    let status = head.split(|&b| b == b' ').nth(1).and_then(|s| std::str::from_utf8(s).ok());
+    let status = head
+        .split(|&b| b == b' ')
+        .nth(1)
+        .and_then(|s| std::str::from_utf8(s).ok());
     match status.and_then(|s| s.trim().parse::<u16>().ok()) {
         Some(200..=299) => Ok(()),
         Some(status) => Err(io::Error::other(format!("it answered {status}"))),
@@ -218,13 +249,20 @@ async fn http_connect(tcp: &mut TcpStream, proxy: &EgressProxy, host: &str, port
     }
 }
 
-async fn socks5_connect(tcp: &mut TcpStream, proxy: &EgressProxy, host: &str, port: u16) -> io::Result<()> {
+async fn socks5_connect(
+    tcp: &mut TcpStream,
+    proxy: &EgressProxy,
+    host: &str,
+    port: u16,
+) -> io::Result<()> {
     let method = if proxy.credentials.is_some() { 2 } else { 0 };
     tcp.write_all(&[5, 1, method]).await?;
     let mut chosen = [0; 2];
     tcp.read_exact(&mut chosen).await?;
     if chosen != [5, method] {
-        return Err(io::Error::other("it accepts no way to authenticate that is configured"));
+        return Err(io::Error::other(
+            "it accepts no way to authenticate that is configured",
+        ));
     }
     if let Some((user, password)) = &proxy.credentials {
         let mut login = vec![1];
@@ -268,8 +306,12 @@ mod tests {
 
     #[test]
     fn addresses_are_judged_in_every_spelling() {
-        let strict = Policy { allow_private: false };
-        let lenient = Policy { allow_private: true };
+        let strict = Policy {
+            allow_private: false,
+        };
+        let lenient = Policy {
+            allow_private: true,
+        };
         for (ip, when_strict, when_lenient) in [
             ("8.8.8.8", true, true),
             ("2606:4700::1", true, true),
@@ -298,8 +340,16 @@ mod tests {
             ("2002:7f00:1::1", false, true),
         ] {
             let parsed: IpAddr = ip.parse().unwrap();
-            assert_eq!(strict.refusal(parsed).is_none(), when_strict, "{ip}, strict");
-            assert_eq!(lenient.refusal(parsed).is_none(), when_lenient, "{ip}, private allowed");
+            assert_eq!(
+                strict.refusal(parsed).is_none(),
+                when_strict,
+                "{ip}, strict"
+            );
+            assert_eq!(
+                lenient.refusal(parsed).is_none(),
+                when_lenient,
+                "{ip}, private allowed"
+            );
         }
     }
 }

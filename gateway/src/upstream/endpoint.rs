@@ -66,21 +66,42 @@ impl Endpoint {
             _ => ALPN::H1,
         };
         let port = base_url.port_or_known_default().unwrap_or(80);
-        let sni = base_url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+        let sni = base_url
+            .host_str()
+            .unwrap_or_default()
+            .trim_matches(['[', ']'])
+            .to_owned();
         let host_header = match base_url.port() {
             Some(port) => format!("{}:{port}", base_url.host_str().unwrap_or_default()),
             None => base_url.host_str().unwrap_or_default().to_owned(),
         };
 
         let mut hasher = DefaultHasher::new();
-        (base_url.scheme(), &host_header, port, way.roots.as_ref().map(|roots| roots.digest)).hash(&mut hasher);
+        (
+            base_url.scheme(),
+            &host_header,
+            port,
+            way.roots.as_ref().map(|roots| roots.digest),
+        )
+            .hash(&mut hasher);
         if let Some(proxy) = &proxy {
-            let user = proxy.credentials.as_ref().map(|(user, password)| (user, password.expose()));
+            let user = proxy
+                .credentials
+                .as_ref()
+                .map(|(user, password)| (user, password.expose()));
             (proxy.protocol, &proxy.host, proxy.port, user).hash(&mut hasher);
         }
 
-        let policy = Policy { allow_private: way.allow_private || names_private_host(base_url) };
-        let dialer = Dialer { host: sni.clone(), port, proxy, policy, resolver: way.resolver.clone() };
+        let policy = Policy {
+            allow_private: way.allow_private || names_private_host(base_url),
+        };
+        let dialer = Dialer {
+            host: sni.clone(),
+            port,
+            proxy,
+            policy,
+            resolver: way.resolver.clone(),
+        };
         Self(Arc::new(Inner {
             origin: format!("{}://{host_header}", base_url.scheme()),
             host_header,
@@ -127,7 +148,9 @@ fn options(alpn: ALPN, dialer: Dialer, way: &Way) -> PeerOptions {
 /// Whether the operator wrote a private or loopback address, or `localhost`: it is allowed as
 /// written.
 fn names_private_host(base_url: &Url) -> bool {
-    let strict = Policy { allow_private: false };
+    let strict = Policy {
+        allow_private: false,
+    };
     match base_url.host() {
         Some(Host::Ipv4(ip)) => strict.refusal(ip.into()).is_some(),
         Some(Host::Ipv6(ip)) => strict.refusal(ip.into()).is_some(),
@@ -193,7 +216,12 @@ mod tests {
     }
 
     fn proxy(port: u16) -> EgressProxy {
-        EgressProxy { protocol: ProxyProtocol::Http, host: "proxy".into(), port, credentials: None }
+        EgressProxy {
+            protocol: ProxyProtocol::Http,
+            host: "proxy".into(),
+            port,
+            credentials: None,
+        }
     }
 
     #[test]
@@ -204,14 +232,23 @@ mod tests {
         assert_ne!(hash("https://a", None), hash("https://b", None));
         assert_ne!(hash("https://a", None), hash("https://a:444", None));
         assert_ne!(hash("https://a", None), hash("https://a", Some(proxy(1))));
-        assert_ne!(hash("https://a", Some(proxy(1))), hash("https://a", Some(proxy(2))));
+        assert_ne!(
+            hash("https://a", Some(proxy(1))),
+            hash("https://a", Some(proxy(2)))
+        );
     }
 
     #[test]
     fn urls_are_taken_apart() {
         let azure = endpoint("https://res.openai.azure.com/openai/v1/", None);
-        assert_eq!((azure.host(), azure.base_path()), ("res.openai.azure.com", "/openai/v1"));
+        assert_eq!(
+            (azure.host(), azure.base_path()),
+            ("res.openai.azure.com", "/openai/v1")
+        );
         let local = endpoint("http://[::1]:8080", None);
-        assert_eq!((local.host(), local.base_path(), local.sni()), ("[::1]:8080", "", "::1"));
+        assert_eq!(
+            (local.host(), local.base_path(), local.sni()),
+            ("[::1]:8080", "", "::1")
+        );
     }
 }

@@ -31,9 +31,13 @@ impl Resolver {
         let lookup = self.entry(host, port);
         let resolved = lookup
             .get_or_try_init(|| async {
-                let found: Arc<[SocketAddr]> = tokio::net::lookup_host((host, port)).await?.collect();
+                let found: Arc<[SocketAddr]> =
+                    tokio::net::lookup_host((host, port)).await?.collect();
                 if found.is_empty() {
-                    return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
+                    return Err(io::Error::new(
+                        io::ErrorKind::NotFound,
+                        "the name has no address",
+                    ));
                 }
                 Ok(found)
             })
@@ -67,7 +71,10 @@ mod tests {
         let first = resolver.lookup("localhost", 80).await.unwrap();
         let second = resolver.lookup("localhost", 80).await.unwrap();
         assert!(first.iter().all(|addr| addr.ip().is_loopback()));
-        assert!(Arc::ptr_eq(&first, &second), "the second answer was not the first one's");
+        assert!(
+            Arc::ptr_eq(&first, &second),
+            "the second answer was not the first one's"
+        );
     }
 
     #[tokio::test]

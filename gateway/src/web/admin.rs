@@ -39,6 +39,10 @@ async fn ready(State(runtime): State<Arc<Runtime>>) -> Response {
 async fn metrics(State(runtime): State<Arc<Runtime>>) -> Response {
     match runtime.metrics.render() {
         Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("the metrics cannot be rendered: {error}\n")).into_response(),
+        Err(error) => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            format!("the metrics cannot be rendered: {error}\n"),
+        )
+            .into_response(),
     }
 }

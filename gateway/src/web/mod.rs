@@ -29,12 +29,28 @@ pub fn router(runtime: Arc<Runtime>) -> Router {
 
 /// A page asked for on the proxy port. Health is answered there too; the rest belongs to the
 /// admin listener, unless one listener serves both.
-pub async fn page(session: &mut ServerSession, context: &mut Context<'_>, path: &str) -> Result<Connection, Stop> {
+pub async fn page(
+    session: &mut ServerSession,
+    context: &mut Context<'_>,
+    path: &str,
+) -> Result<Connection, Stop> {
     let is_health = matches!(path, "/health" | "/healthz");
-    let Some(router) = context.runtime.pages.get().filter(|_| is_health || context.runtime.listening.shared) else {
-        return Err(Refusal::new(Reason::UnknownPath, format!("{path} is served on the admin listener, not here")).into());
+    let Some(router) = context
+        .runtime
+        .pages
+        .get()
+        .filter(|_| is_health || context.runtime.listening.shared)
+    else {
+        return Err(Refusal::new(
+            Reason::UnknownPath,
+            format!("{path} is served on the admin listener, not here"),
+        )
+        .into());
     };
-    let request = Request::builder().uri(path).body(Body::empty()).map_err(|_| Stop::ClientGone)?;
+    let request = Request::builder()
+        .uri(path)
+        .body(Body::empty())
+        .map_err(|_| Stop::ClientGone)?;
     let Ok(response) = router.clone().oneshot(request).await;
     let (parts, body) = response.into_parts();
     let body = to_bytes(body, PAGE).await.unwrap_or_default();
@@ -54,7 +70,9 @@ pub async fn page(session: &mut ServerSession, context: &mut Context<'_>, path: 
     };
     match written.await {
         Ok(()) => {
-            context.record.ending = Ending::Answered { status: parts.status.as_u16() };
+            context.record.ending = Ending::Answered {
+                status: parts.status.as_u16(),
+            };
             Ok(Connection::Keep)
         }
         Err(_) => Err(Stop::ClientGone),

@@ -42,10 +42,18 @@ impl House {
         let config = dir.path().join("turnpike.yaml");
         std::fs::write(&config, yaml).unwrap();
         let environment = Environment::from_pairs::<String, String>([]);
-        let plan = configuration::load(&config, &environment).unwrap_or_else(|problems| panic!("{problems}"));
-        let source = Source { path: config.clone(), environment };
+        let plan = configuration::load(&config, &environment)
+            .unwrap_or_else(|problems| panic!("{problems}"));
+        let source = Source {
+            path: config.clone(),
+            environment,
+        };
         let gateway = boot::start(plan, source, None).await.unwrap();
-        Self { gateway, config, dir }
+        Self {
+            gateway,
+            config,
+            dir,
+        }
     }
 
     /// Serves one provider of each dialect, all of them `provider`, with one credential each:
@@ -67,14 +75,20 @@ impl House {
     /// `turnpike_requests_total{operation="chat",reason="",status="200"}`.
     pub fn metric(&self, series: &str) -> f64 {
         let text = self.metrics();
-        let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        let value = text
+            .lines()
+            .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
         value.map_or(0.0, |value| value.parse().unwrap())
     }
 
     /// Waits until no request is under way: records are settled after the last byte is sent.
     pub async fn settled(&self) {
         until(|| self.metric("turnpike_requests_in_flight") == 0.0).await;
-        assert_eq!(self.gateway.runtime.metrics.leases_leaked(), 0, "a lease leaked");
+        assert_eq!(
+            self.gateway.runtime.metrics.leases_leaked(),
+            0,
+            "a lease leaked"
+        );
     }
 }
 
@@ -82,7 +96,9 @@ impl House {
 /// `AIza-gemini-1`….
 pub fn config(base_url: &str, credentials: usize) -> String {
     let list = |prefix: &str| {
-        let keys: Vec<String> = (1..=credentials).map(|n| format!("{{api_key: {prefix}-{n}, label: \"{n}\"}}")).collect();
+        let keys: Vec<String> = (1..=credentials)
+            .map(|n| format!("{{api_key: {prefix}-{n}, label: \"{n}\"}}"))
+            .collect();
         keys.join(", ")
     };
     format!(
@@ -106,7 +122,9 @@ pub async fn until(condition: impl Fn() -> bool) {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, waiting).await.expect("the condition came about");
+    tokio::time::timeout(PATIENCE, waiting)
+        .await
+        .expect("the condition came about");
 }
 
 /// How a test's client speaks.
@@ -131,23 +149,36 @@ impl Client {
     }
 
     /// Over any stream, a TLS one for instance.
-    pub async fn on(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, http: Http) -> Self {
+    pub async fn on(
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        http: Http,
+    ) -> Self {
         match http {
             Http::One => {
-                let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+                let (sender, connection) =
+                    hyper::client::conn::http1::handshake(TokioIo::new(stream))
+                        .await
+                        .unwrap();
                 tokio::spawn(connection);
                 Self::One(sender)
             }
             Http::Two => {
-                let (sender, connection) =
-                    hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+                let (sender, connection) = hyper::client::conn::http2::handshake(
+                    TokioExecutor::new(),
+                    TokioIo::new(stream),
+                )
+                .await
+                .unwrap();
                 tokio::spawn(connection);
                 Self::Two(sender)
             }
         }
     }
 
-    pub async fn send(&mut self, request: Request<Full<Bytes>>) -> hyper::Result<Response<Incoming>> {
+    pub async fn send(
+        &mut self,
+        request: Request<Full<Bytes>>,
+    ) -> hyper::Result<Response<Incoming>> {
         match self {
             Self::One(sender) => {
                 sender.ready().await?;
@@ -192,8 +223,14 @@ pub struct Answer {
 impl Answer {
     pub async fn read(response: Response<Incoming>) -> Self {
         let (parts, body) = response.into_parts();
-        let body = tokio::time::timeout(PATIENCE, body.collect()).await.expect("the answer ends");
-        Self { status: parts.status.as_u16(), headers: parts.headers, body: body.unwrap().to_bytes() }
+        let body = tokio::time::timeout(PATIENCE, body.collect())
+            .await
+            .expect("the answer ends");
+        Self {
+            status: parts.status.as_u16(),
+            headers: parts.headers,
+            body: body.unwrap().to_bytes(),
+        }
     }
 
     pub fn text(&self) -> &str {
@@ -201,7 +238,8 @@ impl Answer {
     }
 
     pub fn json(&self) -> serde_json::Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("{error}: {}", self.text()))
     }
 
     pub fn header(&self, name: &str) -> Option<&str> {

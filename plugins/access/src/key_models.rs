@@ -9,7 +9,11 @@ pub struct KeyModels;
 impl Authorizer for KeyModels {
     fn authorize<'a>(&'a self, identity: &'a Identity, ask: &'a Ask) -> Answer<'a, Decision> {
         let granted = ask.model.is_empty() || identity.models.allow(&ask.model);
-        Answer::Ready(if granted { Decision::Allow } else { Decision::Deny(Denial::Model) })
+        Answer::Ready(if granted {
+            Decision::Allow
+        } else {
+            Decision::Deny(Denial::Model)
+        })
     }
 }
 

@@ -39,10 +39,19 @@ pub fn find<'t, T: ?Sized, S>(
 ) -> Result<&'t Row<T, S>, UnknownKind> {
     let same = |a: &str, b: &str| {
         a.len() == b.len()
-            && a.bytes().zip(b.bytes()).all(|(x, y)| x == y || (b"-_".contains(&x) && b"-_".contains(&y)))
+            && a.bytes()
+                .zip(b.bytes())
+                .all(|(x, y)| x == y || (b"-_".contains(&x) && b"-_".contains(&y)))
     };
-    table.iter().find(|row| same(row.kind, kind)).ok_or_else(|| UnknownKind {
-        kind: kind.to_owned(),
-        known: table.iter().map(|row| row.kind).collect::<Vec<_>>().join(", "),
-    })
+    table
+        .iter()
+        .find(|row| same(row.kind, kind))
+        .ok_or_else(|| UnknownKind {
+            kind: kind.to_owned(),
+            known: table
+                .iter()
+                .map(|row| row.kind)
+                .collect::<Vec<_>>()
+                .join(", "),
+        })
 }

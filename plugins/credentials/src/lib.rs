@@ -12,6 +12,12 @@ pub use round_robin::RoundRobin;
 
 /// The strategies, by the name configuration gives them.
 pub const SELECTORS: &[Row<dyn Selector, ()>] = &[
-    Row { kind: "round_robin", build: |()| Arc::new(RoundRobin) },
-    Row { kind: "priority", build: |()| Arc::new(Priority) },
+    Row {
+        kind: "round_robin",
+        build: |()| Arc::new(RoundRobin),
+    },
+    Row {
+        kind: "priority",
+        build: |()| Arc::new(Priority),
+    },
 ];

@@ -23,7 +23,11 @@ mod tests {
     #[test]
     fn keeps_to_the_first() {
         for turn in 0..9 {
-            let tier = Tier { len: 3, turn, eligible: &|slot| slot > 0 };
+            let tier = Tier {
+                len: 3,
+                turn,
+                eligible: &|slot| slot > 0,
+            };
             assert_eq!(Priority.pick(&tier), Some(1));
         }
     }

@@ -8,7 +8,9 @@ pub struct RoundRobin;
 impl Selector for RoundRobin {
     fn pick(&self, tier: &Tier<'_>) -> Option<Slot> {
         let start = tier.turn.checked_rem(tier.len as u64)? as usize;
-        (start..tier.len).chain(0..start).find(|&slot| (tier.eligible)(slot))
+        (start..tier.len)
+            .chain(0..start)
+            .find(|&slot| (tier.eligible)(slot))
     }
 }
 
@@ -25,7 +27,11 @@ mod tests {
     fn is_even() {
         let mut picked = [0; 3];
         for turn in 0..300 {
-            let tier = Tier { len: 3, turn, eligible: &|_| true };
+            let tier = Tier {
+                len: 3,
+                turn,
+                eligible: &|_| true,
+            };
             picked[RoundRobin.pick(&tier).unwrap()] += 1;
         }
         assert_eq!(picked, [100; 3]);

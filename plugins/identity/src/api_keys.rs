@@ -24,10 +24,16 @@ impl ApiKeys {
             .api_keys
             .iter()
             .map(|(key, holder)| {
-                (blake3::keyed_hash(&digest_key, key.expose().as_bytes()), holder.clone())
+                (
+                    blake3::keyed_hash(&digest_key, key.expose().as_bytes()),
+                    holder.clone(),
+                )
             })
             .collect();
-        Self { digest_key, holders }
+        Self {
+            digest_key,
+            holders,
+        }
     }
 }
 
@@ -53,11 +59,17 @@ mod tests {
         let api_keys = known
             .iter()
             .map(|key| {
-                let holder = Identity { name: (*key).into(), models: ModelRules::any() };
+                let holder = Identity {
+                    name: (*key).into(),
+                    models: ModelRules::any(),
+                };
                 (Secret::new(*key), Arc::new(holder))
             })
             .collect();
-        let keys = ApiKeys::new(&Settings { api_keys, digest_key: [7; 32] });
+        let keys = ApiKeys::new(&Settings {
+            api_keys,
+            digest_key: [7; 32],
+        });
         testing::conforming_authenticator(&keys, &known);
     }
 }

@@ -17,5 +17,7 @@ pub struct Settings {
 }
 
 /// The authenticators, in the order in which they are asked.
-pub const AUTHENTICATORS: &[Row<dyn Authenticator, Settings>] =
-    &[Row { kind: "api_keys", build: |settings| Arc::new(ApiKeys::new(settings)) }];
+pub const AUTHENTICATORS: &[Row<dyn Authenticator, Settings>] = &[Row {
+    kind: "api_keys",
+    build: |settings| Arc::new(ApiKeys::new(settings)),
+}];

@@ -58,16 +58,18 @@ impl Broken {
     /// What the caller is told.
     pub(super) fn refusal(&self, providers: &str) -> Refusal {
         match self {
-            Self::Unreachable(_) => {
-                Refusal::new(Reason::UpstreamUnreachable, format!("the provider {providers} cannot be reached"))
-            }
+            Self::Unreachable(_) => Refusal::new(
+                Reason::UpstreamUnreachable,
+                format!("the provider {providers} cannot be reached"),
+            ),
             Self::Cut(_) => Refusal::new(
                 Reason::UpstreamFailed,
                 format!("the provider {providers} closed the connection before it answered"),
             ),
-            Self::TimedOut(_) => {
-                Refusal::new(Reason::UpstreamTimeout, format!("the provider {providers} did not answer in time"))
-            }
+            Self::TimedOut(_) => Refusal::new(
+                Reason::UpstreamTimeout,
+                format!("the provider {providers} did not answer in time"),
+            ),
         }
     }
 }
@@ -114,7 +116,10 @@ impl Rest {
 
     /// Keeps the connection for another request, if its answer was read to the end.
     pub async fn release(self, runtime: &Runtime) {
-        runtime.connector.release_http_session(self.session, &self.endpoint, idle_timeout(&self.endpoint)).await;
+        runtime
+            .connector
+            .release_http_session(self.session, &self.endpoint, idle_timeout(&self.endpoint))
+            .await;
     }
 
     /// Tells the provider that nobody listens any more.
@@ -181,9 +186,18 @@ async fn exchange(
     deadline: Instant,
 ) -> Exchanged {
     let endpoint = &lease.member.credential.endpoint;
-    let patience = context.snapshot.timeouts.first_byte.min(deadline.saturating_duration_since(Instant::now()));
+    let patience = context
+        .snapshot
+        .timeouts
+        .first_byte
+        .min(deadline.saturating_duration_since(Instant::now()));
     let body = call.body_for(lease.member);
-    let connected = match watching(session, context.runtime.connector.get_http_session(endpoint)).await {
+    let connected = match watching(
+        session,
+        context.runtime.connector.get_http_session(endpoint),
+    )
+    .await
+    {
         Some(connected) => connected,
         None => return Exchanged::ClientGone,
     };
@@ -193,17 +207,28 @@ async fn exchange(
     };
     let client = &session.req_header().headers;
     let prepared = match upstream {
-        HttpSession::H1(h1) => Prepared::H1(h1, heads::http1(call, lease, client, context, body.len())),
+        HttpSession::H1(h1) => {
+            Prepared::H1(h1, heads::http1(call, lease, client, context, body.len()))
+        }
         HttpSession::H2(h2) => match heads::http2(call, lease, client, context, body.len()) {
             Some(head) => Prepared::H2(h2, head),
-            None => return Exchanged::Broken(Broken::Cut("a header cannot be sent over HTTP/2".to_owned())),
+            None => {
+                return Exchanged::Broken(Broken::Cut(
+                    "a header cannot be sent over HTTP/2".to_owned(),
+                ));
+            }
         },
-        HttpSession::Custom(()) => return Exchanged::Broken(Broken::Cut("no such protocol is configured".to_owned())),
+        HttpSession::Custom(()) => {
+            return Exchanged::Broken(Broken::Cut("no such protocol is configured".to_owned()));
+        }
     };
     let talking = talk(prepared, endpoint, body);
     match watching(session, timeout(patience, talking)).await {
         None => Exchanged::ClientGone,
-        Some(Ok(Ok(session))) => Exchanged::Answered(Rest { session, endpoint: endpoint.clone() }),
+        Some(Ok(Ok(session))) => Exchanged::Answered(Rest {
+            session,
+            endpoint: endpoint.clone(),
+        }),
         Some(Ok(Err(error))) if reused => Exchanged::BrokenOnReused(Broken::Cut(error)),
         Some(Ok(Err(error))) => Exchanged::Broken(Broken::Cut(error)),
         Some(Err(_)) => Exchanged::Broken(Broken::TimedOut(patience)),
@@ -217,10 +242,16 @@ enum Prepared {
 }
 
 /// Sends the request and reads up to the answer's final head.
-async fn talk(prepared: Prepared, endpoint: &Endpoint, body: Bytes) -> Result<HttpSession<()>, String> {
+async fn talk(
+    prepared: Prepared,
+    endpoint: &Endpoint,
+    body: Bytes,
+) -> Result<HttpSession<()>, String> {
     match prepared {
         Prepared::H1(h1, head) => {
-            let h1 = send::http1(h1, endpoint, head, body).await.map_err(|error| error.to_string())?;
+            let h1 = send::http1(h1, endpoint, head, body)
+                .await
+                .map_err(|error| error.to_string())?;
             final_head(HttpSession::H1(h1)).await
         }
         Prepared::H2(mut h2, head) => {
@@ -229,7 +260,9 @@ async fn talk(prepared: Prepared, endpoint: &Endpoint, body: Bytes) -> Result<Ht
                 Ok(()) => send::http2_body_and_answer(&mut h2, body).await,
                 Err(error) => Err(error),
             };
-            answered.map(|()| HttpSession::H2(h2)).map_err(|error| error.to_string())
+            answered
+                .map(|()| HttpSession::H2(h2))
+                .map_err(|error| error.to_string())
         }
     }
 }
@@ -237,9 +270,14 @@ async fn talk(prepared: Prepared, endpoint: &Endpoint, body: Bytes) -> Result<Ht
 /// Reads heads until one is final: 1xx answers are of this hop and mean nothing to the caller.
 async fn final_head(mut session: HttpSession<()>) -> Result<HttpSession<()>, String> {
     loop {
-        session.read_response_header().await.map_err(|error| error.to_string())?;
+        session
+            .read_response_header()
+            .await
+            .map_err(|error| error.to_string())?;
         match session.response_header().map(|head| head.status) {
-            Some(status) if status.as_u16() == 101 => return Err("it switched protocols unasked".to_owned()),
+            Some(status) if status.as_u16() == 101 => {
+                return Err("it switched protocols unasked".to_owned());
+            }
             Some(status) if status.is_informational() => {}
             Some(_) => return Ok(session),
             None => return Err("its answer has no head".to_owned()),
@@ -262,16 +300,22 @@ async fn judge(
     let status = provider.status.as_u16();
     let client = session.req_header();
     let (h1, version) = (!session.is_http2(), client.version);
-    let head = match heads::for_client(provider, h1, version, call.operation.dialect(), &context.id) {
+    let head = match heads::for_client(provider, h1, version, call.operation.dialect(), &context.id)
+    {
         Ok(head) => head,
         Err(error) => return Attempt::Broken(Broken::Cut(error.to_string())),
     };
-    let event_stream = provider
-        .headers
-        .get(CONTENT_TYPE)
-        .is_some_and(|kind| kind.as_bytes().to_ascii_lowercase().starts_with(b"text/event-stream"));
+    let event_stream = provider.headers.get(CONTENT_TYPE).is_some_and(|kind| {
+        kind.as_bytes()
+            .to_ascii_lowercase()
+            .starts_with(b"text/event-stream")
+    });
     let plugin = &lease.member.credential.vendor.plugin;
-    let provider_headers = if status < 300 { None } else { Some(provider.headers.clone()) };
+    let provider_headers = if status < 300 {
+        None
+    } else {
+        Some(provider.headers.clone())
+    };
     let mut received = Received {
         status,
         head,
@@ -285,7 +329,11 @@ async fn judge(
         if !event_stream {
             return Attempt::Judged(received, Judgement::Good);
         }
-        return match hold(session, context, &mut received, deadline, |held| held.progress != Progress::Undecided).await {
+        return match hold(session, context, &mut received, deadline, |held| {
+            held.progress != Progress::Undecided
+        })
+        .await
+        {
             Held::ClientGone => Attempt::ClientGone,
             Held::Broken(broken) => Attempt::Broken(broken),
             Held::Enough => match received.progress {
@@ -321,7 +369,9 @@ fn held_whole(received: &mut Received, body: Vec<u8>, lease: &Lease<'_, '_>) {
         from = at + secret.len();
     }
     scrubbed.extend_from_slice(&body[from..]);
-    received.head.remove_header(&http::header::TRANSFER_ENCODING);
+    received
+        .head
+        .remove_header(&http::header::TRANSFER_ENCODING);
     let _ = received.head.set_content_length(scrubbed.len());
     received.held = vec![scrubbed.into()];
 }
@@ -343,7 +393,11 @@ async fn hold(
 ) -> Held {
     let mut size = 0;
     while let Some(rest) = &mut received.rest {
-        let patience = context.snapshot.timeouts.first_byte.min(deadline.saturating_duration_since(Instant::now()));
+        let patience = context
+            .snapshot
+            .timeouts
+            .first_byte
+            .min(deadline.saturating_duration_since(Instant::now()));
         let piece = match watching(session, timeout(patience, rest.read())).await {
             None => return Held::ClientGone,
             Some(Err(_)) => return broken_off(received, Broken::TimedOut(patience)),

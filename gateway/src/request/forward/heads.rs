@@ -43,9 +43,16 @@ pub(super) fn http1(
     let credential = &*lease.member.credential;
     let mut head = BytesMut::with_capacity(1024);
     let mut put = |parts: &[&[u8]]| parts.iter().for_each(|part| head.extend_from_slice(part));
-    put(&[call.line.method.as_str().as_bytes(), b" ", target(call, lease.member).as_bytes(), b" HTTP/1.1\r\n"]);
+    put(&[
+        call.line.method.as_str().as_bytes(),
+        b" ",
+        target(call, lease.member).as_bytes(),
+        b" HTTP/1.1\r\n",
+    ]);
     put(&[&credential.lines]);
-    passed_on(client, credential, |name, value| put(&[name.as_bytes(), b": ", value.as_bytes(), b"\r\n"]));
+    passed_on(client, credential, |name, value| {
+        put(&[name.as_bytes(), b": ", value.as_bytes(), b"\r\n"])
+    });
     for &(name, value) in missing_defaults(client, credential) {
         put(&[name.as_bytes(), b": ", value.as_bytes(), b"\r\n"]);
     }
@@ -73,10 +80,20 @@ pub(super) fn http2(
 ) -> Option<Box<RequestHeader>> {
     let credential = &*lease.member.credential;
     let path = target(call, lease.member);
-    let mut head = Box::new(RequestHeader::build_no_case(call.line.method.clone(), path.as_bytes(), Some(24)).ok()?);
-    let mut put = |name: &str, value: HeaderValue| head.append_header(name.to_owned(), value).is_ok();
-    put("host", HeaderValue::from_str(credential.endpoint.host()).ok()?);
-    for (name, value) in credential.vendor.plugin.credential_headers(&credential.secret)? {
+    let mut head = Box::new(
+        RequestHeader::build_no_case(call.line.method.clone(), path.as_bytes(), Some(24)).ok()?,
+    );
+    let mut put =
+        |name: &str, value: HeaderValue| head.append_header(name.to_owned(), value).is_ok();
+    put(
+        "host",
+        HeaderValue::from_str(credential.endpoint.host()).ok()?,
+    );
+    for (name, value) in credential
+        .vendor
+        .plugin
+        .credential_headers(&credential.secret)?
+    {
         put(name.as_str(), value);
     }
     for (name, value) in &credential.headers {
@@ -113,12 +130,18 @@ fn missing_defaults<'c>(
 }
 
 /// The caller's headers that go on.
-fn passed_on<'c>(client: &'c HeaderMap, credential: &Credential, mut put: impl FnMut(&'c str, &'c HeaderValue)) {
+fn passed_on<'c>(
+    client: &'c HeaderMap,
+    credential: &Credential,
+    mut put: impl FnMut(&'c str, &'c HeaderValue),
+) {
     let nominated = nominated(client);
     for (name, value) in client {
         let name = name.as_str();
         let stays = stays_here(name)
-            || nominated.iter().any(|token| token.eq_ignore_ascii_case(name))
+            || nominated
+                .iter()
+                .any(|token| token.eq_ignore_ascii_case(name))
             || credential.headers.iter().any(|(own, _)| own == name);
         if !stays {
             put(name, value);
@@ -154,7 +177,9 @@ fn nominated(headers: &HeaderMap) -> Vec<&str> {
         .flat_map(|value| value.split(','))
         .map(str::trim)
         .filter(|token| {
-            !token.is_empty() && !token.eq_ignore_ascii_case("keep-alive") && !token.eq_ignore_ascii_case("close")
+            !token.is_empty()
+                && !token.eq_ignore_ascii_case("keep-alive")
+                && !token.eq_ignore_ascii_case("close")
         })
         .collect()
 }
@@ -173,7 +198,9 @@ pub(super) fn for_client(
     let nominated = nominated(&provider.headers);
     for (name, value) in &provider.headers {
         let stays = stays_with_us(name.as_str())
-            || nominated.iter().any(|token| token.eq_ignore_ascii_case(name.as_str()));
+            || nominated
+                .iter()
+                .any(|token| token.eq_ignore_ascii_case(name.as_str()));
         if !stays {
             head.append_header(name.clone(), value.clone())?;
         }
@@ -197,18 +224,40 @@ pub(super) fn for_client(
 fn stays_with_us(name: &str) -> bool {
     matches!(
         name,
-        "connection" | "keep-alive" | "proxy-connection" | "proxy-authenticate" | "te" | "trailer"
-            | "transfer-encoding" | "upgrade" | "date" | "retry-after" | "retry-after-ms"
-            | "x-request-id" | "request-id" | "set-cookie" | "alt-svc" | "strict-transport-security"
-            | "openai-organization" | "openai-project" | "anthropic-organization-id" | "cf-ray"
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+            | "date"
+            | "retry-after"
+            | "retry-after-ms"
+            | "x-request-id"
+            | "request-id"
+            | "set-cookie"
+            | "alt-svc"
+            | "strict-transport-security"
+            | "openai-organization"
+            | "openai-project"
+            | "anthropic-organization-id"
+            | "cf-ray"
     ) || name.starts_with("x-ratelimit-")
         || name.starts_with("anthropic-ratelimit-")
 }
 
 fn capped(hint: &HeaderValue) -> HeaderValue {
-    let seconds = hint.to_str().ok().and_then(|text| text.trim().parse::<u32>().ok());
+    let seconds = hint
+        .to_str()
+        .ok()
+        .and_then(|text| text.trim().parse::<u32>().ok());
     // A date is not worth understanding to cap it: it is the longest hint there may be.
-    seconds.unwrap_or(LONGEST_RETRY_AFTER).min(LONGEST_RETRY_AFTER).into()
+    seconds
+        .unwrap_or(LONGEST_RETRY_AFTER)
+        .min(LONGEST_RETRY_AFTER)
+        .into()
 }
 
 #[cfg(test)]
@@ -218,8 +267,14 @@ mod tests {
     #[test]
     fn connection_nominates() {
         let mut headers = HeaderMap::new();
-        headers.append(CONNECTION, HeaderValue::from_static("close, X-Internal ,,te"));
-        headers.append(CONNECTION, HeaderValue::from_static("keep-alive, Authorization"));
+        headers.append(
+            CONNECTION,
+            HeaderValue::from_static("close, X-Internal ,,te"),
+        );
+        headers.append(
+            CONNECTION,
+            HeaderValue::from_static("keep-alive, Authorization"),
+        );
         assert_eq!(nominated(&headers), ["X-Internal", "te", "Authorization"]);
     }
 
@@ -242,8 +297,11 @@ mod tests {
         }
         let ours = HeaderValue::from_static("ours");
         let head = for_client(&provider, true, Version::HTTP_11, Dialect::OpenAi, &ours).unwrap();
-        let mut names: Vec<String> =
-            head.headers.iter().map(|(name, value)| format!("{name}={}", value.to_str().unwrap())).collect();
+        let mut names: Vec<String> = head
+            .headers
+            .iter()
+            .map(|(name, value)| format!("{name}={}", value.to_str().unwrap()))
+            .collect();
         names.sort();
         assert_eq!(
             names,

@@ -30,8 +30,8 @@ use crate::path::without_credentials;
 use crate::refusal::{Reason, Refusal};
 use crate::upstream::Member;
 
-pub use attempt::{Received, watching};
 use attempt::{Attempt, Broken};
+pub use attempt::{Received, watching};
 
 /// What goes out, the same for every attempt.
 pub struct Outgoing<'a> {
@@ -45,7 +45,12 @@ pub struct Outgoing<'a> {
 }
 
 impl<'a> Outgoing<'a> {
-    pub fn new(line: Line<'a>, permit: &'a Permit, model_span: Option<ModelSpan>, body: Body<'a>) -> Self {
+    pub fn new(
+        line: Line<'a>,
+        permit: &'a Permit,
+        model_span: Option<ModelSpan>,
+        body: Body<'a>,
+    ) -> Self {
         Self {
             line,
             query: without_credentials(line.query),
@@ -59,7 +64,11 @@ impl<'a> Outgoing<'a> {
     /// The body for `member`: the caller's bytes, but for the value of an aliased model.
     fn body_for(&self, member: &Member) -> Bytes {
         let body = &self.body.bytes;
-        let Some(span) = self.model_span.as_ref().filter(|_| *member.model != *self.model) else {
+        let Some(span) = self
+            .model_span
+            .as_ref()
+            .filter(|_| *member.model != *self.model)
+        else {
             return body.clone();
         };
         let name: Cow<'_, str> = match span.json {
@@ -107,7 +116,12 @@ pub async fn forward<'p, 'm>(
             }
             Attempt::Judged(received, _) => {
                 context.record.committed = Some(context.record.started.elapsed());
-                return Ok(Answer { lease: Some(lease), received, operation: call.operation, deadline });
+                return Ok(Answer {
+                    lease: Some(lease),
+                    received,
+                    operation: call.operation,
+                    deadline,
+                });
             }
             Attempt::Broken(broken) => {
                 tell_broken(context, &lease, &broken);
@@ -122,17 +136,34 @@ pub async fn forward<'p, 'm>(
     }
     context.record.committed = Some(context.record.started.elapsed());
     let received = failures.last_word(route)?;
-    Ok(Answer { lease: None, received, operation: call.operation, deadline })
+    Ok(Answer {
+        lease: None,
+        received,
+        operation: call.operation,
+        deadline,
+    })
 }
 
 fn tell_refused(context: &Context<'_>, lease: &Lease<'_, '_>, fault: Fault, status: u16) {
     let (request, credential) = (&*context.record.id, &*lease.member.credential.id);
-    AttemptFailed { request, credential, fault, status }.tell();
+    AttemptFailed {
+        request,
+        credential,
+        fault,
+        status,
+    }
+    .tell();
 }
 
 fn tell_broken(context: &Context<'_>, lease: &Lease<'_, '_>, broken: &Broken) {
     let (request, credential) = (&*context.record.id, &*lease.member.credential.id);
-    AttemptBroken { request, credential, outcome: broken.outcome(), error: broken.to_string() }.tell();
+    AttemptBroken {
+        request,
+        credential,
+        outcome: broken.outcome(),
+        error: broken.to_string(),
+    }
+    .tell();
 }
 
 /// What came of the attempts when none was committed.
@@ -148,7 +179,9 @@ struct Failures {
 impl Failures {
     fn refused(&mut self, fault: Fault, received: Received) {
         match fault {
-            Fault::Unauthorized | Fault::PaymentRequired | Fault::Forbidden => self.of_our_credentials += 1,
+            Fault::Unauthorized | Fault::PaymentRequired | Fault::Forbidden => {
+                self.of_our_credentials += 1
+            }
             Fault::RateLimited
             | Fault::ModelNotFound
             | Fault::Overloaded
@@ -168,10 +201,16 @@ impl Failures {
             Some(broken) => broken.refusal(&providers),
             None => {
                 let refused = self.of_our_credentials;
-                let which = if refused == 1 { "the credential tried was".to_owned() } else { format!("the {refused} credentials tried were") };
+                let which = if refused == 1 {
+                    "the credential tried was".to_owned()
+                } else {
+                    format!("the {refused} credentials tried were")
+                };
                 Refusal::new(
                     Reason::NoCredential,
-                    format!("No credentials for provider {providers}: {which} refused by the provider; this is not your key's fault"),
+                    format!(
+                        "No credentials for provider {providers}: {which} refused by the provider; this is not your key's fault"
+                    ),
                 )
             }
         })

@@ -24,9 +24,18 @@ const EARLY: usize = 4096;
 
 /// Sends the request over HTTP/1, head and body in one system call where they fit, and returns
 /// the session to read the answer from.
-pub(super) async fn http1(session: Http1, endpoint: &Endpoint, head: BytesMut, body: Bytes) -> io::Result<Http1> {
+pub(super) async fn http1(
+    session: Http1,
+    endpoint: &Endpoint,
+    head: BytesMut,
+    body: Bytes,
+) -> io::Result<Http1> {
     let mut stream = session.into_inner();
-    let mut writing = Writing { head: &head, body: &body, written: 0 };
+    let mut writing = Writing {
+        head: &head,
+        body: &body,
+        written: 0,
+    };
     match poll_fn(|cx| writing.poll(&mut stream, cx)).await? {
         Sent::Whole => {}
         Sent::Answered(early) => stream = Box::new(Conduit::new(early, stream)),
@@ -74,7 +83,10 @@ impl Writing<'_> {
 
     fn rest(&self) -> Option<[IoSlice<'_>; 2]> {
         let head = self.head.get(self.written..).unwrap_or_default();
-        let body = self.body.get(self.written.saturating_sub(self.head.len())..).unwrap_or_default();
+        let body = self
+            .body
+            .get(self.written.saturating_sub(self.head.len())..)
+            .unwrap_or_default();
         (!head.is_empty() || !body.is_empty()).then(|| [IoSlice::new(head), IoSlice::new(body)])
     }
 }
@@ -83,7 +95,9 @@ fn early_answer(stream: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<By
     let mut space = [0; EARLY];
     let mut read = ReadBuf::new(&mut space);
     match Pin::new(stream).poll_read(cx, &mut read) {
-        Poll::Ready(Ok(())) if read.filled().is_empty() => Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+        Poll::Ready(Ok(())) if read.filled().is_empty() => {
+            Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()))
+        }
         Poll::Ready(Ok(())) => Poll::Ready(Ok(BytesMut::from(read.filled()))),
         Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
         Poll::Pending => Poll::Pending,
@@ -91,7 +105,10 @@ fn early_answer(stream: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<By
 }
 
 /// Sends the body over HTTP/2 and waits for the answer's head, both at the same time.
-pub(super) async fn http2_body_and_answer(session: &mut Http2Session, body: Bytes) -> pingora::Result<()> {
+pub(super) async fn http2_body_and_answer(
+    session: &mut Http2Session,
+    body: Bytes,
+) -> pingora::Result<()> {
     let Some(mut writer) = session.take_request_body_writer() else {
         return session.read_response_header().await;
     };

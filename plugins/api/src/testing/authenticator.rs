@@ -3,7 +3,17 @@ use futures::executor::block_on;
 use crate::{Authenticator, Presented, Verdict};
 
 /// Credentials that are nobody's, each near to something that is.
-const STRANGERS: &[&str] = &["x", "sk-", "tp-", "Bearer", "null", "undefined", "0", "a.b.c", "ÿ"];
+const STRANGERS: &[&str] = &[
+    "x",
+    "sk-",
+    "tp-",
+    "Bearer",
+    "null",
+    "undefined",
+    "0",
+    "a.b.c",
+    "ÿ",
+];
 
 /// Checks an authenticator that knows every credential of `known`.
 ///
@@ -15,7 +25,11 @@ pub fn conforming_authenticator(authenticator: &dyn Authenticator, known: &[&str
 
     for token in known {
         assert!(is_known(token), "a known credential was refused");
-        assert_eq!(verdict(token), verdict(token), "asked twice, it answered differently");
+        assert_eq!(
+            verdict(token),
+            verdict(token),
+            "asked twice, it answered differently"
+        );
 
         let near = [
             token[..token.len() - 1].to_owned(),
@@ -25,12 +39,24 @@ pub fn conforming_authenticator(authenticator: &dyn Authenticator, known: &[&str
             token.to_ascii_lowercase(),
             token.chars().rev().collect(),
         ];
-        for stranger in near.iter().filter(|near| !known.contains(&near.as_str()) && !near.is_empty()) {
-            assert!(!is_known(stranger), "a credential that only resembles a known one was let in");
+        for stranger in near
+            .iter()
+            .filter(|near| !known.contains(&near.as_str()) && !near.is_empty())
+        {
+            assert!(
+                !is_known(stranger),
+                "a credential that only resembles a known one was let in"
+            );
         }
     }
-    for stranger in STRANGERS.iter().filter(|stranger| !known.contains(stranger)) {
+    for stranger in STRANGERS
+        .iter()
+        .filter(|stranger| !known.contains(stranger))
+    {
         assert!(!is_known(stranger), "{stranger:?} was let in");
     }
-    assert!(!is_known(&"k".repeat(1 << 20)), "a megabyte of nothing was let in");
+    assert!(
+        !is_known(&"k".repeat(1 << 20)),
+        "a megabyte of nothing was let in"
+    );
 }

@@ -28,43 +28,83 @@ pub fn conforming_provider(provider: &dyn Provider, samples: &[Sample<'_>]) {
 }
 
 fn targets(provider: &dyn Provider) {
-    for operation in Operation::ALL.into_iter().filter(|&operation| provider.serves(operation)) {
+    for operation in Operation::ALL
+        .into_iter()
+        .filter(|&operation| provider.serves(operation))
+    {
         let path = match operation.dialect() {
             crate::Dialect::OpenAi => "/v1/chat/completions",
             crate::Dialect::Anthropic => "/v1/messages",
             crate::Dialect::Gemini => "/v1beta/models/alias:generateContent",
         };
         for query in ["", "beta=true"] {
-            let call = Call { operation, method: &Method::POST, path, query, model: "real-model" };
+            let call = Call {
+                operation,
+                method: &Method::POST,
+                path,
+                query,
+                model: "real-model",
+            };
             let target = provider.target(&call).path_and_query;
-            assert!(target.starts_with('/'), "{operation:?}: {target} does not start with /");
-            assert!(!target.starts_with("//"), "{operation:?}: {target} starts with //");
-            assert!(target.ends_with(query), "{operation:?}: {target} lost its query");
-            assert_eq!(target.contains('?'), !query.is_empty(), "{operation:?}: {target}");
+            assert!(
+                target.starts_with('/'),
+                "{operation:?}: {target} does not start with /"
+            );
+            assert!(
+                !target.starts_with("//"),
+                "{operation:?}: {target} starts with //"
+            );
+            assert!(
+                target.ends_with(query),
+                "{operation:?}: {target} lost its query"
+            );
+            assert_eq!(
+                target.contains('?'),
+                !query.is_empty(),
+                "{operation:?}: {target}"
+            );
             assert!(
                 target.bytes().all(|byte| byte.is_ascii_graphic()),
                 "{operation:?}: {target} has bytes that a request line must not",
             );
         }
-        let hostile = Call { operation, method: &Method::POST, path, query: "", model: "../x?y#z \r\n" };
+        let hostile = Call {
+            operation,
+            method: &Method::POST,
+            path,
+            query: "",
+            model: "../x?y#z \r\n",
+        };
         let target = provider.target(&hostile).path_and_query;
         assert!(
-            target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#'),
+            target
+                .bytes()
+                .all(|byte| byte.is_ascii_graphic() && byte != b'#'),
             "{operation:?}: a model's name broke out of the path: {target:?}",
         );
-        assert!(!target.contains("/../"), "{operation:?}: a model's name climbed out: {target:?}");
+        assert!(
+            !target.contains("/../"),
+            "{operation:?}: a model's name climbed out: {target:?}"
+        );
     }
 }
 
 fn credentials(provider: &dyn Provider) {
-    let headers = provider.credential_headers(&Secret::new("sk-canary-1234")).expect("a plain key fits a header");
+    let headers = provider
+        .credential_headers(&Secret::new("sk-canary-1234"))
+        .expect("a plain key fits a header");
     assert!(!headers.is_empty(), "no header carries the credential");
     for (name, value) in &headers {
         assert!(value.is_sensitive(), "{name} is not marked sensitive");
-        assert!(!format!("{value:?}").contains("canary"), "{name} shows the credential");
+        assert!(
+            !format!("{value:?}").contains("canary"),
+            "{name} shows the credential"
+        );
     }
     assert!(
-        provider.credential_headers(&Secret::new("line\r\nbreak")).is_none(),
+        provider
+            .credential_headers(&Secret::new("line\r\nbreak"))
+            .is_none(),
         "a secret with a line break was put in a header",
     );
 }
@@ -75,7 +115,9 @@ fn judgements(provider: &dyn Provider) {
         let judgement = judge(status);
         match status {
             200..=299 => assert_eq!(judgement, Judgement::Good, "status {status}"),
-            400 | 409 | 413 | 415 | 422 => assert_eq!(judgement, Judgement::Caller, "status {status}"),
+            400 | 409 | 413 | 415 | 422 => {
+                assert_eq!(judgement, Judgement::Caller, "status {status}")
+            }
             401 => assert_eq!(judgement, Judgement::Fault(Fault::Unauthorized)),
             402 => assert_eq!(judgement, Judgement::Fault(Fault::PaymentRequired)),
             403 => assert_eq!(judgement, Judgement::Fault(Fault::Forbidden)),
@@ -84,8 +126,17 @@ fn judgements(provider: &dyn Provider) {
             _ => {}
         }
     }
-    for body in [&b""[..], b"not json", b"[]", b"{\"error\":null}", &[0xff, 0xfe, 0x00]] {
-        assert_eq!(provider.judge(400, &HeaderMap::new(), body), Judgement::Caller);
+    for body in [
+        &b""[..],
+        b"not json",
+        b"[]",
+        b"{\"error\":null}",
+        &[0xff, 0xfe, 0x00],
+    ] {
+        assert_eq!(
+            provider.judge(400, &HeaderMap::new(), body),
+            Judgement::Caller
+        );
     }
 }
 

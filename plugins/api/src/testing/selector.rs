@@ -7,9 +7,17 @@ pub fn conforming_selector(selector: &dyn Selector) {
         for mask in 0..(1u32 << len) {
             let eligible = |slot: Slot| mask & (1 << slot) != 0;
             for turn in [0, 1, 2, 3, 5, 7, 11, u64::MAX - 1, u64::MAX] {
-                let tier = Tier { len, turn, eligible: &eligible };
+                let tier = Tier {
+                    len,
+                    turn,
+                    eligible: &eligible,
+                };
                 let picked = selector.pick(&tier);
-                assert_eq!(picked, selector.pick(&tier), "the same tier gave two answers");
+                assert_eq!(
+                    picked,
+                    selector.pick(&tier),
+                    "the same tier gave two answers"
+                );
                 match picked {
                     Some(slot) => {
                         assert!(slot < len, "slot {slot} of a tier of {len}");
