@@ -50,7 +50,7 @@ impl HttpServerApp for Proxy {
         mut session: ServerSession,
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
-        if !self.read_head(&mut session, shutdown).await {
+        if !self.read_head(&mut session).await {
             return None;
         }
         if *shutdown.borrow() {
@@ -66,6 +66,10 @@ impl HttpServerApp for Proxy {
         request::settle(context);
 
         match connection {
+            // Pingora closes it in silence when no request comes; it would wait for ever by default.
+            Connection::Keep if session.get_keepalive().is_some() => {
+                session.set_keepalive(Some(KEEP_ALIVE.as_secs()));
+            }
             Connection::Keep => {}
             Connection::Close => session.set_keepalive(None),
             Connection::Cut => {
@@ -96,19 +100,13 @@ impl Proxy {
     ///
     /// A head that drips in is cut at `header_timeout`; on a connection that is kept alive the
     /// clock also covers the wait for the request, so `KEEP_ALIVE` is added.
-    async fn read_head(&self, session: &mut ServerSession, shutdown: &ShutdownWatch) -> bool {
-        let header_timeout = self.runtime.snapshot().limits.header_timeout;
+    async fn read_head(&self, session: &mut ServerSession) -> bool {
+        let header_timeout = self.runtime.header_timeout();
         let patience = match session.take_connection_user_context() {
             Some(_) => header_timeout + KEEP_ALIVE,
             None => header_timeout,
         };
-        let mut shutdown = shutdown.clone();
-        let read = tokio::select! {
-            biased;
-            read = timeout(patience, session.read_request()) => read,
-            // Between requests there is nothing to finish.
-            _ = shutdown.wait_for(|stopping| *stopping) => return false,
-        };
+        let read = timeout(patience, session.read_request()).await;
         let too_slow = match read {
             Ok(Ok(there_is_one)) => return there_is_one,
             Ok(Err(error)) if error.etype == ErrorType::InvalidHTTPHeader => false,

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use bytes::Bytes;
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, header};
 use pingora::http::ResponseHeader;
 use serde_json::json;
 use turnpike_api::{Dialect, Operation};
@@ -315,8 +315,8 @@ pub fn unreadable_head(too_slow: bool) -> Refusal {
 }
 
 /// Whether a status may carry a body at all.
-pub fn is_bodiless(status: StatusCode) -> bool {
-    status.is_informational() || matches!(status.as_u16(), 204 | 304)
+pub fn is_bodiless(status: u16) -> bool {
+    matches!(status, 100..=199 | 204 | 304)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use pingora::connectors::ConnectorOptions;
@@ -49,6 +50,11 @@ impl Runtime {
     /// The configuration in force. A request loads it once and sees no other.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.snapshot.load_full()
+    }
+
+    /// How long a request's head may take, before there is a request to load the snapshot for.
+    pub fn header_timeout(&self) -> Duration {
+        self.snapshot.load().limits.header_timeout
     }
 
     /// Puts another configuration in force for requests that begin from now on.

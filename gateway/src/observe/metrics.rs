@@ -4,7 +4,7 @@
 //! credentials are the configuration's, and a model that no listing names is `other`. What the
 //! hot path touches is a kept handle; looking a label set up would cost more than counting.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use prometheus::core::Collector;
@@ -61,15 +61,25 @@ pub struct CredentialMetrics {
     id: Arc<str>,
 }
 
-/// Handles of one provider's model.
+/// One provider's model. Its handles are made when it is first used: a listing of a thousand
+/// models is not ten thousand series of nought.
 #[derive(Clone)]
-pub struct TokenMetrics {
+pub struct TokenMetrics(Arc<OfModel>);
+
+struct OfModel {
+    tokens: IntCounterVec,
+    usage_missing: IntCounterVec,
+    provider: Box<str>,
+    model: Box<str>,
+    handles: OnceLock<TokenHandles>,
+}
+
+struct TokenHandles {
     input: IntCounter,
     output: IntCounter,
     cache_read: IntCounter,
     cache_write: IntCounter,
     reasoning: IntCounter,
-    missing: IntCounter,
 }
 
 impl Metrics {
@@ -251,17 +261,15 @@ impl Metrics {
         }
     }
 
-    /// The handles of one provider's model; `model` from a bounded set.
+    /// One provider's model; `model` from a bounded set.
     pub fn tokens(&self, provider: &str, model: &str) -> TokenMetrics {
-        let kind = |kind| self.0.tokens.with_label_values(&[provider, model, kind]);
-        TokenMetrics {
-            input: kind("input"),
-            output: kind("output"),
-            cache_read: kind("cache_read"),
-            cache_write: kind("cache_write"),
-            reasoning: kind("reasoning"),
-            missing: self.0.usage_missing.with_label_values(&[provider, model]),
-        }
+        TokenMetrics(Arc::new(OfModel {
+            tokens: self.0.tokens.clone(),
+            usage_missing: self.0.usage_missing.clone(),
+            provider: provider.into(),
+            model: model.into(),
+            handles: OnceLock::new(),
+        }))
     }
 }
 
@@ -284,20 +292,32 @@ impl CredentialMetrics {
 
 impl TokenMetrics {
     pub fn used(&self, usage: &Usage) {
+        let of = &self.0;
+        let handles = of.handles.get_or_init(|| {
+            let kind = |kind| of.tokens.with_label_values(&[&*of.provider, &*of.model, kind]);
+            TokenHandles {
+                input: kind("input"),
+                output: kind("output"),
+                cache_read: kind("cache_read"),
+                cache_write: kind("cache_write"),
+                reasoning: kind("reasoning"),
+            }
+        });
         let count = |counter: &IntCounter, tokens| {
             if tokens > 0 {
                 counter.inc_by(tokens);
             }
         };
-        count(&self.input, usage.input);
-        count(&self.output, usage.output);
-        count(&self.cache_read, usage.cache_read);
-        count(&self.cache_write, usage.cache_write);
-        count(&self.reasoning, usage.reasoning);
+        count(&handles.input, usage.input);
+        count(&handles.output, usage.output);
+        count(&handles.cache_read, usage.cache_read);
+        count(&handles.cache_write, usage.cache_write);
+        count(&handles.reasoning, usage.reasoning);
     }
 
     pub fn missing(&self) {
-        self.missing.inc();
+        let of = &self.0;
+        of.usage_missing.with_label_values(&[&*of.provider, &*of.model]).inc();
     }
 }
 

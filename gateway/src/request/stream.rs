@@ -136,12 +136,12 @@ impl Passing {
         let idle = context.snapshot.timeouts.idle;
         // A caller that reads nothing for as long as a provider may be silent is gone.
         session.set_write_timeout(Some(idle));
-        let bodiless = is_bodiless(received.head.status);
-        let head = received.head.clone();
-        if session.write_response_header(head).await.is_err() {
+        if let Some(head) = received.head.take()
+            && session.write_response_header(head).await.is_err()
+        {
             return Passed::ClientGone;
         }
-        if bodiless {
+        if is_bodiless(received.status) {
             return ended(session).await;
         }
         for piece in std::mem::take(&mut received.held) {

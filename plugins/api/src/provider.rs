@@ -83,7 +83,9 @@ pub enum Progress {
     Open,
     /// The answer said of itself that it failed.
     Failed(Fault),
-    /// The answer said of itself that it is complete.
+    /// The answer said of itself that it is complete, or that it ends because the caller asked
+    /// what it may not. Answers that have no way to say so (audio, files) never get here: the end
+    /// of their body is their end.
     Finished,
 }
 
@@ -121,7 +123,7 @@ pub trait Provider: Send + Sync {
     /// Where it is reached when configuration names no `base_url`; `None` where it must.
     fn default_base_url(&self) -> Option<&'static str>;
 
-    /// Globs of the models it serves when configuration names none.
+    /// Globs, in lower case, of the models it serves when configuration names none.
     fn model_patterns(&self) -> &'static [&'static str];
 
     /// The models it lists when configuration names none, as of this release.

@@ -194,7 +194,16 @@ impl<'a> Reading<'a> {
                 .once(32, "stream_options")
                 .and_then(|()| self.stream_options(walk)),
             b"generationConfig" | b"generation_config" => self.generation_config(walk),
-            _ => Ok(walk.value(1)?),
+            _ => {
+                // Go's parser, which some upstreams are built on, matches names without regard to
+                // case: beside `model`, `Model` would be the one it takes.
+                match key.len() {
+                    5 if key.eq_ignore_ascii_case(b"model") => self.once(1, "model")?,
+                    6 | 7 if is_stream_in_go(key) => self.once(2, "stream")?,
+                    _ => {}
+                }
+                Ok(walk.value(1)?)
+            }
         }
     }
 
@@ -269,6 +278,16 @@ impl<'a> Reading<'a> {
     }
 }
 
+/// Whether Go's parser takes this key for `stream`: its case folding knows the long `s` (U+017F)
+/// too. None of `model`'s letters has such a twin.
+fn is_stream_in_go(key: &[u8]) -> bool {
+    let rest = match key {
+        [b's' | b'S', rest @ ..] | [0xc5, 0xbf, rest @ ..] => rest,
+        _ => return false,
+    };
+    rest.eq_ignore_ascii_case(b"tream")
+}
+
 /// A number as a count, rounded up: some providers take `1e3` and `1000.0` for a thousand.
 fn whole_number(text: &str) -> Option<u64> {
     text.parse().ok().or_else(|| {
@@ -316,6 +335,28 @@ mod tests {
             refusal(r#"{"model":"a","mod\u0065l":"b"}"#),
             ScanError::DuplicateKey("model")
         );
+    }
+
+    #[test]
+    fn keys_that_differ_in_case_only_are_given_twice() {
+        for (body, key) in [
+            (r#"{"model":"a","Model":"b"}"#, "model"),
+            (r#"{"MODEL":"b","model":"a"}"#, "model"),
+            (r#"{"model":"a","mod\u0045l":"b"}"#, "model"),
+            (r#"{"stream":true,"Stream":false}"#, "stream"),
+            (r#"{"stream":true,"\u017ftream":false}"#, "stream"),
+            (r#"{"ſTREAM":true,"stream":false}"#, "stream"),
+        ] {
+            assert_eq!(refusal(body), ScanError::DuplicateKey(key), "{body}");
+        }
+        for body in [
+            r#"{"model":"a","models":1,"mode":1,"Modes":1}"#,
+            r#"{"stream":true,"streams":1,"dream_":1,"ftream":1}"#,
+            r#"{"Model":"b","Stream":7}"#,
+            r#"{"model":"a","metadata":{"Model":"b"}}"#,
+        ] {
+            assert!(scan(body.as_bytes()).is_ok(), "{body}");
+        }
     }
 
     #[test]

@@ -8,7 +8,10 @@ use turnpike_providers::{ScanError, scan};
 
 const KEYS: &[&str] = &[
     "model",
+    "Model",
     "stream",
+    "STREAM",
+    "ſtream",
     "max_tokens",
     "max_completion_tokens",
     "max_output_tokens",

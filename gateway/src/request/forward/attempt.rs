@@ -77,8 +77,8 @@ impl Broken {
 /// An answer, as far as it was read.
 pub struct Received {
     pub status: u16,
-    /// The head as the caller gets it.
-    pub head: Box<ResponseHeader>,
+    /// The head as the caller gets it; taken when it is sent.
+    pub head: Option<Box<ResponseHeader>>,
     /// What of the body was read to judge it.
     pub held: Vec<Bytes>,
     /// The rest of it; `None` when all of it is held.
@@ -318,7 +318,7 @@ async fn judge(
     };
     let mut received = Received {
         status,
-        head,
+        head: Some(head),
         held: Vec::new(),
         rest: Some(rest),
         meter: plugin.meter(call.operation, event_stream),
@@ -369,10 +369,11 @@ fn held_whole(received: &mut Received, body: Vec<u8>, lease: &Lease<'_, '_>) {
         from = at + secret.len();
     }
     scrubbed.extend_from_slice(&body[from..]);
-    received
-        .head
-        .remove_header(&http::header::TRANSFER_ENCODING);
-    let _ = received.head.set_content_length(scrubbed.len());
+    if let Some(head) = &mut received.head {
+        head.remove_header(&http::header::TRANSFER_ENCODING);
+        // A number always stands in a header.
+        let _ = head.set_content_length(scrubbed.len());
+    }
     received.held = vec![scrubbed.into()];
 }
 

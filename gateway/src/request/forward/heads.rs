@@ -212,7 +212,7 @@ pub(super) fn for_client(
     if dialect == Dialect::Anthropic {
         head.insert_header("request-id", id.clone())?;
     }
-    let unframed = !head.headers.contains_key(CONTENT_LENGTH) && !is_bodiless(head.status);
+    let unframed = !head.headers.contains_key(CONTENT_LENGTH) && !is_bodiless(head.status.as_u16());
     if client_is_h1 && unframed && client_version == Version::HTTP_11 {
         head.insert_header(TRANSFER_ENCODING, "chunked")?;
     }

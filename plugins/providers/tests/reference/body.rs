@@ -75,7 +75,21 @@ pub(crate) fn agree(body: &[u8]) {
     }
 }
 
+/// Whether two keys are taken for each other by a parser that folds their case, as Go's does.
+fn is_spelling_of(name: &str, key: &str) -> bool {
+    name.to_lowercase().replace('ſ', "s") == key
+}
+
 fn expected(members: &[(String, Node)]) -> Option<Expected> {
+    for key in ["model", "stream"] {
+        let spellings = members
+            .iter()
+            .filter(|(name, _)| is_spelling_of(name, key))
+            .count();
+        if spellings > 1 {
+            return None;
+        }
+    }
     let once = |key: &str| {
         let mut found = members
             .iter()
