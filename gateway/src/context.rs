@@ -1,5 +1,6 @@
 //! What one request carries through its stages.
 
+use std::fmt;
 use std::sync::Arc;
 
 use fastrand::Rng;
@@ -15,10 +16,7 @@ use crate::snapshot::Snapshot;
 pub struct Context<'r> {
     pub runtime: &'r Runtime,
     pub snapshot: Arc<Snapshot>,
-    /// The request's id as a header's value.
-    pub id: HeaderValue,
-    /// Continues the caller's trace, or begins one.
-    pub traceparent: HeaderValue,
+    pub trace: Trace,
     /// The caller's head could be read.
     pub head_read: bool,
     /// The caller asked for the head of an answer only.
@@ -30,9 +28,13 @@ impl<'r> Context<'r> {
     pub fn new(runtime: &'r Runtime, head: &RequestHeader) -> Self {
         let mut rng = Rng::new();
         let own = new_id(&mut rng);
-        let id = accepted_id(&head.headers).unwrap_or_else(|| own.hyphenated().to_string().into());
-        let traceparent = traceparent(head.headers.get("traceparent"), own, rng.u64(1..));
-        let mut context = Self::with(runtime, id, traceparent);
+        let id = accepted_id(&head.headers).unwrap_or_else(|| RequestId::of(own));
+        let caller = head.headers.get("traceparent");
+        let trace = caller
+            .and_then(Trace::parse)
+            .unwrap_or(Trace::begin(own))
+            .within(rng.u64(1..));
+        let mut context = Self::with(runtime, id, trace);
         context.head_read = true;
         context.head_only = head.method == Method::HEAD;
         context
@@ -40,30 +42,41 @@ impl<'r> Context<'r> {
 
     /// For a request whose head could not be read.
     pub fn of_unreadable(runtime: &'r Runtime) -> Self {
-        let mut rng = Rng::new();
-        let own = new_id(&mut rng);
-        Self::with(
-            runtime,
-            own.hyphenated().to_string().into(),
-            traceparent(None, own, rng.u64(1..)),
-        )
+        let own = new_id(&mut Rng::new());
+        Self::with(runtime, RequestId::of(own), Trace::begin(own))
     }
 
-    fn with(runtime: &'r Runtime, id: Box<str>, traceparent: String) -> Self {
+    fn with(runtime: &'r Runtime, id: RequestId, trace: Trace) -> Self {
         runtime.metrics.in_flight().inc();
-        let value = |text: &str| {
-            // Both were made of, or checked to be, visible ASCII.
-            HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static("invalid"))
-        };
         Self {
             runtime,
             snapshot: runtime.snapshot(),
-            id: value(&id),
-            traceparent: value(&traceparent),
+            trace,
             head_read: false,
             head_only: false,
             record: Record::new(id),
         }
+    }
+}
+
+/// A request's id: visible ASCII, ready to be a header's value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestId(HeaderValue);
+
+impl RequestId {
+    fn of(id: Uuid) -> Self {
+        let mut text = Uuid::encode_buffer();
+        let text = id.hyphenated().encode_lower(&mut text);
+        // Digits and hyphens always are a header's value.
+        Self(HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("invalid")))
+    }
+
+    pub fn as_str(&self) -> &str {
+        self.0.to_str().unwrap_or("invalid")
+    }
+
+    pub fn header(&self) -> &HeaderValue {
+        &self.0
     }
 }
 
@@ -79,34 +92,64 @@ fn new_id(rng: &mut Rng) -> Uuid {
 }
 
 /// The caller's own id, when it is one that logs can hold.
-fn accepted_id(headers: &HeaderMap) -> Option<Box<str>> {
-    let id = headers.get("x-request-id")?.to_str().ok()?;
-    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.:".contains(&b);
-    ((1..=128).contains(&id.len()) && id.bytes().all(is_plain)).then(|| id.into())
+fn accepted_id(headers: &HeaderMap) -> Option<RequestId> {
+    let id = headers.get("x-request-id")?;
+    let is_plain = |b: &u8| b.is_ascii_alphanumeric() || b"-_.:".contains(b);
+    let accepted = (1..=128).contains(&id.len()) && id.as_bytes().iter().all(is_plain);
+    accepted.then(|| RequestId(id.clone()))
 }
 
 /// W3C Trace Context, version 00: the caller's trace with a span of ours, or a trace named after
-/// the request.
-fn traceparent(caller: Option<&HeaderValue>, own: Uuid, span: u64) -> String {
-    let continued = caller
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| {
-            let (trace, flags) = (value.get(3..35)?, value.get(53..55)?);
-            let is_hex = |text: &str| {
-                text.bytes()
-                    .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
-            };
-            let well_formed = value.len() == 55
-                && value.starts_with("00-")
-                && value.as_bytes()[35] == b'-'
-                && value.as_bytes()[52] == b'-'
-                && [trace, flags, &value[36..52]].into_iter().all(is_hex)
-                && trace.bytes().any(|b| b != b'0');
-            well_formed.then_some((trace, flags))
-        });
-    match continued {
-        Some((trace, flags)) => format!("00-{trace}-{span:016x}-{flags}"),
-        None => format!("00-{}-{span:016x}-00", own.simple()),
+/// the request. Its `Display` is the `traceparent` header's value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trace {
+    id: u128,
+    span: u64,
+    flags: u8,
+}
+
+impl Trace {
+    fn begin(request: Uuid) -> Self {
+        Self {
+            id: request.as_u128(),
+            span: 0,
+            flags: 0,
+        }
+    }
+
+    fn parse(value: &HeaderValue) -> Option<Self> {
+        let text = value.to_str().ok()?;
+        let mut parts = text.split('-');
+        let fields = [parts.next()?, parts.next()?, parts.next()?, parts.next()?];
+        let [version, id, span, flags] = fields;
+        let is_hex = |text: &str| {
+            text.bytes()
+                .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+        };
+        let well_formed = parts.next().is_none()
+            && version == "00"
+            && fields.map(str::len) == [2, 32, 16, 2]
+            && fields.into_iter().all(is_hex);
+        let trace = Self {
+            id: u128::from_str_radix(id, 16).ok()?,
+            span: u64::from_str_radix(span, 16).ok()?,
+            flags: u8::from_str_radix(flags, 16).ok()?,
+        };
+        (well_formed && trace.id != 0 && trace.span != 0).then_some(trace)
+    }
+
+    fn within(self, span: u64) -> Self {
+        Self { span, ..self }
+    }
+}
+
+impl fmt::Display for Trace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "00-{:032x}-{:016x}-{:02x}",
+            self.id, self.span, self.flags
+        )
     }
 }
 
@@ -115,26 +158,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_trace_is_continued_or_begun() {
-        let own = new_id(&mut Rng::new());
-        let sent =
-            HeaderValue::from_static("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+    fn a_trace_is_continued() {
+        let sent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let trace = Trace::parse(&HeaderValue::from_static(sent)).unwrap();
+        assert_eq!(trace.to_string(), sent);
         assert_eq!(
-            traceparent(Some(&sent), own, 0xabc),
+            trace.within(0xabc).to_string(),
             "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000abc-01"
         );
         for broken in [
             "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
             "01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
             "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
             "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-x",
+            "00-+bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
             "garbage",
             "",
         ] {
-            let begun = traceparent(Some(&HeaderValue::from_static(broken)), own, 1);
             assert_eq!(
-                begun,
-                format!("00-{}-0000000000000001-00", own.simple()),
+                Trace::parse(&HeaderValue::from_static(broken)),
+                None,
                 "{broken}"
             );
         }
@@ -145,7 +189,7 @@ mod tests {
         let with = |id: &str| {
             let mut headers = HeaderMap::new();
             headers.insert("x-request-id", id.parse().unwrap());
-            accepted_id(&headers)
+            accepted_id(&headers).map(|id| id.as_str().to_owned())
         };
         assert_eq!(with("build-7.2:a_b").as_deref(), Some("build-7.2:a_b"));
         assert_eq!(with("two words"), None);
@@ -159,5 +203,6 @@ mod tests {
         let (a, b) = (new_id(&mut rng), new_id(&mut rng));
         assert_eq!(a.get_version_num(), 7);
         assert_ne!(a, b);
+        assert_eq!(RequestId::of(a).as_str(), a.to_string());
     }
 }

@@ -29,7 +29,7 @@ use crate::proxy::Proxy;
 const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// As much as a usual request's head needs; Pingora reads on where it is not enough.
-const FIRST_READ: usize = 4096;
+pub const FIRST_READ: usize = 4096;
 
 /// A socket that listens. How connections on it are treated is the configuration's in force.
 pub struct Listener {

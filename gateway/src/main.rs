@@ -53,7 +53,9 @@ fn serve(flags: &Serve) -> Result<()> {
         environment,
     };
     runtime.block_on(async {
-        let gateway = boot::start(plan, source, Some(logging)).await?;
+        // A level given on the command line is not the file's to change.
+        let reloads_level = flags.log_level.is_none().then_some(logging);
+        let gateway = boot::start(plan, source, reloads_level).await?;
         gateway.run().await?;
         Ok(())
     })

@@ -174,7 +174,10 @@ fn model_path<'p>(
     dialect: Dialect,
     only: impl Fn(&Method, Resource<'p>) -> Resource<'p>,
 ) -> Resource<'p> {
-    let decode = |name: &'p str| percent_decode_str(name).decode_utf8().ok();
+    let decode = |name: &'p str| {
+        let name = percent_decode_str(name).decode_utf8().ok()?;
+        is_plain_name(&name).then_some(name)
+    };
     let verb = rest
         .rsplit_once(':')
         .and_then(|(model, verb)| Some((model, gemini_operation(verb)?)));
@@ -196,6 +199,19 @@ fn model_path<'p>(
         Some(id) => only(&Method::GET, Resource::Model { dialect, id }),
         None => Resource::Unknown { dialect },
     }
+}
+
+/// Whether a model's name means the same to a provider that decodes or tidies its path once more.
+///
+/// `gemini-a/../gemini-b` would be authorized as the one and served as the other. An empty name is
+/// told to be missing where the model is read.
+fn is_plain_name(name: &str) -> bool {
+    let mut segments = name.split('/');
+    name.is_empty() || segments.all(|segment| {
+        !segment.is_empty()
+            && segment.bytes().any(|b| b != b'.')
+            && segment.chars().all(|c| !c.is_control() && !"\\%?#;".contains(c))
+    })
 }
 
 fn gemini_operation(verb: &str) -> Option<Operation> {
@@ -311,6 +327,31 @@ mod tests {
         );
         assert!(resource(Method::POST, "/v1beta/models/a/b:countTokens").contains("\"a/b\""));
         assert!(resource(Method::POST, "/v1beta/models/%ff:countTokens").starts_with("Unknown"));
+    }
+
+    #[test]
+    fn a_model_in_the_path_does_not_climb() {
+        for model in [
+            "gemini-a/../gemini-b",
+            "gemini-a%2F..%2Fgemini-b",
+            "gemini-a/./b",
+            "gemini-a%2f%2fb",
+            "..",
+            "%2e%2e",
+            "gemini-a%252F..%252Fgemini-b",
+            "gemini-a%5C..%5Cb",
+            "gemini-a%3Fkey=x",
+            "gemini-a%23",
+            "gemini-a;b",
+            "gemini-a%00",
+        ] {
+            for path in [
+                format!("/v1beta/models/{model}:generateContent"),
+                format!("/v1/models/{model}:streamGenerateContent"),
+            ] {
+                assert!(resource(Method::POST, &path).starts_with("Unknown"), "{path}");
+            }
+        }
     }
 
     #[test]

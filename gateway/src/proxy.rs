@@ -6,15 +6,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::BytesMut;
 use pingora::ErrorType;
 use pingora::apps::{HttpPersistentSettings, HttpServerApp, HttpServerOptions, ReusedHttpStream};
-use pingora::protocols::http::ServerSession;
+use pingora::protocols::Stream;
+use pingora::protocols::http::{ReusableHttpStream, ServerSession};
 use pingora::server::ShutdownWatch;
 use pingora::time::timeout;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tracing::debug;
 use turnpike_api::Dialect;
 
 use crate::context::Context;
+use crate::listener::FIRST_READ;
 use crate::refusal::unreadable_head;
 use crate::request::identify::client_address;
 use crate::request::{self, Connection};
@@ -28,9 +32,6 @@ pub struct Proxy {
     pub runtime: Arc<Runtime>,
     options: HttpServerOptions,
 }
-
-/// Marks a connection that has served a request already.
-struct Reused;
 
 impl Proxy {
     pub fn new(runtime: Arc<Runtime>) -> Self {
@@ -66,10 +67,6 @@ impl HttpServerApp for Proxy {
         request::settle(context);
 
         match connection {
-            // Pingora closes it in silence when no request comes; it would wait for ever by default.
-            Connection::Keep if session.get_keepalive().is_some() => {
-                session.set_keepalive(Some(KEEP_ALIVE.as_secs()));
-            }
             Connection::Keep => {}
             Connection::Close => session.set_keepalive(None),
             Connection::Cut => {
@@ -79,9 +76,10 @@ impl HttpServerApp for Proxy {
             }
         }
         let mut settings = HttpPersistentSettings::for_session(&session);
-        settings.set_user_context(Box::new(Reused));
-        let stream = session.finish().await.ok().flatten()?;
-        Some(ReusedHttpStream::from_reusable_stream(stream, settings))
+        let connection = session.finish().await.ok().flatten()?;
+        let (stream, first_bytes) = next_request(connection).await?;
+        settings.set_pipelined_prefix(first_bytes);
+        Some(ReusedHttpStream::new(stream, Some(settings)))
     }
 
     fn server_options(&self) -> Option<&HttpServerOptions> {
@@ -98,16 +96,10 @@ impl Proxy {
 
     /// Reads the request's head; false when there is none to serve.
     ///
-    /// A head that drips in is cut at `header_timeout`; on a connection that is kept alive the
-    /// clock also covers the wait for the request, so `KEEP_ALIVE` is added.
+    /// A head that drips in is cut at `header_timeout`. Its first bytes are here already.
     async fn read_head(&self, session: &mut ServerSession) -> bool {
         let header_timeout = self.runtime.header_timeout();
-        let patience = match session.take_connection_user_context() {
-            Some(_) => header_timeout + KEEP_ALIVE,
-            None => header_timeout,
-        };
-        let read = timeout(patience, session.read_request()).await;
-        let too_slow = match read {
+        let too_slow = match timeout(header_timeout, session.read_request()).await {
             Ok(Ok(there_is_one)) => return there_is_one,
             Ok(Err(error)) if error.etype == ErrorType::InvalidHTTPHeader => false,
             Ok(Err(error)) => {
@@ -122,5 +114,26 @@ impl Proxy {
         request::settle(context);
         session.shutdown().await;
         false
+    }
+}
+
+/// Waits for the first bytes of a connection's next request; `None` when there will be none.
+///
+/// Only this wait may be long: a head that drips in is cut as soon on a connection that is kept
+/// alive as on a new one. And a connection that is merely idle is closed without a word: a 408
+/// would meet the next request half-way and be taken for its answer.
+async fn next_request(connection: ReusableHttpStream) -> Option<(Stream, BytesMut)> {
+    let (mut stream, pipelined) = connection.into_parts();
+    if let Some(bytes) = pipelined {
+        return Some((stream, bytes));
+    }
+    let mut bytes = BytesMut::with_capacity(FIRST_READ);
+    match timeout(KEEP_ALIVE, stream.read_buf(&mut bytes)).await {
+        Ok(Ok(1..)) => Some((stream, bytes)),
+        _ => {
+            // The peer may have left already.
+            let _ = stream.shutdown().await;
+            None
+        }
     }
 }

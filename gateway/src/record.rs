@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use turnpike_api::{Identity, Operation, Usage};
 
+use crate::context::RequestId;
+
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
@@ -22,13 +24,13 @@ pub enum Ending {
 
 /// One request. Filled in as it goes its way, told when it is over.
 pub struct Record {
-    pub id: Box<str>,
+    pub id: RequestId,
     pub started: Instant,
     pub operation: Option<Operation>,
     pub identity: Option<Arc<Identity>>,
     pub client: Option<std::net::IpAddr>,
     /// As the caller wrote it.
-    pub model: Option<Box<str>>,
+    pub model: Option<Arc<str>>,
     /// The credential that served, or was tried last.
     pub credential: Option<Arc<str>>,
     pub attempts: u32,
@@ -42,7 +44,7 @@ pub struct Record {
 }
 
 impl Record {
-    pub fn new(id: Box<str>) -> Self {
+    pub fn new(id: RequestId) -> Self {
         Self {
             id,
             started: Instant::now(),

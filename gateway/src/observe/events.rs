@@ -14,7 +14,7 @@ macro_rules! line {
         tracing::event!(
             target: "turnpike::request",
             $level,
-            request = &*$record.id,
+            request = $record.id.as_str(),
             status = $status,
             reason = Some($reason).filter(|reason| !reason.is_empty()),
             ms = u64::try_from($took.as_millis()).unwrap_or(u64::MAX),

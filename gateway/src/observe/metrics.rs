@@ -294,7 +294,10 @@ impl TokenMetrics {
     pub fn used(&self, usage: &Usage) {
         let of = &self.0;
         let handles = of.handles.get_or_init(|| {
-            let kind = |kind| of.tokens.with_label_values(&[&*of.provider, &*of.model, kind]);
+            let kind = |kind| {
+                of.tokens
+                    .with_label_values(&[&*of.provider, &*of.model, kind])
+            };
             TokenHandles {
                 input: kind("input"),
                 output: kind("output"),
@@ -317,7 +320,9 @@ impl TokenMetrics {
 
     pub fn missing(&self) {
         let of = &self.0;
-        of.usage_missing.with_label_values(&[&*of.provider, &*of.model]).inc();
+        of.usage_missing
+            .with_label_values(&[&*of.provider, &*of.model])
+            .inc();
     }
 }
 

@@ -20,6 +20,7 @@ pub mod stream;
 
 use http::{HeaderValue, Method, header};
 use pingora::http::ResponseHeader;
+use pingora::http::authority::{RawTargetAuthority, raw_target_authority};
 use pingora::protocols::http::ServerSession;
 use turnpike_api::{Dialect, Operation};
 
@@ -127,7 +128,10 @@ async fn proxied(
 /// `CONNECT` and absolute-form targets: somebody configured the gateway as a forward proxy.
 fn no_forward_proxy(session: &ServerSession, context: &Context<'_>) -> Result<(), Refusal> {
     let head = session.req_header();
-    let absolute = !session.is_http2() && head.uri.scheme().is_some();
+    // Pingora's URI of an absolute-form target is its path alone.
+    let absolute = !session.is_http2()
+        && !head.raw_path().starts_with(b"/")
+        && !matches!(raw_target_authority(head.raw_path()), RawTargetAuthority::None);
     if head.method != Method::CONNECT && !absolute {
         return Ok(());
     }
@@ -199,7 +203,7 @@ pub async fn respond(
     content_type: &'static str,
     body: bytes::Bytes,
 ) -> Result<Connection, Stop> {
-    let head = response_head(status, content_type, body.len(), &context.id);
+    let head = response_head(status, content_type, body.len(), context.record.id.header());
     let written = match head {
         Ok(head) => write_whole(session, head, body, context.head_only).await,
         Err(error) => Err(error),
@@ -238,8 +242,8 @@ pub async fn refuse(
         status: words.status,
         reason: words.reason,
     };
-    let body = refusal.body(dialect, &context.record.id);
-    let written = match refusal.head(dialect, &context.id, body.len()) {
+    let body = refusal.body(dialect, context.record.id.as_str());
+    let written = match refusal.head(dialect, context.record.id.header(), body.len()) {
         Ok(head) => write_whole(session, head, body, context.head_only).await,
         Err(error) => Err(error),
     };

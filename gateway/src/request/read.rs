@@ -1,11 +1,14 @@
 //! The request's body, bounded, and what it asks.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
+use http::HeaderMap;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, TRANSFER_ENCODING};
+use pingora::ErrorType;
 use pingora::protocols::http::ServerSession;
 use pingora::time::timeout;
 use prometheus::IntGauge;
@@ -81,6 +84,13 @@ async fn read_body<'r>(
         )
         .into());
     }
+    if !is_plainly_framed(headers) {
+        return Err(Refusal::new(
+            Reason::InvalidBody,
+            "the request's Transfer-Encoding is not understood: only `chunked`, given once, is",
+        )
+        .into());
+    }
     let announced = headers
         .get(CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
@@ -106,6 +116,17 @@ async fn read_body<'r>(
     }
 }
 
+/// Whether a proxy in front could not have read another transfer coding, and so another end of the
+/// body, out of the same head. Pingora looks at the last coding only.
+fn is_plainly_framed(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => true,
+        (Some(coding), None) => coding.as_bytes().eq_ignore_ascii_case(b"chunked"),
+        (Some(_), Some(_)) => false,
+    }
+}
+
 /// Pingora's names for bodies whose chunks are not well-formed.
 const MALFORMED: [&str; 2] = ["InvalidChunk", "InvalidTrailerEnd"];
 
@@ -123,13 +144,27 @@ async fn collect<'r>(
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
     loop {
-        let piece = match session.read_request_body().await {
+        let read = session.read_request_body().await;
+        if read.is_err() {
+            // Pingora counts a body that it could not read as done and would take what follows
+            // for the next request: bytes whose place nobody knows must not become one.
+            session.set_keepalive(None);
+        }
+        let piece = match read {
             Ok(Some(piece)) => piece,
             Ok(None) => break,
             Err(error) if MALFORMED.contains(&error.etype.as_str()) => {
                 return Err(Refusal::new(
                     Reason::InvalidBody,
                     "the request's body is not well-formed chunked encoding",
+                )
+                .into());
+            }
+            // Who closed only its sending half is still there to be told.
+            Err(error) if error.etype == ErrorType::ConnectionClosed => {
+                return Err(Refusal::new(
+                    Reason::InvalidBody,
+                    "the request's body ended before it was whole",
                 )
                 .into());
             }
@@ -214,7 +249,7 @@ fn ask(
 ) -> Result<(Ask, Option<ModelSpan>), Refusal> {
     let mut ask = Ask {
         operation,
-        model: Box::default(),
+        model: Arc::default(),
         stream: false,
         max_tokens: None,
         body_len: body.len(),
@@ -253,7 +288,7 @@ fn with_model(mut ask: Ask, model: Option<Model<'_>>, json: bool) -> (Ask, Optio
     (ask, span)
 }
 
-fn named_by_path(model: &str) -> Result<Box<str>, Refusal> {
+fn named_by_path(model: &str) -> Result<Arc<str>, Refusal> {
     match model.len() {
         0 => Err(Refusal::new(
             Reason::InvalidModel,

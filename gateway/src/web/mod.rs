@@ -61,7 +61,7 @@ pub async fn page(
             head.insert_header(CONTENT_TYPE, kind.clone())?;
         }
         head.insert_header(CONTENT_LENGTH, body.len())?;
-        head.insert_header("x-request-id", context.id.clone())?;
+        head.insert_header("x-request-id", context.record.id.header().clone())?;
         session.write_response_header(head).await?;
         match context.head_only {
             true => session.finish_body().await,

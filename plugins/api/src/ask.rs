@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 /// The protocol a caller speaks, which decides the shape of every answer it gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Dialect {
@@ -108,7 +110,7 @@ pub struct Ask {
     pub operation: Operation,
     /// As the caller wrote it, prefix and alias unresolved. Empty only for
     /// [`Operation::PassThrough`] calls that name none (files).
-    pub model: Box<str>,
+    pub model: Arc<str>,
     /// Whether the answer is to be streamed.
     pub stream: bool,
     /// The caller's own bound on output tokens, where it gave one.

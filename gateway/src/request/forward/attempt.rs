@@ -300,8 +300,13 @@ async fn judge(
     let status = provider.status.as_u16();
     let client = session.req_header();
     let (h1, version) = (!session.is_http2(), client.version);
-    let head = match heads::for_client(provider, h1, version, call.operation.dialect(), &context.id)
-    {
+    let head = match heads::for_client(
+        provider,
+        h1,
+        version,
+        call.operation.dialect(),
+        context.record.id.header(),
+    ) {
         Ok(head) => head,
         Err(error) => return Attempt::Broken(Broken::Cut(error.to_string())),
     };

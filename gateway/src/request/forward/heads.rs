@@ -1,6 +1,6 @@
 //! Which headers go to the provider, and which come back.
 
-use std::io::Write as _;
+use std::fmt::Write as _;
 
 use bytes::BytesMut;
 use http::header::{CONNECTION, CONTENT_LENGTH, RETRY_AFTER, TRANSFER_ENCODING};
@@ -17,19 +17,16 @@ use crate::upstream::{Credential, Member};
 /// A hint longer than this makes agents hang without a word to their user.
 const LONGEST_RETRY_AFTER: u32 = 60;
 
-/// Path and query at the provider, the base URL's path in front.
-pub(super) fn target(call: &Outgoing<'_>, member: &Member) -> String {
-    let below = member.credential.vendor.plugin.target(&Call {
+/// Path and query at the provider, below the base URL's path.
+fn target(call: &Outgoing<'_>, member: &Member) -> String {
+    let target = member.credential.vendor.plugin.target(&Call {
         operation: call.operation,
         method: call.line.method,
         path: call.line.path,
         query: &call.query,
         model: &member.model,
     });
-    match member.credential.endpoint.base_path() {
-        "" => below.path_and_query,
-        base => format!("{base}{}", below.path_and_query),
-    }
+    target.path_and_query
 }
 
 /// The head as HTTP/1 writes it, down to the empty line.
@@ -46,6 +43,7 @@ pub(super) fn http1(
     put(&[
         call.line.method.as_str().as_bytes(),
         b" ",
+        credential.endpoint.base_path().as_bytes(),
         target(call, lease.member).as_bytes(),
         b" HTTP/1.1\r\n",
     ]);
@@ -56,16 +54,17 @@ pub(super) fn http1(
     for &(name, value) in missing_defaults(client, credential) {
         put(&[name.as_bytes(), b": ", value.as_bytes(), b"\r\n"]);
     }
-    put(&[b"x-request-id: ", context.id.as_bytes(), b"\r\n"]);
-    put(&[b"traceparent: ", context.traceparent.as_bytes(), b"\r\n"]);
+    put(&[
+        b"x-request-id: ",
+        context.record.id.header().as_bytes(),
+        b"\r\n",
+    ]);
+    // Writing to memory does not fail.
+    let _ = write!(head, "traceparent: {}\r\n", context.trace);
     if has_body(call.line.method, body_len) {
-        let mut digits = [0; 20];
-        let mut rest = &mut digits[..];
-        let _ = write!(rest, "{body_len}");
-        let unused = rest.len();
-        put(&[b"content-length: ", &digits[..20 - unused], b"\r\n"]);
+        let _ = write!(head, "content-length: {body_len}\r\n");
     }
-    put(&[b"\r\n"]);
+    head.extend_from_slice(b"\r\n");
     head
 }
 
@@ -79,7 +78,11 @@ pub(super) fn http2(
     body_len: usize,
 ) -> Option<Box<RequestHeader>> {
     let credential = &*lease.member.credential;
-    let path = target(call, lease.member);
+    let path = format!(
+        "{}{}",
+        credential.endpoint.base_path(),
+        target(call, lease.member)
+    );
     let mut head = Box::new(
         RequestHeader::build_no_case(call.line.method.clone(), path.as_bytes(), Some(24)).ok()?,
     );
@@ -106,8 +109,11 @@ pub(super) fn http2(
     for &(name, value) in missing_defaults(client, credential) {
         put(name, HeaderValue::from_static(value));
     }
-    put("x-request-id", context.id.clone());
-    put("traceparent", context.traceparent.clone());
+    put("x-request-id", context.record.id.header().clone());
+    put(
+        "traceparent",
+        HeaderValue::from_str(&context.trace.to_string()).ok()?,
+    );
     if has_body(call.line.method, body_len) {
         put("content-length", body_len.into());
     }

@@ -145,7 +145,7 @@ pub async fn forward<'p, 'm>(
 }
 
 fn tell_refused(context: &Context<'_>, lease: &Lease<'_, '_>, fault: Fault, status: u16) {
-    let (request, credential) = (&*context.record.id, &*lease.member.credential.id);
+    let (request, credential) = (context.record.id.as_str(), &*lease.member.credential.id);
     AttemptFailed {
         request,
         credential,
@@ -156,7 +156,7 @@ fn tell_refused(context: &Context<'_>, lease: &Lease<'_, '_>, fault: Fault, stat
 }
 
 fn tell_broken(context: &Context<'_>, lease: &Lease<'_, '_>, broken: &Broken) {
-    let (request, credential) = (&*context.record.id, &*lease.member.credential.id);
+    let (request, credential) = (context.record.id.as_str(), &*lease.member.credential.id);
     AttemptBroken {
         request,
         credential,
