@@ -114,7 +114,9 @@ async fn connection(
     let mut stream: Stream = match &snapshot.acceptor {
         None => Box::new(tcp),
         Some(acceptor) => {
-            let handshake = timeout(header_timeout, acceptor.tls_handshake(tcp)).await;
+            // Boxed: what a handshake needs, the connection would carry for its whole life.
+            let handshake = Box::pin(acceptor.tls_handshake(tcp));
+            let handshake = timeout(header_timeout, handshake).await;
             Box::new(
                 handshake
                     .map_err(|_| io::ErrorKind::TimedOut)?

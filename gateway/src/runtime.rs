@@ -5,19 +5,15 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use pingora::connectors::ConnectorOptions;
-use pingora::connectors::http::Connector;
 
 use crate::observe::metrics::Metrics;
 use crate::snapshot::Snapshot;
-
-/// Idle upstream connections kept, over all providers.
-const POOL: usize = 1024;
+use crate::upstream::Connections;
 
 /// One process.
 pub struct Runtime {
     snapshot: ArcSwap<Snapshot>,
-    pub connector: Connector<()>,
+    pub connections: Connections,
     pub metrics: Metrics,
     pub listening: Listening,
     /// Bytes of request bodies held now, over all requests.
@@ -38,7 +34,7 @@ impl Runtime {
     pub fn new(first: Snapshot, metrics: Metrics, listening: Listening) -> Self {
         Self {
             snapshot: ArcSwap::from_pointee(first),
-            connector: Connector::new(Some(ConnectorOptions::new(POOL))),
+            connections: Connections::default(),
             metrics,
             listening,
             buffered: AtomicU64::new(0),

@@ -20,7 +20,6 @@ pub mod stream;
 
 use http::{HeaderValue, Method, header};
 use pingora::http::ResponseHeader;
-use pingora::http::authority::{RawTargetAuthority, raw_target_authority};
 use pingora::protocols::http::ServerSession;
 use turnpike_api::{Dialect, Operation};
 
@@ -128,10 +127,9 @@ async fn proxied(
 /// `CONNECT` and absolute-form targets: somebody configured the gateway as a forward proxy.
 fn no_forward_proxy(session: &ServerSession, context: &Context<'_>) -> Result<(), Refusal> {
     let head = session.req_header();
-    // Pingora's URI of an absolute-form target is its path alone.
-    let absolute = !session.is_http2()
-        && !head.raw_path().starts_with(b"/")
-        && !matches!(raw_target_authority(head.raw_path()), RawTargetAuthority::None);
+    // Told by the target's bytes: Pingora's URI of an absolute-form one is its path alone.
+    let absolute =
+        !session.is_http2() && !matches!(head.raw_path().first(), Some(b'/' | b'?' | b'*') | None);
     if head.method != Method::CONNECT && !absolute {
         return Ok(());
     }

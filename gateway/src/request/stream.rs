@@ -4,10 +4,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use pingora::protocols::http::ServerSession;
-use pingora::time::timeout;
 use turnpike_api::{Operation, Progress};
 
-use super::forward::{Answer, Received, watching};
+use super::forward::{Answer, Next, Received};
 use super::select::{Lease, Outcome};
 use super::{Connection, Stop};
 use crate::context::Context;
@@ -151,12 +150,12 @@ impl Passing {
         }
         while let Some(rest) = &mut received.rest {
             let patience = idle.min(self.deadline.saturating_duration_since(Instant::now()));
-            let piece = match watching(session, timeout(patience, rest.read())).await {
-                None => return Passed::ClientGone,
-                Some(Err(_)) => return Passed::Short(silent(patience)),
-                Some(Ok(Err(_))) => return Passed::Short(broke_off()),
-                Some(Ok(Ok(None))) => break,
-                Some(Ok(Ok(Some(piece)))) => piece,
+            let piece = match rest.next(session, patience).await {
+                Next::Piece(piece) => piece,
+                Next::End => break,
+                Next::BrokeOff(_) => return Passed::Short(broke_off()),
+                Next::Silent => return Passed::Short(silent(patience)),
+                Next::ClientGone => return Passed::ClientGone,
             };
             received.progress = received.meter.read(&piece);
             // The end goes out with the last piece when it is known by then: one send, not two.

@@ -190,13 +190,19 @@ fn nominated(headers: &HeaderMap) -> Vec<&str> {
         .collect()
 }
 
+/// What of the caller's request decides how its answer's head looks.
+#[derive(Clone, Copy)]
+pub(super) struct Client {
+    pub(super) is_h1: bool,
+    pub(super) version: Version,
+    pub(super) dialect: Dialect,
+}
+
 /// The provider's head as the caller gets it. Its framing is the caller's hop's: a length where
 /// the provider gave one, chunks for HTTP/1.1 where it did not.
 pub(super) fn for_client(
     provider: &ResponseHeader,
-    client_is_h1: bool,
-    client_version: Version,
-    dialect: Dialect,
+    client: Client,
     id: &HeaderValue,
 ) -> pingora::Result<Box<ResponseHeader>> {
     let size = provider.headers.len() + 4;
@@ -215,11 +221,11 @@ pub(super) fn for_client(
         head.insert_header(RETRY_AFTER, capped(hint))?;
     }
     head.insert_header("x-request-id", id.clone())?;
-    if dialect == Dialect::Anthropic {
+    if client.dialect == Dialect::Anthropic {
         head.insert_header("request-id", id.clone())?;
     }
     let unframed = !head.headers.contains_key(CONTENT_LENGTH) && !is_bodiless(head.status.as_u16());
-    if client_is_h1 && unframed && client_version == Version::HTTP_11 {
+    if client.is_h1 && unframed && client.version == Version::HTTP_11 {
         head.insert_header(TRANSFER_ENCODING, "chunked")?;
     }
     Ok(head)
@@ -302,7 +308,12 @@ mod tests {
             provider.append_header(name, value).unwrap();
         }
         let ours = HeaderValue::from_static("ours");
-        let head = for_client(&provider, true, Version::HTTP_11, Dialect::OpenAi, &ours).unwrap();
+        let client = Client {
+            is_h1: true,
+            version: Version::HTTP_11,
+            dialect: Dialect::OpenAi,
+        };
+        let head = for_client(&provider, client, &ours).unwrap();
         let mut names: Vec<String> = head
             .headers
             .iter()

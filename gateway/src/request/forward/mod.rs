@@ -5,10 +5,11 @@
 //! to the caller and the next credential may be tried; after it, never.
 //!
 //! Each file has one duty: [`heads`] decides which headers go either way, [`send`] writes a
-//! request while it watches for an early answer, [`attempt`] runs one attempt up to its
-//! judgement.
+//! request while it watches for an early answer, [`exchange`] runs one exchange up to the answer's
+//! head, [`attempt`] judges what came.
 
 mod attempt;
+mod exchange;
 mod heads;
 mod send;
 
@@ -30,8 +31,10 @@ use crate::path::without_credentials;
 use crate::refusal::{Reason, Refusal};
 use crate::upstream::Member;
 
-use attempt::{Attempt, Broken};
-pub use attempt::{Received, watching};
+use attempt::Attempt;
+use exchange::Broken;
+pub use attempt::Received;
+pub use exchange::Next;
 
 /// What goes out, the same for every attempt.
 pub struct Outgoing<'a> {

@@ -22,25 +22,27 @@ use crate::upstream::Endpoint;
 /// As much of an early answer as is read to know of it.
 const EARLY: usize = 4096;
 
-/// Sends the request over HTTP/1, head and body in one system call where they fit, and returns
-/// the session to read the answer from.
+/// Sends the request over HTTP/1, head and body in one system call where they fit. Returns the
+/// session to read the answer from, and whether all of the request was sent.
 pub(super) async fn http1(
-    session: Http1,
+    mut stream: Stream,
     endpoint: &Endpoint,
     head: BytesMut,
     body: Bytes,
-) -> io::Result<Http1> {
-    let mut stream = session.into_inner();
+) -> io::Result<(Http1, bool)> {
     let mut writing = Writing {
         head: &head,
         body: &body,
         written: 0,
     };
-    match poll_fn(|cx| writing.poll(&mut stream, cx)).await? {
-        Sent::Whole => {}
-        Sent::Answered(early) => stream = Box::new(Conduit::new(early, stream)),
-    }
-    Ok(Http1::new_with_options(stream, endpoint))
+    let whole = match poll_fn(|cx| writing.poll(&mut stream, cx)).await? {
+        Sent::Whole => true,
+        Sent::Answered(early) => {
+            stream = Box::new(Conduit::new(early, stream));
+            false
+        }
+    };
+    Ok((Http1::new_with_options(stream, endpoint), whole))
 }
 
 enum Sent {
@@ -104,7 +106,8 @@ fn early_answer(stream: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<By
     }
 }
 
-/// Sends the body over HTTP/2 and waits for the answer's head, both at the same time.
+/// Sends the body over HTTP/2 and waits for the answer's head, both at the same time. What is
+/// left of the body when the answer comes is not sent: the stream is the request's own.
 pub(super) async fn http2_body_and_answer(
     session: &mut Http2Session,
     body: Bytes,

@@ -1,0 +1,247 @@
+//! One exchange with a provider: the request out, up to the final head of its answer.
+
+use std::pin::{Pin, pin};
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use pingora::Error as PingoraError;
+use pingora::http::RequestHeader;
+use pingora::protocols::Stream;
+use pingora::protocols::http::ServerSession;
+use pingora::protocols::http::client::HttpSession;
+use pingora::protocols::http::v2::client::Http2Session;
+use pingora::time::timeout;
+use thiserror::Error;
+
+use super::{Outgoing, heads, send};
+use crate::context::Context;
+use crate::refusal::{Reason, Refusal};
+use crate::request::select::Lease;
+use crate::runtime::Runtime;
+use crate::upstream::{Connection, Endpoint};
+
+/// How an exchange ended.
+pub(super) enum Exchanged {
+    /// The answer's head was read.
+    Answered(Rest),
+    Broken(Broken),
+    /// Before any byte of an answer, on a connection that had served before.
+    BrokenOnReused(Broken),
+    ClientGone,
+}
+
+/// Why there was no answer. The texts reach logs, never callers.
+#[derive(Debug, Error)]
+pub(super) enum Broken {
+    #[error("cannot connect: {0}")]
+    Unreachable(Box<PingoraError>),
+    #[error("the provider broke off before it answered: {0}")]
+    Cut(String),
+    #[error("the provider did not answer within {0:?}")]
+    TimedOut(Duration),
+}
+
+impl Broken {
+    /// As it stands in metrics.
+    pub(super) fn outcome(&self) -> &'static str {
+        match self {
+            Self::Unreachable(_) => "unreachable",
+            Self::Cut(_) => "cut",
+            Self::TimedOut(_) => "timed_out",
+        }
+    }
+
+    /// What the caller is told.
+    pub(super) fn refusal(&self, providers: &str) -> Refusal {
+        let (reason, what) = match self {
+            Self::Unreachable(_) => (Reason::UpstreamUnreachable, "cannot be reached"),
+            Self::Cut(_) => (
+                Reason::UpstreamFailed,
+                "closed the connection before it answered",
+            ),
+            Self::TimedOut(_) => (Reason::UpstreamTimeout, "did not answer in time"),
+        };
+        Refusal::new(reason, format!("the provider {providers} {what}"))
+    }
+}
+
+/// A connection with an answer on it that is not read to its end.
+pub struct Rest {
+    session: Box<HttpSession<()>>,
+    endpoint: Endpoint,
+    /// All of the request was sent: if not, the connection is good for nothing more.
+    sent: bool,
+}
+
+impl Rest {
+    /// The answer's head.
+    pub(super) fn head(&self) -> Option<&pingora::http::ResponseHeader> {
+        self.session.response_header()
+    }
+
+    /// Waits for the next piece of the body while watching the caller.
+    pub async fn next(&mut self, session: &mut ServerSession, patience: Duration) -> Next {
+        let reading = pin!(timeout(patience, self.read()));
+        match watching(session, reading).await {
+            None => Next::ClientGone,
+            Some(Err(_)) => Next::Silent,
+            Some(Ok(Err(error))) => Next::BrokeOff(error),
+            Some(Ok(Ok(None))) => Next::End,
+            Some(Ok(Ok(Some(piece)))) => Next::Piece(piece),
+        }
+    }
+
+    async fn read(&mut self) -> pingora::Result<Option<Bytes>> {
+        loop {
+            match self.session.read_response_body().await? {
+                // An empty DATA frame says nothing.
+                Some(piece) if piece.is_empty() => {}
+                piece => return Ok(piece),
+            }
+        }
+    }
+
+    /// Whether the piece read last was the end of the body.
+    pub fn is_done(&mut self) -> bool {
+        match &mut *self.session {
+            HttpSession::H2(h2) => matches!(h2.check_response_end_or_error(), Ok(true)),
+            h1 => h1.response_done(),
+        }
+    }
+
+    /// Keeps the connection for another request, if this one was sent and its answer read whole.
+    pub async fn release(self, runtime: &Runtime) {
+        if self.sent {
+            runtime
+                .connections
+                .keep(*self.session, &self.endpoint)
+                .await;
+        }
+    }
+
+    /// Tells the provider that nobody listens any more.
+    pub async fn abandon(mut self) {
+        // Dropping an HTTP/1 session closes its connection; an HTTP/2 stream has to be reset.
+        if let HttpSession::H2(_) = *self.session {
+            self.session.shutdown().await;
+        }
+    }
+}
+
+/// What comes next of an answer's body.
+pub enum Next {
+    Piece(Bytes),
+    End,
+    /// The provider closed or reset before the end.
+    BrokeOff(Box<PingoraError>),
+    /// The provider said nothing for as long as was waited.
+    Silent,
+    ClientGone,
+}
+
+/// Waits for `work` while watching the caller; `None` when it left.
+async fn watching<T>(
+    session: &mut ServerSession,
+    work: Pin<&mut impl Future<Output = T>>,
+) -> Option<T> {
+    tokio::select! {
+        biased;
+        done = work => Some(done),
+        _ = session.read_body_or_idle(true) => None,
+    }
+}
+
+/// Sends the request and reads the answer's head.
+pub(super) async fn exchange(
+    session: &mut ServerSession,
+    context: &Context<'_>,
+    lease: &Lease<'_, '_>,
+    call: &Outgoing<'_>,
+    deadline: Instant,
+) -> Exchanged {
+    let endpoint = &lease.member.credential.endpoint;
+    let left = deadline.saturating_duration_since(Instant::now());
+    let patience = context.snapshot.timeouts.first_byte.min(left);
+    let body = call.body_for(lease.member);
+    let connecting = pin!(context.runtime.connections.get(endpoint));
+    let (connection, reused) = match watching(session, connecting).await {
+        None => return Exchanged::ClientGone,
+        Some(Err(error)) => return Exchanged::Broken(Broken::Unreachable(error)),
+        Some(Ok(connected)) => connected,
+    };
+    let client = &session.req_header().headers;
+    let prepared = match connection {
+        Connection::H1(stream) => {
+            let head = heads::http1(call, lease, client, context, body.len());
+            Prepared::H1(stream, head)
+        }
+        Connection::H2(h2) => match heads::http2(call, lease, client, context, body.len()) {
+            Some(head) => Prepared::H2(h2, head),
+            None => {
+                let why = "a header cannot be sent over HTTP/2".to_owned();
+                return Exchanged::Broken(Broken::Cut(why));
+            }
+        },
+    };
+    let talking = pin!(timeout(patience, talk(prepared, endpoint, body)));
+    match watching(session, talking).await {
+        None => Exchanged::ClientGone,
+        Some(Ok(Ok(rest))) => Exchanged::Answered(rest),
+        Some(Ok(Err(why))) if reused => Exchanged::BrokenOnReused(Broken::Cut(why)),
+        Some(Ok(Err(why))) => Exchanged::Broken(Broken::Cut(why)),
+        Some(Err(_)) => Exchanged::Broken(Broken::TimedOut(patience)),
+    }
+}
+
+/// A connection, and the head to send on it.
+enum Prepared {
+    H1(Stream, BytesMut),
+    H2(Box<Http2Session>, Box<RequestHeader>),
+}
+
+/// Sends the request and reads up to the answer's final head.
+async fn talk(prepared: Prepared, endpoint: &Endpoint, body: Bytes) -> Result<Rest, String> {
+    let (session, sent) = match prepared {
+        Prepared::H1(stream, head) => {
+            let (h1, sent) = send::http1(stream, endpoint, head, body)
+                .await
+                .map_err(|error| error.to_string())?;
+            let mut session = Box::new(HttpSession::H1(h1));
+            final_head(&mut session).await?;
+            (session, sent)
+        }
+        Prepared::H2(mut h2, head) => {
+            let answered = match h2.write_request_header(head, body.is_empty()) {
+                Ok(()) if body.is_empty() => h2.read_response_header().await,
+                Ok(()) => send::http2_body_and_answer(&mut h2, body).await,
+                Err(error) => Err(error),
+            };
+            answered.map_err(|error| error.to_string())?;
+            // A stream is one request's own; what is left unsent does not harm the connection.
+            (Box::new(HttpSession::H2(*h2)), true)
+        }
+    };
+    Ok(Rest {
+        session,
+        endpoint: endpoint.clone(),
+        sent,
+    })
+}
+
+/// Reads heads until one is final: 1xx answers are of this hop and mean nothing to the caller.
+async fn final_head(session: &mut HttpSession<()>) -> Result<(), String> {
+    loop {
+        session
+            .read_response_header()
+            .await
+            .map_err(|error| error.to_string())?;
+        match session.response_header().map(|head| head.status) {
+            Some(status) if status.as_u16() == 101 => {
+                return Err("it switched protocols unasked".to_owned());
+            }
+            Some(status) if status.is_informational() => {}
+            Some(_) => return Ok(()),
+            None => return Err("its answer has no head".to_owned()),
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Connections to providers: Pingora's pools, HTTP/1 and HTTP/2.
+//!
+//! Pingora's combined connector does the same, but the future of its one call holds a whole TLS
+//! handshake, which every request would carry (18 KB of state, copied, for what is nearly always
+//! a look into a pool). Here only a request that connects pays for connecting.
+
+use std::time::Duration;
+
+use pingora::Result;
+use pingora::connectors::http::v2;
+use pingora::connectors::{ConnectorOptions, TransportConnector};
+use pingora::protocols::http::client::HttpSession;
+use pingora::protocols::http::v1::client::HttpSession as Http1;
+use pingora::protocols::http::v2::client::Http2Session;
+use pingora::protocols::{ALPN, Stream};
+use pingora::upstreams::peer::Peer;
+
+use super::Endpoint;
+
+/// Idle connections kept, over all providers.
+const POOL: usize = 1024;
+
+/// The pools, shared by all requests.
+pub struct Connections {
+    h1: TransportConnector,
+    h2: v2::Connector,
+}
+
+/// A connection to send one request on.
+pub enum Connection {
+    H1(Stream),
+    H2(Box<Http2Session>),
+}
+
+impl Default for Connections {
+    fn default() -> Self {
+        let options = || Some(ConnectorOptions::new(POOL));
+        Self { h1: TransportConnector::new(options()), h2: v2::Connector::new(options()) }
+    }
+}
+
+impl Connections {
+    /// A pooled connection, or a new one; true when it has served before.
+    pub async fn get(&self, endpoint: &Endpoint) -> Result<(Connection, bool)> {
+        let alpn = endpoint.get_alpn().unwrap_or(&ALPN::H1);
+        if alpn.get_max_http_version() == 2
+            && let Some(stream) = self.h2.reused_http_session(endpoint).await?
+        {
+            return Ok((Connection::H2(Box::new(stream)), true));
+        }
+        if alpn.get_min_http_version() == 1
+            && let Some(stream) = self.h1.reused_stream(endpoint).await
+        {
+            return Ok((Connection::H1(stream), true));
+        }
+        let connection = Box::pin(self.connect(endpoint, alpn)).await?;
+        Ok((connection, false))
+    }
+
+    async fn connect(&self, endpoint: &Endpoint, alpn: &ALPN) -> Result<Connection> {
+        if alpn.get_max_http_version() == 1 {
+            return self.h1.new_stream(endpoint).await.map(Connection::H1);
+        }
+        match self.h2.new_http_session::<_, ()>(endpoint).await? {
+            HttpSession::H2(stream) => Ok(Connection::H2(Box::new(stream))),
+            // The provider chose HTTP/1 when both were offered.
+            HttpSession::H1(session) => Ok(Connection::H1(session.into_inner())),
+            HttpSession::Custom(()) => pingora::Error::e_explain(
+                pingora::ErrorType::ConnectError,
+                "no protocol but HTTP is offered",
+            ),
+        }
+    }
+
+    /// Keeps a connection whose request was sent and whose answer was read to the end.
+    pub async fn keep(&self, session: HttpSession<()>, endpoint: &Endpoint) {
+        match session {
+            HttpSession::H1(session) => self.keep_h1(session, endpoint).await,
+            HttpSession::H2(stream) => self.h2.release_http_session(stream, endpoint, idle(endpoint)),
+            HttpSession::Custom(()) => {}
+        }
+    }
+
+    async fn keep_h1(&self, mut session: Http1, endpoint: &Endpoint) {
+        session.respect_keepalive();
+        if let Some(stream) = session.reuse().await {
+            self.h1.release_stream(stream, endpoint.reuse_hash(), idle(endpoint));
+        }
+    }
+}
+
+fn idle(endpoint: &Endpoint) -> Option<Duration> {
+    endpoint.idle_timeout()
+}
