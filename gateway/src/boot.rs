@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
@@ -61,6 +61,27 @@ pub struct Gateway {
     listeners: Vec<JoinHandle<()>>,
 }
 
+/// The signals that end the process.
+///
+/// They are caught before anything listens: one that came between would end the process with
+/// requests under way and without its exit code.
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    pub fn catch() -> Result<Self, BootError> {
+        let caught = |kind| signal(kind).map_err(BootError::Signals);
+        // Only so that one that comes before the reloader listens is not the process's end.
+        let _ = caught(SignalKind::hangup())?;
+        Ok(Self {
+            terminate: caught(SignalKind::terminate())?,
+            interrupt: caught(SignalKind::interrupt())?,
+        })
+    }
+}
+
 /// Starts serving `plan` on the current tokio runtime.
 pub async fn start(
     plan: Plan,
@@ -73,7 +94,8 @@ pub async fn start(
         digest_key: std::array::from_fn(|_| fastrand::u8(..)),
     };
     let snapshot = assemble(&plan, &ground, 1, true).map_err(BootError::Assemble)?;
-    let shared = plan.admin == plan.server.listen;
+    // Port 0 asks for any free port: asked for twice, it is two.
+    let shared = plan.admin == plan.server.listen && plan.admin.port != 0;
     let proxy_socket = bind(&plan.server.listen, "server.host` and `server.port").await?;
     let admin_socket = if shared {
         None
@@ -184,9 +206,11 @@ fn announce(plan: &Plan, runtime: &Runtime, proxy: SocketAddr, admin: SocketAddr
 
 impl Gateway {
     /// Serves until SIGTERM or SIGINT, then drains.
-    pub async fn run(self) -> Result<(), BootError> {
-        let mut terminate = signal(SignalKind::terminate()).map_err(BootError::Signals)?;
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(BootError::Signals)?;
+    pub async fn run(self, signals: Signals) {
+        let Signals {
+            mut terminate,
+            mut interrupt,
+        } = signals;
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
@@ -197,7 +221,6 @@ impl Gateway {
             _ = terminate.recv() => warn!("stopped at once"),
             _ = interrupt.recv() => warn!("stopped at once"),
         }
-        Ok(())
     }
 
     /// Refuses new connections and waits for the requests under way.

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use clap::Parser;
-use turnpike::boot::{self, Source};
+use turnpike::boot::{self, Signals, Source};
 use turnpike::cli::{Cli, Command, ConfigCommand, Level, Serve};
 use turnpike::observe::logging;
 use turnpike::{assemble, configuration};
@@ -53,10 +53,11 @@ fn serve(flags: &Serve) -> Result<()> {
         environment,
     };
     runtime.block_on(async {
+        let signals = Signals::catch()?;
         // A level given on the command line is not the file's to change.
         let reloads_level = flags.log_level.is_none().then_some(logging);
         let gateway = boot::start(plan, source, reloads_level).await?;
-        gateway.run().await?;
+        gateway.run(signals).await;
         Ok(())
     })
 }

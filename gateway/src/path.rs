@@ -207,11 +207,14 @@ fn model_path<'p>(
 /// told to be missing where the model is read.
 fn is_plain_name(name: &str) -> bool {
     let mut segments = name.split('/');
-    name.is_empty() || segments.all(|segment| {
-        !segment.is_empty()
-            && segment.bytes().any(|b| b != b'.')
-            && segment.chars().all(|c| !c.is_control() && !"\\%?#;".contains(c))
-    })
+    name.is_empty()
+        || segments.all(|segment| {
+            !segment.is_empty()
+                && segment.bytes().any(|b| b != b'.')
+                && segment
+                    .chars()
+                    .all(|c| !c.is_control() && !"\\%?#;".contains(c))
+        })
 }
 
 fn gemini_operation(verb: &str) -> Option<Operation> {
@@ -349,7 +352,10 @@ mod tests {
                 format!("/v1beta/models/{model}:generateContent"),
                 format!("/v1/models/{model}:streamGenerateContent"),
             ] {
-                assert!(resource(Method::POST, &path).starts_with("Unknown"), "{path}");
+                assert!(
+                    resource(Method::POST, &path).starts_with("Unknown"),
+                    "{path}"
+                );
             }
         }
     }

@@ -27,6 +27,9 @@ use crate::runtime::Runtime;
 /// How long a connection may wait for its next request, and an HTTP/2 one for its next stream.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
+/// The longest a connection is kept for what it still sends after it was refused.
+const LINGER: Duration = Duration::from_secs(5);
+
 /// The proxy port's application.
 pub struct Proxy {
     pub runtime: Arc<Runtime>,
@@ -68,7 +71,10 @@ impl HttpServerApp for Proxy {
 
         match connection {
             Connection::Keep => {}
-            Connection::Close => session.set_keepalive(None),
+            Connection::Close => {
+                session.set_keepalive(None);
+                linger(&mut session).await;
+            }
             Connection::Cut => {
                 // HTTP/1 is cut by being dropped unfinished, an HTTP/2 stream by a reset.
                 session.shutdown().await;
@@ -108,6 +114,8 @@ impl Proxy {
             }
             Err(_) => true,
         };
+        // Says so in the answer, too.
+        session.set_keepalive(None);
         let mut context = Context::of_unreadable(&self.runtime);
         let refusal = unreadable_head(too_slow);
         request::refuse(session, &mut context, Dialect::OpenAi, refusal).await;
@@ -115,6 +123,19 @@ impl Proxy {
         session.shutdown().await;
         false
     }
+}
+
+/// Reads what a refused caller still uploads, so that it reads why.
+///
+/// Closing with bytes unread resets the connection, and most clients that meet a reset while they
+/// write never look for the answer (RFC 9112, section 9.6).
+async fn linger(session: &mut ServerSession) {
+    if session.is_http2() {
+        return;
+    }
+    session.shutdown().await;
+    let reading = async { while let Ok(Some(_)) = session.read_request_body().await {} };
+    let _ = timeout(LINGER, reading).await;
 }
 
 /// Waits for the first bytes of a connection's next request; `None` when there will be none.

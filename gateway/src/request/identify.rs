@@ -72,7 +72,7 @@ async fn known(
 type Found<'h> = Result<Cow<'h, str>, &'static str>;
 
 /// The places that hold something. An error is a request that must not be served whatever else
-/// it holds: a header given twice is read differently by different parsers.
+/// it holds: a header or parameter given twice is read differently by different parsers.
 fn places<'h>(
     headers: &'h HeaderMap,
     query: &'h str,
@@ -101,10 +101,16 @@ fn places<'h>(
             .map(Ok)
     });
     let in_query = CREDENTIAL_PARAMETERS.iter().filter_map(move |&name| {
-        let value = query.split('&').find_map(|pair| {
+        let mut values = query.split('&').filter_map(|pair| {
             let (key, value) = pair.split_once('=')?;
             (percent_decode_str(key).decode_utf8_lossy() == name).then_some(value)
-        })?;
+        });
+        let value = values.next()?;
+        if values.next().is_some() {
+            return Some(Err(malformed(
+                "the query parameter that carries the credential is given twice",
+            )));
+        }
         Some(match percent_decode_str(value).decode_utf8() {
             Ok(token) => Ok(credential(token)?),
             Err(_) => Ok(Err("the credential has characters that no credential has")),
@@ -117,7 +123,7 @@ fn places<'h>(
 fn bearer(value: &str) -> Result<&str, &'static str> {
     match value.trim().split_once([' ', '\t']) {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(token),
-        None if value.trim().eq_ignore_ascii_case("bearer") => Ok(""),
+        None if value.trim().eq_ignore_ascii_case("bearer") || value.trim().is_empty() => Ok(""),
         _ => Err("the Authorization header is not of the form `Bearer <token>`"),
     }
 }
@@ -244,6 +250,7 @@ mod tests {
     #[test]
     fn empty_ones_count_as_none() {
         assert!(found(&[("authorization", "Bearer "), ("x-api-key", "  ")], "key=").is_empty());
+        assert!(found(&[("authorization", "")], "").is_empty());
     }
 
     #[test]
@@ -256,6 +263,7 @@ mod tests {
         );
         assert!(found(&[("x-api-key", "a,b")], "")[0].starts_with("wrong: there are blanks"));
         assert!(found(&[("x-api-key", "a"), ("x-api-key", "a")], "")[0].contains("given twice"));
+        assert!(found(&[], "key=a&k%65y=b")[0].contains("given twice"));
         assert!(found(&[], "key=%ff")[0].starts_with("wrong: the credential has characters"));
     }
 

@@ -18,7 +18,7 @@ pub mod select;
 mod settle;
 pub mod stream;
 
-use http::{HeaderValue, Method, header};
+use http::{HeaderValue, Method, Version, header};
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
 use turnpike_api::{Dialect, Operation};
@@ -58,7 +58,7 @@ pub enum Connection {
 
 /// Serves one request.
 pub async fn serve(session: &mut ServerSession, context: &mut Context<'_>) -> Connection {
-    if let Err(refusal) = no_forward_proxy(session, context) {
+    if let Err(refusal) = names_this_host(session).and(no_forward_proxy(session, context)) {
         return refuse(session, context, Dialect::OpenAi, refusal).await;
     }
     let method = session.req_header().method.clone();
@@ -122,6 +122,19 @@ async fn proxied(
     let call = forward::Outgoing::new(line, &permit, asked.model_span, asked.body);
     let answer = forward::forward(session, context, &permit, &route, &call).await?;
     stream::stream(session, context, answer).await
+}
+
+/// HTTP/1.1 requests name their host (RFC 9112, section 3.2); one that does not was put together
+/// by something that should not be trusted with framing either.
+fn names_this_host(session: &ServerSession) -> Result<(), Refusal> {
+    let head = session.req_header();
+    if head.version == Version::HTTP_11 && !head.headers.contains_key(header::HOST) {
+        return Err(Refusal::new(
+            Reason::InvalidRequest,
+            "the request has no Host header, which HTTP/1.1 requires",
+        ));
+    }
+    Ok(())
 }
 
 /// `CONNECT` and absolute-form targets: somebody configured the gateway as a forward proxy.

@@ -1,5 +1,23 @@
 //! The whole gateway on loopback, with the fake provider where the vendors would be. One file a
 //! promise.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests"
+)]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "not every test uses all of the harness"
+)]
 
+mod bad_input;
+mod command_line;
 mod harness;
+mod identity;
+mod refused;
 mod smoke;
+mod smuggling;
+mod tls;
+mod wire;

@@ -95,7 +95,7 @@ async fn judge(
         (Held::Enough | Held::Broken(_), Some(headers), _) => {
             let body = received.held.concat();
             let judgement = plugin.judge(received.status, &headers, &body);
-            held_whole(&mut received, body, lease);
+            show_held(&mut received, &body, lease).await;
             Attempt::Judged(received, judgement)
         }
         (Held::Broken(broken), None, _) => Attempt::Broken(broken),
@@ -145,21 +145,24 @@ fn receive(
 
 const EVENT_STREAM: &[u8] = b"text/event-stream";
 
-/// Makes one body of a refusal that is held whole, with our own credential blotted out should the
+/// Makes one body of what is held of a refusal, with our own credential blotted out should the
 /// provider have quoted it.
-fn held_whole(received: &mut Received, body: Vec<u8>, lease: &Lease<'_, '_>) {
-    if received.rest.is_some() {
-        return;
-    }
+async fn show_held(received: &mut Received, body: &[u8], lease: &Lease<'_, '_>) {
     let secret = lease.member.credential.secret.expose().as_bytes();
     let mut scrubbed = Vec::with_capacity(body.len());
     let mut from = 0;
-    for at in memchr::memmem::find_iter(&body, secret) {
+    for at in memchr::memmem::find_iter(body, secret) {
         scrubbed.extend_from_slice(&body[from..at]);
         scrubbed.extend_from_slice(b"***");
         from = at + secret.len();
     }
     scrubbed.extend_from_slice(&body[from..]);
+    if let Some(rest) = received.rest.take() {
+        // No honest error is longer than what is held. The rest could quote the credential too,
+        // and so could the end of what is held, in part: neither is shown.
+        scrubbed.truncate(scrubbed.len().saturating_sub(secret.len()));
+        rest.abandon().await;
+    }
     if let Some(head) = &mut received.head {
         head.remove_header(&http::header::TRANSFER_ENCODING);
         // A number always stands in a header.

@@ -1,0 +1,68 @@
+# `make` lists the commands.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+export PYTHONDONTWRITEBYTECODE := 1
+
+.PHONY: help demo serve test test-rust test-sdk lint fmt reference bench bench-path loadtest fuzz
+
+help: ## List the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## A chat through the gateway to a made-up provider; stays up on a terminal
+	@scripts/demo
+
+serve: ## The gateway before the real providers whose API keys the environment has
+	@scripts/serve
+
+test: ## Install what is missing, lint, and run every test
+	@scripts/prepare sdk
+	@$(MAKE) --no-print-directory lint test-rust test-sdk
+
+test-rust: ## The Rust tests
+	@scripts/prepare build
+	cargo test --locked --workspace
+
+test-sdk: ## The vendors' SDKs and Claude Code through the real gateway; ONLY="google stream" narrows it
+	@scripts/prepare sdk
+	cargo build --locked -p turnpike -p turnpike-loadtest
+	.venv/bin/python gateway/tests/sdk/run.py $(ONLY)
+
+lint: ## Format, clippy, dependency directions, the documents; cargo-deny where installed
+	@scripts/prepare build
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	python3 scripts/directions.py
+	python3 docs/configuration.py --check
+	python3 docs/links.py
+	@if cargo deny --version >/dev/null 2>&1; then \
+	  echo cargo deny check bans licenses sources; \
+	  cargo deny --locked check bans licenses sources; \
+	else \
+	  echo 'cargo-deny is not installed: licenses are not checked (cargo install --locked cargo-deny)'; \
+	fi
+
+fmt: ## Format the Rust code
+	cargo fmt --all
+
+reference: ## Renew config/schema.json and docs/configuration.md
+	RENEW=1 cargo test --locked -p turnpike-config the_committed_copy_is_up_to_date
+	python3 docs/configuration.py
+
+bench: ## The cost of each stage (criterion)
+	@scripts/prepare build
+	cargo bench --locked -p turnpike-benches
+
+bench-path: ## The cost of a whole request beside a bare Pingora proxy; ARGS=--quick for a look
+	@scripts/prepare build
+	benches/bench-path $(ARGS)
+
+loadtest: ## A short run of every load scenario; DURATION=5s PROFILE=release SCENARIOS=…
+	@scripts/loadtest
+
+fuzz: ## Fuzz the body scan and the event-stream splitter; needs a nightly compiler and cargo-fuzz
+	@cargo fuzz --version >/dev/null 2>&1 || { \
+	  echo 'fuzz: cargo-fuzz is missing: cargo install --locked cargo-fuzz; it needs a nightly compiler'; exit 1; }
+	cd plugins/providers && cargo +nightly fuzz run scan -- -max_total_time=$${SECONDS_EACH:-60}
+	cd plugins/providers && cargo +nightly fuzz run event_stream -- -max_total_time=$${SECONDS_EACH:-60}

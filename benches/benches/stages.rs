@@ -1,0 +1,231 @@
+//! The stages of a request's path, each by itself; a group is named for its stage. What a change
+//! to one stage costs shows here first; what it costs the whole, `bench-path` tells.
+
+use std::hint::black_box;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use http::Method;
+use turnpike::assemble::{Ground, assemble, provider_kinds};
+use turnpike::observe::metrics::Metrics;
+use turnpike::snapshot::Snapshot;
+use turnpike_api::{
+    Answer, Authenticator, Dialect, Identity, ModelRules, Operation, Presented, Provider, Secret,
+    Verdict, find,
+};
+use turnpike_config::{Environment, Kinds};
+use turnpike_identity::{ApiKeys, Settings};
+use turnpike_providers::{PROVIDERS, Splitter};
+
+criterion_group! {
+    name = stages;
+    config = Criterion::default()
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(2));
+    targets = path, identify, read, authorize, route, select, stream, answer
+}
+criterion_main!(stages);
+
+fn path(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("path");
+    for path in [
+        "/v1/chat/completions",
+        "/v1beta/models/gemini-2.5-flash:streamGenerateContent",
+    ] {
+        group.bench_function(path, |bencher| {
+            bencher.iter(|| {
+                let canonical = turnpike::path::canonical(black_box(path));
+                black_box(turnpike::path::parse(&Method::POST, &canonical));
+            });
+        });
+    }
+}
+
+fn identify(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("identify");
+    for count in [1, 10_000] {
+        let keys = keys(count);
+        // The last one configured, so that a search through all of them would be seen.
+        let token = key(count - 1);
+        group.bench_function(BenchmarkId::new("api_key", count), |bencher| {
+            bencher.iter(|| {
+                let presented = Presented {
+                    token: black_box(&token),
+                };
+                match keys.authenticate(presented) {
+                    Answer::Ready(Verdict::Known(holder)) => holder,
+                    _ => unreachable!("the key is configured"),
+                }
+            });
+        });
+    }
+}
+
+fn keys(count: usize) -> ApiKeys {
+    let holder = Arc::new(Identity {
+        name: "bench".into(),
+        models: ModelRules::any(),
+    });
+    ApiKeys::new(&Settings {
+        api_keys: (0..count)
+            .map(|nth| (Secret::new(key(nth)), holder.clone()))
+            .collect(),
+        digest_key: [7; 32],
+    })
+}
+
+fn key(nth: usize) -> String {
+    format!("bench-client-key-{nth:032}")
+}
+
+fn read(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("read");
+    for len in [1 << 10, 256 << 10] {
+        let body = chat(len);
+        group.throughput(Throughput::Bytes(body.len() as u64));
+        group.bench_function(BenchmarkId::new("scan", len), |bencher| {
+            bencher.iter(|| turnpike_providers::scan(black_box(body.as_bytes())).map(black_box));
+        });
+    }
+}
+
+fn chat(len: usize) -> String {
+    let head = r#"{"model":"gpt-4o","stream":true,"messages":[{"role":"user","content":""#;
+    let tail = r#""}],"temperature":0.7,"max_tokens":256}"#;
+    let prose = "plain words of a prompt, ".repeat(len / 25 + 1);
+    format!("{head}{}{tail}", &prose[..len - head.len() - tail.len()])
+}
+
+fn authorize(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("authorize");
+    for (name, rules) in [
+        ("any model", ModelRules::any()),
+        (
+            "eight rules",
+            ModelRules::new([
+                "claude-*",
+                "gemini-*",
+                "o1*",
+                "o3*",
+                "gpt-4.1*",
+                "gpt-4o*",
+                "!*-preview",
+                "!ft:*",
+            ]),
+        ),
+    ] {
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| rules.allow(black_box("gpt-4o-mini")));
+        });
+    }
+}
+
+fn route(criterion: &mut Criterion) {
+    let snapshot = snapshot(16);
+    let mut group = criterion.benchmark_group("route");
+    // Listed ones were resolved when the configuration was read, others when first asked for.
+    for (name, model) in [
+        ("listed", "gpt-4o-mini"),
+        ("by pattern", "gpt-4o-2024-08-06"),
+    ] {
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| snapshot.catalogue.find(black_box(model)));
+        });
+    }
+}
+
+fn select(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("select");
+    for credentials in [16, 1000] {
+        let snapshot = snapshot(credentials);
+        let served = snapshot.catalogue.find("gpt-4o-mini");
+        let pool = served
+            .as_ref()
+            .and_then(|served| served.pool(Dialect::OpenAi))
+            .expect("the model is served");
+        let pick = |tried: &[usize]| pool.pick(pool.next_turn(), |at| !tried.contains(&at));
+        group.bench_function(BenchmarkId::new("first", credentials), |bencher| {
+            bencher.iter(|| pick(black_box(&[])));
+        });
+        group.bench_function(BenchmarkId::new("after two failed", credentials), |bencher| {
+            bencher.iter(|| pick(black_box(&[0, 1])));
+        });
+    }
+}
+
+/// A gateway's configuration with so many credentials of one provider, assembled.
+fn snapshot(credentials: usize) -> Snapshot {
+    let rows: String = (0..credentials)
+        .map(|nth| format!("      - {{api_key: sk-bench-{nth:08}, label: c{nth}}}\n"))
+        .collect();
+    let text = format!("providers:\n  openai:\n    credentials:\n{rows}");
+    let nothing: [(&str, &str); 0] = [];
+    let kinds = provider_kinds();
+    let plan = turnpike_config::load_str(
+        &text,
+        Path::new("."),
+        &Environment::from_pairs(nothing),
+        &Kinds { providers: &kinds },
+    )
+    .expect("a configuration without mistakes");
+    let ground = Ground {
+        metrics: Metrics::new().expect("metrics of their own"),
+        resolver: Arc::default(),
+        digest_key: [7; 32],
+    };
+    assemble(&plan, &ground, 1, true).expect("a plan that can be served")
+}
+
+const CHUNK: &str = concat!(
+    r#"data: {"id":"chatcmpl-B9MHDbslfkBeAs8l4bebGdFOJ6PeG","object":"chat.completion.chunk","#,
+    r#""created":1741570283,"model":"gpt-4o-2024-08-06","system_fingerprint":"fp_fc9f1d7035","#,
+    r#""choices":[{"index":0,"delta":{"content":" words"},"logprobs":null,"finish_reason":null}],"#,
+    r#""usage":null}"#,
+    "\n\n"
+);
+
+fn stream(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("stream");
+    group.throughput(Throughput::Bytes(CHUNK.len() as u64));
+    let mut splitter = Splitter::default();
+    group.bench_function("split a chunk", |bencher| {
+        bencher.iter(|| {
+            splitter.feed(black_box(CHUNK.as_bytes()), |event| {
+                black_box(event);
+            });
+        });
+    });
+    let mut meter = openai().meter(Operation::ChatCompletions, true);
+    group.bench_function("meter a chunk", |bencher| {
+        bencher.iter(|| meter.read(black_box(CHUNK.as_bytes())));
+    });
+}
+
+fn answer(criterion: &mut Criterion) {
+    let openai = openai();
+    let mut group = criterion.benchmark_group("answer");
+    for len in [600, 64 << 10] {
+        let body = completion(len);
+        group.throughput(Throughput::Bytes(body.len() as u64));
+        group.bench_function(BenchmarkId::new("meter", len), |bencher| {
+            bencher.iter(|| {
+                let mut meter = openai.meter(Operation::ChatCompletions, false);
+                meter.read(black_box(body.as_bytes()));
+                meter.usage().expect("the answer says its usage")
+            });
+        });
+    }
+}
+
+fn openai() -> Arc<dyn Provider> {
+    (find(PROVIDERS, "openai").expect("a kind").build)(&())
+}
+
+fn completion(len: usize) -> String {
+    let head = r#"{"id":"chatcmpl-bench","object":"chat.completion","created":1715367049,"model":"gpt-4o-mini","choices":[{"index":0,"message":{"role":"assistant","content":""#;
+    let tail = r#"","refusal":null},"logprobs":null,"finish_reason":"stop"}],"usage":{"prompt_tokens":12,"completion_tokens":6,"total_tokens":18,"prompt_tokens_details":{"cached_tokens":0},"completion_tokens_details":{"reasoning_tokens":0}}}"#;
+    let words = "words of an answer, ".repeat(len / 20 + 1);
+    format!("{head}{}{tail}", &words[..len - head.len() - tail.len()])
+}

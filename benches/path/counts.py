@@ -1,0 +1,75 @@
+"""What repeats exactly: instructions and system calls, as the difference of two runs that differ
+in the number of calls only, so that start and end of the process drop out. One caller, one call
+after the other."""
+
+import re
+
+from . import subjects
+from .machine import Failed, say, tool
+
+# Calls of the shorter and the longer run.
+CALLS = {"chat": (2000, 6000), "large": (100, 300), "stream": (20, 60)}
+QUICK = {"chat": (500, 1500), "large": (30, 90), "stream": (10, 30)}
+EVENTS = 64
+# The naps of Pingora's clock thread: they come with time, not with calls.
+NOT_OF_A_CALL = {"clock_nanosleep"}
+# Longer than any subject takes for an event under valgrind, or events would be read together.
+GAP = "3ms"
+
+
+def instructions(bench, names, quick):
+    """User instructions of a call, and of an event of a stream."""
+    tool("valgrind", "valgrind")
+    tables = {lane: {} for lane in CALLS}
+    for lane, name, runs in lanes(names, quick):
+        low, high = (total_instructions(bench, name, lane, calls) for calls in runs)
+        tables[lane][name] = round((high - low) / (runs[1] - runs[0]))
+        say(f"  {lane:7} {name:9} {tables[lane][name]:>10,} instructions a call")
+    return tables
+
+
+def total_instructions(bench, name, lane, calls):
+    out = bench.folder / f"callgrind.{name}"
+    under = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}"]
+    run(bench, name, lane, calls, under)
+    found = re.search(r"^(?:totals|summary): (\d+)", out.read_text(), re.MULTILINE)
+    if not found:
+        raise Failed(f"callgrind left no total in {out}; see the log in {bench.folder}")
+    return int(found[1])
+
+
+def syscalls(bench, names, quick):
+    """System calls of a call, by name."""
+    tool("strace", "strace")
+    tables = {lane: {} for lane in CALLS}
+    for lane, name, runs in lanes(names, quick):
+        low, high = (all_syscalls(bench, name, lane, calls) for calls in runs)
+        each = {call: (high[call] - low.get(call, 0)) / (runs[1] - runs[0]) for call in high.keys() - NOT_OF_A_CALL}
+        each = {call: round(count, 2) for call, count in each.items() if count >= 0.005}
+        total = round(sum(each.values()), 2)
+        tables[lane][name] = {"total": total, **dict(sorted(each.items(), key=lambda row: -row[1]))}
+        said = ", ".join(f"{call} {count:g}" for call, count in tables[lane][name].items() if call != "total")
+        say(f"  {lane:7} {name:9} {total:>8} system calls a call: {said}")
+    return tables
+
+
+def all_syscalls(bench, name, lane, calls):
+    out = bench.folder / f"strace.{name}"
+    run(bench, name, lane, calls, ["strace", "-f", "-c", "-o", str(out)], traced=True)
+    # % time, seconds, usecs/call, calls, errors (may be blank), name
+    rows = (row.split() for row in out.read_text().splitlines())
+    return {row[-1]: int(row[3]) for row in rows if len(row) >= 5 and row[3].isdigit() and row[-1] != "total"}
+
+
+def lanes(names, quick):
+    for lane, runs in (QUICK if quick else CALLS).items():
+        for name in names:
+            yield lane, name, runs
+
+
+def run(bench, name, lane, calls, under, traced=False):
+    provider, upstream = bench.provider(EVENTS, GAP)
+    process, port = subjects.start(bench, name, upstream, under)
+    bench.load(lane, port, "--count", calls)
+    process.stop(process.traced() if traced else None)
+    provider.stop()

@@ -1,0 +1,76 @@
+"""The table, and the same as JSON."""
+
+import json
+
+from .machine import TARGET, say
+
+# Of the architecture: at most, or at least, this times bare Pingora; or at most so many.
+GOALS = {
+    "instructions, chat": "≤ 84,000",
+    "system calls, chat": "≤ 7.2",
+    "requests/s, chat": "≥ 1.10 ×",
+    "CPU µs a request, chat": "≤ 0.90 ×",
+    "requests/s, large": "≥ 0.95 ×",
+    "CPU µs an event, stream": "≤ 0.95 ×",
+    "KiB an open stream": "≤ 32",
+    "MiB idle": "≤ 30",
+    "MiB after load": "≤ 60",
+}
+
+
+def write(results):
+    path = TARGET / "bench-path.json"
+    path.write_text(json.dumps(results, indent=2) + "\n")
+    say("\n" + table(list(rows(results))))
+    say(f"as JSON: {path}")
+
+
+def rows(results):
+    """Of each figure: its name, how it is written, its value by subject."""
+    for lane, by_name in results.get("instructions", {}).items():
+        yield f"instructions, {lane}", "{:,.0f}", by_name
+    for lane, by_name in results.get("syscalls", {}).items():
+        yield f"system calls, {lane}", "{:.2f}", {name: calls["total"] for name, calls in by_name.items()}
+    for lane, by_name in results.get("rates", {}).items():
+        yield from rate_rows(lane, by_name)
+    for key, name, style in [("per_stream_kib", "KiB an open stream", "{:.1f}"), ("idle_mib", "MiB idle", "{:.1f}")]:
+        if "memory" in results:
+            yield name, style, {subject: row[key] for subject, row in results["memory"].items()}
+    if "after_load_mib" in results:
+        yield "MiB after load", "{:.1f}", results["after_load_mib"]
+
+
+def rate_rows(lane, by_name):
+    def of(key):
+        return {name: row[key] for name, row in by_name.items() if key in row and name != "direct"}
+
+    if lane in ("chat", "large"):
+        yield f"requests/s, {lane}", "{:,.0f}", of("per_second") | {"ratio": by_name["turnpike"]["per_second_to_pingora"]}
+        # Below 1 the load or the provider was the limit, and requests/s say little.
+        yield f"cores busy, {lane}", "{:.2f}", of("core")
+    ratio = {"ratio": by_name["turnpike"]["cpu_us_to_pingora"]}
+    if lane == "stream":
+        yield "CPU µs an event, stream", "{:.2f}", of("cpu_us_per_event") | ratio
+        yield "first chunk, added p50 µs", "{:.0f}", of("added_first_p50_us")
+        yield "first chunk, added p99 µs", "{:.0f}", of("added_first_p99_us")
+    else:
+        yield f"CPU µs a request, {lane}", "{:.1f}", of("cpu_us") | ratio
+    if lane == "one":
+        yield "one connection, added p50 µs", "{:.0f}", of("added_p50_us")
+        yield "one connection, added p99 µs", "{:.0f}", of("added_p99_us")
+
+
+def table(rows):
+    names = ["turnpike", "pingora", "nginx"]
+    lines = [["", *names, "to pingora", "goal"]]
+    for name, style, values in rows:
+        ratio = values.get("ratio")
+        if ratio is None and values.get("turnpike") is not None and values.get("pingora"):
+            ratio = values["turnpike"] / values["pingora"]
+        cells = [style.format(values[subject]) if subject in values else "–" for subject in names]
+        lines.append([name, *cells, f"{ratio:.2f} ×" if ratio is not None else "–", GOALS.get(name, "")])
+    widths = [max(len(line[at]) for line in lines) for at in range(len(lines[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) if at == 0 else cell.rjust(width) for at, (cell, width) in enumerate(zip(line, widths)))
+        for line in lines
+    )

@@ -1,0 +1,40 @@
+"""Checks that what the documents point at exists: links between pages, and paths of the repository
+in backticks."""
+
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
+TOP = "gateway|config|plugins|loadtest|benches|docs|scripts"
+
+
+def targets(page):
+    text = page.read_text()
+    for link in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", text):
+        if "://" not in link:
+            yield link, (page.parent / link)
+    for path in re.findall(rf"`((?:{TOP})/[\w./-]+)`", text):
+        if "NAME" not in path:
+            yield path, ROOT / path
+    # A decision's table of duties names test files without their folder.
+    for row in re.findall(r"^\|.*\| ((?:`\w+\.rs`(?:, )?)+) \|$", text, re.M):
+        if page.parent.name == "decisions":
+            for name in re.findall(r"`(\w+\.rs)`", row):
+                yield name, ROOT / "gateway" / "tests" / "whole" / name
+
+
+def main():
+    missing = [
+        f"{page.relative_to(ROOT)}: {named} does not exist"
+        for page in PAGES
+        for named, target in targets(page)
+        if not target.exists()
+    ]
+    print("\n".join(missing) or "every link and path of the documents exists")
+    return 1 if missing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

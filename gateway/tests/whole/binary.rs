@@ -1,0 +1,128 @@
+//! The real binary, for what is of the whole process: its signals and what it writes.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
+
+use crate::calls::get_with;
+use crate::harness::{Client, Http, PATIENCE, until};
+
+/// A running gateway. It is killed when dropped.
+pub(crate) struct Binary {
+    pub(crate) proxy: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    pub(crate) config: PathBuf,
+    child: Child,
+    log: Arc<Mutex<String>>,
+    reading: JoinHandle<()>,
+    _dir: TempDir,
+}
+
+impl Binary {
+    /// Starts it with this configuration and waits until it serves.
+    pub(crate) async fn start(yaml: &str, flags: &[&str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let config = dir.path().join("turnpike.yaml");
+        std::fs::write(&config, yaml).unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_turnpike"))
+            .env_clear()
+            .arg("--config")
+            .arg(&config)
+            .args(flags)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let log = Arc::new(Mutex::new(String::new()));
+        let reading = tokio::spawn(collect(child.stderr.take().unwrap(), log.clone()));
+        until(|| log.lock().unwrap().contains("configuration in force")).await;
+        let started = log.lock().unwrap().clone();
+        Self {
+            proxy: address(&started, "proxy"),
+            admin: address(&started, "admin"),
+            config,
+            child,
+            log,
+            reading,
+            _dir: dir,
+        }
+    }
+
+    pub(crate) async fn client(&self, http: Http) -> Client {
+        Client::on(TcpStream::connect(self.proxy).await.unwrap(), http).await
+    }
+
+    /// What it has written so far.
+    pub(crate) fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Sends a signal, such as `-HUP`.
+    pub(crate) async fn signal(&self, signal: &str) {
+        let id = self.child.id().unwrap().to_string();
+        let sent = Command::new("kill").args([signal, &id]).status().await;
+        assert!(sent.unwrap().success());
+    }
+
+    pub(crate) async fn metrics(&self) -> String {
+        let admin = TcpStream::connect(self.admin).await.unwrap();
+        let mut client = Client::on(admin, Http::One).await;
+        get_with(&mut client, "/metrics", &[])
+            .await
+            .text()
+            .to_owned()
+    }
+
+    /// The bytes of memory it holds.
+    pub(crate) fn memory(&self) -> u64 {
+        let statm = PathBuf::from(format!("/proc/{}/statm", self.child.id().unwrap()));
+        let pages = std::fs::read_to_string(statm).unwrap();
+        let resident = pages.split(' ').nth(1).unwrap();
+        resident.parse::<u64>().unwrap() * 4096
+    }
+
+    /// Stops it in good order and returns all that it wrote.
+    pub(crate) async fn stop(mut self) -> String {
+        self.signal("-TERM").await;
+        let exit = tokio::time::timeout(PATIENCE, self.child.wait()).await;
+        assert!(exit.expect("it stops").unwrap().success());
+        (&mut self.reading).await.unwrap();
+        self.log()
+    }
+}
+
+/// Puts a file in place of another at once.
+pub(crate) fn replace(path: &Path, content: &str) {
+    let beside = path.with_extension("new");
+    std::fs::write(&beside, content).unwrap();
+    std::fs::rename(beside, path).unwrap();
+}
+
+async fn collect(stderr: tokio::process::ChildStderr, log: Arc<Mutex<String>>) {
+    let mut reader = BufReader::new(stderr);
+    let mut piece = [0; 8192];
+    while let Ok(len @ 1..) = reader.read(&mut piece).await {
+        log.lock()
+            .unwrap()
+            .push_str(&String::from_utf8_lossy(&piece[..len]));
+    }
+}
+
+/// Of a field of the line that tells of the start, in text or JSON.
+fn address(log: &str, field: &str) -> SocketAddr {
+    let at = [format!(" {field}="), format!("\"{field}\":\"")]
+        .iter()
+        .find_map(|before| Some(log.find(before.as_str())? + before.len()))
+        .unwrap_or_else(|| panic!("no {field} in {log}"));
+    let end = log[at..].find([' ', '"', '\n']).unwrap();
+    log[at..at + end].parse().unwrap()
+}

@@ -1,0 +1,65 @@
+"""Checks who may depend on whom, as docs/architecture.md draws it.
+
+deny.toml states the bans on other people's crates for cargo-deny; this states them all, needs
+nothing but cargo, and takes a second.
+"""
+
+import json
+import subprocess
+import sys
+
+PLUGINS = {"turnpike-identity", "turnpike-access", "turnpike-credentials", "turnpike-providers"}
+
+# What each crate of the workspace may depend on, of the workspace, outside its tests.
+MAY_USE = {
+    "turnpike-api": set(),
+    "turnpike-config": {"turnpike-api"},
+    **{plugin: {"turnpike-api"} for plugin in PLUGINS},
+    "turnpike": {"turnpike-api", "turnpike-config"} | PLUGINS,
+    "turnpike-loadtest": set(),
+    "turnpike-benches": {"turnpike-loadtest"},
+}
+
+# Crates of others, by prefix, and who alone may use them directly.
+ONLY = {
+    "pingora": {"turnpike", "turnpike-benches"},
+    "axum": {"turnpike"},
+    "redis": set(),
+    "argon2": {"turnpike-identity"},
+    "openidconnect": {"turnpike-identity", "turnpike"},
+    "openssl": set(),
+    "native-tls": set(),
+}
+
+# A seam's nouns and the plugins do no I/O of their own and start nothing.
+NO_RUNTIME = {"turnpike-api", "turnpike-config"} | PLUGINS
+RUNTIME = {"tokio", "hyper", "hyper-util", "reqwest"}
+
+
+def problems(packages):
+    for package in packages:
+        name = package["name"]
+        if name not in MAY_USE:
+            yield f"{name} is not in scripts/directions.py: say what it may depend on"
+            continue
+        for dependency in package["dependencies"]:
+            other, kind = dependency["name"], dependency["kind"]
+            if kind is None and other.startswith("turnpike") and other not in MAY_USE[name]:
+                yield f"{name} must not depend on {other}"
+            for prefix, users in ONLY.items():
+                if (other == prefix or other.startswith(prefix + "-")) and name not in users:
+                    yield f"{name} must not depend on {other}; only {', '.join(sorted(users)) or 'nobody'} may"
+            if kind is None and name in NO_RUNTIME and other in RUNTIME:
+                yield f"{name} must not depend on {other}: it has no runtime and does no I/O"
+
+
+def main():
+    command = ["cargo", "metadata", "--locked", "--no-deps", "--format-version", "1"]
+    packages = json.loads(subprocess.check_output(command))["packages"]
+    found = list(problems(packages))
+    print("\n".join(found) or "every dependency points the right way")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
