@@ -257,7 +257,8 @@ fn ask(
     if let Some(model) = model_in_path {
         ask.model = named_by_path(model)?;
     }
-    if operation == Operation::PassThrough && !is_json(content_type) {
+    // SDKs say `application/json` of requests that have no body, too.
+    if operation == Operation::PassThrough && (body.is_empty() || !is_json(content_type)) {
         let model = multipart_model(content_type, body).map_err(refused)?;
         return Ok(with_model(ask, model, false));
     }

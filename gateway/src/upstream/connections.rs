@@ -35,7 +35,10 @@ pub enum Connection {
 impl Default for Connections {
     fn default() -> Self {
         let options = || Some(ConnectorOptions::new(POOL));
-        Self { h1: TransportConnector::new(options()), h2: v2::Connector::new(options()) }
+        Self {
+            h1: TransportConnector::new(options()),
+            h2: v2::Connector::new(options()),
+        }
     }
 }
 
@@ -76,7 +79,10 @@ impl Connections {
     pub async fn keep(&self, session: HttpSession<()>, endpoint: &Endpoint) {
         match session {
             HttpSession::H1(session) => self.keep_h1(session, endpoint).await,
-            HttpSession::H2(stream) => self.h2.release_http_session(stream, endpoint, idle(endpoint)),
+            HttpSession::H2(stream) => {
+                self.h2
+                    .release_http_session(stream, endpoint, idle(endpoint))
+            }
             HttpSession::Custom(()) => {}
         }
     }
@@ -84,7 +90,8 @@ impl Connections {
     async fn keep_h1(&self, mut session: Http1, endpoint: &Endpoint) {
         session.respect_keepalive();
         if let Some(stream) = session.reuse().await {
-            self.h1.release_stream(stream, endpoint.reuse_hash(), idle(endpoint));
+            self.h1
+                .release_stream(stream, endpoint.reuse_hash(), idle(endpoint));
         }
     }
 }

@@ -60,7 +60,7 @@ async fn ten_megabytes_of_image_go_and_come_back_as_they_are() {
 async fn a_number_that_parsers_read_differently_reaches_no_provider() {
     let (provider, house) = echoing(SIDES[0]).await;
     for call in &CALLS {
-        let model = call.model.unwrap_or("1");
+        let model = call.model.unwrap_or("\"gemini-2.5-pro\"");
         let object = |number| Bytes::from(format!("{{\"model\":{model},\"n\":{number}}}"));
         // Out of a double's range it is infinity to one parser and an error to another.
         for number in ["1e400", "-1E999"] {

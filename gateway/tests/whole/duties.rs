@@ -517,7 +517,6 @@ async fn pipelined_requests_are_answered_in_order() {
 
 /// OpenAI's Python library says `application/json` of every request, of those without a body too.
 #[tokio::test]
-#[ignore = "product bug: request/read.rs scans the empty body as JSON and answers 400"]
 async fn a_get_with_a_content_type_and_no_body_passes() {
     everywhere(1, "", async |pair| {
         let mut caller = pair.caller().await;

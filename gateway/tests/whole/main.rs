@@ -13,9 +13,15 @@
 )]
 
 mod bad_input;
+mod caller;
 mod command_line;
+mod duties;
+mod egress;
+mod endings;
 mod harness;
 mod identity;
+mod matrix;
+mod pair;
 mod refused;
 mod smoke;
 mod smuggling;

@@ -281,13 +281,15 @@ fn prompt(model: &str) -> String {
     )
 }
 
+type Headers<'h> = &'h [(&'h str, &'h str)];
+
 /// The same credential in every place that callers use.
 async fn good_requests(binary: &Binary, http: Http) {
     let mut client = binary.client(http).await;
     let bearer = format!("Bearer {CANARY_KEY}");
     let with_cookie = [("authorization", &*bearer), ("cookie", "a=canary-cookie")];
     let gemini = format!("/v1beta/models/gemini-2.5-pro:generateContent?key={CANARY_KEY}");
-    let calls: [(&str, &[(&str, &str)], String); 4] = [
+    let calls: [(&str, Headers<'_>, String); 4] = [
         (CHAT.path, &with_cookie, prompt("gpt-4o")),
         (
             MESSAGES.path,
@@ -318,7 +320,7 @@ async fn bad_requests(binary: &Binary, http: Http) -> String {
     let good = format!("Bearer {CANARY_KEY}");
     let good = [("authorization", &*good)];
     let cut = prompt("gpt-4o").replace("]}", "");
-    let calls: [(u16, &str, &[(&str, &str)], String); 10] = [
+    let calls: [(u16, &str, Headers<'_>, String); 10] = [
         (
             401,
             CHAT.path,

@@ -149,6 +149,19 @@ async fn an_invalid_file_changes_nothing_and_is_reported() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_configuration_that_waits_for_a_secret_is_taken_over_when_the_secret_comes() {
+    let (provider, house) = served(Options::default(), 1).await;
+    let yaml = config(&upstream(&provider), 1).replace("sk-openai-1", "\"file:later\"");
+    replace(&house.config, &yaml);
+    until(|| reloads(&house, "failed") > 0.0).await;
+    let secret = house.dir.path().join("later");
+    taken_over(&house, || replace(&secret, "sk-later")).await;
+    assert_eq!(asked_with(&house, KEY).await, 200);
+    assert_eq!(provider.take_calls()[0].key, "sk-later");
+    house.settled().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_config_map_and_a_secret_are_taken_over_when_kubernetes_swaps_them() {
     let provider = FakeProvider::start(Options::default()).await;
     let yaml = |key: &str| {

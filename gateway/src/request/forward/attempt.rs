@@ -8,9 +8,9 @@ use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
 use turnpike_api::{Judgement, Meter, Progress};
 
+use super::Outgoing;
 use super::exchange::{Broken, Exchanged, Next, Rest, exchange};
 use super::heads::{self, Client};
-use super::Outgoing;
 use crate::context::Context;
 use crate::request::select::Lease;
 

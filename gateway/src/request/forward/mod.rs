@@ -32,8 +32,8 @@ use crate::refusal::{Reason, Refusal};
 use crate::upstream::Member;
 
 use attempt::Attempt;
-use exchange::Broken;
 pub use attempt::Received;
+use exchange::Broken;
 pub use exchange::Next;
 
 /// What goes out, the same for every attempt.
