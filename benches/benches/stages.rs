@@ -149,9 +149,12 @@ fn select(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::new("first", credentials), |bencher| {
             bencher.iter(|| pick(black_box(&[])));
         });
-        group.bench_function(BenchmarkId::new("after two failed", credentials), |bencher| {
-            bencher.iter(|| pick(black_box(&[0, 1])));
-        });
+        group.bench_function(
+            BenchmarkId::new("after two failed", credentials),
+            |bencher| {
+                bencher.iter(|| pick(black_box(&[0, 1])));
+            },
+        );
     }
 }
 

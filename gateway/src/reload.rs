@@ -18,6 +18,7 @@ use crate::configuration;
 use crate::observe::events::ConfigurationRead;
 use crate::observe::logging;
 use crate::runtime::Runtime;
+use crate::snapshot::Snapshot;
 
 /// Editors and kubelets write in several steps; the last one counts.
 const DEBOUNCE: Duration = Duration::from_millis(100);
@@ -40,6 +41,8 @@ struct State {
     plan: Plan,
     /// Of the sources as they were read, whether or not they were taken over.
     digest: blake3::Hash,
+    /// Why it was not taken over.
+    problems: Option<String>,
 }
 
 impl Reloader {
@@ -58,7 +61,11 @@ impl Reloader {
             ground,
             runtime,
             logging,
-            state: Mutex::new(State { plan, digest }),
+            state: Mutex::new(State {
+                plan,
+                digest,
+                problems: None,
+            }),
         }
     }
 
@@ -68,14 +75,7 @@ impl Reloader {
         state.digest = digest(&self.path, &state.plan);
         let in_force = self.runtime.snapshot();
         let next = in_force.generation + 1;
-        let read = configuration::load(&self.path, &self.environment)
-            .map_err(|problems| problems.to_string())
-            .and_then(|plan| {
-                let snapshot = assemble(&plan, &self.ground, next, in_force.open)
-                    .map_err(|all| all.join("\n"))?;
-                Ok((plan, snapshot))
-            });
-        let (generation, result) = match read {
+        let (generation, result) = match self.read(next, in_force.open) {
             Ok((plan, snapshot)) => {
                 warn_of_what_stays(&state.plan, &plan);
                 plan.warnings.iter().for_each(|warning| warn!("{warning}"));
@@ -89,7 +89,8 @@ impl Reloader {
             }
             Err(problems) => (in_force.generation, Err(problems)),
         };
-        let problems = result.as_ref().err().map(String::as_str);
+        state.problems = result.as_ref().err().cloned();
+        let problems = state.problems.as_deref();
         ConfigurationRead {
             generation,
             problems,
@@ -99,11 +100,28 @@ impl Reloader {
         result
     }
 
+    fn read(&self, generation: u64, may_open: bool) -> Result<(Plan, Snapshot), String> {
+        let plan = configuration::load(&self.path, &self.environment)
+            .map_err(|problems| problems.to_string())?;
+        let snapshot =
+            assemble(&plan, &self.ground, generation, may_open).map_err(|all| all.join("\n"))?;
+        Ok((plan, snapshot))
+    }
+
     /// Reloads if a source's content is another one than was read last.
+    ///
+    /// What the sources are of a configuration that was not taken over is not known: it may wait
+    /// for a secret that is mounted later. It is tried again, and told only if it says something
+    /// new, for the log may lie in a directory that is watched.
     pub fn reload_if_changed(&self) {
         let changed = {
             let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let in_force = self.runtime.snapshot();
             digest(&self.path, &state.plan) != state.digest
+                || state.problems.as_ref().is_some_and(|before| {
+                    let read = self.read(in_force.generation + 1, in_force.open);
+                    read.err().as_ref() != Some(before)
+                })
         };
         if changed {
             // The failure was told where it happened.

@@ -10,10 +10,20 @@ use crate::snapshot::Snapshot;
 
 /// The evidence that this caller may ask this.
 pub struct Permit {
-    pub identity: Arc<Identity>,
-    pub ask: Ask,
-    /// Nobody else can make one.
-    _made_here: (),
+    identity: Arc<Identity>,
+    ask: Ask,
+}
+
+impl Permit {
+    /// Who may.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// What they may ask.
+    pub fn ask(&self) -> &Ask {
+        &self.ask
+    }
 }
 
 /// Asks every authorizer. Any deny wins, and without an allow nothing is allowed.
@@ -26,7 +36,6 @@ pub async fn authorize(
         Ok(()) => Ok(Permit {
             identity: identity.clone(),
             ask,
-            _made_here: (),
         }),
         Err(Denial::Model) => Err(Refusal::new(
             Reason::ModelDenied,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use turnpike_api::{Dialect, Operation};
+use turnpike_api::Dialect;
 
 use super::authorize::{Permit, shown};
 use crate::context::Context;
@@ -11,14 +11,19 @@ use crate::upstream::{Pool, Served};
 
 /// The evidence that somebody serves what the permit asks for.
 pub struct Route {
-    pub pool: Arc<Pool>,
-    /// Nobody else can make one.
-    _made_here: (),
+    pool: Arc<Pool>,
+}
+
+impl Route {
+    /// Who serves it.
+    pub fn pool(&self) -> &Pool {
+        &self.pool
+    }
 }
 
 /// Finds the pool of the permit's model in its dialect.
 pub fn route(permit: &Permit, context: &Context<'_>) -> Result<Route, Refusal> {
-    let ask = &permit.ask;
+    let ask = permit.ask();
     let catalogue = &context.snapshot.catalogue;
     let dialect = ask.operation.dialect();
     let pool = if ask.model.is_empty() {
@@ -53,10 +58,7 @@ pub fn route(permit: &Permit, context: &Context<'_>) -> Result<Route, Refusal> {
             ),
         ));
     }
-    Ok(Route {
-        pool,
-        _made_here: (),
-    })
+    Ok(Route { pool })
 }
 
 pub fn not_found(model: &str) -> Refusal {
@@ -108,11 +110,4 @@ fn no_credential(pool: &Pool) -> Refusal {
         Reason::NoCredential,
         format!("No credentials for provider {providers}: {why}"),
     )
-}
-
-/// Whether any call of `operation` could be routed there, for tests and listings.
-pub fn serves(pool: &Pool, operation: Operation) -> bool {
-    pool.members
-        .iter()
-        .any(|member| member.credential.vendor.plugin.serves(operation))
 }

@@ -24,7 +24,7 @@ impl<'p> Selection<'p> {
         Self {
             permit,
             route,
-            turn: route.pool.next_turn(),
+            turn: route.pool().next_turn(),
             tried: Vec::new(),
             max_attempts: context.snapshot.max_attempts as usize,
         }
@@ -36,17 +36,17 @@ impl<'p> Selection<'p> {
         if self.tried.len() >= self.max_attempts {
             return None;
         }
-        let members = &self.route.pool.members;
+        let members = &self.route.pool().members;
         let serves = |at: usize| {
             members[at]
                 .credential
                 .vendor
                 .plugin
-                .serves(self.permit.ask.operation)
+                .serves(self.permit.ask().operation)
         };
         let at = self
             .route
-            .pool
+            .pool()
             .pick(self.turn, |at| !self.tried.contains(&at) && serves(at))?;
         self.tried.push(at);
         Some(Lease {
@@ -54,11 +54,6 @@ impl<'p> Selection<'p> {
             metrics,
             settled: false,
         })
-    }
-
-    /// How many credentials were tried.
-    pub fn tried(&self) -> usize {
-        self.tried.len()
     }
 }
 

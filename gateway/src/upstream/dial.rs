@@ -51,10 +51,11 @@ fn class(ip: IpAddr) -> Class {
     match ip {
         IpAddr::V4(v4) => {
             let [a, b, ..] = v4.octets();
-            if v4.is_link_local() || v4.is_broadcast() || v4.is_multicast() || v4.is_unspecified() {
+            // Alibaba Cloud's metadata service; the others' are link-local.
+            let metadata = v4.octets() == [100, 100, 100, 200];
+            let special = v4.is_broadcast() || v4.is_multicast() || v4.is_unspecified();
+            if v4.is_link_local() || special || metadata {
                 Class::Forbidden
-            } else if [100, 100, 100, 200] == v4.octets() {
-                Class::Forbidden // Alibaba Cloud's metadata service
             } else if v4.is_loopback()
                 || v4.is_private()
                 || (a == 100 && (64..128).contains(&b))

@@ -6,7 +6,7 @@ from anthropic import Anthropic, AsyncAnthropic
 from expect import KEY, TEXT, URL, WRONG_KEY, refusal
 
 HELLO = [{"role": "user", "content": "Hello?"}]
-MODEL = "claude-sonnet-4-5"
+MODEL = "claude-haiku-4-5"
 
 
 def client(key=KEY):

@@ -134,8 +134,8 @@ def test_a_denied_model_is_told_at_once():
 
 
 def test_another_dialects_model_names_its_path():
-    with refusal(openai.BadRequestError, "claude-sonnet-4-5", "/v1/messages"):
-        client().chat.completions.create(model="claude-sonnet-4-5", messages=HELLO)
+    with refusal(openai.BadRequestError, "claude-haiku-4-5", "/v1/messages"):
+        client().chat.completions.create(model="claude-haiku-4-5", messages=HELLO)
 
 
 def test_a_body_that_is_not_json_is_a_bad_request():

@@ -115,7 +115,7 @@ impl Caller {
         let mut request = Request::post(uri)
             .header("authorization", format!("Bearer {KEY}"))
             .header("content-type", "application/json");
-        for (name, value) in host {
+        if let Some((name, value)) = host {
             request = request.header(name, value);
         }
         request.body(body).unwrap()

@@ -1,7 +1,5 @@
 //! Reads one member of a JSON answer as it passes, without keeping the answer.
 
-use memchr::memchr2;
-
 use crate::words;
 
 /// The largest value that is kept.
@@ -9,7 +7,7 @@ const MAX_CAPTURE: usize = 16 << 10;
 
 /// Where the scanner stands in the answer's bytes.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+pub(crate) enum Place {
     /// Before the first byte that is not blank.
     Before,
     /// Between strings.
@@ -73,8 +71,9 @@ impl AnswerScan {
             let was_capturing = self.capturing;
             at = match self.place {
                 Place::Before => self.before(piece, at),
-                Place::Between => self.between(piece, at),
-                Place::InString => self.in_string(piece, at),
+                Place::Between if self.depth > self.level => self.nested(piece, at),
+                Place::Between => self.members(piece, at),
+                Place::InString => self.string(piece, at),
                 Place::Escaped => {
                     self.place = Place::InString;
                     at + 1
@@ -123,26 +122,28 @@ impl AnswerScan {
         at + first
     }
 
-    /// Up to the next byte that is structure, and over it.
-    fn between(&mut self, piece: &[u8], at: usize) -> usize {
-        let at_level = self.depth == self.level;
-        let at = at + structureless(&piece[at..], at_level);
-        let Some(&byte) = piece.get(at) else {
-            return at;
-        };
-        match byte {
-            b'"' => {
-                self.place = Place::InString;
-                self.matched = (at_level && self.key_next).then_some(0);
-            }
-            b'{' | b'[' => self.open(byte == b'{'),
-            b'}' | b']' => self.close(),
-            _ => {
-                self.key_next = true;
-                self.found = false;
+    /// Over members at `level`, up to the first container within one. A comma is where keys are
+    /// looked for.
+    fn members(&mut self, piece: &[u8], mut at: usize) -> usize {
+        while self.place == Place::Between && self.depth <= self.level {
+            at += words::until_structure(&piece[at..], b',');
+            let Some(&byte) = piece.get(at) else { break };
+            at += 1;
+            match byte {
+                b'"' => {
+                    let is_key = self.key_next && self.depth == self.level;
+                    self.matched = is_key.then_some(0);
+                    at = self.string(piece, at);
+                }
+                b'{' | b'[' => self.open(byte == b'{'),
+                b'}' | b']' => self.close(),
+                _ => {
+                    self.key_next = true;
+                    self.found = false;
+                }
             }
         }
-        at + 1
+        at
     }
 
     fn open(&mut self, object: bool) {
@@ -155,15 +156,26 @@ impl AnswerScan {
 
     fn close(&mut self) {
         self.depth = self.depth.saturating_sub(1);
-        if self.depth == self.level {
-            self.capturing = false;
-        }
         if self.depth == 0 {
             self.place = Place::After;
         }
     }
 
-    fn in_string(&mut self, piece: &[u8], mut at: usize) -> usize {
+    /// Over what a member's value contains, up to its end.
+    fn nested(&mut self, piece: &[u8], at: usize) -> usize {
+        let inner = self.depth - self.level;
+        let (at, inner, place) = skip_nested(piece, at, inner);
+        self.depth = self.level + inner;
+        self.place = place;
+        if inner == 0 {
+            self.capturing = false;
+            self.key_next = false;
+        }
+        at
+    }
+
+    /// Over the rest of a string.
+    fn string(&mut self, piece: &[u8], mut at: usize) -> usize {
         if let Some(matched) = self.matched {
             let wanted = &self.key[matched..];
             let same = wanted
@@ -180,21 +192,14 @@ impl AnswerScan {
             }
             if at == piece.len() {
                 self.matched = Some(matched + same);
+                self.place = Place::InString;
                 return at;
             }
             self.matched = None;
         }
-        let stop = quote_or_slash(&piece[at..]);
-        if at + stop == piece.len() {
-            return piece.len();
-        }
-        if piece[at + stop] == b'\\' {
-            self.place = Place::Escaped;
-        } else {
-            self.place = Place::Between;
-            self.key_next = false;
-        }
-        at + stop + 1
+        self.key_next = false;
+        (at, self.place) = skip_string(piece, at);
+        at
     }
 
     fn keep(&mut self, bytes: &[u8]) {
@@ -205,53 +210,38 @@ impl AnswerScan {
     }
 }
 
-/// How many bytes come before the first quote or backslash.
-fn quote_or_slash(bytes: &[u8]) -> usize {
-    let mut at = 0;
-    while let Some(word) = words::load(bytes, at) {
-        let marks = words::quotes(word);
-        if marks != 0 {
-            return at + words::first(marks);
-        }
-        at += 8;
-        if at == 32 {
-            break;
+/// Over the rest of a string, and where that leaves the scanner: [`Place::Between`] when the string
+/// ends in `bytes`.
+#[inline]
+pub(crate) fn skip_string(bytes: &[u8], mut at: usize) -> (usize, Place) {
+    loop {
+        at += words::until_quote(&bytes[at..]);
+        match bytes.get(at) {
+            None => return (at, Place::InString),
+            Some(b'"') => return (at + 1, Place::Between),
+            Some(_) if at + 1 == bytes.len() => return (at + 1, Place::Escaped),
+            Some(_) => at += 2,
         }
     }
-    at + memchr2(b'"', b'\\', &bytes[at..]).unwrap_or(bytes.len() - at)
 }
 
-/// How many bytes come before the next one that is structure; a comma is where keys are looked
-/// for. Embeddings are tens of kilobytes of numbers: the compiler makes vector code of the blocks.
-fn structureless(bytes: &[u8], commas: bool) -> usize {
-    let comma = if commas { b',' } else { b'"' };
-    let is_structure =
-        |byte: u8| byte == b'"' || byte == comma || byte | 0x20 == b'{' || byte | 0x20 == b'}';
-    let mut at = 0;
-    while at < 32 {
-        let Some(word) = words::load(bytes, at) else {
-            break;
-        };
-        let marks = words::structure(word, comma);
-        if marks != 0 {
-            return at + words::first(marks);
+/// Over the rest of what stands inside `depth` containers, the outermost one's end included. Says
+/// how many are still open, when `bytes` end before, and where that leaves the scanner.
+pub(crate) fn skip_nested(bytes: &[u8], mut at: usize, mut depth: u32) -> (usize, u32, Place) {
+    while depth > 0 {
+        at += words::until_structure(&bytes[at..], b'"');
+        let Some(&byte) = bytes.get(at) else { break };
+        at += 1;
+        match byte {
+            b'"' => match skip_string(bytes, at) {
+                (end, Place::Between) => at = end,
+                (end, place) => return (end, depth, place),
+            },
+            b'{' | b'[' => depth += 1,
+            _ => depth -= 1,
         }
-        at += 8;
     }
-    for block in bytes[at..].chunks_exact(32) {
-        if block
-            .iter()
-            .fold(false, |found, &byte| found | is_structure(byte))
-        {
-            break;
-        }
-        at += 32;
-    }
-    let rest = &bytes[at..];
-    at + rest
-        .iter()
-        .position(|&byte| is_structure(byte))
-        .unwrap_or(rest.len())
+    (at, depth, Place::Between)
 }
 
 #[cfg(test)]

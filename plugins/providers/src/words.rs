@@ -4,6 +4,8 @@
 //! A mark is the high bit of a byte. The lowest mark is right; those above it may be set in error,
 //! because a subtraction borrows from the byte above.
 
+use memchr::memchr2;
+
 const ONES: u64 = u64::from_ne_bytes([1; 8]);
 const HIGHS: u64 = ONES << 7;
 
@@ -119,6 +121,63 @@ fn end_of_run(bytes: &[u8], seen: &mut u64) -> usize {
 
 fn is_stop(byte: u8) -> bool {
     byte < 0x20 || byte == b'"' || byte == b'\\'
+}
+
+/// How many bytes come before the first quote or backslash.
+#[inline]
+pub(crate) fn until_quote(bytes: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some(word) = load(bytes, at) {
+        let marks = quotes(word);
+        if marks != 0 {
+            return at + first(marks);
+        }
+        at += 8;
+        if at == 32 {
+            break;
+        }
+    }
+    at + memchr2(b'"', b'\\', &bytes[at..]).unwrap_or(bytes.len() - at)
+}
+
+/// How many bytes come before the first quote, bracket, brace or `extra`, which is ASCII.
+#[inline]
+pub(crate) fn until_structure(bytes: &[u8], extra: u8) -> usize {
+    let mut at = 0;
+    while let Some(word) = load(bytes, at) {
+        let marks = structure(word, extra);
+        if marks != 0 {
+            return at + first(marks);
+        }
+        at += 8;
+        if at == 32 {
+            break;
+        }
+    }
+    at + until_far_structure(&bytes[at..], extra)
+}
+
+/// As [`until_structure`], for what is long: embeddings are tens of kilobytes of numbers. The
+/// compiler makes vector code of the blocks.
+#[inline(never)]
+fn until_far_structure(bytes: &[u8], extra: u8) -> usize {
+    let is_structure =
+        |byte: u8| byte == b'"' || byte == extra || byte | 0x20 == b'{' || byte | 0x20 == b'}';
+    let mut at = 0;
+    for block in bytes.chunks_exact(32) {
+        if block
+            .iter()
+            .fold(false, |found, &byte| found | is_structure(byte))
+        {
+            break;
+        }
+        at += 32;
+    }
+    let rest = &bytes[at..];
+    at + rest
+        .iter()
+        .position(|&byte| is_structure(byte))
+        .unwrap_or(rest.len())
 }
 
 #[cfg(test)]

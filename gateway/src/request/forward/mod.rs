@@ -57,8 +57,8 @@ impl<'a> Outgoing<'a> {
         Self {
             line,
             query: without_credentials(line.query),
-            operation: permit.ask.operation,
-            model: &permit.ask.model,
+            operation: permit.ask().operation,
+            model: &permit.ask().model,
             model_span,
             body,
         }
@@ -199,7 +199,7 @@ impl Failures {
         if let Some(received) = self.of_the_call {
             return Ok(received);
         }
-        let providers = route.pool.providers.join(", ");
+        let providers = route.pool().providers.join(", ");
         Err(match self.broken {
             Some(broken) => broken.refusal(&providers),
             None => {
