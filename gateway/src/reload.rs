@@ -101,6 +101,10 @@ impl Reloader {
     }
 
     fn read(&self, generation: u64, may_open: bool) -> Result<(Plan, Snapshot), String> {
+        // An empty file is a configuration at start; here it is one that is being written.
+        if std::fs::read_to_string(&self.path).is_ok_and(|text| text.trim().is_empty()) {
+            return Err(format!("{} is empty", self.path.display()));
+        }
         let plan = configuration::load(&self.path, &self.environment)
             .map_err(|problems| problems.to_string())?;
         let snapshot =
@@ -133,7 +137,10 @@ impl Reloader {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let sources = state.plan.sources.iter().chain([&self.path]);
         sources
-            .map(|source| source.parent().unwrap_or(Path::new(".")).to_owned())
+            .map(|source| match source.parent() {
+                Some(directory) if directory != Path::new("") => directory.to_owned(),
+                _ => PathBuf::from("."),
+            })
             .collect()
     }
 }

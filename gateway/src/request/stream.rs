@@ -193,7 +193,13 @@ impl Passing {
     /// Whether an answer whose bytes have all been read is all there. A stream has to say so
     /// itself: its provider may have died and its connection been closed in good order.
     fn is_complete(&self, received: &Received) -> bool {
-        let must_say = received.event_stream && self.operation != Operation::PassThrough;
+        let good = (200..300).contains(&received.status);
+        let must_say = match self.operation {
+            // Without `alt=sse` it is an array, streamed all the same.
+            Operation::StreamGenerateContent => good,
+            Operation::PassThrough => false,
+            _ => good && received.event_stream,
+        };
         !must_say || matches!(received.progress, Progress::Finished | Progress::Failed(_))
     }
 

@@ -14,7 +14,10 @@
 )]
 
 mod bad_input;
+mod binary;
+mod bytes;
 mod caller;
+mod calls;
 mod command_line;
 mod duties;
 mod egress;
@@ -22,9 +25,13 @@ mod endings;
 mod harness;
 mod identity;
 mod matrix;
+mod observation;
 mod pair;
 mod refused;
+mod reload;
+mod routing;
 mod smoke;
 mod smuggling;
+mod streams;
 mod tls;
 mod wire;

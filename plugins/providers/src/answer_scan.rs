@@ -66,20 +66,21 @@ impl AnswerScan {
     /// Reads the next piece and hands on each object that ends in it.
     pub(crate) fn feed(&mut self, piece: &[u8], mut on_object: impl FnMut(&[u8])) {
         let mut from = 0;
-        let mut at = 0;
-        while at < piece.len() {
+        let mut rest = piece;
+        while !rest.is_empty() {
             let was_capturing = self.capturing;
-            at = match self.place {
-                Place::Before => self.before(piece, at),
-                Place::Between if self.depth > self.level => self.nested(piece, at),
-                Place::Between => self.members(piece, at),
-                Place::InString => self.string(piece, at),
+            match self.place {
+                Place::Before => self.before(&mut rest),
+                Place::Between if self.depth > self.level => self.nested(&mut rest),
+                Place::Between => self.members(&mut rest),
+                Place::InString => self.string(&mut rest),
                 Place::Escaped => {
+                    rest = &rest[1..];
                     self.place = Place::InString;
-                    at + 1
                 }
                 Place::After | Place::Opaque => return,
-            };
+            }
+            let at = piece.len() - rest.len();
             match (was_capturing, self.capturing) {
                 // The brace that was just read.
                 (false, true) => from = at - 1,
@@ -104,46 +105,38 @@ impl AnswerScan {
         self.capture = Vec::new();
     }
 
-    fn before(&mut self, piece: &[u8], at: usize) -> usize {
-        let Some(first) = piece[at..]
-            .iter()
-            .position(|byte| !byte.is_ascii_whitespace())
-        else {
-            return piece.len();
-        };
-        self.place = match piece[at + first] {
-            b'{' => Place::Between,
-            b'[' => {
+    fn before(&mut self, rest: &mut &[u8]) {
+        *rest = rest.trim_ascii_start();
+        self.place = match rest.first() {
+            None => return,
+            Some(b'{') => Place::Between,
+            Some(b'[') => {
                 self.level = 2;
                 Place::Between
             }
-            _ => Place::Opaque,
+            Some(_) => Place::Opaque,
         };
-        at + first
     }
 
     /// Over members at `level`, up to the first container within one. A comma is where keys are
     /// looked for.
-    fn members(&mut self, piece: &[u8], mut at: usize) -> usize {
+    fn members(&mut self, rest: &mut &[u8]) {
         while self.place == Place::Between && self.depth <= self.level {
-            at += words::until_structure(&piece[at..], b',');
-            let Some(&byte) = piece.get(at) else { break };
-            at += 1;
-            match byte {
-                b'"' => {
+            match words::past_structure(rest, b',') {
+                None => return,
+                Some(b'"') => {
                     let is_key = self.key_next && self.depth == self.level;
                     self.matched = is_key.then_some(0);
-                    at = self.string(piece, at);
+                    self.string(rest);
                 }
-                b'{' | b'[' => self.open(byte == b'{'),
-                b'}' | b']' => self.close(),
-                _ => {
+                Some(open @ (b'{' | b'[')) => self.open(open == b'{'),
+                Some(b'}' | b']') => self.close(),
+                Some(_) => {
                     self.key_next = true;
                     self.found = false;
                 }
             }
         }
-        at
     }
 
     fn open(&mut self, object: bool) {
@@ -162,44 +155,45 @@ impl AnswerScan {
     }
 
     /// Over what a member's value contains, up to its end.
-    fn nested(&mut self, piece: &[u8], at: usize) -> usize {
-        let inner = self.depth - self.level;
-        let (at, inner, place) = skip_nested(piece, at, inner);
+    fn nested(&mut self, rest: &mut &[u8]) {
+        let mut inner = self.depth - self.level;
+        self.place = skip_nested(rest, &mut inner);
         self.depth = self.level + inner;
-        self.place = place;
         if inner == 0 {
             self.capturing = false;
             self.key_next = false;
         }
-        at
     }
 
-    /// Over the rest of a string.
-    fn string(&mut self, piece: &[u8], mut at: usize) -> usize {
-        if let Some(matched) = self.matched {
-            let wanted = &self.key[matched..];
-            let same = wanted
-                .iter()
-                .zip(&piece[at..])
-                .take_while(|(a, b)| a == b)
-                .count();
-            at += same;
-            if same == wanted.len() {
-                self.found = true;
-                self.key_next = false;
-                self.place = Place::Between;
-                return at;
-            }
-            if at == piece.len() {
-                self.matched = Some(matched + same);
-                self.place = Place::InString;
-                return at;
-            }
-            self.matched = None;
+    /// Over a string from where it was left.
+    fn string(&mut self, rest: &mut &[u8]) {
+        self.place = match self.matched.take() {
+            Some(matched) => self.candidate(rest, matched),
+            None => skip_string(rest),
+        };
+        if self.place == Place::Between {
+            self.key_next = false;
         }
-        self.key_next = false;
-        (at, self.place) = skip_string(piece, at);
-        at
+    }
+
+    /// Over a key that agrees with the one looked for so far.
+    fn candidate(&mut self, rest: &mut &[u8], matched: usize) -> Place {
+        let wanted = &self.key[matched..];
+        let same = wanted
+            .iter()
+            .zip(*rest)
+            .take_while(|(a, b)| a == b)
+            .count();
+        *rest = &rest[same..];
+        if same == wanted.len() {
+            self.found = true;
+            return Place::Between;
+        }
+        if rest.is_empty() {
+            self.matched = Some(matched + same);
+            return Place::InString;
+        }
+        skip_string(rest)
     }
 
     fn keep(&mut self, bytes: &[u8]) {
@@ -211,37 +205,36 @@ impl AnswerScan {
 }
 
 /// Over the rest of a string, and where that leaves the scanner: [`Place::Between`] when the string
-/// ends in `bytes`.
+/// ends in these bytes.
 #[inline]
-pub(crate) fn skip_string(bytes: &[u8], mut at: usize) -> (usize, Place) {
+pub(crate) fn skip_string(rest: &mut &[u8]) -> Place {
     loop {
-        at += words::until_quote(&bytes[at..]);
-        match bytes.get(at) {
-            None => return (at, Place::InString),
-            Some(b'"') => return (at + 1, Place::Between),
-            Some(_) if at + 1 == bytes.len() => return (at + 1, Place::Escaped),
-            Some(_) => at += 2,
+        match words::past_quote(rest) {
+            None => return Place::InString,
+            Some(b'"') => return Place::Between,
+            Some(_) => match rest.split_first() {
+                None => return Place::Escaped,
+                Some((_, after)) => *rest = after,
+            },
         }
     }
 }
 
-/// Over the rest of what stands inside `depth` containers, the outermost one's end included. Says
-/// how many are still open, when `bytes` end before, and where that leaves the scanner.
-pub(crate) fn skip_nested(bytes: &[u8], mut at: usize, mut depth: u32) -> (usize, u32, Place) {
-    while depth > 0 {
-        at += words::until_structure(&bytes[at..], b'"');
-        let Some(&byte) = bytes.get(at) else { break };
-        at += 1;
-        match byte {
-            b'"' => match skip_string(bytes, at) {
-                (end, Place::Between) => at = end,
-                (end, place) => return (end, depth, place),
+/// Over the rest of what stands inside `depth` containers, the outermost one's end included, and
+/// where that leaves the scanner. `depth` is not 0 afterwards when the bytes end before.
+pub(crate) fn skip_nested(rest: &mut &[u8], depth: &mut u32) -> Place {
+    while *depth > 0 {
+        match words::past_structure(rest, b'"') {
+            None => break,
+            Some(b'"') => match skip_string(rest) {
+                Place::Between => {}
+                place => return place,
             },
-            b'{' | b'[' => depth += 1,
-            _ => depth -= 1,
+            Some(b'{' | b'[') => *depth += 1,
+            Some(_) => *depth -= 1,
         }
     }
-    (at, depth, Place::Between)
+    Place::Between
 }
 
 #[cfg(test)]

@@ -123,44 +123,51 @@ fn is_stop(byte: u8) -> bool {
     byte < 0x20 || byte == b'"' || byte == b'\\'
 }
 
-/// How many bytes come before the first quote or backslash.
-#[inline]
-pub(crate) fn until_quote(bytes: &[u8]) -> usize {
-    let mut at = 0;
-    while let Some(word) = load(bytes, at) {
-        let marks = quotes(word);
-        if marks != 0 {
-            return at + first(marks);
-        }
-        at += 8;
-        if at == 32 {
-            break;
-        }
-    }
-    at + memchr2(b'"', b'\\', &bytes[at..]).unwrap_or(bytes.len() - at)
+/// Goes past the first quote or backslash and says which it is; past all when there is none.
+#[inline(always)]
+pub(crate) fn past_quote(rest: &mut &[u8]) -> Option<u8> {
+    past_near(rest, quotes).or_else(|| past_far(rest, |far| memchr2(b'"', b'\\', far)))
 }
 
-/// How many bytes come before the first quote, bracket, brace or `extra`, which is ASCII.
-#[inline]
-pub(crate) fn until_structure(bytes: &[u8], extra: u8) -> usize {
-    let mut at = 0;
-    while let Some(word) = load(bytes, at) {
-        let marks = structure(word, extra);
-        if marks != 0 {
-            return at + first(marks);
-        }
-        at += 8;
-        if at == 32 {
-            break;
-        }
-    }
-    at + until_far_structure(&bytes[at..], extra)
+/// Goes past the first quote, bracket, brace or `extra`, which is ASCII, and says which it is; past
+/// all when there is none.
+#[inline(always)]
+pub(crate) fn past_structure(rest: &mut &[u8], extra: u8) -> Option<u8> {
+    past_near(rest, |word| structure(word, extra))
+        .or_else(|| past_far(rest, |far| far_structure(far, extra)))
 }
 
-/// As [`until_structure`], for what is long: embeddings are tens of kilobytes of numbers. The
-/// compiler makes vector code of the blocks.
+/// Goes past the first mark if that is near, else past some words that have none.
+#[inline(always)]
+fn past_near(rest: &mut &[u8], marks: impl Fn(u64) -> u64) -> Option<u8> {
+    for _ in 0..2 {
+        let (chunk, after) = rest.split_first_chunk()?;
+        let word = u64::from_le_bytes(*chunk);
+        let marks = marks(word);
+        if marks != 0 {
+            let at = first(marks);
+            *rest = &rest[at + 1..];
+            return Some((word >> (8 * at)) as u8);
+        }
+        *rest = after;
+    }
+    None
+}
+
 #[inline(never)]
-fn until_far_structure(bytes: &[u8], extra: u8) -> usize {
+fn past_far(rest: &mut &[u8], find: impl Fn(&[u8]) -> Option<usize>) -> Option<u8> {
+    let Some(at) = find(rest) else {
+        *rest = &[];
+        return None;
+    };
+    let found = rest[at];
+    *rest = &rest[at + 1..];
+    Some(found)
+}
+
+/// Where the first quote, bracket, brace or `extra` is. Embeddings are tens of kilobytes of
+/// numbers: the compiler makes vector code of the blocks.
+fn far_structure(bytes: &[u8], extra: u8) -> Option<usize> {
     let is_structure =
         |byte: u8| byte == b'"' || byte == extra || byte | 0x20 == b'{' || byte | 0x20 == b'}';
     let mut at = 0;
@@ -173,11 +180,8 @@ fn until_far_structure(bytes: &[u8], extra: u8) -> usize {
         }
         at += 32;
     }
-    let rest = &bytes[at..];
-    at + rest
-        .iter()
-        .position(|&byte| is_structure(byte))
-        .unwrap_or(rest.len())
+    let rest = bytes[at..].iter().position(|&byte| is_structure(byte))?;
+    Some(at + rest)
 }
 
 #[cfg(test)]
