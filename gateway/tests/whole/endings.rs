@@ -59,6 +59,30 @@ async fn an_answer_that_was_cut_does_not_look_whole() {
     .await;
 }
 
+/// Gemini streams an array where no event stream was asked for.
+#[tokio::test]
+async fn a_streamed_array_that_ends_early_does_not_look_whole() {
+    everywhere(1, "", async |pair| {
+        let early = Behaviour::Body {
+            content_type: "application/json".to_owned(),
+            bytes: Bytes::from_static(
+                br#"[{"candidates":[{"content":{"parts":[{"text":"half"}]}}]}"#,
+            ),
+            chunked: true,
+        };
+        pair.provider.script("AIza-gemini-1", [early]);
+        let mut caller = pair.caller().await;
+        let path = "/v1beta/models/gemini-2.5-pro:streamGenerateContent";
+        let request = caller.request(path, whole(r#"{"contents":[]}"#));
+        // An HTTP/2 reset may overtake the head.
+        if let Ok(response) = caller.send(request).await {
+            let body = soon(response.into_body().collect()).await;
+            assert!(body.is_err(), "half an array looks whole");
+        }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_stream_that_was_cut_says_so_in_its_dialect() {
     everywhere(1, "", async |pair| {

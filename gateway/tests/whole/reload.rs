@@ -148,6 +148,15 @@ async fn an_invalid_file_changes_nothing_and_is_reported() {
     house.settled().await;
 }
 
+#[tokio::test]
+async fn an_empty_file_is_taken_for_one_that_is_being_written() {
+    let (_provider, house) = served(Options::default(), 1).await;
+    let problem = reload(&house, " \n").unwrap_err();
+    assert!(problem.ends_with("turnpike.yaml is empty"), "{problem}");
+    assert_eq!(asked_with(&house, KEY).await, 200);
+    house.settled().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_configuration_that_waits_for_a_secret_is_taken_over_when_the_secret_comes() {
     let (provider, house) = served(Options::default(), 1).await;
