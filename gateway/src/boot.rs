@@ -30,7 +30,7 @@ const DRAIN: Duration = Duration::from_secs(600);
 
 #[derive(Debug, Error)]
 pub enum BootError {
-    #[error("cannot listen on {address}: {source}; stop what holds it, or change `{key}`")]
+    #[error("cannot listen on {address}; stop what holds it, or change `{key}`")]
     Listen {
         address: String,
         key: &'static str,
@@ -38,10 +38,12 @@ pub enum BootError {
     },
     #[error("the configuration cannot be served:\n{}", .0.join("\n"))]
     Assemble(Vec<String>),
-    #[error("metrics: {0}")]
+    #[error("cannot register the metrics")]
     Metrics(#[from] prometheus::Error),
-    #[error("cannot watch for signals: {0}")]
-    Signals(io::Error),
+    #[error("cannot tell which address a listener has")]
+    Address(#[source] io::Error),
+    #[error("cannot watch for signals")]
+    Signals(#[source] io::Error),
 }
 
 /// Where a configuration came from, to read it again.
@@ -162,7 +164,7 @@ async fn bind(address: &ListenAddr, key: &'static str) -> Result<TcpListener, Bo
 }
 
 fn local(socket: &TcpListener) -> Result<SocketAddr, BootError> {
-    socket.local_addr().map_err(BootError::Signals)
+    socket.local_addr().map_err(BootError::Address)
 }
 
 /// What an operator wants to know at start, in one place.
@@ -173,7 +175,7 @@ fn announce(plan: &Plan, runtime: &Runtime, proxy: SocketAddr, admin: SocketAddr
     }
     let authentication = match (snapshot.open, plan.client_keys.len()) {
         (true, _) => "open: anyone on this machine, without a key".to_owned(),
-        (false, keys) => format!("{keys} client keys"),
+        (false, keys) => format!("client keys: {keys}"),
     };
     if snapshot.open {
         warn!(

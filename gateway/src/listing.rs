@@ -1,6 +1,5 @@
 //! The models a caller can really use, in its dialect.
 
-use http::HeaderMap;
 use pingora::protocols::http::ServerSession;
 use serde_json::{Value, json};
 use turnpike_api::{Ask, Dialect, Identity, Operation};
@@ -38,12 +37,6 @@ pub async fn model(
     id: &str,
     query: &str,
 ) -> Result<Connection, Stop> {
-    // Gemini's path is also served without its beta: what the caller's client is tells.
-    let dialect = if is_gemini(&session.req_header().headers, query) {
-        Dialect::Gemini
-    } else {
-        dialect
-    };
     let identity = identify::identify(session.req_header(), query, context).await?;
     let served = context
         .snapshot
@@ -57,10 +50,6 @@ pub async fn model(
         }
         None => Err(route::not_found(id).into()),
     }
-}
-
-fn is_gemini(headers: &HeaderMap, query: &str) -> bool {
-    headers.contains_key("x-goog-api-key") || query.split('&').any(|pair| pair.starts_with("key="))
 }
 
 /// The pool, when the caller may use the model in this dialect and somebody would serve it.

@@ -6,7 +6,11 @@ use ::url::Url;
 /// fragment; the slash at its end is cut off. The answers to a bad one never repeat it, because a
 /// user part would be a secret.
 pub(super) fn base(written: &str) -> Result<Url, &'static str> {
-    of_scheme(written, &["https", "http"], "expected a URL that begins with https:// or http://")
+    of_scheme(
+        written,
+        &["https", "http"],
+        "expected a URL that begins with https:// or http://",
+    )
 }
 
 /// As [`base`], for an upstream: `h2c` is HTTP/2 in clear text, which nothing negotiates.
@@ -18,11 +22,7 @@ pub(super) fn upstream(written: &str) -> Result<Url, &'static str> {
     )
 }
 
-fn of_scheme(
-    written: &str,
-    schemes: &[&str],
-    expected: &'static str,
-) -> Result<Url, &'static str> {
+fn of_scheme(written: &str, schemes: &[&str], expected: &'static str) -> Result<Url, &'static str> {
     let mut url = Url::parse(written).map_err(|_| "expected a URL such as https://host/v1")?;
     if !schemes.contains(&url.scheme()) {
         return Err(expected);

@@ -13,9 +13,7 @@ use turnpike_config::plan::{LogFormat, LogLevel, LoggingPlan};
 
 #[derive(Debug, Error)]
 pub enum LoggingError {
-    #[error(
-        "cannot open the log file {path}: {source}; create its directory or change `logging.file`"
-    )]
+    #[error("cannot open the log file {path}; create its directory or change `logging.file`")]
     Open {
         path: PathBuf,
         source: std::io::Error,

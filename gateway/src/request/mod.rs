@@ -19,7 +19,7 @@ mod settle;
 pub mod stream;
 
 use http::{HeaderValue, Method, Version, header};
-use pingora::http::ResponseHeader;
+use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::ServerSession;
 use turnpike_api::{Dialect, Operation};
 
@@ -67,7 +67,7 @@ pub async fn serve(session: &mut ServerSession, context: &mut Context<'_>) -> Co
     let query = uri.query().unwrap_or_default();
     let canonical = path::canonical(uri.path());
     let resource = path::parse(&method, &canonical);
-    let resource = in_the_callers_dialect(resource, session);
+    let resource = in_the_callers_dialect(resource, session.req_header(), query);
     let dialect = resource.dialect();
 
     let served = match resource {
@@ -155,20 +155,29 @@ fn no_forward_proxy(session: &ServerSession, context: &Context<'_>) -> Result<()
     ))
 }
 
-/// `/v1/models` is OpenAI's path and Anthropic's; Anthropic's clients say so.
-fn in_the_callers_dialect<'p>(resource: Resource<'p>, session: &ServerSession) -> Resource<'p> {
-    let anthropic = session.get_header("anthropic-version").is_some();
+/// `/v1/models` is a path of all three dialects; the others' clients show whose they are.
+fn in_the_callers_dialect<'p>(
+    resource: Resource<'p>,
+    head: &RequestHeader,
+    query: &str,
+) -> Resource<'p> {
+    let is_key = |pair: &str| pair.starts_with("key=");
+    let caller = if head.headers.contains_key("anthropic-version") {
+        Dialect::Anthropic
+    } else if head.headers.contains_key("x-goog-api-key") || query.split('&').any(is_key) {
+        Dialect::Gemini
+    } else {
+        return resource;
+    };
     match resource {
         Resource::Models {
             dialect: Dialect::OpenAi,
-        } if anthropic => Resource::Models {
-            dialect: Dialect::Anthropic,
-        },
+        } => Resource::Models { dialect: caller },
         Resource::Model {
             dialect: Dialect::OpenAi,
             id,
-        } if anthropic => Resource::Model {
-            dialect: Dialect::Anthropic,
+        } => Resource::Model {
+            dialect: caller,
             id,
         },
         other => other,

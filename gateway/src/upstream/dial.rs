@@ -122,16 +122,16 @@ pub struct Dialer {
 /// Why no connection was made. The texts reach logs, never callers.
 #[derive(Debug, ThisError)]
 pub enum DialError {
-    #[error("cannot resolve {host}: {source}")]
-    Resolve { host: String, source: io::Error },
+    #[error("cannot resolve {host}: {cause}")]
+    Resolve { host: String, cause: io::Error },
     #[error("{host} resolves to {ip}, which {why}")]
     Refused {
         host: String,
         ip: IpAddr,
         why: &'static str,
     },
-    #[error("cannot connect to {addr}: {source}")]
-    Connect { addr: SocketAddr, source: io::Error },
+    #[error("cannot connect to {addr}: {cause}")]
+    Connect { addr: SocketAddr, cause: io::Error },
     #[error("the egress proxy {proxy} did not open a tunnel to {host}: {why}")]
     Tunnel {
         proxy: String,
@@ -187,9 +187,9 @@ async fn connect(
     port: u16,
     policy: Option<Policy>,
 ) -> Result<TcpStream, DialError> {
-    let failed = |source| DialError::Resolve {
+    let failed = |cause| DialError::Resolve {
         host: host.to_owned(),
-        source,
+        cause,
     };
     let mut outcome = Err(failed(io::ErrorKind::NotFound.into()));
     for &addr in resolver.lookup(host, port).await.map_err(failed)?.iter() {
@@ -203,7 +203,7 @@ async fn connect(
         }
         match TcpStream::connect(addr).await {
             Ok(tcp) => return Ok(tcp),
-            Err(source) => outcome = Err(DialError::Connect { addr, source }),
+            Err(cause) => outcome = Err(DialError::Connect { addr, cause }),
         }
     }
     outcome

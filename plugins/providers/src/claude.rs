@@ -31,8 +31,14 @@ impl Provider for Claude {
 
     fn known_models(&self) -> &'static [&'static str] {
         &[
-            "claude-opus-4-5",
-            "claude-opus-4-1",
+            "claude-fable-5-2",
+            "claude-opus-5-5",
+            "claude-sonnet-5-5",
+            "claude-haiku-5-5",
+            "claude-opus-5",
+            "claude-sonnet-5",
+            "claude-opus-4-8",
+            "claude-sonnet-4-6",
             "claude-sonnet-4-5",
             "claude-haiku-4-5",
         ]
