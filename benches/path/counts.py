@@ -1,6 +1,10 @@
 """What repeats exactly: instructions and system calls, as the difference of two runs that differ
 in the number of calls only, so that start and end of the process drop out. One caller, one call
-after the other."""
+after the other.
+
+callgrind counts an instruction for each byte of a copy above 2 KiB, which libc makes with `rep movsb`:
+a moved future or a copied body weighs more here than in time. GLIBC_TUNABLES
+=glibc.cpu.x86_rep_movsb_threshold=1073741824 in the environment counts such copies as vector moves."""
 
 import re
 

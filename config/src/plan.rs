@@ -72,7 +72,7 @@ pub struct ServerPlan {
     pub listen: ListenAddr,
     /// How clients reach the gateway; `http://host:port` unless told.
     pub public_url: Url,
-    /// Peers whose `X-Forwarded-For` and `X-Forwarded-Proto` count.
+    /// Peers whose `X-Forwarded-For` counts.
     pub trusted_proxies: Vec<IpNet>,
     pub tls: Option<TlsPlan>,
     /// Worker threads; never 0.
@@ -115,12 +115,14 @@ pub struct LimitsPlan {
     pub max_connections: usize,
 }
 
-/// Limits of one upstream call.
+/// Limits of one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TimeoutsPlan {
     pub connect: Duration,
+    /// Of each attempt: sending the request and waiting for the first byte of the answer.
     pub first_byte: Duration,
     pub idle: Duration,
+    /// From the caller's head to the last byte of the answer, the upload included.
     pub total: Duration,
 }
 
@@ -216,7 +218,6 @@ pub struct ProxyUrl {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProxyScheme {
     Http,
-    Https,
     Socks5,
 }
 

@@ -267,8 +267,8 @@ fn proxies_of_the_environment_win() {
     assert_eq!(egress.allowed_hosts, ["api.example.com"]);
 
     let pairs = [
-        ("HTTPS_PROXY", "https://upper"),
-        ("https_proxy", "https://lower"),
+        ("HTTPS_PROXY", "http://upper"),
+        ("https_proxy", "http://lower"),
         ("no_proxy", "localhost, .Internal,,10.0.0.0/8"),
     ];
     let egress = plan_with(text, &pairs).egress;

@@ -268,9 +268,7 @@ impl Assembly<'_> {
                 })?,
         };
         let headers = operator_headers(&plan.headers).map_err(|problem| named(&problem))?;
-        let proxy = self
-            .proxy(plan, &base_url)
-            .map_err(|problem| named(&problem))?;
+        let proxy = self.proxy(plan, &base_url);
         self.allowed(&base_url).map_err(|problem| named(&problem))?;
         let endpoint = self.endpoint(&base_url, proxy);
 
@@ -301,27 +299,20 @@ impl Assembly<'_> {
         }
     }
 
-    fn proxy(&self, plan: &CredentialPlan, base_url: &Url) -> Result<Option<EgressProxy>, String> {
+    fn proxy(&self, plan: &CredentialPlan, base_url: &Url) -> Option<EgressProxy> {
         let egress = &self.plan.egress;
         let chosen = match &plan.proxy {
             ProxyChoice::Direct => None,
             ProxyChoice::Url(url) => Some(url),
-            ProxyChoice::Inherit
-                if bypasses_proxy(&egress.no_proxy, base_url.host_str().unwrap_or_default()) =>
-            {
-                None
-            }
+            ProxyChoice::Inherit if bypasses_proxy(&egress.no_proxy, base_url) => None,
             ProxyChoice::Inherit if base_url.scheme() == "https" => egress.https_proxy.as_ref(),
             ProxyChoice::Inherit => egress.http_proxy.as_ref(),
         };
-        chosen.map(egress_proxy).transpose()
+        chosen.map(egress_proxy)
     }
 
     fn endpoint(&mut self, base_url: &Url, proxy: Option<EgressProxy>) -> Endpoint {
-        let way = proxy.as_ref().map_or(String::new(), |proxy| {
-            let user = proxy.credentials.as_ref().map_or("", |(user, _)| user);
-            format!("{:?} {user}@{}:{}", proxy.protocol, proxy.host, proxy.port)
-        });
+        let way = proxy.as_ref().map_or(String::new(), way_through);
         let key = (base_url.as_str().to_owned(), way);
         self.endpoints
             .entry(key)
@@ -330,44 +321,74 @@ impl Assembly<'_> {
     }
 }
 
-fn egress_proxy(url: &ProxyUrl) -> Result<EgressProxy, String> {
+/// Tells one way through a proxy from another, without showing the password.
+fn way_through(proxy: &EgressProxy) -> String {
+    let login = proxy.credentials.as_ref().map(|(user, password)| {
+        let digest = blake3::hash(password.expose().as_bytes());
+        format!("{user} {}", digest.to_hex())
+    });
+    format!(
+        "{:?} {login:?} {}:{}",
+        proxy.protocol, proxy.host, proxy.port
+    )
+}
+
+fn egress_proxy(url: &ProxyUrl) -> EgressProxy {
     let protocol = match url.scheme {
         ProxyScheme::Http => ProxyProtocol::Http,
         ProxyScheme::Socks5 => ProxyProtocol::Socks5,
-        ProxyScheme::Https => {
-            return Err("a proxy that is itself reached over TLS is not available in this release; use http or socks5".into());
-        }
     };
-    Ok(EgressProxy {
+    EgressProxy {
         protocol,
         host: url.host.clone(),
         port: url.port,
         credentials: url.credentials.clone(),
+    }
+}
+
+/// `NO_PROXY`'s usual meaning: `*`, a host, a domain with or without its dot, or a network; with
+/// a port, that port of it only.
+fn bypasses_proxy(no_proxy: &[String], base_url: &Url) -> bool {
+    let host = base_url.host_str().unwrap_or_default();
+    let host = bare(host).to_ascii_lowercase();
+    let port = base_url.port_or_known_default().unwrap_or(80);
+    no_proxy.iter().any(|entry| {
+        let entry = entry.trim().to_ascii_lowercase();
+        let (named, only) = split_port(&entry);
+        only.is_none_or(|only| only == port) && names_host(bare(named), &host)
     })
 }
 
-/// `NO_PROXY`'s usual meaning: `*`, a host, a domain with or without its dot, or a network.
-fn bypasses_proxy(no_proxy: &[String], host: &str) -> bool {
-    let host = host.trim_matches(['[', ']']).to_ascii_lowercase();
-    no_proxy
-        .iter()
-        .map(|entry| entry.trim().to_ascii_lowercase())
-        .any(|entry| {
-            if entry == "*" || entry == host {
-                return true;
-            }
-            if let (Ok(network), Ok(ip)) = (
-                entry.parse::<ipnet::IpNet>(),
-                host.parse::<std::net::IpAddr>(),
-            ) {
-                return network.contains(&ip);
-            }
-            let domain = entry.trim_start_matches("*.").trim_start_matches('.');
-            !domain.is_empty()
-                && host
-                    .strip_suffix(domain)
-                    .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-        })
+fn bare(host: &str) -> &str {
+    host.trim_matches(['[', ']'])
+}
+
+/// An IPv6 address has a port only behind brackets.
+fn split_port(entry: &str) -> (&str, Option<u16>) {
+    match entry.rsplit_once(':') {
+        Some((host, port)) if !host.contains(':') || host.ends_with(']') => match port.parse() {
+            Ok(port) => (host, Some(port)),
+            Err(_) => (entry, None),
+        },
+        _ => (entry, None),
+    }
+}
+
+fn names_host(entry: &str, host: &str) -> bool {
+    if entry == "*" || entry == host {
+        return true;
+    }
+    if let (Ok(network), Ok(ip)) = (
+        entry.parse::<ipnet::IpNet>(),
+        host.parse::<std::net::IpAddr>(),
+    ) {
+        return network.contains(&ip);
+    }
+    let domain = entry.trim_start_matches("*.").trim_start_matches('.');
+    !domain.is_empty()
+        && host
+            .strip_suffix(domain)
+            .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
 fn operator_headers(
@@ -419,23 +440,59 @@ mod tests {
             "internal.test",
             "10.0.0.0/8",
             "::1",
+            "fd00::/8",
+            "ported.test:8080",
+            "tls.test:443",
+            "192.0.2.1:81",
+            "[2001:db8::1]:81",
+            "[2001:db8::2]",
         ]
         .map(String::from)
         .into();
-        for (host, bypassed) in [
-            ("localhost", true),
-            ("LOCALHOST", true),
-            ("api.corp.example", true),
-            ("corp.example", true),
-            ("notcorp.example", false),
-            ("a.internal.test", true),
-            ("10.1.2.3", true),
-            ("11.1.2.3", false),
-            ("[::1]", true),
-            ("api.openai.com", false),
+        for (url, bypassed) in [
+            ("http://localhost", true),
+            ("http://LOCALHOST:1", true),
+            ("https://api.corp.example", true),
+            ("https://corp.example", true),
+            ("https://notcorp.example", false),
+            ("https://a.internal.test", true),
+            ("http://10.1.2.3", true),
+            ("http://11.1.2.3", false),
+            ("http://[::1]", true),
+            ("http://[fd00::1]", true),
+            ("https://api.openai.com", false),
+            ("http://ported.test:8080", true),
+            ("h2c://a.ported.test:8080", true),
+            ("http://ported.test", false),
+            ("https://tls.test/v1", true),
+            ("http://tls.test", false),
+            ("http://192.0.2.1:81", true),
+            ("http://192.0.2.1", false),
+            ("http://[2001:db8::1]:81", true),
+            ("http://[2001:db8::1]", false),
+            ("http://[2001:db8::2]:9", true),
         ] {
-            assert_eq!(bypasses_proxy(&no_proxy, host), bypassed, "{host}");
+            let parsed = Url::parse(url).unwrap();
+            assert_eq!(bypasses_proxy(&no_proxy, &parsed), bypassed, "{url}");
         }
-        assert!(bypasses_proxy(&["*".into()], "anything"));
+        let any = Url::parse("https://anything").unwrap();
+        assert!(bypasses_proxy(&["*".into()], &any));
+    }
+
+    #[test]
+    fn ways_differ_by_the_password_and_do_not_show_it() {
+        let way = |credentials: Option<(&str, &str)>| {
+            way_through(&EgressProxy {
+                protocol: ProxyProtocol::Http,
+                host: "proxy".into(),
+                port: 1,
+                credentials: credentials
+                    .map(|(user, password)| (user.into(), turnpike_api::Secret::new(password))),
+            })
+        };
+        assert_eq!(way(Some(("u", "one"))), way(Some(("u", "one"))));
+        assert_ne!(way(Some(("u", "one"))), way(Some(("u", "two"))));
+        assert_ne!(way(Some(("u", ""))), way(None));
+        assert!(!way(Some(("u", "CANARY"))).contains("CANARY"));
     }
 }

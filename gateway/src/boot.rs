@@ -38,6 +38,8 @@ pub enum BootError {
     },
     #[error("the configuration cannot be served:\n{}", .0.join("\n"))]
     Assemble(Vec<String>),
+    #[error("the system gives no random numbers: {0}")]
+    Random(getrandom::Error),
     #[error("cannot register the metrics")]
     Metrics(#[from] prometheus::Error),
     #[error("cannot tell which address a listener has")]
@@ -90,10 +92,12 @@ pub async fn start(
     source: Source,
     logging: Option<logging::Handle>,
 ) -> Result<Gateway, BootError> {
+    let mut digest_key = [0; 32];
+    getrandom::fill(&mut digest_key).map_err(BootError::Random)?;
     let ground = Ground {
         metrics: Metrics::new()?,
         resolver: Arc::default(),
-        digest_key: std::array::from_fn(|_| fastrand::u8(..)),
+        digest_key,
     };
     let snapshot = assemble(&plan, &ground, 1, true).map_err(BootError::Assemble)?;
     // Port 0 asks for any free port: asked for twice, it is two.

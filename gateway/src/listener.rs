@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use pingora::apps::ServerApp;
 use pingora::protocols::l4::stream::Stream as TcpStream;
-use pingora::protocols::{ALPN, GetSocketDigest, SocketDigest, Stream};
+use pingora::protocols::{GetSocketDigest, SocketDigest, Stream};
 use pingora::server::ShutdownWatch;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
@@ -124,12 +124,10 @@ async fn connection(
             )
         }
     };
-    let prefix = match stream.selected_alpn_proto() {
-        Some(ALPN::H2) => BytesMut::new(),
-        _ => timeout(header_timeout, first_bytes(&mut stream))
-            .await
-            .map_err(|_| io::ErrorKind::TimedOut)??,
-    };
+    // Also where TLS has settled the protocol: Pingora waits for HTTP/2's preface without a limit.
+    let prefix = timeout(header_timeout, first_bytes(&mut stream))
+        .await
+        .map_err(|_| io::ErrorKind::TimedOut)??;
     drop(snapshot);
     let conduit: Stream = Box::new(Conduit::new(prefix, stream));
     proxy.process_new(conduit, shutdown).await;

@@ -1,5 +1,6 @@
 //! The models a caller can really use, in its dialect.
 
+use http::HeaderValue;
 use pingora::protocols::http::ServerSession;
 use serde_json::{Value, json};
 use turnpike_api::{Ask, Dialect, Identity, Operation};
@@ -128,7 +129,7 @@ async fn respond(
         session,
         context,
         200,
-        "application/json",
+        HeaderValue::from_static("application/json"),
         body.to_string().into(),
     )
     .await

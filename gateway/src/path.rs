@@ -247,7 +247,7 @@ fn pass_through<'p>(method: &Method, rest: &str) -> Option<Resource<'p>> {
         | ["moderations"] => (&[Method::POST], POST),
         ["files"] => (&[Method::GET, Method::POST], "GET, POST"),
         ["files", _] => (&[Method::GET, Method::DELETE], "GET, DELETE"),
-        ["files", _, "content"] => (&[Method::GET], GET),
+        ["files", _, "content"] => (&[Method::GET], "GET"),
         _ => return None,
     };
     Some(if methods.contains(method) {

@@ -65,6 +65,8 @@ impl HttpServerApp for Proxy {
         session.set_pipelining_enabled(true);
 
         let mut context = Context::new(&self.runtime, session.req_header());
+        // A caller that reads nothing for as long as a provider may be silent is gone.
+        session.set_write_timeout(Some(context.snapshot.timeouts.idle));
         context.record.client = self.client_address(&session, &context);
         let connection = request::serve(&mut session, &mut context).await;
         request::settle(context);

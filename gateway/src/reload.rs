@@ -75,15 +75,15 @@ impl Reloader {
         state.digest = digest(&self.path, &state.plan);
         let in_force = self.runtime.snapshot();
         let next = in_force.generation + 1;
-        let (generation, result) = match self.read(next, in_force.open) {
-            Ok((plan, snapshot)) => {
+        let (generation, result) = match self.read_steadily(next, in_force.open) {
+            Ok((plan, snapshot, read)) => {
                 warn_of_what_stays(&state.plan, &plan);
                 plan.warnings.iter().for_each(|warning| warn!("{warning}"));
                 if let Some(logging) = &self.logging {
                     logging.set_level(plan.logging.level);
                 }
                 self.runtime.swap(snapshot);
-                state.digest = digest(&self.path, &plan);
+                state.digest = read;
                 state.plan = plan;
                 (next, Ok(next))
             }
@@ -98,6 +98,19 @@ impl Reloader {
         }
         .tell();
         result
+    }
+
+    /// Reads twice: once to learn which files there are, and again after their digest was taken.
+    /// A change while they are read then differs from the digest, and is read next.
+    fn read_steadily(
+        &self,
+        generation: u64,
+        may_open: bool,
+    ) -> Result<(Plan, Snapshot, blake3::Hash), String> {
+        let (sources, _) = self.read(generation, may_open)?;
+        let read = digest(&self.path, &sources);
+        let (plan, snapshot) = self.read(generation, may_open)?;
+        Ok((plan, snapshot, read))
     }
 
     fn read(&self, generation: u64, may_open: bool) -> Result<(Plan, Snapshot), String> {

@@ -31,10 +31,13 @@ pub(super) fn choice(
     }
 }
 
+const OVER_TLS: &str = "a proxy that is itself reached over TLS is not available in this release; \
+                        use http:// or socks5://";
+
 /// `scheme://[user:password@]host[:port]`; a bare `host:port` is an HTTP proxy, as other programs
 /// read `HTTP_PROXY`.
 pub(super) fn parse(text: &str) -> Result<ProxyUrl, &'static str> {
-    let expected = "expected the http, https or socks5 URL of a proxy, or `direct`";
+    let expected = "expected the http or socks5 URL of a proxy, or `direct`";
     let text = match text.contains("://") {
         true => text.to_owned(),
         false => format!("http://{text}"),
@@ -42,7 +45,7 @@ pub(super) fn parse(text: &str) -> Result<ProxyUrl, &'static str> {
     let url = Url::parse(&text).map_err(|_| expected)?;
     let (scheme, port) = match url.scheme() {
         "http" => (ProxyScheme::Http, 80),
-        "https" => (ProxyScheme::Https, 443),
+        "https" => return Err(OVER_TLS),
         "socks5" => (ProxyScheme::Socks5, 1080),
         _ => return Err(expected),
     };
@@ -92,7 +95,7 @@ mod tests {
             (bare.scheme, bare.host.as_str(), bare.port),
             (ProxyScheme::Http, "proxy.internal", 3128)
         );
-        assert_eq!(parse("https://proxy").ok().unwrap().port, 443);
+        assert_eq!(parse("https://proxy:3129").err(), Some(OVER_TLS));
         for bad in [
             "ftp://proxy",
             "http://",

@@ -27,7 +27,7 @@ pub(crate) struct KeyEntry {
     /// Sent with every request.
     #[serde(default)]
     pub(crate) headers: BTreeMap<String, SecretText>,
-    /// `http`, `https` or `socks5` URL of a proxy, or `direct` for none.
+    /// `http` or `socks5` URL of a proxy, or `direct` for none.
     #[serde(default)]
     pub(crate) proxy_url: Option<ProxyText>,
     /// Lower first.
@@ -61,7 +61,7 @@ pub(crate) struct CompatibleEntry {
     /// Sent with every request.
     #[serde(default)]
     pub(crate) headers: BTreeMap<String, SecretText>,
-    /// `http`, `https` or `socks5` URL of a proxy, or `direct` for none.
+    /// `http` or `socks5` URL of a proxy, or `direct` for none.
     #[serde(default)]
     pub(crate) proxy_url: Option<ProxyText>,
     /// Lower first.

@@ -24,7 +24,7 @@ pub(crate) struct Provider {
     pub(crate) prefix: Option<String>,
     /// Sent with every request to it.
     pub(crate) headers: BTreeMap<String, SecretText>,
-    /// `http`, `https` or `socks5` URL of a proxy, or `direct` for none.
+    /// `http` or `socks5` URL of a proxy, or `direct` for none.
     pub(crate) proxy_url: Option<ProxyText>,
     /// The default is `auth.selection_strategy`.
     pub(crate) selection_strategy: Option<Strategy>,

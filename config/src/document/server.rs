@@ -13,8 +13,7 @@ pub(crate) struct Server {
     pub(crate) port: u16,
     /// How clients reach the gateway; the default is made of `host` and `port`.
     pub(crate) public_url: Option<String>,
-    /// Networks (CIDR) of the proxies in front whose `X-Forwarded-For` and `X-Forwarded-Proto`
-    /// count.
+    /// Networks (CIDR) of the proxies in front whose `X-Forwarded-For` counts.
     pub(crate) trusted_proxies: Vec<String>,
     pub(crate) tls: Option<Tls>,
     /// Worker threads; 0 = one for each core.
@@ -101,16 +100,16 @@ impl Default for Limits {
     }
 }
 
-/// Limits of one call to an upstream.
+/// Limits of one request, and of each attempt to have it answered.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Timeouts {
     pub(crate) connect: Span,
-    /// From the request sent to the first byte of the answer.
+    /// For sending the request and waiting for the first byte of the answer, for each attempt.
     pub(crate) first_byte: Span,
     /// Between two parts of an answer.
     pub(crate) idle: Span,
-    /// From first to last byte, streams included.
+    /// From the caller's head to the last byte of the answer, uploads and streams included.
     pub(crate) total: Span,
 }
 

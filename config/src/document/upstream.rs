@@ -30,7 +30,7 @@ pub(crate) enum Strategy {
 #[derive(Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Egress {
-    /// `http`, `https` or `socks5` URL of a proxy for all calls. `HTTP_PROXY` and `HTTPS_PROXY` of
+    /// `http` or `socks5` URL of a proxy for all calls. `HTTP_PROXY` and `HTTPS_PROXY` of
     /// the environment win.
     pub(crate) proxy_url: Option<ProxyText>,
     /// PEM, authorities trusted beside the built-in ones.

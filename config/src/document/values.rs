@@ -40,13 +40,19 @@ impl Span {
     }
 }
 
+/// Longer than any wait that is meant, and short enough to be added to any point in time.
+const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
 fn parse_duration(text: &str) -> Result<Duration, String> {
     let expected = || String::from("expected a duration such as 500ms, 30s or 5m");
     let duration = humantime::parse_duration(text).map_err(|_| expected())?;
-    match duration.is_zero() {
-        true => Err(String::from("expected a duration longer than zero")),
-        false => Ok(duration),
+    if duration.is_zero() {
+        return Err(String::from("expected a duration longer than zero"));
     }
+    if duration > LONGEST {
+        return Err(String::from("expected at most 7d"));
+    }
+    Ok(duration)
 }
 
 impl fmt::Display for Span {
@@ -189,6 +195,21 @@ mod tests {
         }
         assert_eq!(Size(32 << 20).to_string(), "32MiB");
         assert_eq!(Size(1_000).to_string(), "1000B");
+    }
+
+    #[test]
+    fn durations_are_bounded() {
+        assert_eq!(parse_duration("7d"), Ok(LONGEST));
+        assert_eq!(parse_duration("1ms"), Ok(Duration::from_millis(1)));
+        for bad in [
+            "0s",
+            "7d 1ns",
+            "5000000000000000h",
+            "99999999999999999999h",
+            "1",
+        ] {
+            assert!(parse_duration(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

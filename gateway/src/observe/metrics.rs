@@ -52,10 +52,11 @@ struct Families {
     reload_time: Gauge,
 }
 
-/// Handles of one credential.
+/// One credential. Its series are made when it is first used: a configuration that is not taken
+/// over leaves none behind.
 #[derive(Clone)]
 pub struct CredentialMetrics {
-    good: IntCounter,
+    good: OnceLock<IntCounter>,
     attempts: IntCounterVec,
     provider: Arc<str>,
     id: Arc<str>,
@@ -251,10 +252,7 @@ impl Metrics {
     /// The handles of one credential.
     pub fn credential(&self, provider: &Arc<str>, id: &Arc<str>) -> CredentialMetrics {
         CredentialMetrics {
-            good: self
-                .0
-                .attempts
-                .with_label_values(&[&**provider, &**id, "ok"]),
+            good: OnceLock::new(),
             attempts: self.0.attempts.clone(),
             provider: provider.clone(),
             id: id.clone(),
@@ -275,7 +273,7 @@ impl Metrics {
 
 impl CredentialMetrics {
     pub fn good(&self) {
-        self.good.inc();
+        self.good.get_or_init(|| self.series("ok")).inc();
     }
 
     pub fn failed(&self, fault: Fault) {
@@ -284,9 +282,12 @@ impl CredentialMetrics {
 
     /// `outcome` is one of a closed set of words.
     pub fn outcome(&self, outcome: &'static str) {
+        self.series(outcome).inc();
+    }
+
+    fn series(&self, outcome: &str) -> IntCounter {
         self.attempts
             .with_label_values(&[&*self.provider, &*self.id, outcome])
-            .inc();
     }
 }
 

@@ -1,25 +1,17 @@
 //! May they ask it? The fold over the authorizers is the only place where a permit is made.
 
-use std::sync::Arc;
-
 use turnpike_api::{Ask, Decision, Denial, Identity};
 
 use crate::context::Context;
 use crate::refusal::{Reason, Refusal};
 use crate::snapshot::Snapshot;
 
-/// The evidence that this caller may ask this.
+/// The evidence that the caller may ask this.
 pub struct Permit {
-    identity: Arc<Identity>,
     ask: Ask,
 }
 
 impl Permit {
-    /// Who may.
-    pub fn identity(&self) -> &Identity {
-        &self.identity
-    }
-
     /// What they may ask.
     pub fn ask(&self) -> &Ask {
         &self.ask
@@ -28,15 +20,12 @@ impl Permit {
 
 /// Asks every authorizer. Any deny wins, and without an allow nothing is allowed.
 pub async fn authorize(
-    identity: &Arc<Identity>,
+    identity: &Identity,
     ask: Ask,
     context: &Context<'_>,
 ) -> Result<Permit, Refusal> {
     match decide(identity, &ask, &context.snapshot).await {
-        Ok(()) => Ok(Permit {
-            identity: identity.clone(),
-            ask,
-        }),
+        Ok(()) => Ok(Permit { ask }),
         Err(Denial::Model) => Err(Refusal::new(
             Reason::ModelDenied,
             format!(

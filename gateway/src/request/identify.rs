@@ -28,7 +28,7 @@ pub async fn identify(
 ) -> Result<Arc<Identity>, Refusal> {
     let snapshot = context.snapshot.clone();
     let identity = match snapshot.open {
-        true => anyone(),
+        true => anyone(head)?,
         false => known(head, query, &snapshot).await?,
     };
     context.record.identity = Some(identity.clone());
@@ -169,15 +169,39 @@ fn refusal(failure: Option<Rejection>) -> Refusal {
     }
 }
 
-/// Open mode's caller.
-fn anyone() -> Arc<Identity> {
+/// Open mode's caller: a program on this machine. A web page that a browser on this machine shows
+/// is none, be it by a request across origins or by a name that resolves to loopback.
+fn anyone(head: &RequestHeader) -> Result<Arc<Identity>, Refusal> {
     static ANYONE: std::sync::LazyLock<Arc<Identity>> = std::sync::LazyLock::new(|| {
         Arc::new(Identity {
             name: "anyone".into(),
             models: ModelRules::any(),
         })
     });
-    ANYONE.clone()
+    let header = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
+    let host = head.uri.authority().map(|authority| authority.as_str());
+    let host = host.or(header("host")).unwrap_or_default();
+    if is_loopback(host) && header("origin").is_none() {
+        return Ok(ANYONE.clone());
+    }
+    Err(Refusal::new(
+        Reason::CredentialMissing,
+        "open mode serves programs on this machine, at localhost: for other hosts and for web pages configure `api_keys`",
+    ))
+}
+
+/// Whether a `Host` names this machine as seen from itself.
+fn is_loopback(host: &str) -> bool {
+    let is_port = |port: &str| port.bytes().all(|b| b.is_ascii_digit());
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if is_port(port) => name,
+        _ => host,
+    };
+    let bare = name.trim_start_matches('[').trim_end_matches(']');
+    bare.eq_ignore_ascii_case("localhost")
+        || bare
+            .parse::<IpAddr>()
+            .is_ok_and(|ip| ip.to_canonical().is_loopback())
 }
 
 /// The caller's address: the peer's, or what trusted proxies in front say of it.
@@ -251,6 +275,28 @@ mod tests {
     fn empty_ones_count_as_none() {
         assert!(found(&[("authorization", "Bearer "), ("x-api-key", "  ")], "key=").is_empty());
         assert!(found(&[("authorization", "")], "").is_empty());
+    }
+
+    #[test]
+    fn loopback_hosts() {
+        for host in [
+            "localhost",
+            "LOCALHOST:8080",
+            "127.0.0.1:80",
+            "[::1]:8080",
+            "[::1]",
+        ] {
+            assert!(is_loopback(host), "{host}");
+        }
+        for host in [
+            "",
+            "evil.example",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example:80",
+            "10.0.0.1",
+        ] {
+            assert!(!is_loopback(host), "{host}");
+        }
     }
 
     #[test]

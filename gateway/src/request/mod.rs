@@ -121,6 +121,8 @@ async fn proxied(
     let route = route::route(&permit, context)?;
     let call = forward::Outgoing::new(line, &permit, asked.model_span, asked.body);
     let answer = forward::forward(session, context, &permit, &route, &call).await?;
+    // The body has been sent for the last time: a long answer should not hold its memory.
+    drop(call);
     stream::stream(session, context, answer).await
 }
 
@@ -209,7 +211,7 @@ async fn root(session: &mut ServerSession, context: &mut Context<'_>) -> Result<
         session,
         context,
         200,
-        "text/plain; charset=utf-8",
+        HeaderValue::from_static("text/plain; charset=utf-8"),
         "Turnpike\n".into(),
     )
     .await
@@ -220,7 +222,7 @@ pub async fn respond(
     session: &mut ServerSession,
     context: &mut Context<'_>,
     status: u16,
-    content_type: &'static str,
+    content_type: HeaderValue,
     body: bytes::Bytes,
 ) -> Result<Connection, Stop> {
     let head = response_head(status, content_type, body.len(), context.record.id.header());
@@ -239,7 +241,7 @@ pub async fn respond(
 
 fn response_head(
     status: u16,
-    content_type: &'static str,
+    content_type: HeaderValue,
     len: usize,
     id: &HeaderValue,
 ) -> pingora::Result<Box<ResponseHeader>> {

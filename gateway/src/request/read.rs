@@ -257,11 +257,14 @@ fn ask(
     if let Some(model) = model_in_path {
         ask.model = named_by_path(model)?;
     }
-    // SDKs say `application/json` of requests that have no body, too.
-    if operation == Operation::PassThrough && (body.is_empty() || !is_json(content_type)) {
+    if operation == Operation::PassThrough && body.is_empty() {
+        return Ok((ask, None));
+    }
+    if operation == Operation::PassThrough && is_form(content_type) {
         let model = multipart_model(content_type, body).map_err(refused)?;
         return Ok(with_model(ask, model, false));
     }
+    // JSON, whatever the content type says: a provider may not look at it either.
     let found = scan(body).map_err(refused)?;
     ask.max_tokens = found.max_tokens;
     if operation.dialect() == Dialect::Gemini {
@@ -303,9 +306,9 @@ fn named_by_path(model: &str) -> Result<Arc<str>, Refusal> {
     }
 }
 
-fn is_json(content_type: &str) -> bool {
-    let kind = content_type.split(';').next().unwrap_or_default().trim();
-    kind.eq_ignore_ascii_case("application/json")
+fn is_form(content_type: &str) -> bool {
+    let kind = content_type.split('/').next().unwrap_or_default().trim();
+    kind.eq_ignore_ascii_case("multipart")
 }
 
 fn refused(error: ScanError) -> Refusal {

@@ -133,8 +133,6 @@ impl Passing {
         received: &mut Received,
     ) -> Passed {
         let idle = context.snapshot.timeouts.idle;
-        // A caller that reads nothing for as long as a provider may be silent is gone.
-        session.set_write_timeout(Some(idle));
         if let Some(head) = received.head.take()
             && session.write_response_header(head).await.is_err()
         {

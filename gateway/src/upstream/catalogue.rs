@@ -195,8 +195,9 @@ fn dialect_of(plugin: &dyn Provider) -> Option<Dialect> {
         .map(Operation::dialect)
 }
 
-/// Names that only a pattern serves are resolved once and remembered, up to this many.
-const REMEMBERED: usize = 4096;
+/// Names that only a pattern serves are resolved once and remembered, as long as their pools have
+/// no more members than this in all. Callers choose such names: the bound is on memory, not names.
+const REMEMBERED: usize = 1 << 16;
 
 /// Every name that can be asked for, and who serves it.
 pub struct Catalogue {
@@ -207,9 +208,31 @@ pub struct Catalogue {
     /// The names that are listed.
     listed: BTreeMap<Box<str>, Arc<Served>>,
     /// Names that patterns serve, as they were asked for.
-    remembered: RwLock<HashMap<Box<str>, Arc<Served>>>,
+    remembered: RwLock<Remembered>,
     /// For calls that name no model.
     nameless: Served,
+}
+
+#[derive(Default)]
+struct Remembered {
+    names: HashMap<Box<str>, Arc<Served>>,
+    members: usize,
+}
+
+impl Remembered {
+    fn keep(&mut self, name: &str, served: &Arc<Served>) {
+        // The name itself takes memory too.
+        let members = 1 + served
+            .pools
+            .iter()
+            .flatten()
+            .map(|pool| pool.members.len())
+            .sum::<usize>();
+        if self.members + members <= REMEMBERED && !self.names.contains_key(name) {
+            self.members += members;
+            self.names.insert(name.into(), served.clone());
+        }
+    }
 }
 
 struct Group {
@@ -273,22 +296,15 @@ impl Catalogue {
         if let Some(served) = self.listed.get(name) {
             return Some(served.clone());
         }
-        if let Some(served) = self
-            .remembered
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(name)
-        {
+        let read = self.remembered.read();
+        if let Some(served) = read.unwrap_or_else(PoisonError::into_inner).names.get(name) {
             return Some(served.clone());
         }
         let served = Arc::new(self.resolve(name, "other")?);
-        let mut remembered = self
-            .remembered
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        if remembered.len() < REMEMBERED {
-            remembered.insert(name.into(), served.clone());
-        }
+        let written = self.remembered.write();
+        written
+            .unwrap_or_else(PoisonError::into_inner)
+            .keep(name, &served);
         Some(served)
     }
 
@@ -321,7 +337,10 @@ impl Catalogue {
             return None;
         }
         Some(Served {
-            pools: found.map(|found| self.pool(&found, label)),
+            pools: found.map(|found| {
+                let selector = self.selector(&found);
+                self.pool(&found, label, selector)
+            }),
         })
     }
 
@@ -336,12 +355,23 @@ impl Catalogue {
             let one = found
                 .windows(2)
                 .all(|pair| pair[0].0.offer.vendor == pair[1].0.offer.vendor);
-            if one { self.pool(&found, "none") } else { None }
+            // Always the same account: a file is known only to the one that took it.
+            let selector: Arc<dyn Selector> = Arc::new(turnpike_credentials::Priority);
+            if one {
+                self.pool(&found, "none", selector)
+            } else {
+                None
+            }
         });
         Served { pools }
     }
 
-    fn pool(&self, found: &[(&Group, Arc<str>)], label: &str) -> Option<Arc<Pool>> {
+    fn pool(
+        &self,
+        found: &[(&Group, Arc<str>)],
+        label: &str,
+        selector: Arc<dyn Selector>,
+    ) -> Option<Arc<Pool>> {
         if found.is_empty() {
             return None;
         }
@@ -368,7 +398,7 @@ impl Catalogue {
         members.sort_by_key(|member| member.credential.priority);
         Some(Arc::new(Pool {
             tiers: tiers(&members),
-            selector: self.selector(found),
+            selector,
             turn: AtomicU64::new(fastrand::u64(..)),
             members,
             providers,
@@ -378,15 +408,13 @@ impl Catalogue {
 
     /// The provider's own strategy when the pool is one provider's, else the default.
     fn selector(&self, found: &[(&Group, Arc<str>)]) -> Arc<dyn Selector> {
-        let first = &found[0].0.credentials[0].vendor;
-        let alone = found
-            .iter()
-            .all(|(group, _)| group.offer.vendor == first.name);
-        if alone {
-            first.selector.clone()
-        } else {
-            self.default_selector.clone()
-        }
+        let vendor = found.first().map(|(group, _)| &group.credentials[0].vendor);
+        let alone = |vendor: &&Arc<Vendor>| {
+            let mut vendors = found.iter().map(|(group, _)| &group.offer.vendor);
+            vendors.all(|name| *name == vendor.name)
+        };
+        let selector = vendor.filter(alone).map(|vendor| &vendor.selector);
+        selector.unwrap_or(&self.default_selector).clone()
     }
 }
 

@@ -43,9 +43,14 @@ impl Default for Connections {
 }
 
 impl Connections {
-    /// A pooled connection, or a new one; true when it has served before.
-    pub async fn get(&self, endpoint: &Endpoint) -> Result<(Connection, bool)> {
+    /// A pooled connection, or a new one; true when it has served before. `fresh` asks for a new
+    /// one.
+    pub async fn get(&self, endpoint: &Endpoint, fresh: bool) -> Result<(Connection, bool)> {
         let alpn = endpoint.get_alpn().unwrap_or(&ALPN::H1);
+        if fresh {
+            let connection = Box::pin(self.connect(endpoint, alpn)).await?;
+            return Ok((connection, false));
+        }
         if alpn.get_max_http_version() == 2
             && let Some(stream) = self.h2.reused_http_session(endpoint).await?
         {

@@ -4,6 +4,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use base64::Engine as _;
@@ -15,6 +16,8 @@ use pingora::{Error, ErrorType};
 use thiserror::Error as ThisError;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 use turnpike_api::Secret;
 
 use super::resolve::Resolver;
@@ -47,12 +50,14 @@ enum Class {
     Forbidden,
 }
 
+/// The metadata services of Alibaba Cloud, Azure and Oracle; the others' are link-local.
+const METADATA: [[u8; 4]; 3] = [[100, 100, 100, 200], [168, 63, 129, 16], [192, 0, 0, 192]];
+
 fn class(ip: IpAddr) -> Class {
     match ip {
         IpAddr::V4(v4) => {
             let [a, b, ..] = v4.octets();
-            // Alibaba Cloud's metadata service; the others' are link-local.
-            let metadata = v4.octets() == [100, 100, 100, 200];
+            let metadata = METADATA.contains(&v4.octets());
             let special = v4.is_broadcast() || v4.is_multicast() || v4.is_unspecified();
             if v4.is_link_local() || special || metadata {
                 Class::Forbidden
@@ -123,13 +128,15 @@ pub struct Dialer {
 #[derive(Debug, ThisError)]
 pub enum DialError {
     #[error("cannot resolve {host}: {cause}")]
-    Resolve { host: String, cause: io::Error },
+    Resolve { host: String, cause: Arc<io::Error> },
     #[error("{host} resolves to {ip}, which {why}")]
     Refused {
         host: String,
         ip: IpAddr,
         why: &'static str,
     },
+    #[error("{ip} {why}")]
+    RefusedLiteral { ip: IpAddr, why: &'static str },
     #[error("cannot connect to {addr}: {cause}")]
     Connect { addr: SocketAddr, cause: io::Error },
     #[error("the egress proxy {proxy} did not open a tunnel to {host}: {why}")]
@@ -166,6 +173,7 @@ impl Dialer {
     }
 
     async fn through(&self, proxy: &EgressProxy) -> Result<TcpStream, DialError> {
+        self.allowed_literal()?;
         // The proxy is the operator's own, and is reached wherever it is.
         let mut tcp = connect(&self.resolver, &proxy.host, proxy.port, None).await?;
         let tunnel = match proxy.protocol {
@@ -178,9 +186,20 @@ impl Dialer {
             why: why.to_string(),
         })
     }
+
+    /// A name is resolved by the proxy, out of sight; an address can be judged here.
+    fn allowed_literal(&self) -> Result<(), DialError> {
+        let Ok(ip) = self.host.parse() else {
+            return Ok(());
+        };
+        match self.policy.refusal(ip) {
+            Some(why) => Err(DialError::RefusedLiteral { ip, why }),
+            None => Ok(()),
+        }
+    }
 }
 
-/// Tries the addresses in turn; the last one's error is told.
+/// Connects to the first address of `host` that is allowed and answers.
 async fn connect(
     resolver: &Resolver,
     host: &str,
@@ -191,22 +210,59 @@ async fn connect(
         host: host.to_owned(),
         cause,
     };
-    let mut outcome = Err(failed(io::ErrorKind::NotFound.into()));
-    for &addr in resolver.lookup(host, port).await.map_err(failed)?.iter() {
-        if let Some(why) = policy.and_then(|policy| policy.refusal(addr.ip())) {
-            outcome = Err(DialError::Refused {
-                host: host.to_owned(),
-                ip: addr.ip(),
-                why,
-            });
-            continue;
+    let found = resolver.lookup(host, port).await.map_err(failed)?;
+    first_to_answer(&found, |addr| {
+        let why = policy.and_then(|policy| policy.refusal(addr.ip()));
+        let refused = why.map(|why| DialError::Refused {
+            host: host.to_owned(),
+            ip: addr.ip(),
+            why,
+        });
+        async move {
+            match refused {
+                Some(refused) => Err(refused),
+                None => TcpStream::connect(addr)
+                    .await
+                    .map_err(|cause| DialError::Connect { addr, cause }),
+            }
         }
-        match TcpStream::connect(addr).await {
-            Ok(tcp) => return Ok(tcp),
-            Err(cause) => outcome = Err(DialError::Connect { addr, cause }),
+    })
+    .await
+    .unwrap_or_else(|| Err(failed(Arc::new(io::ErrorKind::NotFound.into()))))
+}
+
+/// How long an address is waited for before the next is tried beside it, as RFC 8305 (section 5)
+/// recommends. An address that is only slow may still win, so this need not be longer for far
+/// hosts.
+const HEAD_START: Duration = Duration::from_millis(250);
+
+/// Tries the addresses in turn, so that a dead one delays the others and no more; when all fail,
+/// the last one's error is told. `None` when there is none.
+async fn first_to_answer<T, E, F>(
+    addresses: &[SocketAddr],
+    dial: impl Fn(SocketAddr) -> F,
+) -> Option<Result<T, E>>
+where
+    T: Send + 'static,
+    E: Send + 'static,
+    F: Future<Output = Result<T, E>> + Send + 'static,
+{
+    let mut waiting = addresses.iter().copied().map(dial);
+    // Those still under way when this is dropped are given up.
+    let mut tried = JoinSet::new();
+    let mut last = None;
+    loop {
+        if let Some(next) = waiting.next() {
+            tried.spawn(next);
+        }
+        match timeout(HEAD_START, tried.join_next()).await {
+            Ok(Some(Ok(Ok(connected)))) => return Some(Ok(connected)),
+            Ok(Some(Ok(Err(error)))) => last = Some(Err(error)),
+            Ok(None) => return last,
+            // It panicked, or the head start is over.
+            Ok(Some(Err(_))) | Err(_) => {}
         }
     }
-    outcome
 }
 
 /// An answer's head longer than this is no proxy's.
@@ -303,7 +359,67 @@ fn short(part: &[u8]) -> io::Result<u8> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
+
+    /// Tries addresses of the ports given: 0 never answers, 1 and 2 fail, others connect.
+    async fn try_ports(ports: &[u16]) -> Option<Result<u16, u16>> {
+        let addresses: Vec<SocketAddr> = ports
+            .iter()
+            .map(|&port| ([192, 0, 2, 1], port).into())
+            .collect();
+        first_to_answer(&addresses, |addr| async move {
+            match addr.port() {
+                0 => std::future::pending().await,
+                port @ 1..=2 => Err(port),
+                port => Ok(port),
+            }
+        })
+        .await
+    }
+
+    #[tokio::test]
+    async fn a_dead_address_delays_the_next_and_no_more() {
+        let mut ports = [1; 100];
+        ports[99] = 80;
+        let start = Instant::now();
+        assert_eq!(try_ports(&ports).await, Some(Ok(80)));
+        assert!(start.elapsed() < 50 * HEAD_START, "failures are waited out");
+        assert_eq!(try_ports(&[0, 80]).await, Some(Ok(80)));
+        assert_eq!(try_ports(&[0, 0, 1, 80]).await, Some(Ok(80)));
+        assert_eq!(try_ports(&[1, 2]).await, Some(Err(2)));
+        assert_eq!(try_ports(&[]).await, None);
+    }
+
+    #[tokio::test]
+    async fn an_address_is_judged_although_a_proxy_is_used() {
+        let dialer = |host: &str| Dialer {
+            host: host.into(),
+            port: 80,
+            proxy: None,
+            policy: Policy {
+                allow_private: true,
+            },
+            resolver: Arc::default(),
+        };
+        let proxy = EgressProxy {
+            protocol: ProxyProtocol::Http,
+            host: "127.0.0.1".into(),
+            port: 1,
+            credentials: None,
+        };
+        for (host, judged) in [
+            ("169.254.169.254", true),
+            ("::ffff:169.254.169.254", true),
+            ("10.0.0.1", false),
+            ("example.com", false),
+        ] {
+            let dialled = dialer(host).through(&proxy).await;
+            let refused = matches!(dialled, Err(DialError::RefusedLiteral { .. }));
+            assert_eq!(refused, judged, "{host}");
+        }
+    }
 
     #[test]
     fn addresses_are_judged_in_every_spelling() {
@@ -325,6 +441,10 @@ mod tests {
             ("0.1.2.3", false, true),
             ("169.254.169.254", false, false),
             ("100.100.100.200", false, false),
+            ("168.63.129.16", false, false),
+            ("168.63.129.17", true, true),
+            ("192.0.0.192", false, false),
+            ("::ffff:168.63.129.16", false, false),
             ("224.0.0.1", false, false),
             ("255.255.255.255", false, false),
             ("::1", false, true),

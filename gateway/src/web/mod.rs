@@ -8,15 +8,14 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use pingora::http::ResponseHeader;
+use http::HeaderValue;
+use http::header::CONTENT_TYPE;
 use pingora::protocols::http::ServerSession;
 use tower::ServiceExt;
 
 use crate::context::Context;
-use crate::record::Ending;
 use crate::refusal::{Reason, Refusal};
-use crate::request::{Connection, Stop};
+use crate::request::{self, Connection, Stop};
 use crate::runtime::Runtime;
 
 /// A page is built whole before it is sent from the proxy port; the metrics are the largest.
@@ -55,26 +54,7 @@ pub async fn page(
     let (parts, body) = response.into_parts();
     let body = to_bytes(body, PAGE).await.unwrap_or_default();
 
-    let written = async {
-        let mut head = Box::new(ResponseHeader::build_no_case(parts.status, Some(4))?);
-        if let Some(kind) = parts.headers.get(CONTENT_TYPE) {
-            head.insert_header(CONTENT_TYPE, kind.clone())?;
-        }
-        head.insert_header(CONTENT_LENGTH, body.len())?;
-        head.insert_header("x-request-id", context.record.id.header().clone())?;
-        session.write_response_header(head).await?;
-        match context.head_only {
-            true => session.finish_body().await,
-            false => session.write_response_body(body, true).await,
-        }
-    };
-    match written.await {
-        Ok(()) => {
-            context.record.ending = Ending::Answered {
-                status: parts.status.as_u16(),
-            };
-            Ok(Connection::Keep)
-        }
-        Err(_) => Err(Stop::ClientGone),
-    }
+    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+    let kind = parts.headers.get(CONTENT_TYPE).cloned().unwrap_or(plain);
+    request::respond(session, context, parts.status.as_u16(), kind, body).await
 }

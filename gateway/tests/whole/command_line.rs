@@ -147,7 +147,7 @@ async fn the_start_is_told_in_the_log() {
     let place = Place::new(&good(&provider.base_url()));
     let running = place.start(&[], &[]).await;
     for (name, value) in [
-        ("authentication", "1 client keys"),
+        ("authentication", "client keys: 1"),
         ("providers", "openai (1)"),
         ("proxy", "127.0.0.1:"),
         ("admin", "127.0.0.1:"),

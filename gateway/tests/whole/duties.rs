@@ -5,10 +5,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, Version};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use turnpike_loadtest::{Behaviour, Protocol};
 
 use crate::caller::{Caller, fed, origin, whole};
-use crate::harness::{Answer, House, Http, KEY, chat};
+use crate::harness::{Answer, Client, House, Http, KEY, chat};
 use crate::pair::{Pair, Wire, answering, everywhere, settings, soon, streamed_chat, stub};
 
 const CHAT: &str = "/v1/chat/completions";
@@ -636,7 +637,7 @@ fn post(body: &str) -> String {
     head(&format!("content-length: {}", body.len())) + body
 }
 
-async fn say(tcp: &mut tokio::net::TcpStream, status: &str, body: &str) {
+async fn say(tcp: &mut TcpStream, status: &str, body: &str) {
     let length = body.len();
     let answer = format!(
         "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
@@ -650,4 +651,48 @@ fn long_chat(size: usize) -> Bytes {
     chat("gpt-4o")
         .replace("hello", &"z".repeat(size - empty))
         .into()
+}
+
+/// A provider may say that it is still working while the body is on its way to it.
+#[tokio::test]
+async fn an_interim_answer_during_an_upload_does_not_end_it() {
+    const SIZE: usize = 5 << 20;
+    let base_url = stub(|mut tcp| async move {
+        let (came, length) = read_request_head(&mut tcp).await;
+        tcp.write_all(b"HTTP/1.1 102 Processing\r\n\r\n")
+            .await
+            .unwrap();
+        let mut body = vec![0; length];
+        tcp.read_exact(&mut body[came..]).await.unwrap();
+        let answer = format!("{}", body.len());
+        let head = format!(
+            "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n",
+            answer.len()
+        );
+        tcp.write_all((head + &answer).as_bytes()).await.unwrap();
+    })
+    .await;
+    let house = House::serve(&settings(&base_url, 1, "")).await;
+    let mut client = Client::connect(&house, Http::One).await;
+    let body = chat("gpt-4o").replace("hello", &"y".repeat(SIZE));
+    let answer = client.post("/v1/chat/completions", body.clone()).await;
+    assert_eq!(
+        (answer.status, answer.text()),
+        (200, body.len().to_string().as_str())
+    );
+}
+
+/// How much of the body came with the head, and how long the body is.
+async fn read_request_head(tcp: &mut TcpStream) -> (usize, usize) {
+    let mut bytes = Vec::new();
+    loop {
+        tcp.read_buf(&mut bytes).await.unwrap();
+        if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
+            let head = String::from_utf8_lossy(&bytes[..end]).to_lowercase();
+            let length = head
+                .lines()
+                .find_map(|line| line.strip_prefix("content-length: "));
+            return (bytes.len() - end - 4, length.unwrap().parse().unwrap());
+        }
+    }
 }

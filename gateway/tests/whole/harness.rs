@@ -201,10 +201,10 @@ impl Client {
     pub fn request(&self, path: &str, body: impl Into<Bytes>) -> Request<Full<Bytes>> {
         let uri = match self {
             Self::One(_) => path.to_owned(),
-            Self::Two(_) => format!("http://gateway{path}"),
+            Self::Two(_) => format!("http://localhost{path}"),
         };
         Request::post(uri)
-            .header("host", "gateway")
+            .header("host", "localhost")
             .header("authorization", format!("Bearer {KEY}"))
             .header("content-type", "application/json")
             .body(Full::new(body.into()))

@@ -410,6 +410,44 @@ async fn a_key_may_use_its_models_and_no_others() {
     assert_eq!(bench.provider.calls_with("sk-claude-1").len(), 2);
 }
 
+/// A provider left to choose a model, or one that looks past the content type, is no way around.
+#[tokio::test]
+async fn a_call_whose_model_is_not_told_needs_a_key_for_every_model() {
+    let bench = Bench::new().await;
+    let narrow = "key-of-narrow-0123456789";
+    for (path, kind, body) in [
+        (
+            "/v1/images/generations",
+            "application/json",
+            r#"{"prompt":"x"}"#,
+        ),
+        (
+            "/v1/images/generations",
+            "text/plain",
+            r#"{"model":"gpt-4o"}"#,
+        ),
+        ("/v1/images/generations", "", r#"{"model":"gpt-4o"}"#),
+        ("/v1/files", "multipart/form-data; boundary=b", "--b--"),
+    ] {
+        for (key, status) in [(narrow, 403), (KEY, 200)] {
+            let mut client = Client::connect(&bench.house, Http::One).await;
+            let mut request = client.request(path, body);
+            let bearer = format!("Bearer {key}").parse().unwrap();
+            request.headers_mut().insert("authorization", bearer);
+            request
+                .headers_mut()
+                .insert("content-type", kind.parse().unwrap());
+            let answer = Answer::read(client.send(request).await.unwrap()).await;
+            assert_eq!(
+                answer.status,
+                status,
+                "{key} {path} {kind:?}: {}",
+                answer.text()
+            );
+        }
+    }
+}
+
 #[tokio::test]
 async fn the_list_of_models_is_the_callers_own() {
     let bench = Bench::new().await;
@@ -445,15 +483,25 @@ async fn a_gateway_without_keys_is_open_on_loopback_only() {
     let keyless = config(&provider.base_url(), 1)
         .replace(&format!("api_keys: [{{key: {KEY}, name: tests}}]\n"), "");
     let house = House::serve(&keyless).await;
-    for header in ["", "Authorization: Bearer whatever\r\n"] {
+    for (host, header, status) in [
+        ("localhost", "", 200),
+        ("127.0.0.1:8080", "Authorization: Bearer whatever\r\n", 200),
+        // A browser on this machine, led here by a page of somebody else's.
+        ("evil.example", "", 401),
+        ("localhost", "Origin: https://evil.example\r\n", 401),
+    ] {
         let mut wire = Wire::connect(&house).await;
         let body = chat("gpt-4o");
         let head = format!(
-            "POST {CHAT} HTTP/1.1\r\nHost: g\r\n{header}Content-Length: {}\r\n\r\n",
+            "POST {CHAT} HTTP/1.1\r\nHost: {host}\r\n{header}Content-Length: {}\r\n\r\n",
             body.len()
         );
         wire.send(head + &body).await.unwrap();
-        assert_eq!(wire.answer().await.unwrap().status, 200);
+        assert_eq!(
+            wire.answer().await.unwrap().status,
+            status,
+            "{host} {header}"
+        );
     }
     assert!(
         provider

@@ -371,6 +371,8 @@ async fn acknowledged_one_by_one(
     let mut seen = Vec::new();
     loop {
         let event = events.next().await.expect("the released event");
+        let held = house.metric("turnpike_request_body_bytes");
+        assert_eq!(held, 0.0, "an open stream holds its request's body");
         let last = event.contains(call.terminal);
         seen.push(event);
         if last {

@@ -8,12 +8,13 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tempfile::TempDir;
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use turnpike_loadtest::{FakeProvider, Options, Protocol};
 
-use crate::harness::{Client, House, Http, chat, config};
+use crate::harness::{Client, House, Http, PATIENCE, chat, config};
 use crate::wire::Wire;
 
 const CHAT: &str = "/v1/chat/completions";
@@ -162,6 +163,21 @@ async fn a_bad_certificate_at_reload_leaves_the_old_one() {
     assert_eq!(bench.serial("one.test").await, 1);
 }
 
+/// HTTP/2's preface has the same deadline as a head.
+#[tokio::test]
+async fn a_connection_that_says_nothing_is_closed() {
+    let bench = Bench::new("").await;
+    for offered in [&["h2"][..], &["http/1.1"]] {
+        let mut tls = bench.connect("one.test", offered, None).await.unwrap();
+        let mut byte = [0];
+        let closed = tokio::time::timeout(PATIENCE, tls.read(&mut byte)).await;
+        assert!(
+            matches!(closed, Ok(Ok(0) | Err(_))),
+            "{offered:?}: {closed:?}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn clear_text_on_a_tls_port_harms_nobody() {
     let bench = Bench::new("").await;
@@ -177,7 +193,7 @@ async fn clear_text_on_a_tls_port_harms_nobody() {
             .await
             .unwrap();
         let mut answer = Vec::new();
-        let _ = tokio::io::AsyncReadExt::read_to_end(&mut tcp, &mut answer).await;
+        let _ = AsyncReadExt::read_to_end(&mut tcp, &mut answer).await;
         assert!(
             !answer.starts_with(b"HTTP"),
             "{bytes:?} was answered in clear text"

@@ -34,6 +34,11 @@ impl ModelRules {
         Self::new(["*"])
     }
 
+    /// Whether every model may be used, whatever its name.
+    pub fn is_any(&self) -> bool {
+        self.deny.is_empty() && self.allow.iter().any(|glob| &**glob == "*")
+    }
+
     /// Whether `model` may be used.
     pub fn allow(&self, model: &str) -> bool {
         self.allow.iter().any(|glob| glob_matches(glob, model))

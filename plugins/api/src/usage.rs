@@ -15,10 +15,3 @@ pub struct Usage {
     /// Of `output`: spent on reasoning.
     pub reasoning: u64,
 }
-
-impl Usage {
-    /// `input + output`, the unit of quota.
-    pub fn total(&self) -> u64 {
-        self.input.saturating_add(self.output)
-    }
-}

@@ -34,7 +34,8 @@ pub(crate) struct AnswerScan {
     level: u32,
     /// The next string at `level` is a key.
     key_next: bool,
-    /// How many bytes of the key the current string agrees with; `None` when it is no candidate.
+    /// How many bytes of the key the string that a piece ended in agrees with; `None` when it is no
+    /// candidate.
     matched: Option<usize>,
     /// The last key was the one, and its value has not begun.
     found: bool,
@@ -63,28 +64,38 @@ impl AnswerScan {
         self.place == Place::After
     }
 
-    /// Reads the next piece and hands on each object that ends in it.
-    pub(crate) fn feed(&mut self, piece: &[u8], mut on_object: impl FnMut(&[u8])) {
+    /// Reads the next piece. `read` gets the bytes from each object on, and says how long the object
+    /// is when it could read it; one that does not end in its piece comes again, as a whole.
+    pub(crate) fn feed(&mut self, piece: &[u8], mut read: impl FnMut(&[u8]) -> Option<usize>) {
         let mut from = 0;
         let mut rest = piece;
         while !rest.is_empty() {
             let was_capturing = self.capturing;
-            match self.place {
-                Place::Before => self.before(&mut rest),
-                Place::Between if self.depth > self.level => self.nested(&mut rest),
-                Place::Between => self.members(&mut rest),
-                Place::InString => self.string(&mut rest),
+            rest = match self.place {
+                Place::Before => self.before(rest),
+                Place::Between if self.depth > self.level => self.nested(rest),
+                Place::Between => self.members(rest),
+                Place::InString => {
+                    let matched = self.matched.take();
+                    self.string(rest, matched)
+                }
                 Place::Escaped => {
-                    rest = &rest[1..];
                     self.place = Place::InString;
+                    &rest[1..]
                 }
                 Place::After | Place::Opaque => return,
-            }
+            };
             let at = piece.len() - rest.len();
             match (was_capturing, self.capturing) {
-                // The brace that was just read.
-                (false, true) => from = at - 1,
-                (true, false) => self.end_capture(&piece[from..at], &mut on_object),
+                (false, true) => {
+                    // The brace that was just read.
+                    from = at - 1;
+                    if let Some(len) = read(bounded(&piece[from..])) {
+                        rest = &piece[from + len..];
+                        self.leave_nested();
+                    }
+                }
+                (true, false) => self.end_capture(&piece[from..at], &mut read),
                 _ => {}
             }
         }
@@ -94,21 +105,22 @@ impl AnswerScan {
     }
 
     /// `last` is what this piece holds of the object.
-    fn end_capture(&mut self, last: &[u8], on_object: &mut impl FnMut(&[u8])) {
-        if self.capture.is_empty() && last.len() <= MAX_CAPTURE {
-            return on_object(last);
+    fn end_capture(&mut self, last: &[u8], read: &mut impl FnMut(&[u8]) -> Option<usize>) {
+        // What began in this piece has been read.
+        if self.capture.is_empty() {
+            return;
         }
         self.keep(last);
         if self.capture.len() <= MAX_CAPTURE {
-            on_object(&self.capture);
+            read(&self.capture);
         }
         self.capture = Vec::new();
     }
 
-    fn before(&mut self, rest: &mut &[u8]) {
-        *rest = rest.trim_ascii_start();
+    fn before<'p>(&mut self, rest: &'p [u8]) -> &'p [u8] {
+        let rest = rest.trim_ascii_start();
         self.place = match rest.first() {
-            None => return,
+            None => Place::Before,
             Some(b'{') => Place::Between,
             Some(b'[') => {
                 self.level = 2;
@@ -116,27 +128,31 @@ impl AnswerScan {
             }
             Some(_) => Place::Opaque,
         };
+        rest
     }
 
     /// Over members at `level`, up to the first container within one. A comma is where keys are
     /// looked for.
-    fn members(&mut self, rest: &mut &[u8]) {
+    fn members<'p>(&mut self, mut rest: &'p [u8]) -> &'p [u8] {
         while self.place == Place::Between && self.depth <= self.level {
-            match words::past_structure(rest, b',') {
-                None => return,
-                Some(b'"') => {
-                    let is_key = self.key_next && self.depth == self.level;
-                    self.matched = is_key.then_some(0);
-                    self.string(rest);
-                }
-                Some(open @ (b'{' | b'[')) => self.open(open == b'{'),
-                Some(b'}' | b']') => self.close(),
-                Some(_) => {
-                    self.key_next = true;
+            let Some((_, byte, after)) = words::find_structure(rest, b',') else {
+                return &[];
+            };
+            rest = match byte {
+                b'"' => self.string(after, self.key_next.then_some(0)),
+                _ => after,
+            };
+            match byte {
+                b'"' => {}
+                b'{' | b'[' => self.open(byte == b'{'),
+                b'}' | b']' => self.close(),
+                _ => {
+                    self.key_next = self.depth == self.level;
                     self.found = false;
                 }
             }
         }
+        rest
     }
 
     fn open(&mut self, object: bool) {
@@ -155,45 +171,51 @@ impl AnswerScan {
     }
 
     /// Over what a member's value contains, up to its end.
-    fn nested(&mut self, rest: &mut &[u8]) {
+    fn nested<'p>(&mut self, rest: &'p [u8]) -> &'p [u8] {
         let mut inner = self.depth - self.level;
-        self.place = skip_nested(rest, &mut inner);
-        self.depth = self.level + inner;
-        if inner == 0 {
-            self.capturing = false;
-            self.key_next = false;
+        match skip_nested(rest, &mut inner) {
+            Ok(rest) => {
+                self.leave_nested();
+                rest
+            }
+            Err(place) => {
+                self.place = place;
+                self.depth = self.level + inner;
+                &[]
+            }
         }
     }
 
-    /// Over a string from where it was left.
-    fn string(&mut self, rest: &mut &[u8]) {
-        self.place = match self.matched.take() {
-            Some(matched) => self.candidate(rest, matched),
-            None => skip_string(rest),
+    fn leave_nested(&mut self) {
+        self.depth = self.level;
+        self.capturing = false;
+        self.key_next = false;
+    }
+
+    /// Over a string, or over what comes of it after the bytes that were `matched`.
+    #[inline(always)]
+    fn string<'p>(&mut self, mut rest: &'p [u8], matched: Option<usize>) -> &'p [u8] {
+        self.key_next = false;
+        if let Some(matched) = matched {
+            let same = agreement(&self.key[matched..], rest);
+            rest = &rest[same..];
+            if matched + same == self.key.len() {
+                self.found = true;
+                self.place = Place::Between;
+                return rest;
+            }
+            if rest.is_empty() {
+                self.matched = Some(matched + same);
+                self.place = Place::InString;
+                return rest;
+            }
+        }
+        let (rest, place) = match skip_string(rest) {
+            Ok(rest) => (rest, Place::Between),
+            Err(place) => (&rest[rest.len()..], place),
         };
-        if self.place == Place::Between {
-            self.key_next = false;
-        }
-    }
-
-    /// Over a key that agrees with the one looked for so far.
-    fn candidate(&mut self, rest: &mut &[u8], matched: usize) -> Place {
-        let wanted = &self.key[matched..];
-        let same = wanted
-            .iter()
-            .zip(*rest)
-            .take_while(|(a, b)| a == b)
-            .count();
-        *rest = &rest[same..];
-        if same == wanted.len() {
-            self.found = true;
-            return Place::Between;
-        }
-        if rest.is_empty() {
-            self.matched = Some(matched + same);
-            return Place::InString;
-        }
-        skip_string(rest)
+        self.place = place;
+        rest
     }
 
     fn keep(&mut self, bytes: &[u8]) {
@@ -204,97 +226,45 @@ impl AnswerScan {
     }
 }
 
-/// Over the rest of a string, and where that leaves the scanner: [`Place::Between`] when the string
-/// ends in these bytes.
-#[inline]
-pub(crate) fn skip_string(rest: &mut &[u8]) -> Place {
+/// How many bytes both begin with.
+fn agreement(a: &[u8], b: &[u8]) -> usize {
+    a.iter().zip(b).take_while(|(a, b)| a == b).count()
+}
+
+/// As much as is kept.
+fn bounded(bytes: &[u8]) -> &[u8] {
+    &bytes[..bytes.len().min(MAX_CAPTURE)]
+}
+
+/// What comes after the rest of a string, or where the scanner stands when there is no end to it.
+#[inline(always)]
+pub(crate) fn skip_string(mut rest: &[u8]) -> Result<&[u8], Place> {
     loop {
-        match words::past_quote(rest) {
-            None => return Place::InString,
-            Some(b'"') => return Place::Between,
-            Some(_) => match rest.split_first() {
-                None => return Place::Escaped,
-                Some((_, after)) => *rest = after,
-            },
+        match words::find_quote(rest) {
+            None => return Err(Place::InString),
+            Some((_, b'"', after)) => return Ok(after),
+            Some((_, _, after)) => rest = after.get(1..).ok_or(Place::Escaped)?,
         }
     }
 }
 
-/// Over the rest of what stands inside `depth` containers, the outermost one's end included, and
-/// where that leaves the scanner. `depth` is not 0 afterwards when the bytes end before.
-pub(crate) fn skip_nested(rest: &mut &[u8], depth: &mut u32) -> Place {
+/// What comes after the rest of `depth` containers inside each other, or where the scanner stands,
+/// and how deep, when there is no end to them.
+pub(crate) fn skip_nested<'b>(mut rest: &'b [u8], depth: &mut u32) -> Result<&'b [u8], Place> {
     while *depth > 0 {
-        match words::past_structure(rest, b'"') {
-            None => break,
-            Some(b'"') => match skip_string(rest) {
-                Place::Between => {}
-                place => return place,
-            },
-            Some(b'{' | b'[') => *depth += 1,
-            Some(_) => *depth -= 1,
+        let (_, byte, after) = words::find_structure(rest, b'"').ok_or(Place::Between)?;
+        rest = match byte {
+            b'"' => skip_string(after)?,
+            _ => after,
+        };
+        match byte {
+            b'"' => {}
+            b'{' | b'[' => *depth += 1,
+            _ => *depth -= 1,
         }
     }
-    Place::Between
+    Ok(rest)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn found(body: &str, piece: usize) -> (Vec<String>, bool) {
-        let mut scan = AnswerScan::new(b"usage\"");
-        let mut values = Vec::new();
-        for piece in body.as_bytes().chunks(piece) {
-            scan.feed(piece, |value| {
-                values.push(String::from_utf8_lossy(value).into_owned())
-            });
-        }
-        (values, scan.is_over())
-    }
-
-    #[test]
-    fn finds_only_the_key_of_the_level() {
-        for (body, expected, over) in [
-            (r#"{"usage":{"a":1}}"#, &[r#"{"a":1}"#][..], true),
-            (
-                r#" {"x":[{"usage":{}}],"usage" : {"a":{"b":"}"}} ,"y":1}"#,
-                &[r#"{"a":{"b":"}"}}"#],
-                true,
-            ),
-            (r#"{"x":"usage","usage":null,"y":{}}"#, &[], true),
-            (
-                r#"{"x\"usage":{},"usag":{},"usages":{},"us\u0061ge":{}}"#,
-                &[],
-                true,
-            ),
-            (r#"{"x":"\\","usage":{"a":1}}"#, &[r#"{"a":1}"#], true),
-            (
-                r#"[{"usage":{"a":1}},{"usage":{"a":2}}]"#,
-                &[r#"{"a":1}"#, r#"{"a":2}"#],
-                true,
-            ),
-            (r#"[[{"usage":{"a":1}}]]"#, &[], true),
-            (r#"{"x":"usage","y":"usage","z":{"usage":{}}}"#, &[], true),
-            (r#"{"usage":{"a":1}"#, &[r#"{"a":1}"#], false),
-            (
-                r#"{"embedding":[0.1,-0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9],"usage":{}}"#,
-                &["{}"],
-                true,
-            ),
-            ("ID3\u{4} {\"usage\":{}}", &[], false),
-            ("", &[], false),
-        ] {
-            for piece in 1..=body.len().max(1) {
-                let (values, ended) = found(body, piece);
-                assert_eq!(values, expected, "{body} in pieces of {piece}");
-                assert_eq!(ended, over, "{body} in pieces of {piece}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_value_too_large_is_not_kept() {
-        let body = format!("{{\"usage\":{{\"x\":\"{}\"}}}}", "x".repeat(MAX_CAPTURE));
-        assert_eq!(found(&body, 1000), (vec![], true));
-    }
-}
+mod tests;

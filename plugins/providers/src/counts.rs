@@ -1,10 +1,14 @@
 //! The vendors' words for the tokens of a call, and what they come to.
 
+mod cursor;
+
 use serde::Deserialize;
 use turnpike_api::Usage;
 
+use cursor::{Counts, Cursor};
+
 /// OpenAI's, in both of its spellings, and what vendors after its model add.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 pub(crate) struct OpenAiCounts {
     prompt_tokens: Option<u64>,
     completion_tokens: Option<u64>,
@@ -18,16 +22,57 @@ pub(crate) struct OpenAiCounts {
     prompt_cache_hit_tokens: Option<u64>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct InputDetails {
     cached_tokens: Option<u64>,
     /// OpenRouter's.
     cache_write_tokens: Option<u64>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct OutputDetails {
     reasoning_tokens: Option<u64>,
+}
+
+impl Counts for OpenAiCounts {
+    fn member(&mut self, key: &[u8], cursor: &mut Cursor<'_>) -> Option<()> {
+        match key {
+            b"prompt_tokens" => self.prompt_tokens = cursor.count()?,
+            b"completion_tokens" => self.completion_tokens = cursor.count()?,
+            b"input_tokens" => self.input_tokens = cursor.count()?,
+            b"output_tokens" => self.output_tokens = cursor.count()?,
+            b"prompt_tokens_details" => self.prompt_tokens_details = cursor.maybe_object()?,
+            b"input_tokens_details" => self.input_tokens_details = cursor.maybe_object()?,
+            b"completion_tokens_details" => {
+                self.completion_tokens_details = cursor.maybe_object()?
+            }
+            b"output_tokens_details" => self.output_tokens_details = cursor.maybe_object()?,
+            b"prompt_cache_hit_tokens" => self.prompt_cache_hit_tokens = cursor.count()?,
+            _ => cursor.skip()?,
+        }
+        Some(())
+    }
+}
+
+impl Counts for InputDetails {
+    fn member(&mut self, key: &[u8], cursor: &mut Cursor<'_>) -> Option<()> {
+        match key {
+            b"cached_tokens" => self.cached_tokens = cursor.count()?,
+            b"cache_write_tokens" => self.cache_write_tokens = cursor.count()?,
+            _ => cursor.skip()?,
+        }
+        Some(())
+    }
+}
+
+impl Counts for OutputDetails {
+    fn member(&mut self, key: &[u8], cursor: &mut Cursor<'_>) -> Option<()> {
+        match key {
+            b"reasoning_tokens" => self.reasoning_tokens = cursor.count()?,
+            _ => cursor.skip()?,
+        }
+        Some(())
+    }
 }
 
 impl OpenAiCounts {
@@ -70,6 +115,19 @@ pub(crate) struct AnthropicCounts {
     output_tokens: Option<u64>,
 }
 
+impl Counts for AnthropicCounts {
+    fn member(&mut self, key: &[u8], cursor: &mut Cursor<'_>) -> Option<()> {
+        match key {
+            b"input_tokens" => self.input_tokens = cursor.count()?,
+            b"cache_creation_input_tokens" => self.cache_creation_input_tokens = cursor.count()?,
+            b"cache_read_input_tokens" => self.cache_read_input_tokens = cursor.count()?,
+            b"output_tokens" => self.output_tokens = cursor.count()?,
+            _ => cursor.skip()?,
+        }
+        Some(())
+    }
+}
+
 impl AnthropicCounts {
     /// Takes in later counts of the same answer. They are cumulative, and some servers send zeros
     /// first or last: the larger one counts.
@@ -100,7 +158,7 @@ impl AnthropicCounts {
 }
 
 /// Google's.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct GeminiCounts {
     prompt_token_count: Option<u64>,
@@ -108,6 +166,20 @@ pub(crate) struct GeminiCounts {
     candidates_token_count: Option<u64>,
     thoughts_token_count: Option<u64>,
     cached_content_token_count: Option<u64>,
+}
+
+impl Counts for GeminiCounts {
+    fn member(&mut self, key: &[u8], cursor: &mut Cursor<'_>) -> Option<()> {
+        match key {
+            b"promptTokenCount" => self.prompt_token_count = cursor.count()?,
+            b"toolUsePromptTokenCount" => self.tool_use_prompt_token_count = cursor.count()?,
+            b"candidatesTokenCount" => self.candidates_token_count = cursor.count()?,
+            b"thoughtsTokenCount" => self.thoughts_token_count = cursor.count()?,
+            b"cachedContentTokenCount" => self.cached_content_token_count = cursor.count()?,
+            _ => cursor.skip()?,
+        }
+        Some(())
+    }
 }
 
 impl GeminiCounts {
@@ -131,19 +203,34 @@ impl GeminiCounts {
     }
 }
 
-/// What an answer's `usage` object says, in any spelling of its dialect.
-pub(crate) type ReadUsage = fn(&[u8]) -> Option<Usage>;
+/// Reads the `usage` object that the bytes begin with, in any spelling of its dialect: what it
+/// says, and how long it is. `None` when it says nothing.
+pub(crate) type ReadUsage = fn(&[u8]) -> Option<(Usage, usize)>;
 
-pub(crate) fn openai(object: &[u8]) -> Option<Usage> {
-    leading::<OpenAiCounts>(object)?.usage()
+pub(crate) fn read_openai(bytes: &[u8]) -> Option<(Usage, usize)> {
+    read(bytes, OpenAiCounts::usage)
 }
 
-pub(crate) fn anthropic(object: &[u8]) -> Option<Usage> {
-    leading::<AnthropicCounts>(object)?.usage()
+pub(crate) fn read_anthropic(bytes: &[u8]) -> Option<(Usage, usize)> {
+    read(bytes, AnthropicCounts::usage)
+}
+
+pub(crate) fn read_gemini(bytes: &[u8]) -> Option<(Usage, usize)> {
+    read(bytes, GeminiCounts::usage)
+}
+
+fn read<C: Counts>(bytes: &[u8], usage: fn(&C) -> Option<Usage>) -> Option<(Usage, usize)> {
+    let mut cursor = Cursor::new(bytes);
+    let usage = usage(&cursor.object()?)?;
+    Some((usage, bytes.len() - cursor.rest().len()))
+}
+
+pub(crate) fn openai(object: &[u8]) -> Option<Usage> {
+    read_openai(object).map(|(usage, _)| usage)
 }
 
 pub(crate) fn gemini(object: &[u8]) -> Option<Usage> {
-    leading::<GeminiCounts>(object)?.usage()
+    read_gemini(object).map(|(usage, _)| usage)
 }
 
 /// The JSON value that `bytes` begin with, whatever follows it.
@@ -152,56 +239,4 @@ pub(crate) fn leading<'b, T: Deserialize<'b>>(bytes: &'b [u8]) -> Option<T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn openai_spellings() {
-        let chat = br#"{"prompt_tokens":10,"completion_tokens":5,"total_tokens":15,
-            "prompt_tokens_details":{"cached_tokens":4,"audio_tokens":null},
-            "completion_tokens_details":{"reasoning_tokens":3}},"and":"more"#;
-        let expected = Usage {
-            input: 10,
-            output: 5,
-            cache_read: 4,
-            cache_write: 0,
-            reasoning: 3,
-        };
-        assert_eq!(openai(chat), Some(expected));
-        let responses = br#"{"input_tokens":10,"input_tokens_details":{"cached_tokens":4},
-            "output_tokens":5,"output_tokens_details":{"reasoning_tokens":3}}"#;
-        assert_eq!(openai(responses), Some(expected));
-        let deepseek = br#"{"prompt_tokens":10,"completion_tokens":5,"prompt_cache_hit_tokens":4,
-            "completion_tokens_details":{"reasoning_tokens":3}}"#;
-        assert_eq!(openai(deepseek), Some(expected));
-        assert_eq!(openai(br#"{"type":"duration","seconds":3}"#), None);
-    }
-
-    #[test]
-    fn anthropic_caches_are_input() {
-        let counts = br#"{"input_tokens":1,"cache_creation_input_tokens":20,
-            "cache_read_input_tokens":300,"output_tokens":4}"#;
-        let expected = Usage {
-            input: 321,
-            output: 4,
-            cache_read: 300,
-            cache_write: 20,
-            reasoning: 0,
-        };
-        assert_eq!(anthropic(counts), Some(expected));
-    }
-
-    #[test]
-    fn gemini_thoughts_are_output() {
-        let counts = br#"{"promptTokenCount":10,"toolUsePromptTokenCount":2,
-            "candidatesTokenCount":5,"thoughtsTokenCount":7,"cachedContentTokenCount":3}"#;
-        let expected = Usage {
-            input: 12,
-            output: 12,
-            cache_read: 3,
-            cache_write: 0,
-            reasoning: 7,
-        };
-        assert_eq!(gemini(counts), Some(expected));
-    }
-}
+mod tests;

@@ -20,11 +20,11 @@ pub(crate) fn meter(operation: Operation, event_stream: bool) -> Box<dyn Meter> 
             stream(read_gemini)
         }
         (ChatCompletions | Completions | Responses | Embeddings | PassThrough, false) => {
-            document(b"usage\"", counts::openai)
+            document(b"usage\"", counts::read_openai)
         }
-        (Messages | CountMessageTokens, false) => document(b"usage\"", counts::anthropic),
+        (Messages | CountMessageTokens, false) => document(b"usage\"", counts::read_anthropic),
         (GenerateContent | StreamGenerateContent | CountTokens | EmbedContent, false) => {
-            document(b"usageMetadata\"", counts::gemini)
+            document(b"usageMetadata\"", counts::read_gemini)
         }
     }
 }
@@ -91,8 +91,10 @@ impl Meter for DocumentMeter {
         if piece.is_empty() || self.progress == Progress::Finished {
             return self.progress;
         }
-        self.scan.feed(piece, |object| {
-            self.usage = (self.read_usage)(object).or(self.usage)
+        self.scan.feed(piece, |bytes| {
+            let (usage, len) = (self.read_usage)(bytes)?;
+            self.usage = Some(usage);
+            Some(len)
         });
         self.progress = if self.scan.is_over() {
             Progress::Finished

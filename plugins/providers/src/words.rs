@@ -123,51 +123,60 @@ fn is_stop(byte: u8) -> bool {
     byte < 0x20 || byte == b'"' || byte == b'\\'
 }
 
-/// Goes past the first quote or backslash and says which it is; past all when there is none.
+/// What a search found: the bytes before it, itself, and those after it.
+pub(crate) type Found<'b> = (&'b [u8], u8, &'b [u8]);
+
+/// The first quote or backslash.
 #[inline(always)]
-pub(crate) fn past_quote(rest: &mut &[u8]) -> Option<u8> {
-    past_near(rest, quotes).or_else(|| past_far(rest, |far| memchr2(b'"', b'\\', far)))
+pub(crate) fn find_quote(bytes: &[u8]) -> Option<Found<'_>> {
+    find::<5>(bytes, quotes, far_quote)
 }
 
-/// Goes past the first quote, bracket, brace or `extra`, which is ASCII, and says which it is; past
-/// all when there is none.
+/// The first quote, bracket, brace or `extra`, which is ASCII.
 #[inline(always)]
-pub(crate) fn past_structure(rest: &mut &[u8], extra: u8) -> Option<u8> {
-    past_near(rest, |word| structure(word, extra))
-        .or_else(|| past_far(rest, |far| far_structure(far, extra)))
+pub(crate) fn find_structure(bytes: &[u8], extra: u8) -> Option<Found<'_>> {
+    let marks = |word| structure(word, extra);
+    find::<2>(bytes, marks, |far| far_structure(far, extra))
 }
 
-/// Goes past the first mark if that is near, else past some words that have none.
+/// The first mark. What is not within some words is left to `far`, which says how many bytes come
+/// before it.
 #[inline(always)]
-fn past_near(rest: &mut &[u8], marks: impl Fn(u64) -> u64) -> Option<u8> {
-    for _ in 0..2 {
-        let (chunk, after) = rest.split_first_chunk()?;
-        let word = u64::from_le_bytes(*chunk);
-        let marks = marks(word);
+fn find<const WORDS: usize>(
+    bytes: &[u8],
+    marks: impl Fn(u64) -> u64,
+    far: impl Fn(&[u8]) -> usize,
+) -> Option<Found<'_>> {
+    let mut rest = bytes;
+    for before in 0..WORDS {
+        let Some((chunk, after)) = rest.split_first_chunk() else {
+            break;
+        };
+        let marks = marks(u64::from_le_bytes(*chunk));
         if marks != 0 {
-            let at = first(marks);
-            *rest = &rest[at + 1..];
-            return Some((word >> (8 * at)) as u8);
+            return around(bytes, 8 * before + first(marks));
         }
-        *rest = after;
+        rest = after;
     }
-    None
+    around(bytes, bytes.len() - rest.len() + far(rest))
+}
+
+#[inline(always)]
+fn around(bytes: &[u8], at: usize) -> Option<Found<'_>> {
+    let (before, from) = bytes.split_at_checked(at)?;
+    let (&found, after) = from.split_first()?;
+    Some((before, found, after))
 }
 
 #[inline(never)]
-fn past_far(rest: &mut &[u8], find: impl Fn(&[u8]) -> Option<usize>) -> Option<u8> {
-    let Some(at) = find(rest) else {
-        *rest = &[];
-        return None;
-    };
-    let found = rest[at];
-    *rest = &rest[at + 1..];
-    Some(found)
+fn far_quote(bytes: &[u8]) -> usize {
+    memchr2(b'"', b'\\', bytes).unwrap_or(bytes.len())
 }
 
-/// Where the first quote, bracket, brace or `extra` is. Embeddings are tens of kilobytes of
+/// How many bytes come before the first quote, bracket, brace or `extra`. Embeddings are tens of kilobytes of
 /// numbers: the compiler makes vector code of the blocks.
-fn far_structure(bytes: &[u8], extra: u8) -> Option<usize> {
+#[inline(never)]
+fn far_structure(bytes: &[u8], extra: u8) -> usize {
     let is_structure =
         |byte: u8| byte == b'"' || byte == extra || byte | 0x20 == b'{' || byte | 0x20 == b'}';
     let mut at = 0;
@@ -180,8 +189,11 @@ fn far_structure(bytes: &[u8], extra: u8) -> Option<usize> {
         }
         at += 32;
     }
-    let rest = bytes[at..].iter().position(|&byte| is_structure(byte))?;
-    Some(at + rest)
+    let rest = &bytes[at..];
+    at + rest
+        .iter()
+        .position(|&byte| is_structure(byte))
+        .unwrap_or(rest.len())
 }
 
 #[cfg(test)]
@@ -206,6 +218,27 @@ mod tests {
                     at(|byte| byte == b'"' || byte == b'\\' || byte < 0x20)
                 );
             }
+        }
+    }
+
+    #[test]
+    fn the_first_mark_is_found_at_every_place() {
+        for byte in 0..=255u8 {
+            for len in 0..120 {
+                let mut bytes = vec![b'a'; len];
+                bytes.extend([byte, b'"', b'{']);
+                let around = |at: usize| Some((&bytes[..at], bytes[at], &bytes[at + 1..]));
+                let quote = len + usize::from(!b"\"\\".contains(&byte));
+                assert_eq!(find_quote(&bytes), around(quote), "byte {byte} after {len}");
+                let mark = len + usize::from(!b"\"{}[],".contains(&byte));
+                let found = find_structure(&bytes, b',');
+                assert_eq!(found, around(mark), "byte {byte} after {len}");
+            }
+        }
+        for len in 0..120 {
+            let bytes = vec![b'a'; len];
+            assert_eq!(find_quote(&bytes), None);
+            assert_eq!(find_structure(&bytes, b','), None);
         }
     }
 

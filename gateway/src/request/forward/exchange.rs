@@ -25,8 +25,8 @@ pub(super) enum Exchanged {
     /// The answer's head was read.
     Answered(Rest),
     Broken(Broken),
-    /// Before any byte of an answer, on a connection that had served before.
-    BrokenOnReused(Broken),
+    /// The provider had closed the idle connection that was taken from the pool.
+    Stale(Broken),
     ClientGone,
 }
 
@@ -158,16 +158,18 @@ pub(super) async fn exchange(
     lease: &Lease<'_, '_>,
     call: &Outgoing<'_>,
     deadline: Instant,
+    fresh: bool,
 ) -> Exchanged {
     let endpoint = &lease.member.credential.endpoint;
     let left = deadline.saturating_duration_since(Instant::now());
     let patience = context.snapshot.timeouts.first_byte.min(left);
     let body = call.body_for(lease.member);
-    let connecting = pin!(context.runtime.connections.get(endpoint));
-    let (connection, reused) = match watching(session, connecting).await {
+    let connecting = context.runtime.connections.get(endpoint, fresh);
+    let (connection, reused) = match watching(session, pin!(timeout(left, connecting))).await {
         None => return Exchanged::ClientGone,
-        Some(Err(error)) => return Exchanged::Broken(Broken::Unreachable(error)),
-        Some(Ok(connected)) => connected,
+        Some(Err(_)) => return Exchanged::Broken(Broken::TimedOut(left)),
+        Some(Ok(Err(error))) => return Exchanged::Broken(Broken::Unreachable(error)),
+        Some(Ok(Ok(connected))) => connected,
     };
     let client = &session.req_header().headers;
     let prepared = match connection {
@@ -187,8 +189,8 @@ pub(super) async fn exchange(
     match watching(session, talking).await {
         None => Exchanged::ClientGone,
         Some(Ok(Ok(rest))) => Exchanged::Answered(rest),
-        Some(Ok(Err(why))) if reused => Exchanged::BrokenOnReused(Broken::Cut(why)),
-        Some(Ok(Err(why))) => Exchanged::Broken(Broken::Cut(why)),
+        Some(Ok(Err(lost))) if reused && lost.stale => Exchanged::Stale(Broken::Cut(lost.why)),
+        Some(Ok(Err(lost))) => Exchanged::Broken(Broken::Cut(lost.why)),
         Some(Err(_)) => Exchanged::Broken(Broken::TimedOut(patience)),
     }
 }
@@ -199,13 +201,41 @@ enum Prepared {
     H2(Box<Http2Session>, Box<RequestHeader>),
 }
 
+/// An exchange that broke off.
+struct Lost {
+    why: String,
+    /// As a connection breaks off that the other side had closed: before any answer.
+    stale: bool,
+}
+
+impl Lost {
+    fn before_an_answer(error: &PingoraError) -> Self {
+        let mut retry = error.retry;
+        retry.decide_reuse(true);
+        Self {
+            why: error.to_string(),
+            stale: retry.retry(),
+        }
+    }
+
+    fn answering(why: impl ToString) -> Self {
+        Self {
+            why: why.to_string(),
+            stale: false,
+        }
+    }
+}
+
 /// Sends the request and reads up to the answer's final head.
-async fn talk(prepared: Prepared, endpoint: &Endpoint, body: Bytes) -> Result<Rest, String> {
+async fn talk(prepared: Prepared, endpoint: &Endpoint, body: Bytes) -> Result<Rest, Lost> {
     let (session, sent) = match prepared {
         Prepared::H1(stream, head) => {
             let (h1, sent) = send::http1(stream, endpoint, head, body)
                 .await
-                .map_err(|error| error.to_string())?;
+                .map_err(|error| Lost {
+                    why: error.to_string(),
+                    stale: true,
+                })?;
             let mut session = Box::new(HttpSession::H1(h1));
             final_head(&mut session).await?;
             (session, sent)
@@ -216,7 +246,7 @@ async fn talk(prepared: Prepared, endpoint: &Endpoint, body: Bytes) -> Result<Re
                 Ok(()) => send::http2_body_and_answer(&mut h2, body).await,
                 Err(error) => Err(error),
             };
-            answered.map_err(|error| error.to_string())?;
+            answered.map_err(|error| Lost::before_an_answer(&error))?;
             // A stream is one request's own; what is left unsent does not harm the connection.
             (Box::new(HttpSession::H2(*h2)), true)
         }
@@ -229,19 +259,23 @@ async fn talk(prepared: Prepared, endpoint: &Endpoint, body: Bytes) -> Result<Re
 }
 
 /// Reads heads until one is final: 1xx answers are of this hop and mean nothing to the caller.
-async fn final_head(session: &mut HttpSession<()>) -> Result<(), String> {
+async fn final_head(session: &mut HttpSession<()>) -> Result<(), Lost> {
+    session
+        .read_response_header()
+        .await
+        .map_err(|error| Lost::before_an_answer(&error))?;
     loop {
-        session
-            .read_response_header()
-            .await
-            .map_err(|error| error.to_string())?;
         match session.response_header().map(|head| head.status) {
             Some(status) if status.as_u16() == 101 => {
-                return Err("it switched protocols unasked".to_owned());
+                return Err(Lost::answering("it switched protocols unasked"));
             }
             Some(status) if status.is_informational() => {}
             Some(_) => return Ok(()),
-            None => return Err("its answer has no head".to_owned()),
+            None => return Err(Lost::answering("its answer has no head")),
         }
+        session
+            .read_response_header()
+            .await
+            .map_err(Lost::answering)?;
     }
 }

@@ -256,6 +256,9 @@ fn stays_with_us(name: &str) -> bool {
             | "openai-project"
             | "anthropic-organization-id"
             | "cf-ray"
+            // About our credential, or of another place than the caller asked.
+            | "www-authenticate"
+            | "location"
     ) || name.starts_with("x-ratelimit-")
         || name.starts_with("anthropic-ratelimit-")
 }

@@ -14,7 +14,7 @@ mod heads;
 mod send;
 
 use std::borrow::Cow;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use pingora::protocols::http::ServerSession;
@@ -108,7 +108,10 @@ pub async fn forward<'p, 'm>(
     let metrics = &context.runtime.metrics;
     let mut selection = Selection::new(permit, route, context);
     let mut failures = Failures::default();
-    while let Some(lease) = selection.next(metrics) {
+    // A call that begins after the deadline would be billed, and its answer thrown away.
+    while Instant::now() < deadline
+        && let Some(lease) = selection.next(metrics)
+    {
         context.record.credential = Some(lease.member.credential.id.clone());
         context.record.attempts += 1;
         match attempt::attempt(session, context, &lease, call, deadline).await {
@@ -202,6 +205,9 @@ impl Failures {
         let providers = route.pool().providers.join(", ");
         Err(match self.broken {
             Some(broken) => broken.refusal(&providers),
+            None if self.of_our_credentials == 0 => {
+                Broken::TimedOut(Duration::ZERO).refusal(&providers)
+            }
             None => {
                 let refused = self.of_our_credentials;
                 let which = if refused == 1 {

@@ -7,9 +7,9 @@
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use pingora::protocols::Stream;
 use pingora::protocols::http::v1::client::HttpSession as Http1;
 use pingora::protocols::http::v2::client::Http2Session;
@@ -34,36 +34,32 @@ pub(super) async fn http1(
         head: &head,
         body: &body,
         written: 0,
+        early: BytesMut::new(),
     };
-    let whole = match poll_fn(|cx| writing.poll(&mut stream, cx)).await? {
-        Sent::Whole => true,
-        Sent::Answered(early) => {
-            stream = Box::new(Conduit::new(early, stream));
-            false
-        }
-    };
+    let whole = poll_fn(|cx| writing.poll(&mut stream, cx)).await?;
+    let early = writing.early;
+    if !early.is_empty() {
+        stream = Box::new(Conduit::new(early, stream));
+    }
     Ok((Http1::new_with_options(stream, endpoint), whole))
-}
-
-enum Sent {
-    Whole,
-    /// Bytes of an answer came first.
-    Answered(BytesMut),
 }
 
 struct Writing<'b> {
     head: &'b [u8],
     body: &'b [u8],
     written: usize,
+    /// What came of an answer before all was written, without interim heads.
+    early: BytesMut,
 }
 
 impl Writing<'_> {
-    fn poll(&mut self, stream: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<Sent>> {
+    /// Writes until all is written (true), or a final answer begins (false).
+    fn poll(&mut self, stream: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         loop {
             let wrote = match self.rest() {
                 Some(rest) => Pin::new(&mut *stream).poll_write_vectored(cx, &rest),
                 None => match Pin::new(&mut *stream).poll_flush(cx) {
-                    Poll::Ready(flushed) => return Poll::Ready(flushed.map(|()| Sent::Whole)),
+                    Poll::Ready(flushed) => return Poll::Ready(flushed.map(|()| true)),
                     Poll::Pending => Poll::Pending,
                 },
             };
@@ -73,12 +69,12 @@ impl Writing<'_> {
                 // A provider that answered and closed makes writing fail; its answer is still
                 // there to be read.
                 Poll::Ready(Err(error)) => {
-                    return match early_answer(stream, cx) {
-                        Poll::Ready(Ok(early)) => Poll::Ready(Ok(Sent::Answered(early))),
-                        _ => Poll::Ready(Err(error)),
-                    };
+                    return Poll::Ready(match self.poll_answer(stream, cx) {
+                        Poll::Ready(Ok(())) => Ok(false),
+                        _ => Err(error),
+                    });
                 }
-                Poll::Pending => return early_answer(stream, cx).map_ok(Sent::Answered),
+                Poll::Pending => return self.poll_answer(stream, cx).map_ok(|()| false),
             }
         }
     }
@@ -91,19 +87,38 @@ impl Writing<'_> {
             .unwrap_or_default();
         (!head.is_empty() || !body.is_empty()).then(|| [IoSlice::new(head), IoSlice::new(body)])
     }
+
+    /// Ready when a final answer begins.
+    fn poll_answer(&mut self, stream: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut space = [0; EARLY];
+        loop {
+            let mut read = ReadBuf::new(&mut space);
+            ready!(Pin::new(&mut *stream).poll_read(cx, &mut read))?;
+            if read.filled().is_empty() {
+                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+            }
+            self.early.extend_from_slice(read.filled());
+            if drop_interim(&mut self.early) {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
 }
 
-fn early_answer(stream: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<BytesMut>> {
-    let mut space = [0; EARLY];
-    let mut read = ReadBuf::new(&mut space);
-    match Pin::new(stream).poll_read(cx, &mut read) {
-        Poll::Ready(Ok(())) if read.filled().is_empty() => {
-            Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()))
+/// Drops the interim heads (1xx) that `early` begins with: they are no answer. True when a final
+/// one begins behind them.
+fn drop_interim(early: &mut BytesMut) -> bool {
+    // `HTTP/1.1 1`: the tenth byte is the status's class.
+    while let Some(class) = early.get(9) {
+        if *class != b'1' {
+            return true;
         }
-        Poll::Ready(Ok(())) => Poll::Ready(Ok(BytesMut::from(read.filled()))),
-        Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-        Poll::Pending => Poll::Pending,
+        match memchr::memmem::find(early, b"\r\n\r\n") {
+            Some(end) => early.advance(end + 4),
+            None => return false,
+        }
     }
+    false
 }
 
 /// Sends the body over HTTP/2 and waits for the answer's head, both at the same time. What is
@@ -123,5 +138,39 @@ pub(super) async fn http2_body_and_answer(
         answer = &mut answer => answer,
         // A write that failed leaves it to the answer to say why, if there is one.
         _ = &mut writing => answer.await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interim_heads_are_no_answer() {
+        for (early, final_one, left) in [
+            ("", false, ""),
+            ("HTTP/1.1 ", false, "HTTP/1.1 "),
+            ("HTTP/1.1 2", true, "HTTP/1.1 2"),
+            (
+                "HTTP/1.1 102 Processing\r\n",
+                false,
+                "HTTP/1.1 102 Processing\r\n",
+            ),
+            ("HTTP/1.1 100 Continue\r\n\r\n", false, ""),
+            (
+                "HTTP/1.1 103 x\r\nlink: y\r\n\r\nHTTP/1.1 4",
+                true,
+                "HTTP/1.1 4",
+            ),
+            (
+                "HTTP/1.1 100 x\r\n\r\nHTTP/1.1 102 y\r\n\r\nHT",
+                false,
+                "HT",
+            ),
+        ] {
+            let mut bytes = BytesMut::from(early);
+            assert_eq!(drop_interim(&mut bytes), final_one, "{early:?}");
+            assert_eq!(bytes, left, "{early:?}");
+        }
     }
 }
