@@ -38,6 +38,19 @@ pub struct Ground {
     pub digest_key: [u8; 32],
 }
 
+impl Ground {
+    /// For one process.
+    pub fn new() -> Result<Self, BootError> {
+        let mut digest_key = [0; 32];
+        getrandom::fill(&mut digest_key).map_err(BootError::Random)?;
+        Ok(Self {
+            metrics: Metrics::new()?,
+            resolver: Arc::default(),
+            digest_key,
+        })
+    }
+}
+
 /// Makes the snapshot, or says everything that stands in its way.
 ///
 /// `may_open` is whether a configuration without client keys opens the gateway: at start, and
@@ -48,33 +61,12 @@ pub fn assemble(
     generation: u64,
     may_open: bool,
 ) -> Result<Snapshot, Vec<String>> {
-    let mut problems = Vec::new();
-    let way = Way {
-        resolver: ground.resolver.clone(),
-        connect_timeout: plan.server.timeouts.connect,
-        allow_private: plan.egress.allow_private,
-        roots: roots(plan).unwrap_or_else(|problem| {
-            problems.push(problem);
-            None
-        }),
-    };
-    let acceptor = plan
-        .server
-        .tls
-        .as_ref()
-        .map(tls::acceptor)
-        .transpose()
-        .unwrap_or_else(|problem| {
-            problems.push(problem);
-            None
-        });
-    let mut assembly = Assembly {
-        plan,
-        ground,
-        way,
-        endpoints: HashMap::new(),
-        problems,
-    };
+    let mut assembly = Assembly::new(plan, ground);
+    let acceptor = plan.server.tls.as_ref().map(tls::acceptor).transpose();
+    let acceptor = acceptor.unwrap_or_else(|problem| {
+        assembly.problems.push(problem);
+        None
+    });
     let offers = assembly.offers();
     let default_selector = assembly.selector(plan.selection);
     if !assembly.problems.is_empty() {
@@ -117,12 +109,7 @@ pub fn assemble(
 
 /// Makes a snapshot only to see whether one can be made.
 pub fn check(plan: &Plan) -> Result<(), BootError> {
-    let ground = Ground {
-        metrics: Metrics::new()?,
-        resolver: Arc::default(),
-        digest_key: [0; 32],
-    };
-    assemble(plan, &ground, 0, true)
+    assemble(plan, &Ground::new()?, 0, true)
         .map(drop)
         .map_err(BootError::Assemble)
 }
@@ -192,7 +179,27 @@ struct Assembly<'a> {
     problems: Vec<String>,
 }
 
-impl Assembly<'_> {
+impl<'a> Assembly<'a> {
+    fn new(plan: &'a Plan, ground: &'a Ground) -> Self {
+        let (roots, problems) = match roots(plan) {
+            Ok(roots) => (roots, Vec::new()),
+            Err(problem) => (None, vec![problem]),
+        };
+        let way = Way {
+            resolver: ground.resolver.clone(),
+            connect_timeout: plan.server.timeouts.connect,
+            allow_private: plan.egress.allow_private,
+            roots,
+        };
+        Self {
+            plan,
+            ground,
+            way,
+            endpoints: HashMap::new(),
+            problems,
+        }
+    }
+
     fn offers(&mut self) -> Vec<(Offer, Arc<Credential>)> {
         let mut offers = Vec::new();
         for provider in &self.plan.providers {

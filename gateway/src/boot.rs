@@ -19,7 +19,6 @@ use crate::assemble::{Ground, assemble};
 use crate::listener::{self, Listener};
 use crate::observe::events::ConfigurationRead;
 use crate::observe::logging;
-use crate::observe::metrics::Metrics;
 use crate::proxy::Proxy;
 use crate::reload::{self, Reloader};
 use crate::runtime::{Listening, Runtime};
@@ -92,13 +91,7 @@ pub async fn start(
     source: Source,
     logging: Option<logging::Handle>,
 ) -> Result<Gateway, BootError> {
-    let mut digest_key = [0; 32];
-    getrandom::fill(&mut digest_key).map_err(BootError::Random)?;
-    let ground = Ground {
-        metrics: Metrics::new()?,
-        resolver: Arc::default(),
-        digest_key,
-    };
+    let ground = Ground::new()?;
     let snapshot = assemble(&plan, &ground, 1, true).map_err(BootError::Assemble)?;
     // Port 0 asks for any free port: asked for twice, it is two.
     let shared = plan.admin == plan.server.listen && plan.admin.port != 0;
@@ -122,21 +115,15 @@ pub async fn start(
 
     let (shutdown, stopping) = watch::channel(false);
     let app = Arc::new(Proxy::new(runtime.clone()));
+    let listener = Listener {
+        socket: proxy_socket,
+    };
     let mut listeners = vec![tokio::spawn(listener::serve(
-        Listener {
-            socket: proxy_socket,
-        },
+        listener,
         app,
         stopping.clone(),
     ))];
-    if let Some(socket) = admin_socket {
-        // It stays up while draining: readiness and metrics are asked for then.
-        listeners.push(tokio::spawn(async move {
-            if let Err(error) = axum::serve(socket, pages).await {
-                warn!(%error, "the admin listener stopped");
-            }
-        }));
-    }
+    listeners.extend(admin_socket.map(|socket| tokio::spawn(serve_admin(socket, pages))));
     let reloader = Arc::new(Reloader::new(
         source.path,
         source.environment,
@@ -154,6 +141,13 @@ pub async fn start(
         shutdown,
         listeners,
     })
+}
+
+/// It stays up while draining: readiness and metrics are asked for then.
+async fn serve_admin(socket: TcpListener, pages: axum::Router) {
+    if let Err(error) = axum::serve(socket, pages).await {
+        warn!(%error, "the admin listener stopped");
+    }
 }
 
 async fn bind(address: &ListenAddr, key: &'static str) -> Result<TcpListener, BootError> {

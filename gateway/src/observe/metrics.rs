@@ -45,6 +45,7 @@ struct Families {
     tokens: IntCounterVec,
     usage_missing: IntCounterVec,
     attempts: IntCounterVec,
+    answer: HistogramVec,
     leaked: IntCounter,
     reloads: IntCounterVec,
     generation: IntGauge,
@@ -58,6 +59,8 @@ struct Families {
 pub struct CredentialMetrics {
     good: OnceLock<IntCounter>,
     attempts: IntCounterVec,
+    answer: HistogramVec,
+    answers: OnceLock<Histogram>,
     provider: Arc<str>,
     id: Arc<str>,
 }
@@ -155,6 +158,14 @@ impl Metrics {
                 "Calls of providers, by what became of them.",
                 &["provider", "credential", "outcome"],
             )?,
+            answer: {
+                let opts = HistogramOpts::new(
+                    "turnpike_upstream_answer_seconds",
+                    "Time from taking a connection to the head of a provider's answer, or a stream's first event.",
+                );
+                let opts = opts.buckets(DURATION.to_vec());
+                registered(&registry, &HistogramVec::new(opts, &["provider"])?)?
+            },
             leaked: registered(
                 &registry,
                 &IntCounter::new("turnpike_leases_leaked_total", "Leases dropped without being settled: a bug.")?,
@@ -254,6 +265,8 @@ impl Metrics {
         CredentialMetrics {
             good: OnceLock::new(),
             attempts: self.0.attempts.clone(),
+            answer: self.0.answer.clone(),
+            answers: OnceLock::new(),
             provider: provider.clone(),
             id: id.clone(),
         }
@@ -274,6 +287,14 @@ impl Metrics {
 impl CredentialMetrics {
     pub fn good(&self) {
         self.good.get_or_init(|| self.series("ok")).inc();
+    }
+
+    /// The provider answered, however, after this time.
+    pub fn answered(&self, after: Duration) {
+        let answers = || self.answer.with_label_values(&[&*self.provider]);
+        self.answers
+            .get_or_init(answers)
+            .observe(after.as_secs_f64());
     }
 
     pub fn failed(&self, fault: Fault) {

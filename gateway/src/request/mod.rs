@@ -1,7 +1,7 @@
 //! The path: one file a stage, in order.
 //!
 //! 1. [`identify`]: who is calling?
-//! 2. [`read`]: the body, bounded, and what it asks.
+//! 2. [`read`]: the [`body`], bounded, and what it asks.
 //! 3. [`authorize`]: may they ask it?
 //! 4. [`route`]: who serves the model?
 //! 5. [`select`]: with which credential? Once an attempt.
@@ -10,6 +10,7 @@
 //! 8. [`settle`]: the record is told, exactly once.
 
 pub mod authorize;
+pub mod body;
 pub mod forward;
 pub mod identify;
 pub mod read;

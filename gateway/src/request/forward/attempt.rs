@@ -62,7 +62,11 @@ pub(super) async fn attempt(
         Exchanged::Broken(broken) | Exchanged::Stale(broken) => Attempt::Broken(broken),
         Exchanged::ClientGone => Attempt::ClientGone,
     };
-    context.record.waited += began.elapsed();
+    let took = began.elapsed();
+    if let Attempt::Judged(..) = attempt {
+        lease.member.credential.metrics.answered(took);
+    }
+    context.record.waited += took;
     attempt
 }
 

@@ -21,7 +21,8 @@ use pingora::protocols::http::ServerSession;
 use turnpike_api::{Fault, Judgement, Operation};
 
 use super::authorize::Permit;
-use super::read::{Body, ModelSpan};
+use super::body::Body;
+use super::read::ModelSpan;
 use super::route::Route;
 use super::select::{Lease, Outcome, Selection};
 use super::{Line, Stop};
