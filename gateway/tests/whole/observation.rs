@@ -4,6 +4,7 @@ use bytes::Bytes;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use turnpike::context::Context;
 use turnpike_loadtest::{Behaviour, FakeProvider, Options, Recorded};
 
 use crate::binary::{Binary, replace};
@@ -521,4 +522,19 @@ fn assert_has_only_its_own_credential(call: &Recorded, own: (&str, &str)) {
         !target.contains("canary") && !target.contains(KEY),
         "{target}"
     );
+}
+
+/// A panic unwinds through the context, whose end is the record's.
+#[tokio::test]
+async fn a_request_that_panics_is_settled_all_the_same() {
+    let (_provider, house) = served(Options::default(), 1).await;
+    let runtime = house.gateway.runtime.clone();
+    let serving = tokio::spawn(async move {
+        let _context = Context::of_unreadable(&runtime);
+        panic!("inside the gateway");
+    });
+    assert!(serving.await.unwrap_err().is_panic());
+    house.settled().await;
+    let aborted = r#"turnpike_requests_total{operation="none",reason="aborted",status="500"}"#;
+    assert_eq!(house.metric(aborted), 1.0);
 }
