@@ -91,6 +91,7 @@ pub async fn start(
     source: Source,
     logging: Option<logging::Handle>,
 ) -> Result<Gateway, BootError> {
+    let hangup = signal(SignalKind::hangup()).map_err(BootError::Signals)?;
     let ground = Ground::new()?;
     let snapshot = assemble(&plan, &ground, 1, true).map_err(BootError::Assemble)?;
     // Port 0 asks for any free port: asked for twice, it is two.
@@ -132,7 +133,7 @@ pub async fn start(
         logging,
         plan,
     ));
-    tokio::spawn(reload::watch(reloader.clone(), stopping));
+    tokio::spawn(reload::watch(reloader.clone(), hangup, stopping));
     Ok(Gateway {
         proxy,
         admin,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use pingora::server::ShutdownWatch;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::Signal;
 use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::warn;
@@ -183,10 +183,10 @@ fn warn_of_what_stays(before: &Plan, after: &Plan) {
     }
 }
 
-/// Waits for changed files and for SIGHUP, and reloads.
-pub async fn watch(reloader: Arc<Reloader>, mut shutdown: ShutdownWatch) {
+/// Waits for changed files and for `hangup`, and reloads. The signal is caught by who starts this,
+/// before the start is told: one that is sent then must not be lost.
+pub async fn watch(reloader: Arc<Reloader>, mut hangup: Signal, mut shutdown: ShutdownWatch) {
     let woken = Arc::new(Notify::new());
-    let mut hangup = signal(SignalKind::hangup()).ok();
     let mut watched = Watched::new(&woken);
     let mut poll = interval(POLL);
     poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -195,7 +195,7 @@ pub async fn watch(reloader: Arc<Reloader>, mut shutdown: ShutdownWatch) {
         let asked = tokio::select! {
             () = woken.notified() => { tokio::time::sleep(DEBOUNCE).await; false }
             _ = poll.tick() => false,
-            () = received(&mut hangup) => true,
+            _ = hangup.recv() => true,
             () = stopping(&mut shutdown) => return,
         };
         let reloader = reloader.clone();
@@ -214,13 +214,6 @@ pub async fn watch(reloader: Arc<Reloader>, mut shutdown: ShutdownWatch) {
 async fn stopping(shutdown: &mut ShutdownWatch) {
     // An error is a sender that is gone: the process is stopping all the same.
     drop(shutdown.wait_for(|stopping| *stopping).await);
-}
-
-async fn received(signal: &mut Option<Signal>) {
-    match signal {
-        Some(signal) => drop(signal.recv().await),
-        None => std::future::pending().await,
-    }
 }
 
 /// The directories that wake the loop up. Directories, not files: a file that is replaced, or
