@@ -1,16 +1,21 @@
 //! What stands between two connections owes both: each duty of the forwarding loop.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Version};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::Barrier;
 use turnpike_loadtest::{Behaviour, Protocol};
 
 use crate::caller::{Caller, fed, origin, whole};
 use crate::harness::{Answer, Client, House, Http, KEY, chat};
-use crate::pair::{Pair, Wire, answering, everywhere, settings, soon, streamed_chat, stub};
+use crate::pair::{
+    Pair, Wire, answering, everywhere, read_request, settings, soon, streamed_chat, stub,
+};
 
 const CHAT: &str = "/v1/chat/completions";
 const MESSAGES: &str = "/v1/messages";
@@ -413,6 +418,65 @@ async fn idle_connections_that_the_provider_closed_cost_no_call() {
     })
     .await;
 }
+
+/// An idle connection that turns out closed is followed by a new one, never by another idle one.
+#[tokio::test]
+async fn a_call_meets_one_closed_connection_at_most() {
+    let all_connected = Arc::new(Barrier::new(3));
+    let base_url = stub(move |mut tcp| {
+        let all_connected = all_connected.clone();
+        async move {
+            // Each connection serves one call, and closes when it is sent another.
+            let first = read_request(&mut tcp).await;
+            if first.is_some_and(|call| call.contains("together")) {
+                all_connected.wait().await;
+            }
+            tcp.write_all(ANSWER).await.unwrap();
+            read_request(&mut tcp).await;
+        }
+    })
+    .await;
+    let house = House::serve(&settings(&base_url, 1, "")).await;
+    let together = chat("gpt-4o").replace("hello", "together");
+    let calls = (0..3).map(|_| async {
+        let mut client = Client::connect(&house, Http::One).await;
+        client.post(CHAT, together.clone()).await.status
+    });
+    assert_eq!(futures::future::join_all(calls).await, [200; 3]);
+    let mut client = Client::connect(&house, Http::One).await;
+    for _ in 0..3 {
+        assert_eq!(client.post(CHAT, chat("gpt-4o")).await.status, 200);
+    }
+    let stale = r#"turnpike_upstream_attempts_total{credential="openai/1",outcome="stale",provider="openai"}"#;
+    assert_eq!(house.metric(stale), 3.0);
+}
+
+/// A provider that has begun to answer has taken the call: another would be billed twice.
+#[tokio::test]
+async fn a_call_whose_answer_has_begun_is_not_repeated() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = calls.clone();
+    let base_url = stub(move |mut tcp| {
+        let calls = counted.clone();
+        async move {
+            for answer in [ANSWER, b"HTTP/1.1 200 OK\r\nno header\r\n\r\n"] {
+                if read_request(&mut tcp).await.is_some() {
+                    calls.fetch_add(1, Ordering::Relaxed);
+                    tcp.write_all(answer).await.unwrap();
+                }
+            }
+        }
+    })
+    .await;
+    let house = House::serve(&settings(&base_url, 1, "")).await;
+    let mut client = Client::connect(&house, Http::One).await;
+    assert_eq!(client.post(CHAT, chat("gpt-4o")).await.status, 200);
+    assert_eq!(client.post(CHAT, chat("gpt-4o")).await.status, 502);
+    assert_eq!(calls.load(Ordering::Relaxed), 2);
+}
+
+const ANSWER: &[u8] =
+    b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}";
 
 #[tokio::test]
 async fn large_heads_pass() {

@@ -7,11 +7,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::{Method, Response};
+use http::{Method, Request, Response};
 use http_body_util::BodyExt;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
+use tokio::net::TcpStream;
 use turnpike_loadtest::{Behaviour, Protocol};
 
 use crate::caller::{Body, Caller, origin, streamed, whole};
@@ -57,6 +58,47 @@ async fn an_answer_that_was_cut_does_not_look_whole() {
         }
     })
     .await;
+}
+
+/// A call that begins after the deadline would be billed, and nobody would read its answer.
+#[tokio::test]
+async fn no_credential_is_called_after_the_deadline() {
+    let server = "timeouts: {first_byte: 400ms, total: 600ms}";
+    everywhere(3, server, async |pair| {
+        for n in 1..=3 {
+            pair.provider
+                .always(&format!("sk-openai-{n}"), Behaviour::Hang);
+        }
+        let answer = pair.caller().await.post(CHAT, chat("gpt-4o")).await;
+        assert_eq!(answer.status, 504, "{}", answer.text());
+        assert!(pair.provider.count() < 3, "a third call was begun");
+    })
+    .await;
+}
+
+/// What the gateway writes itself has the same patience with a caller that reads nothing.
+#[tokio::test]
+async fn a_caller_that_takes_nothing_does_not_stay() {
+    let base_url = "http://127.0.0.1:9";
+    let house = House::serve(&settings(base_url, 1, "timeouts: {idle: 200ms}")).await;
+    let tcp = TcpStream::connect(house.gateway.proxy).await.unwrap();
+    let mut builder = h2::client::Builder::new();
+    let (mut client, connection) = builder
+        .initial_window_size(0)
+        .handshake::<_, Bytes>(tcp)
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    let mut asked = Vec::new();
+    for _ in 0..3 {
+        let request = Request::get("http://localhost/").body(()).unwrap();
+        asked.push(client.send_request(request, true).unwrap().0);
+    }
+    for answer in asked {
+        // The head comes; its body finds no room.
+        assert_eq!(soon(answer).await.unwrap().status(), 200);
+    }
+    house.settled().await;
 }
 
 /// Gemini streams an array where no event stream was asked for.

@@ -296,6 +296,30 @@ async fn a_hangup_signal_makes_the_process_read_its_configuration() {
     assert!(binary.stop().await.contains("stopped"));
 }
 
+/// Whatever moment of a reload a change falls into, the next look at the files finds it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_during_a_reload_is_not_missed() {
+    let (provider, house) = served(Options::default(), 1).await;
+    let swapped = Swapped::of(&house, &provider);
+    let write = |url: &str| {
+        let server = format!("server: {{port: 0, public_url: \"http://{url}\"}}");
+        let yaml = config(&swapped.base_url, 1).replace("server: {port: 0}", &server);
+        replace(&swapped.reloader.path, &yaml);
+    };
+    for n in 0..200 {
+        write(&format!("first-{n}.example"));
+        std::thread::scope(|scope| {
+            scope.spawn(|| swapped.reloader.reload().unwrap());
+            // Sooner or later within the reload, as the machine has it.
+            (0..n).for_each(|_| std::thread::yield_now());
+            write(&format!("then-{n}.example"));
+        });
+        swapped.reloader.reload_if_changed();
+        let in_force = house.gateway.runtime.snapshot();
+        assert_eq!(in_force.public_url, format!("http://then-{n}.example"));
+    }
+}
+
 /// A reloader of a file that nobody watches, so that only the test decides when it is read.
 struct Swapped {
     reloader: Reloader,
