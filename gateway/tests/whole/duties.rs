@@ -454,25 +454,31 @@ async fn a_call_meets_one_closed_connection_at_most() {
 /// A provider that has begun to answer has taken the call: another would be billed twice.
 #[tokio::test]
 async fn a_call_whose_answer_has_begun_is_not_repeated() {
-    let calls = Arc::new(AtomicUsize::new(0));
-    let counted = calls.clone();
-    let base_url = stub(move |mut tcp| {
-        let calls = counted.clone();
-        async move {
-            for answer in [ANSWER, b"HTTP/1.1 200 OK\r\nno header\r\n\r\n"] {
-                if read_request(&mut tcp).await.is_some() {
-                    calls.fetch_add(1, Ordering::Relaxed);
-                    tcp.write_all(answer).await.unwrap();
+    let beginnings = [
+        "HTTP/1.1 103 Early Hints\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nno header\r\n\r\n",
+    ];
+    for beginning in beginnings {
+        let calls = Arc::new(AtomicUsize::new(0));
+        let counted = calls.clone();
+        let base_url = stub(move |mut tcp| {
+            let calls = counted.clone();
+            async move {
+                for answer in [ANSWER, beginning.as_bytes()] {
+                    if read_request(&mut tcp).await.is_some() {
+                        calls.fetch_add(1, Ordering::Relaxed);
+                        tcp.write_all(answer).await.unwrap();
+                    }
                 }
             }
-        }
-    })
-    .await;
-    let house = House::serve(&settings(&base_url, 1, "")).await;
-    let mut client = Client::connect(&house, Http::One).await;
-    assert_eq!(client.post(CHAT, chat("gpt-4o")).await.status, 200);
-    assert_eq!(client.post(CHAT, chat("gpt-4o")).await.status, 502);
-    assert_eq!(calls.load(Ordering::Relaxed), 2);
+        })
+        .await;
+        let house = House::serve(&settings(&base_url, 1, "")).await;
+        let mut client = Client::connect(&house, Http::One).await;
+        assert_eq!(client.post(CHAT, chat("gpt-4o")).await.status, 200);
+        assert_eq!(client.post(CHAT, chat("gpt-4o")).await.status, 502);
+        assert_eq!(calls.load(Ordering::Relaxed), 2, "{beginning}");
+    }
 }
 
 const ANSWER: &[u8] =
