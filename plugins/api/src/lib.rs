@@ -9,6 +9,7 @@
 //! | [`Authorizer`] | may they ask this? | `plugins/access` |
 //! | [`Selector`] | which credential of the tier is next? | `plugins/credentials` |
 //! | [`Provider`] | how does this vendor want to be called, and what did it answer? | `plugins/providers` |
+//! | [`Store`] | what do the replicas share, and what survives a restart? | `plugins/store` |
 //!
 //! A seam's crate lists its implementations in one constant table of [`Row`]s. To add one: write
 //! one file, add its `mod` line and its row, and run the seam's conformance suite from
@@ -19,12 +20,14 @@
 mod access;
 mod answer;
 mod ask;
+mod clock;
 mod identity;
 mod models;
 mod provider;
 mod registry;
 mod secret;
 mod selection;
+mod store;
 mod usage;
 
 #[cfg(feature = "testing")]
@@ -33,10 +36,17 @@ pub mod testing;
 pub use access::{Authorizer, Decision, Denial};
 pub use answer::Answer;
 pub use ask::{Ask, Dialect, Operation};
+pub use clock::Clock;
 pub use identity::{Authenticator, Identity, Presented, Rejection, Verdict};
 pub use models::{ModelRules, glob_matches};
-pub use provider::{Call, Fault, Judgement, Meter, Progress, Provider, Target};
+pub use provider::{
+    Account, Call, Fault, Hint, Judgement, Meter, Progress, Provider, Scheme, Target,
+};
 pub use registry::{Row, UnknownKind, find};
 pub use secret::Secret;
 pub use selection::{Selector, Slot, Tier};
+pub use store::{
+    Bulletin, DayUsage, Directory, Entry, Expected, Ledger, News, Notice, Record, Spent, Store,
+    StoreError, Stored,
+};
 pub use usage::Usage;

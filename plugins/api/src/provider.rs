@@ -1,3 +1,6 @@
+use std::sync::Arc;
+use std::time::Duration;
+
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::{Operation, Secret, Usage};
@@ -74,12 +77,44 @@ pub enum Judgement {
     Fault(Fault),
 }
 
+/// What a refusal says beyond whose fault it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hint {
+    /// How long to stay away, counted from now. `None` when it does not say, or says what cannot
+    /// be: a negative or unreadable time. A time that has passed is a wait of zero.
+    pub wait: Option<Duration>,
+    /// What ran out is the account's, not one model's.
+    pub whole_credential: bool,
+}
+
+/// What a secret is, where a vendor wants each kind in another header.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    /// A key that its owner made.
+    #[default]
+    Key,
+    /// An OAuth access token.
+    Bearer,
+}
+
+/// What a credential belongs to at its provider, where calls have to say so.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Account {
+    /// Google Cloud's project.
+    pub project: Option<String>,
+    /// Google Cloud's location.
+    pub location: Option<String>,
+    /// The vendor's own name of the account (ChatGPT's account id).
+    pub id: Option<String>,
+}
+
 /// What a [`Meter`] knows after a piece of the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// No complete event yet: too early to commit a stream.
+    /// No event with content yet: too early to commit a stream. Openings (a role, an empty
+    /// message, a ping) are not content: an overloaded provider sends those too.
     Undecided,
-    /// The answer is under way.
+    /// Content is under way.
     Open,
     /// The answer said of itself that it failed.
     Failed(Fault),
@@ -99,6 +134,13 @@ pub trait Meter: Send {
 
     /// The tokens counted so far, when the answer has said.
     fn usage(&self) -> Option<Usage>;
+
+    /// Of an answer that [`Failed`](Progress::Failed): what its error says beyond that. `now` is
+    /// in milliseconds since 1970.
+    fn hint(&self, now: u64) -> Hint {
+        let _ = now;
+        Hint::default()
+    }
 }
 
 /// How one vendor wants to be called, and what its answers mean. No I/O.
@@ -132,9 +174,29 @@ pub trait Provider: Send + Sync {
     /// Where a call goes. Total over the operations it [`serves`](Self::serves).
     fn target(&self, call: &Call<'_>) -> Target;
 
-    /// The headers that carry a credential, their values marked sensitive. `None` when the secret
-    /// cannot stand in a header.
-    fn credential_headers(&self, secret: &Secret) -> Option<Vec<(HeaderName, HeaderValue)>>;
+    /// The headers that carry a credential, its secret's value marked sensitive. `None` when the
+    /// secret cannot stand in a header.
+    fn credential_headers(
+        &self,
+        secret: &Secret,
+        scheme: Scheme,
+        account: &Account,
+    ) -> Option<Vec<(HeaderName, HeaderValue)>>;
+
+    /// How the provider is called for a Google Cloud project, and below which URL, which may
+    /// begin with the configured `base_url`. `None` where it knows no projects.
+    fn of_project(
+        &self,
+        account: &Account,
+        base_url: Option<&str>,
+    ) -> Option<(Arc<dyn Provider>, String)> {
+        let _ = (account, base_url);
+        None
+    }
+
+    /// The path of a `GET` that lists models and costs nothing, below the base URL: it tells
+    /// whether a credential is good. `None` where there is none.
+    fn model_list(&self) -> Option<&'static str>;
 
     /// Headers a call must have where the caller did not send them (`anthropic-version`).
     fn default_headers(&self) -> &'static [(&'static str, &'static str)] {
@@ -144,6 +206,10 @@ pub trait Provider: Send + Sync {
     /// Whose fault an answer with this status is. `body` is as much of an error's body as was
     /// read (at least its first 64 KiB), empty for a status below 400.
     fn judge(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> Judgement;
+
+    /// What an answer that was judged a fault says beyond that, in its headers and its body. `now`
+    /// is in milliseconds since 1970.
+    fn hint(&self, now: u64, status: u16, headers: &HeaderMap, body: &[u8]) -> Hint;
 
     /// A meter for the answer: `event_stream` when its content type is `text/event-stream`.
     fn meter(&self, operation: Operation, event_stream: bool) -> Box<dyn Meter>;

@@ -1,6 +1,8 @@
 use http::{HeaderMap, Method};
 
-use crate::{Call, Fault, Judgement, Operation, Progress, Provider, Secret, Usage};
+use crate::{
+    Account, Call, Fault, Judgement, Operation, Progress, Provider, Scheme, Secret, Usage,
+};
 
 /// An answer of the vendor's, as recorded, and what a meter must make of it.
 pub struct Sample<'a> {
@@ -90,9 +92,10 @@ fn targets(provider: &dyn Provider) {
 }
 
 fn credentials(provider: &dyn Provider) {
-    let headers = provider
-        .credential_headers(&Secret::new("sk-canary-1234"))
-        .expect("a plain key fits a header");
+    let headers_of = |secret: &str| {
+        provider.credential_headers(&Secret::new(secret), Scheme::Key, &Account::default())
+    };
+    let headers = headers_of("sk-canary-1234").expect("a plain key fits a header");
     assert!(!headers.is_empty(), "no header carries the credential");
     for (name, value) in &headers {
         assert!(value.is_sensitive(), "{name} is not marked sensitive");
@@ -102,9 +105,7 @@ fn credentials(provider: &dyn Provider) {
         );
     }
     assert!(
-        provider
-            .credential_headers(&Secret::new("line\r\nbreak"))
-            .is_none(),
+        headers_of("line\r\nbreak").is_none(),
         "a secret with a line break was put in a header",
     );
 }

@@ -1,0 +1,20 @@
+/// Tells the time. The only way a plugin learns it, so that a test can be in any month.
+///
+/// Milliseconds since 1970-01-01 UTC, leap seconds not counted. It does not go back while the
+/// process runs.
+///
+/// ```
+/// use turnpike_api::Clock;
+///
+/// struct Stopped(u64);
+///
+/// impl Clock for Stopped {
+///     fn now(&self) -> u64 {
+///         self.0
+///     }
+/// }
+/// ```
+pub trait Clock: Send + Sync {
+    /// Now.
+    fn now(&self) -> u64;
+}
