@@ -48,6 +48,8 @@ pub enum Fault {
     Timeout,
     /// Any other 5xx, and what is no HTTP answer of an LLM API.
     ServerError,
+    /// No connection could be made. No provider judges so: there was no answer.
+    Unreachable,
 }
 
 impl Fault {
@@ -62,8 +64,22 @@ impl Fault {
             Self::Overloaded => "overloaded",
             Self::Timeout => "timeout",
             Self::ServerError => "server_error",
+            Self::Unreachable => "unreachable",
         }
     }
+
+    /// Every fault, for tables, and to read them back from [`as_str`](Self::as_str).
+    pub const ALL: [Self; 9] = [
+        Self::RateLimited,
+        Self::Unauthorized,
+        Self::PaymentRequired,
+        Self::Forbidden,
+        Self::ModelNotFound,
+        Self::Overloaded,
+        Self::Timeout,
+        Self::ServerError,
+        Self::Unreachable,
+    ];
 }
 
 /// Whose fault an answer is.

@@ -1,14 +1,24 @@
-//! Upstream credentials: one file a selection strategy.
+//! Upstream credentials: one file a selection strategy, and how long a failing one stays away.
 
+mod cooldown;
+mod fill_first;
 mod priority;
+mod quota_aware;
 mod round_robin;
+#[cfg(test)]
+mod tier;
+mod weighted;
 
 use std::sync::Arc;
 
 use turnpike_api::{Row, Selector};
 
+pub use cooldown::{BackOff, Cooldown, Phase};
+pub use fill_first::FillFirst;
 pub use priority::Priority;
+pub use quota_aware::QuotaAware;
 pub use round_robin::RoundRobin;
+pub use weighted::Weighted;
 
 /// The strategies, by the name configuration gives them.
 pub const SELECTORS: &[Row<dyn Selector, ()>] = &[
@@ -17,7 +27,19 @@ pub const SELECTORS: &[Row<dyn Selector, ()>] = &[
         build: |()| Arc::new(RoundRobin),
     },
     Row {
+        kind: "fill_first",
+        build: |()| Arc::new(FillFirst),
+    },
+    Row {
         kind: "priority",
         build: |()| Arc::new(Priority),
+    },
+    Row {
+        kind: "quota_aware",
+        build: |()| Arc::new(QuotaAware),
+    },
+    Row {
+        kind: "weighted",
+        build: |()| Arc::new(Weighted),
     },
 ];

@@ -2,18 +2,19 @@
 
 use turnpike_api::{Selector, Slot, Tier};
 
-/// Prefers credentials in configured order.
+/// Prefers credentials in configured order, and goes back to the first as soon as it is ready.
 pub struct Priority;
 
 impl Selector for Priority {
     fn pick(&self, tier: &Tier<'_>) -> Option<Slot> {
-        (0..tier.len).find(|&slot| (tier.eligible)(slot))
+        tier.untried_from(0)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tier::Untried;
 
     #[test]
     fn conforms() {
@@ -22,13 +23,10 @@ mod tests {
 
     #[test]
     fn keeps_to_the_first() {
+        let tier = Untried::of(3);
         for turn in 0..9 {
-            let tier = Tier {
-                len: 3,
-                turn,
-                eligible: &|slot| slot > 0,
-            };
-            assert_eq!(Priority.pick(&tier), Some(1));
+            assert_eq!(tier.pick(&Priority, turn), 0);
+            assert_eq!(tier.pick_beside(&Priority, turn, &[0]), Some(1));
         }
     }
 }
