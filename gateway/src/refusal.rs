@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 
 use bytes::Bytes;
 use http::{HeaderValue, header};
+use jiff::Timestamp;
 use pingora::http::ResponseHeader;
 use serde_json::json;
 use turnpike_api::{Dialect, Operation};
@@ -23,6 +24,7 @@ pub enum Reason {
     InvalidModel,
     InvalidRequest,
     MethodNotAllowed,
+    ModelCooldown,
     ModelDenied,
     ModelNotFound,
     NoCredential,
@@ -49,7 +51,7 @@ pub struct Words {
 
 impl Reason {
     #[cfg(test)]
-    const ALL: [Self; 20] = [
+    const ALL: [Self; 21] = [
         Self::BodyTooLarge,
         Self::CredentialMalformed,
         Self::CredentialMissing,
@@ -58,6 +60,7 @@ impl Reason {
         Self::InvalidModel,
         Self::InvalidRequest,
         Self::MethodNotAllowed,
+        Self::ModelCooldown,
         Self::ModelDenied,
         Self::ModelNotFound,
         Self::NoCredential,
@@ -125,6 +128,14 @@ impl Reason {
                 "permission_error",
                 "PERMISSION_DENIED",
             ),
+            Self::ModelCooldown => words(
+                "model_cooldown",
+                429,
+                "rate_limit_error",
+                "model_cooldown",
+                "rate_limit_error",
+                "RESOURCE_EXHAUSTED",
+            ),
             Self::NoCredential => upstream("no_credential", 503, "UNAVAILABLE"),
             Self::ModelNotFound => words(
                 "model_not_found",
@@ -190,6 +201,41 @@ pub struct Refusal {
     pub message: Cow<'static, str>,
     /// The methods there are, for a 405.
     pub allow: Option<&'static str>,
+    /// When to try again, for a [`Reason::ModelCooldown`].
+    pub comeback: Option<Box<Comeback>>,
+}
+
+/// When a model that nobody can serve now is back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Comeback {
+    pub model: String,
+    /// Whose credential it is that is back first.
+    pub provider: String,
+    /// RFC 3339, in whole seconds.
+    pub time: String,
+    /// From now, rounded up.
+    pub seconds: u64,
+    millis: u64,
+}
+
+/// A longer `Retry-After` makes agents hang without a word to their user.
+const LONGEST_RETRY_AFTER: u64 = 60;
+
+impl Comeback {
+    /// `back` and `now` are milliseconds since 1970.
+    pub fn new(model: String, provider: &str, back: u64, now: u64) -> Self {
+        let millis = back.saturating_sub(now).max(1);
+        let second = i64::try_from(back.div_ceil(1000)).unwrap_or(i64::MAX);
+        // No quota begins anew beyond the calendar's end.
+        let time = Timestamp::from_second(second).unwrap_or(Timestamp::MAX);
+        Self {
+            model,
+            provider: provider.to_owned(),
+            time: time.to_string(),
+            seconds: millis.div_ceil(1000),
+            millis,
+        }
+    }
 }
 
 impl Refusal {
@@ -198,6 +244,7 @@ impl Refusal {
             reason,
             message: message.into(),
             allow: None,
+            comeback: None,
         }
     }
 
@@ -243,6 +290,14 @@ impl Refusal {
             403 => head.insert_header("x-should-retry", "false")?,
             405 => head.insert_header(header::ALLOW, self.allow.unwrap_or("GET, POST"))?,
             503 => head.insert_header(header::RETRY_AFTER, "1")?,
+            429 => {
+                let comeback = self.comeback.as_deref();
+                let seconds = comeback.map_or(1, |comeback| comeback.seconds);
+                let millis = comeback.map_or(1000, |comeback| comeback.millis);
+                head.insert_header(header::RETRY_AFTER, seconds.min(LONGEST_RETRY_AFTER))?;
+                let millis = millis.min(LONGEST_RETRY_AFTER * 1000);
+                head.insert_header("retry-after-ms", millis)?;
+            }
             _ => {}
         }
         Ok(head)
@@ -277,25 +332,59 @@ impl Refusal {
         let words = self.reason.words();
         let param =
             matches!(self.reason, Reason::ModelNotFound | Reason::InvalidModel).then_some("model");
-        json!({
+        let mut error = json!({
             "message": self.message,
             "type": words.openai_type,
             "param": param,
             "code": words.openai_code,
-        })
+        });
+        self.add_comeback(&mut error);
+        error
+    }
+
+    /// The same fields in all dialects: their clients ignore what they do not know.
+    fn add_comeback(&self, error: &mut serde_json::Value) {
+        if let Some(comeback) = &self.comeback {
+            error["model"] = json!(comeback.model);
+            error["provider"] = json!(comeback.provider);
+            error["reset_time"] = json!(comeback.time);
+            error["reset_seconds"] = json!(comeback.seconds);
+        }
     }
 
     fn anthropic(&self) -> serde_json::Value {
         let words = self.reason.words();
-        json!({
-            "type": "error",
-            "error": { "type": words.anthropic_type, "message": self.message },
-        })
+        let mut error = json!({ "type": words.anthropic_type, "message": self.message });
+        if self.comeback.is_some() {
+            error["code"] = json!(words.openai_code);
+        }
+        self.add_comeback(&mut error);
+        json!({ "type": "error", "error": error })
     }
 
     fn gemini(&self) -> serde_json::Value {
         let words = self.reason.words();
-        json!({ "code": words.status, "message": self.message, "status": words.gemini_status })
+        let mut error = json!({
+            "code": words.status,
+            "message": self.message,
+            "status": words.gemini_status,
+        });
+        if let Some(comeback) = &self.comeback {
+            // Where Google's clients look for it.
+            error["details"] = json!([
+                {
+                    "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+                    "reason": words.openai_code,
+                    "domain": "turnpike",
+                },
+                {
+                    "@type": "type.googleapis.com/google.rpc.RetryInfo",
+                    "retryDelay": format!("{}s", comeback.seconds.min(LONGEST_RETRY_AFTER)),
+                },
+            ]);
+        }
+        self.add_comeback(&mut error);
+        error
     }
 }
 
@@ -351,6 +440,7 @@ mod tests {
                 "invalid_model 400 invalid_request_error/invalid_model invalid_request_error INVALID_ARGUMENT",
                 "invalid_request 400 invalid_request_error/invalid_request invalid_request_error INVALID_ARGUMENT",
                 "method_not_allowed 405 invalid_request_error/method_not_allowed invalid_request_error INVALID_ARGUMENT",
+                "model_cooldown 429 rate_limit_error/model_cooldown rate_limit_error RESOURCE_EXHAUSTED",
                 "model_denied 403 permission_error/permission_denied permission_error PERMISSION_DENIED",
                 "model_not_found 404 invalid_request_error/model_not_found not_found_error NOT_FOUND",
                 "no_credential 503 server_error/no_credential api_error UNAVAILABLE",

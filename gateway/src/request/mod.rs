@@ -13,6 +13,7 @@ pub mod authorize;
 pub mod body;
 pub mod forward;
 pub mod identify;
+pub mod no_credential;
 pub mod read;
 pub mod route;
 pub mod select;
@@ -119,7 +120,7 @@ async fn proxied(
     let identity = identify::identify(session.req_header(), line.query, context).await?;
     let asked = read::read(session, context, operation, model_in_path).await?;
     let permit = authorize::authorize(&identity, asked.ask, context).await?;
-    let route = route::route(&permit, context)?;
+    let route = route::route(&identity, &permit, context).await?;
     let call = forward::Outgoing::new(line, &permit, asked.model_span, asked.body);
     let answer = forward::forward(session, context, &permit, &route, &call).await?;
     // The body has been sent for the last time: a long answer should not hold its memory.

@@ -2,16 +2,34 @@
 
 use std::sync::Arc;
 
-use turnpike_api::Dialect;
+use turnpike_api::{Ask, Dialect, Identity};
 
-use super::authorize::{Permit, shown};
+use super::authorize::{self, Permit, shown};
 use crate::context::Context;
 use crate::refusal::{Reason, Refusal};
+use crate::upstream::catalogue::StandIns;
 use crate::upstream::{Pool, Served};
 
 /// The evidence that somebody serves what the permit asks for.
 pub struct Route {
     pool: Arc<Pool>,
+    /// Pools of other models that may serve in its place, in order. Nearly always none.
+    stand_ins: Vec<StandIn>,
+}
+
+/// A pool that may serve in place of the asked one.
+pub struct StandIn {
+    pub pool: Arc<Pool>,
+    pub when: When,
+}
+
+/// When another model serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// The asked one's quota is spent.
+    OutOfQuota,
+    /// The asked one cannot be served.
+    Unserved,
 }
 
 impl Route {
@@ -19,10 +37,19 @@ impl Route {
     pub fn pool(&self) -> &Pool {
         &self.pool
     }
+
+    /// Who may in their place.
+    pub fn stand_ins(&self) -> &[StandIn] {
+        &self.stand_ins
+    }
 }
 
 /// Finds the pool of the permit's model in its dialect.
-pub fn route(permit: &Permit, context: &Context<'_>) -> Result<Route, Refusal> {
+pub async fn route(
+    identity: &Identity,
+    permit: &Permit,
+    context: &Context<'_>,
+) -> Result<Route, Refusal> {
     let ask = permit.ask();
     let catalogue = &context.snapshot.catalogue;
     let dialect = ask.operation.dialect();
@@ -41,14 +68,7 @@ pub fn route(permit: &Permit, context: &Context<'_>) -> Result<Route, Refusal> {
             .cloned()
             .ok_or_else(|| other_path(&ask.model, &served))?
     };
-    if pool.members.is_empty() {
-        return Err(no_credential(&pool));
-    }
-    if !pool
-        .members
-        .iter()
-        .any(|member| member.credential.vendor.plugin.serves(ask.operation))
-    {
+    if !pool.is_empty() && !pool.serves(ask.operation) {
         return Err(Refusal::new(
             Reason::UnsupportedPathForModel,
             format!(
@@ -58,7 +78,36 @@ pub fn route(permit: &Permit, context: &Context<'_>) -> Result<Route, Refusal> {
             ),
         ));
     }
-    Ok(Route { pool })
+    let stand_ins = match catalogue.stand_ins(&ask.model) {
+        None => Vec::new(),
+        Some(named) => stand_ins(named, identity, ask, context).await,
+    };
+    Ok(Route { pool, stand_ins })
+}
+
+/// Those of the stand-ins that the caller may use, and that are served on this path.
+async fn stand_ins(
+    named: &StandIns,
+    identity: &Identity,
+    ask: &Ask,
+    context: &Context<'_>,
+) -> Vec<StandIn> {
+    let previews = named.previews.iter().map(|name| (name, When::OutOfQuota));
+    let fallbacks = named.fallbacks.iter().map(|name| (name, When::Unserved));
+    let mut stand_ins = Vec::new();
+    for (name, when) in previews.chain(fallbacks) {
+        let ask = Ask {
+            model: name.as_str().into(),
+            ..ask.clone()
+        };
+        let may = authorize::decide(identity, &ask, &context.snapshot).await;
+        let served = context.snapshot.catalogue.find(name);
+        let pool = served.and_then(|served| served.pool(ask.operation.dialect()).cloned());
+        if let (Ok(()), Some(pool)) = (may, pool.filter(|pool| pool.serves(ask.operation))) {
+            stand_ins.push(StandIn { pool, when });
+        }
+    }
+    stand_ins
 }
 
 pub fn not_found(model: &str) -> Refusal {
@@ -96,18 +145,4 @@ fn main_path(dialect: Dialect) -> &'static str {
         Dialect::Anthropic => "/v1/messages",
         Dialect::Gemini => "/v1beta/models/{model}:generateContent",
     }
-}
-
-/// A refusal that says why there is no credential.
-fn no_credential(pool: &Pool) -> Refusal {
-    let providers = pool.providers.join(", ");
-    let why = match pool.disabled {
-        0 => "none are configured".to_owned(),
-        1 => "the only one is disabled".to_owned(),
-        disabled => format!("all {disabled} are disabled"),
-    };
-    Refusal::new(
-        Reason::NoCredential,
-        format!("No credentials for provider {providers}: {why}"),
-    )
 }

@@ -1,18 +1,26 @@
 //! With which credential. Once an attempt.
 
 use tracing::error;
-use turnpike_api::Fault;
+use turnpike_api::{Clock, Entry, Fault, Hint, Usage};
 
 use super::authorize::Permit;
-use super::route::Route;
+use crate::clock::millis;
 use crate::context::Context;
-use crate::observe::metrics::Metrics;
-use crate::upstream::Member;
+use crate::observe::events::{CredentialCooled, CredentialRecovered, UsageNotKept};
+use crate::runtime::Runtime;
+use crate::upstream::standing::Failure;
+use crate::upstream::{Member, Pool};
+
+/// Bytes of a body to a token of its prompt, roughly.
+const BYTES_A_TOKEN: u64 = 4;
+
+/// Tokens an answer is expected to have.
+const ANSWER: u64 = 500;
 
 /// One request's way through a pool: which credentials it has tried.
 pub struct Selection<'p> {
     permit: &'p Permit,
-    route: &'p Route,
+    pool: &'p Pool,
     turn: u64,
     tried: Vec<usize>,
     max_attempts: usize,
@@ -20,38 +28,43 @@ pub struct Selection<'p> {
 
 impl<'p> Selection<'p> {
     /// Draws the request's turn.
-    pub fn new(permit: &'p Permit, route: &'p Route, context: &Context<'_>) -> Self {
+    pub fn new(permit: &'p Permit, pool: &'p Pool, context: &Context<'_>) -> Self {
         Self {
             permit,
-            route,
-            turn: route.pool().next_turn(),
+            pool,
+            turn: pool.next_turn(),
             tried: Vec::new(),
             max_attempts: context.snapshot.max_attempts as usize,
         }
     }
 
-    /// The next credential to try, none twice; `None` when there is none left, or enough were
+    /// The next credential to try, none twice; `None` when there is none ready, or enough were
     /// tried.
-    pub fn next<'m>(&mut self, metrics: &'m Metrics) -> Option<Lease<'p, 'm>> {
+    pub fn next<'m>(&mut self, context: &Context<'m>) -> Option<Lease<'p, 'm>> {
         if self.tried.len() >= self.max_attempts {
             return None;
         }
-        let members = &self.route.pool().members;
+        let runtime = context.runtime;
+        let timeouts = &context.snapshot.timeouts;
+        let now = runtime.board.time.now();
+        let patience = now + millis(timeouts.connect + timeouts.first_byte);
+        let ask = self.permit.ask();
         let serves = |at: usize| {
-            members[at]
-                .credential
-                .vendor
-                .plugin
-                .serves(self.permit.ask().operation)
+            let vendor = &self.pool.member(at).credential.vendor;
+            vendor.plugin.serves(ask.operation)
         };
-        let at = self
-            .route
-            .pool()
-            .pick(self.turn, |at| !self.tried.contains(&at) && serves(at))?;
-        self.tried.push(at);
+        let fits = |at: usize| !self.tried.contains(&at) && serves(at);
+        let taken = self.pool.take(self.turn, now, patience, fits)?;
+        self.tried.push(taken.at);
+        let member = self.pool.member(taken.at);
+        let expected = ask.body_len as u64 / BYTES_A_TOKEN + ANSWER;
+        member.credential.standing.allowance.expect(expected);
         Some(Lease {
-            member: &members[at],
-            metrics,
+            member,
+            runtime,
+            began: now,
+            expected,
+            probe: taken.probe,
             settled: false,
         })
     }
@@ -59,8 +72,13 @@ impl<'p> Selection<'p> {
 
 /// A credential, held for one attempt. It must be settled: one that is dropped without says so.
 pub struct Lease<'p, 'm> {
-    pub member: &'p Member,
-    metrics: &'m Metrics,
+    pub member: Member<'p>,
+    runtime: &'m Runtime,
+    began: u64,
+    /// Tokens.
+    expected: u64,
+    /// The attempt tries whether a cooldown is over, and others wait to hear of it.
+    probe: bool,
     settled: bool,
 }
 
@@ -69,35 +87,124 @@ pub struct Lease<'p, 'm> {
 pub enum Outcome {
     /// It served, or told the caller of its own fault.
     Good,
-    /// The provider refused.
-    Fault(Fault),
-    /// It could not be reached, or broke off.
+    /// The provider refused, or could not be reached.
+    Fault(Fault, Hint),
+    /// It broke off.
     Broken(&'static str),
     /// The caller left.
     ClientGone,
 }
 
 impl Lease<'_, '_> {
+    /// The answer is good: whatever was wrong with the credential is over. Told as soon as it is
+    /// known, for others may wait for it while the answer streams on.
+    pub fn serves(&mut self) {
+        self.probe = false;
+        let standing = &self.member.credential.standing;
+        if standing.served(self.member.model, self.began) {
+            self.runtime.board.cooldowns_changed(standing);
+            CredentialRecovered {
+                credential: self.member.credential,
+                model: Some(self.member.model),
+                by: "call",
+                metrics: &self.runtime.metrics,
+            }
+            .tell();
+        }
+    }
+
+    /// Counts what the attempt used, or more of it: once it is written down, the answer may be
+    /// completed. `calls` is 1 the first time.
+    pub fn spend(&self, usage: Usage, estimated: bool, calls: u32) {
+        let credential = self.member.credential;
+        let now = self.runtime.board.time.now();
+        credential.begin_period(now);
+        let allowance = &credential.standing.allowance;
+        let was_left = credential.has_quota();
+        let period = allowance.spend(usage.input.saturating_add(usage.output));
+        if was_left && !credential.has_quota() {
+            self.runtime.board.changed();
+        }
+        let kept = self.runtime.store.record(&Entry {
+            credential: &credential.id,
+            model: self.member.model,
+            at: now,
+            period: period.start,
+            usage,
+            estimated,
+            calls,
+        });
+        if let Err(error) = kept {
+            let metrics = &self.runtime.metrics;
+            UsageNotKept { error, metrics }.tell();
+        }
+    }
+
     /// Counts the attempt and gives the credential back.
-    pub fn settle(mut self, outcome: Outcome) {
+    pub fn settle(mut self, outcome: Outcome, context: &Context<'_>) {
         self.settled = true;
         let metrics = &self.member.credential.metrics;
         match outcome {
             Outcome::Good => metrics.good(),
-            Outcome::Fault(fault) => metrics.failed(fault),
+            Outcome::Fault(fault, hint) => {
+                metrics.failed(fault);
+                self.failed(fault, hint, context);
+            }
             Outcome::Broken(what) => metrics.outcome(what),
             Outcome::ClientGone => metrics.outcome("client_gone"),
+        }
+    }
+
+    fn failed(&mut self, fault: Fault, hint: Hint, context: &Context<'_>) {
+        let Member {
+            credential, model, ..
+        } = self.member;
+        let now = self.runtime.board.time.now();
+        let failure = Failure {
+            model,
+            began: self.began,
+            now,
+            fault,
+            hint,
+        };
+        self.probe = false;
+        let cooled = credential
+            .standing
+            .failed(failure, &context.snapshot.back_off);
+        self.runtime.board.cooldowns_changed(&credential.standing);
+        let Some((scope, cooldown)) = cooled else {
+            return;
+        };
+        // One line and one count a window, however many calls ran into it.
+        if cooldown.since == now {
+            CredentialCooled {
+                credential,
+                model,
+                scope,
+                cooldown,
+                metrics: &self.runtime.metrics,
+            }
+            .tell();
         }
     }
 }
 
 impl Drop for Lease<'_, '_> {
     fn drop(&mut self) {
+        let Member {
+            credential, model, ..
+        } = self.member;
+        credential.standing.allowance.expect_no_more(self.expected);
+        if self.probe {
+            // Without a verdict: another call may try.
+            credential.standing.undecided(model);
+            self.runtime.board.changed();
+        }
         // A panic unwinds through here: the attempt is over, and nobody else will settle it.
         if !self.settled && !std::thread::panicking() {
-            self.metrics.lease_leaked();
+            self.runtime.metrics.lease_leaked();
             error!(
-                credential = &*self.member.credential.id,
+                credential = &*credential.id,
                 "a lease was dropped without being settled"
             );
         }

@@ -1,38 +1,14 @@
-//! The credentials there are, and which of them serve a model's name.
+//! The names that can be asked for, and who serves them.
 
 use std::collections::{BTreeMap, HashMap};
-use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use turnpike_api::{Dialect, Operation, Provider, Secret, Selector, Slot, Tier, glob_matches};
-use zeroize::Zeroizing;
+use turnpike_api::{Dialect, Operation, Provider, Selector, glob_matches};
 
-use super::Endpoint;
-use crate::observe::metrics::{CredentialMetrics, Metrics, TokenMetrics};
-
-/// A provider of the configuration.
-pub struct Vendor {
-    pub name: Arc<str>,
-    pub plugin: Arc<dyn Provider>,
-    pub selector: Arc<dyn Selector>,
-}
-
-/// A credential of the configuration, ready to be used.
-pub struct Credential {
-    pub id: Arc<str>,
-    pub vendor: Arc<Vendor>,
-    pub endpoint: Endpoint,
-    pub secret: Secret,
-    /// Lower first.
-    pub priority: i64,
-    pub disabled: bool,
-    /// The header lines of every call, the credential's among them, as HTTP/1 writes them.
-    pub lines: Zeroizing<Vec<u8>>,
-    /// The operator's own headers, which replace the caller's of the same name.
-    pub headers: Vec<(http::HeaderName, http::HeaderValue)>,
-    pub metrics: CredentialMetrics,
-}
+use super::board::Board;
+use super::credential::{Credential, Vendor};
+use super::pool::{Part, Pool, Roster, Unusable};
+use crate::observe::metrics::Metrics;
 
 /// What a group of credentials has on offer: the same vendor, models, exclusions and prefix.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -118,45 +94,6 @@ impl Offer {
     }
 }
 
-/// A credential as it serves one model's name.
-pub struct Member {
-    pub credential: Arc<Credential>,
-    /// The vendor's name for the model.
-    pub model: Arc<str>,
-    pub tokens: TokenMetrics,
-}
-
-/// The credentials that serve one name in one dialect, best priority first.
-pub struct Pool {
-    pub members: Vec<Member>,
-    tiers: Vec<Range<usize>>,
-    selector: Arc<dyn Selector>,
-    turn: AtomicU64,
-    /// Providers whose credentials would serve it, for a refusal's text.
-    pub providers: Vec<Arc<str>>,
-    /// Credentials that would serve it but are disabled.
-    pub disabled: usize,
-}
-
-impl Pool {
-    /// Draws this request's turn: it stays the same for all its attempts.
-    pub fn next_turn(&self) -> u64 {
-        self.turn.fetch_add(1, Ordering::Relaxed)
-    }
-
-    /// The member to try next, from the best tier that has an eligible one.
-    pub fn pick(&self, turn: u64, eligible: impl Fn(usize) -> bool) -> Option<usize> {
-        self.tiers.iter().find_map(|range| {
-            let tier = Tier {
-                len: range.len(),
-                turn,
-                eligible: &|slot: Slot| eligible(range.start + slot),
-            };
-            self.selector.pick(&tier).map(|slot| range.start + slot)
-        })
-    }
-}
-
 /// Who serves one name, by the dialect in which it can be asked for.
 #[derive(Default)]
 pub struct Served {
@@ -195,8 +132,9 @@ fn dialect_of(plugin: &dyn Provider) -> Option<Dialect> {
         .map(Operation::dialect)
 }
 
-/// Names that only a pattern serves are resolved once and remembered, as long as their pools have
-/// no more members than this in all. Callers choose such names: the bound is on memory, not names.
+/// Names that only a pattern serves are resolved once and remembered, as long as they take no more
+/// than this in all: one for the name, and one for each member of its pools. Callers choose such
+/// names: the bound is on memory, not names.
 const REMEMBERED: usize = 1 << 16;
 
 /// Every name that can be asked for, and who serves it.
@@ -205,76 +143,140 @@ pub struct Catalogue {
     force_prefix: bool,
     default_selector: Arc<dyn Selector>,
     metrics: Metrics,
+    board: Arc<Board>,
+    /// The credentials of groups, by the groups' positions.
+    rosters: Mutex<HashMap<Vec<usize>, Arc<Roster>>>,
     /// The names that are listed.
     listed: BTreeMap<Box<str>, Arc<Served>>,
     /// Names that patterns serve, as they were asked for.
     remembered: RwLock<Remembered>,
     /// For calls that name no model.
     nameless: Served,
+    stand_ins: HashMap<String, StandIns>,
+}
+
+/// Who may serve in place of a model, by the names clients use.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StandIns {
+    /// Its preview twins: when its quota is spent.
+    pub previews: Vec<String>,
+    /// When it cannot be served.
+    pub fallbacks: Vec<String>,
 }
 
 #[derive(Default)]
 struct Remembered {
     names: HashMap<Box<str>, Arc<Served>>,
-    members: usize,
+    size: usize,
 }
 
 impl Remembered {
     fn keep(&mut self, name: &str, served: &Arc<Served>) {
-        // The name itself takes memory too.
-        let members = 1 + served
-            .pools
-            .iter()
-            .flatten()
-            .map(|pool| pool.members.len())
-            .sum::<usize>();
-        if self.members + members <= REMEMBERED && !self.names.contains_key(name) {
-            self.members += members;
+        let members = served.pools.iter().flatten().map(|pool| pool.len());
+        let size = 1 + members.sum::<usize>();
+        if self.size + size <= REMEMBERED && !self.names.contains_key(name) {
+            self.size += size;
             self.names.insert(name.into(), served.clone());
         }
     }
 }
 
+/// Something of an offer: a credential that serves it, or why there is none.
+pub struct Supply {
+    pub offer: Offer,
+    pub vendor: Arc<Vendor>,
+    pub what: Supplied,
+}
+
+pub enum Supplied {
+    Credential(Arc<Credential>),
+    /// The operator switched it off.
+    Disabled,
+    /// Its file cannot be read.
+    Broken,
+    /// The provider is configured, and that is all.
+    Nothing,
+}
+
+/// Who serves the same offer.
 struct Group {
     offer: Offer,
+    vendor: Arc<Vendor>,
     credentials: Vec<Arc<Credential>>,
+    unusable: Unusable,
 }
 
 impl Group {
+    fn of(offer: Offer, vendor: Arc<Vendor>) -> Self {
+        Self {
+            offer,
+            vendor,
+            credentials: Vec::new(),
+            unusable: Unusable::default(),
+        }
+    }
+
+    fn add(&mut self, what: Supplied) {
+        match what {
+            Supplied::Credential(credential) => self.credentials.push(credential),
+            Supplied::Disabled => self.unusable.disabled += 1,
+            Supplied::Broken => self.unusable.broken += 1,
+            Supplied::Nothing => {}
+        }
+    }
+
     fn plugin(&self) -> &dyn Provider {
-        &*self.credentials[0].vendor.plugin
+        &*self.vendor.plugin
     }
 }
 
+fn grouped(supplies: Vec<Supply>) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    let mut by_offer: HashMap<Offer, usize> = HashMap::new();
+    for Supply {
+        offer,
+        vendor,
+        what,
+    } in supplies
+    {
+        let at = *by_offer.entry(offer).or_insert_with_key(|offer| {
+            groups.push(Group::of(offer.clone(), vendor));
+            groups.len() - 1
+        });
+        groups[at].add(what);
+    }
+    groups
+}
+
+/// What a catalogue is made of.
+pub struct Contents {
+    pub supplies: Vec<Supply>,
+    pub stand_ins: HashMap<String, StandIns>,
+    pub force_prefix: bool,
+    pub default_selector: Arc<dyn Selector>,
+    pub metrics: Metrics,
+    pub board: Arc<Board>,
+}
+
+/// A group that serves a name, and its vendor's name for that.
+type Found = (usize, Arc<str>);
+
 impl Catalogue {
     /// Groups the credentials by what they offer and resolves every name that is listed.
-    pub fn new(
-        offers: Vec<(Offer, Arc<Credential>)>,
-        force_prefix: bool,
-        default_selector: Arc<dyn Selector>,
-        metrics: Metrics,
-    ) -> Self {
-        let mut groups: Vec<Group> = Vec::new();
-        let mut by_offer: HashMap<Offer, usize> = HashMap::new();
-        for (offer, credential) in offers {
-            let at = *by_offer.entry(offer.clone()).or_insert_with(|| {
-                groups.push(Group {
-                    offer,
-                    credentials: Vec::new(),
-                });
-                groups.len() - 1
-            });
-            groups[at].credentials.push(credential);
-        }
+    pub fn new(contents: Contents) -> Self {
         let mut catalogue = Self {
-            groups,
-            force_prefix,
-            default_selector,
-            metrics,
+            groups: grouped(contents.supplies),
+            force_prefix: contents.force_prefix,
+            default_selector: contents.default_selector,
+            metrics: contents.metrics,
+            board: contents.board,
+            rosters: Mutex::default(),
             listed: BTreeMap::new(),
             remembered: RwLock::default(),
             nameless: Served::default(),
+            stand_ins: contents.stand_ins,
         };
+        let force_prefix = catalogue.force_prefix;
         let names: Vec<String> = catalogue
             .groups
             .iter()
@@ -308,6 +310,14 @@ impl Catalogue {
         Some(served)
     }
 
+    /// Who may serve in place of `name`, where anybody may.
+    pub fn stand_ins(&self, name: &str) -> Option<&StandIns> {
+        if self.stand_ins.is_empty() {
+            return None;
+        }
+        self.stand_ins.get(name)
+    }
+
     /// Who serves calls that name no model: the one provider of the dialect, if there is one.
     pub fn nameless(&self) -> &Served {
         &self.nameless
@@ -322,15 +332,15 @@ impl Catalogue {
 
     /// `label` stands for the name in metrics.
     fn resolve(&self, name: &str, label: &str) -> Option<Served> {
-        let mut found: [Vec<(&Group, Arc<str>)>; 3] = Default::default();
-        for group in &self.groups {
+        let mut found: [Vec<Found>; 3] = Default::default();
+        for (at, group) in self.groups.iter().enumerate() {
             if let Some(upstream) =
                 group
                     .offer
                     .upstream_name(name, group.plugin(), self.force_prefix)
                 && let Some(dialect) = dialect_of(group.plugin())
             {
-                found[index(dialect)].push((group, upstream.into()));
+                found[index(dialect)].push((at, upstream.into()));
             }
         }
         if found.iter().all(Vec::is_empty) {
@@ -346,21 +356,16 @@ impl Catalogue {
 
     fn resolve_nameless(&self) -> Served {
         let pools = DIALECTS.map(|dialect| {
-            let found: Vec<(&Group, Arc<str>)> = self
-                .groups
-                .iter()
-                .filter(|group| dialect_of(group.plugin()) == Some(dialect))
-                .map(|group| (group, Arc::from("")))
+            let groups = self.groups.iter().enumerate();
+            let found: Vec<Found> = groups
+                .filter(|(_, group)| dialect_of(group.plugin()) == Some(dialect))
+                .map(|(at, _)| (at, Arc::from("")))
                 .collect();
-            let one = found
-                .windows(2)
-                .all(|pair| pair[0].0.offer.vendor == pair[1].0.offer.vendor);
             // Always the same account: a file is known only to the one that took it.
             let selector: Arc<dyn Selector> = Arc::new(turnpike_credentials::Priority);
-            if one {
-                self.pool(&found, "none", selector)
-            } else {
-                None
+            match self.is_of_one_vendor(&found) {
+                true => self.pool(&found, "none", selector),
+                false => None,
             }
         });
         Served { pools }
@@ -368,66 +373,58 @@ impl Catalogue {
 
     fn pool(
         &self,
-        found: &[(&Group, Arc<str>)],
+        found: &[Found],
         label: &str,
         selector: Arc<dyn Selector>,
     ) -> Option<Arc<Pool>> {
         if found.is_empty() {
             return None;
         }
-        let mut providers: Vec<Arc<str>> = found
-            .iter()
-            .map(|(group, _)| group.offer.vendor.clone())
-            .collect();
+        let groups = || found.iter().map(|(at, _)| &self.groups[*at]);
+        let mut providers: Vec<Arc<str>> =
+            groups().map(|group| group.offer.vendor.clone()).collect();
         providers.dedup();
-        let (mut members, mut disabled) = (Vec::new(), 0);
-        for (group, model) in found {
-            let tokens = self.metrics.tokens(&group.offer.vendor, label);
-            for credential in &group.credentials {
-                if credential.disabled {
-                    disabled += 1;
-                    continue;
-                }
-                members.push(Member {
-                    credential: credential.clone(),
-                    model: model.clone(),
-                    tokens: tokens.clone(),
-                });
-            }
+        let parts = found.iter().zip(groups()).map(|((_, model), group)| Part {
+            model: model.clone(),
+            tokens: self.metrics.tokens(&group.offer.vendor, label),
+        });
+        let roster = self.roster(found.iter().map(|(at, _)| *at).collect());
+        let mut pool = Pool::new(roster, parts.collect(), selector, self.board.clone());
+        pool.providers = providers;
+        for group in groups() {
+            pool.unusable.disabled += group.unusable.disabled;
+            pool.unusable.broken += group.unusable.broken;
         }
-        members.sort_by_key(|member| member.credential.priority);
-        Some(Arc::new(Pool {
-            tiers: tiers(&members),
-            selector,
-            turn: AtomicU64::new(fastrand::u64(..)),
-            members,
-            providers,
-            disabled,
-        }))
+        Some(Arc::new(pool))
+    }
+
+    /// The credentials of these groups; their parts are the groups' positions among them.
+    fn roster(&self, groups: Vec<usize>) -> Arc<Roster> {
+        let rosters = self.rosters.lock();
+        let mut rosters = rosters.unwrap_or_else(PoisonError::into_inner);
+        let of_group = |(part, at): (usize, &usize)| {
+            let credentials = self.groups[*at].credentials.iter().cloned();
+            credentials.map(move |credential| (credential, part))
+        };
+        let make = |groups: &Vec<usize>| {
+            Arc::new(Roster::new(groups.iter().enumerate().flat_map(of_group)))
+        };
+        rosters.entry(groups).or_insert_with_key(make).clone()
     }
 
     /// The provider's own strategy when the pool is one provider's, else the default.
-    fn selector(&self, found: &[(&Group, Arc<str>)]) -> Arc<dyn Selector> {
-        let vendor = found.first().map(|(group, _)| &group.credentials[0].vendor);
-        let alone = |vendor: &&Arc<Vendor>| {
-            let mut vendors = found.iter().map(|(group, _)| &group.offer.vendor);
-            vendors.all(|name| *name == vendor.name)
-        };
-        let selector = vendor.filter(alone).map(|vendor| &vendor.selector);
-        selector.unwrap_or(&self.default_selector).clone()
+    fn selector(&self, found: &[Found]) -> Arc<dyn Selector> {
+        let vendor = found.first().map(|(at, _)| &self.groups[*at].vendor);
+        let alone = vendor.filter(|_| self.is_of_one_vendor(found));
+        alone
+            .map_or(&self.default_selector, |vendor| &vendor.selector)
+            .clone()
     }
-}
 
-/// The runs of equal priority.
-fn tiers(members: &[Member]) -> Vec<Range<usize>> {
-    let mut tiers: Vec<Range<usize>> = Vec::new();
-    for (at, member) in members.iter().enumerate() {
-        match tiers.last_mut() {
-            Some(tier) if members[tier.start].credential.priority == member.credential.priority => {
-                tier.end = at + 1;
-            }
-            _ => tiers.push(at..at + 1),
-        }
+    fn is_of_one_vendor(&self, found: &[Found]) -> bool {
+        let vendor = |(at, _): &Found| &self.groups[*at].offer.vendor;
+        found
+            .windows(2)
+            .all(|pair| vendor(&pair[0]) == vendor(&pair[1]))
     }
-    tiers
 }

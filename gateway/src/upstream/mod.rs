@@ -1,12 +1,20 @@
 //! What is on the other side: where a credential's calls go, how a connection to it is made, and
 //! the credentials and models there are.
 
+pub mod allowance;
+pub mod board;
 pub mod catalogue;
 pub mod connections;
+pub mod credential;
 pub mod dial;
 pub mod endpoint;
+pub mod pool;
 pub mod resolve;
+pub mod standing;
 
-pub use catalogue::{Catalogue, Credential, Member, Pool, Served};
+pub use board::Board;
+pub use catalogue::{Catalogue, Served};
 pub use connections::{Connection, Connections};
+pub use credential::Credential;
 pub use endpoint::Endpoint;
+pub use pool::{Member, Pool};

@@ -1,13 +1,13 @@
 //! One attempt, up to its judgement.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use memchr::memmem::Finder;
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
-use turnpike_api::{Judgement, Meter, Progress};
+use turnpike_api::{Clock, Fault, Hint, Judgement, Meter, Progress};
 
 use super::Outgoing;
 use super::exchange::{Broken, Exchanged, Next, Rest, exchange};
@@ -19,10 +19,16 @@ use crate::request::select::Lease;
 /// any first event.
 const JUDGED: usize = 64 * 1024;
 
+/// How long a stream that has begun is held back for its first content. An overloaded provider
+/// says so at once; one that thinks must not keep the caller without a sign of life.
+const HELD_BACK: Duration = Duration::from_secs(10);
+
 /// How an attempt ended.
 pub(super) enum Attempt {
-    /// With an answer.
-    Judged(Received, Judgement),
+    /// With an answer for the caller: a good one, or one that tells of its own fault.
+    Good(Received),
+    /// With one that another credential may better.
+    Refused(Received, Fault, Hint),
     /// Without one.
     Broken(Broken),
     ClientGone,
@@ -63,7 +69,7 @@ pub(super) async fn attempt(
         Exchanged::ClientGone => Attempt::ClientGone,
     };
     let took = began.elapsed();
-    if let Attempt::Judged(..) = attempt {
+    if let Attempt::Good(_) | Attempt::Refused(..) = attempt {
         lease.member.credential.metrics.answered(took);
     }
     context.record.waited += took;
@@ -80,6 +86,7 @@ async fn judge(
     deadline: Instant,
 ) -> Attempt {
     let plugin = &lease.member.credential.vendor.plugin;
+    let now = context.runtime.board.time.now();
     let headers = rest.head().filter(|head| head.status.as_u16() >= 300);
     let headers = headers.map(|head| head.headers.clone());
     let mut received = match receive(session, context, lease, call, rest) {
@@ -88,7 +95,7 @@ async fn judge(
     };
     let held = match &headers {
         None if !received.event_stream => Held::Enough,
-        None => hold(session, context, &mut received, deadline, first_event).await,
+        None => hold(session, context, &mut received, deadline, has_content).await,
         Some(_) => hold(session, context, &mut received, deadline, |_| false).await,
     };
     match (held, headers, received.progress) {
@@ -98,17 +105,24 @@ async fn judge(
             let body = received.held.concat();
             let judgement = plugin.judge(received.status, &headers, &body);
             show_held(&mut received, &body, lease).await;
-            Attempt::Judged(received, judgement)
+            match judgement {
+                Judgement::Fault(fault) => {
+                    let hint = plugin.hint(now, received.status, &headers, &body);
+                    Attempt::Refused(received, fault, hint)
+                }
+                Judgement::Good | Judgement::Caller => Attempt::Good(received),
+            }
         }
         (Held::Broken(broken), None, _) => Attempt::Broken(broken),
         (Held::Enough, None, Progress::Failed(fault)) => {
-            Attempt::Judged(received, Judgement::Fault(fault))
+            let hint = received.meter.hint(now);
+            Attempt::Refused(received, fault, hint)
         }
-        (Held::Enough, None, _) => Attempt::Judged(received, Judgement::Good),
+        (Held::Enough, None, _) => Attempt::Good(received),
     }
 }
 
-fn first_event(received: &Received) -> bool {
+fn has_content(received: &Received) -> bool {
     received.progress != Progress::Undecided
 }
 
@@ -191,12 +205,14 @@ async fn hold(
     enough: impl Fn(&Received) -> bool,
 ) -> Held {
     let mut size = 0;
+    let mut held_until: Option<Instant> = None;
     while let Some(rest) = &mut received.rest {
+        let until = held_until.map_or(deadline, |until| until.min(deadline));
         let patience = context
             .snapshot
             .timeouts
             .first_byte
-            .min(deadline.saturating_duration_since(Instant::now()));
+            .min(until.saturating_duration_since(Instant::now()));
         let piece = match rest.next(session, patience).await {
             Next::Piece(piece) => piece,
             Next::End => {
@@ -206,6 +222,9 @@ async fn hold(
                 return Held::Enough;
             }
             Next::ClientGone => return Held::ClientGone,
+            Next::Silent if held_until.is_some_and(|until| until < deadline) => {
+                return Held::Enough;
+            }
             Next::Silent => {
                 received.rest = None;
                 return Held::Broken(Broken::TimedOut(patience));
@@ -216,6 +235,9 @@ async fn hold(
             }
         };
         size += piece.len();
+        if received.event_stream && received.status < 300 && !piece.is_empty() {
+            held_until.get_or_insert_with(|| Instant::now() + HELD_BACK);
+        }
         received.progress = received.meter.read(&piece);
         received.held.push(piece);
         if enough(received) || size >= JUDGED {

@@ -12,6 +12,7 @@ use pingora::protocols::http::client::HttpSession;
 use pingora::protocols::http::v2::client::Http2Session;
 use pingora::time::timeout;
 use thiserror::Error;
+use turnpike_api::Fault;
 
 use super::{Outgoing, heads, send};
 use crate::context::Context;
@@ -48,6 +49,15 @@ impl Broken {
             Self::Unreachable(_) => "unreachable",
             Self::Cut(_) => "cut",
             Self::TimedOut(_) => "timed_out",
+        }
+    }
+
+    /// What it says of the credential: a connection that broke says nothing.
+    pub(super) fn fault(&self) -> Option<Fault> {
+        match self {
+            Self::Unreachable(_) => Some(Fault::Unreachable),
+            Self::TimedOut(_) => Some(Fault::Timeout),
+            Self::Cut(_) => None,
         }
     }
 
@@ -140,7 +150,7 @@ pub enum Next {
 }
 
 /// Waits for `work` while watching the caller; `None` when it left.
-async fn watching<T>(
+pub(super) async fn watching<T>(
     session: &mut ServerSession,
     work: Pin<&mut impl Future<Output = T>>,
 ) -> Option<T> {
@@ -163,7 +173,7 @@ pub(super) async fn exchange(
     let endpoint = &lease.member.credential.endpoint;
     let left = deadline.saturating_duration_since(Instant::now());
     let patience = context.snapshot.timeouts.first_byte.min(left);
-    let body = call.body_for(lease.member);
+    let body = call.body_for(&lease.member);
     let connecting = context.runtime.connections.get(endpoint, fresh);
     let (connection, reused) = match watching(session, pin!(timeout(left, connecting))).await {
         None => return Exchanged::ClientGone,

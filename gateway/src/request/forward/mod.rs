@@ -1,41 +1,45 @@
 //! The attempts, until one is committed.
 //!
 //! An attempt is committed when its answer is known to be good, or to be the caller's own fault:
-//! status judged, an error's body read, a stream's first event seen. Until then nothing has gone
+//! status judged, an error's body read, a stream's first content seen. Until then nothing has gone
 //! to the caller and the next credential may be tried; after it, never.
 //!
 //! Each file has one duty: [`heads`] decides which headers go either way, [`send`] writes a
 //! request while it watches for an early answer, [`exchange`] runs one exchange up to the answer's
-//! head, [`attempt`] judges what came.
+//! head, [`attempt`] judges what came, [`wait`] waits for a credential that is soon back,
+//! [`failures`] finds the words where nothing helped.
 
 mod attempt;
 mod exchange;
+mod failures;
 mod heads;
 mod send;
+mod wait;
 
 use std::borrow::Cow;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use pingora::protocols::http::ServerSession;
-use turnpike_api::{Fault, Judgement, Operation};
+use turnpike_api::{Clock, Fault, Hint, Operation};
 
 use super::authorize::Permit;
 use super::body::Body;
 use super::read::ModelSpan;
-use super::route::Route;
+use super::route::{Route, When};
 use super::select::{Lease, Outcome, Selection};
 use super::{Line, Stop};
 use crate::context::Context;
 use crate::observe::events::{AttemptBroken, AttemptFailed};
 use crate::path::without_credentials;
-use crate::refusal::{Reason, Refusal};
-use crate::upstream::Member;
+use crate::upstream::{Member, Pool};
 
 use attempt::Attempt;
 pub use attempt::Received;
 use exchange::Broken;
 pub use exchange::Next;
+use failures::Failures;
+use wait::Wait;
 
 /// What goes out, the same for every attempt.
 pub struct Outgoing<'a> {
@@ -66,18 +70,18 @@ impl<'a> Outgoing<'a> {
     }
 
     /// The body for `member`: the caller's bytes, but for the value of an aliased model.
-    fn body_for(&self, member: &Member) -> Bytes {
+    fn body_for(&self, member: &Member<'_>) -> Bytes {
         let body = &self.body.bytes;
         let Some(span) = self
             .model_span
             .as_ref()
-            .filter(|_| *member.model != *self.model)
+            .filter(|_| **member.model != *self.model)
         else {
             return body.clone();
         };
         let name: Cow<'_, str> = match span.json {
-            true => serde_json::Value::from(&*member.model).to_string().into(),
-            false => (&*member.model).into(),
+            true => serde_json::Value::from(&**member.model).to_string().into(),
+            false => (&**member.model).into(),
         };
         let mut rewritten = BytesMut::with_capacity(body.len() + name.len());
         rewritten.put_slice(&body[..span.range.start]);
@@ -96,8 +100,10 @@ pub struct Answer<'p, 'm> {
     pub deadline: Instant,
 }
 
-/// Tries credentials until an attempt is committed. Where none is, the last answer that says
-/// something of the call goes to the caller; what providers say of our own credentials never does.
+/// Tries credentials until an attempt is committed: those of the asked model, then those of its
+/// stand-ins; when none can be asked now but one is soon back, once more after a wait. Where
+/// nothing helps, the last answer that says something of the call goes to the caller; what
+/// providers say of our own credentials never does.
 pub async fn forward<'p, 'm>(
     session: &mut ServerSession,
     context: &mut Context<'m>,
@@ -105,50 +111,156 @@ pub async fn forward<'p, 'm>(
     route: &'p Route,
     call: &Outgoing<'_>,
 ) -> Result<Answer<'p, 'm>, Stop> {
-    let deadline = context.record.started + context.snapshot.timeouts.total;
-    let metrics = &context.runtime.metrics;
-    let mut selection = Selection::new(permit, route, context);
-    let mut failures = Failures::default();
-    // A call that begins after the deadline would be billed, and its answer thrown away.
-    while Instant::now() < deadline
-        && let Some(lease) = selection.next(metrics)
-    {
-        context.record.credential = Some(lease.member.credential.id.clone());
-        context.record.attempts += 1;
-        match attempt::attempt(session, context, &lease, call, deadline).await {
-            Attempt::Judged(received, Judgement::Fault(fault)) => {
-                tell_refused(context, &lease, fault, received.status);
-                failures.refused(fault, received);
-                lease.settle(Outcome::Fault(fault));
-            }
-            Attempt::Judged(received, _) => {
-                context.record.committed = Some(context.record.started.elapsed());
-                return Ok(Answer {
-                    lease: Some(lease),
-                    received,
-                    operation: call.operation,
-                    deadline,
-                });
-            }
-            Attempt::Broken(broken) => {
-                tell_broken(context, &lease, &broken);
-                lease.settle(Outcome::Broken(broken.outcome()));
-                failures.broken = Some(broken);
-            }
-            Attempt::ClientGone => {
-                lease.settle(Outcome::ClientGone);
-                return Err(Stop::ClientGone);
-            }
+    let mut forwarding = Forwarding {
+        permit,
+        call,
+        deadline: context.record.started + context.snapshot.timeouts.total,
+        failures: Failures::default(),
+    };
+    let mut wait = Wait::default();
+    loop {
+        let tried_before = context.record.attempts;
+        if let Some(answer) = forwarding.round(session, context, route).await? {
+            return Ok(answer);
+        }
+        let tried = context.record.attempts > tried_before;
+        let enough = tried && (wait.has_begun() || forwarding.others_are_ready(route, context));
+        if enough
+            || forwarding.is_over()
+            || !wait
+                .for_somebody(session, context, route.pool(), call.operation)
+                .await?
+        {
+            break;
         }
     }
     context.record.committed = Some(context.record.started.elapsed());
-    let received = failures.last_word(route)?;
+    let Forwarding {
+        deadline, failures, ..
+    } = forwarding;
+    let received = failures.last_word(route, permit, context)?;
     Ok(Answer {
         lease: None,
         received,
         operation: call.operation,
         deadline,
     })
+}
+
+/// A call on its way from credential to credential.
+struct Forwarding<'p, 'c> {
+    permit: &'p Permit,
+    call: &'c Outgoing<'c>,
+    deadline: Instant,
+    failures: Failures,
+}
+
+impl<'p> Forwarding<'p, '_> {
+    /// A call that begins after the deadline would be billed, and its answer thrown away.
+    fn is_over(&self) -> bool {
+        Instant::now() >= self.deadline
+    }
+
+    /// The asked model's pool, then the stand-ins' that may.
+    async fn round<'m>(
+        &mut self,
+        session: &mut ServerSession,
+        context: &mut Context<'m>,
+        route: &'p Route,
+    ) -> Result<Option<Answer<'p, 'm>>, Stop> {
+        let answer = self.pool(session, context, route.pool()).await?;
+        if answer.is_some() {
+            return Ok(answer);
+        }
+        for stand_in in route.stand_ins() {
+            let may = match stand_in.when {
+                When::Unserved => true,
+                When::OutOfQuota => {
+                    context.snapshot.quota_exceeded.switch_preview_model
+                        && self.is_out_of_quota(route, context)
+                }
+            };
+            if may && let Some(answer) = self.pool(session, context, &stand_in.pool).await? {
+                return Ok(Some(answer));
+            }
+        }
+        Ok(None)
+    }
+
+    /// One pool's credentials, until one serves or enough were tried.
+    async fn pool<'m>(
+        &mut self,
+        session: &mut ServerSession,
+        context: &mut Context<'m>,
+        pool: &'p Pool,
+    ) -> Result<Option<Answer<'p, 'm>>, Stop> {
+        let mut selection = Selection::new(self.permit, pool, context);
+        while !self.is_over()
+            && let Some(mut lease) = selection.next(context)
+        {
+            context.record.credential = Some(lease.member.credential.id.clone());
+            context.record.attempts += 1;
+            match attempt::attempt(session, context, &lease, self.call, self.deadline).await {
+                Attempt::Good(received) => {
+                    // A call that is refused for its own sake says nothing of the credential.
+                    if received.status < 400 {
+                        lease.serves();
+                    }
+                    context.record.committed = Some(context.record.started.elapsed());
+                    return Ok(Some(Answer {
+                        lease: Some(lease),
+                        received,
+                        operation: self.call.operation,
+                        deadline: self.deadline,
+                    }));
+                }
+                Attempt::Refused(received, fault, hint) => {
+                    tell_refused(context, &lease, fault, received.status);
+                    self.failures.refused(fault, received);
+                    lease.settle(Outcome::Fault(fault, hint), context);
+                    if is_of_quota(fault) && !context.snapshot.quota_exceeded.switch_project {
+                        break;
+                    }
+                }
+                Attempt::Broken(broken) => {
+                    tell_broken(context, &lease, &broken);
+                    let outcome = match broken.fault() {
+                        Some(fault) => Outcome::Fault(fault, Hint::default()),
+                        None => Outcome::Broken(broken.outcome()),
+                    };
+                    lease.settle(outcome, context);
+                    self.failures.broken = Some(broken);
+                }
+                Attempt::ClientGone => {
+                    lease.settle(Outcome::ClientGone, context);
+                    return Err(Stop::ClientGone);
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether the asked model is not served for want of quota.
+    fn is_out_of_quota(&self, route: &Route, context: &Context<'_>) -> bool {
+        if self.failures.of_quota {
+            return true;
+        }
+        let now = context.runtime.board.time.now();
+        let outlook = route.pool().outlook(now, self.call.operation);
+        let of_quota = |(fault, _): &(Fault, usize)| is_of_quota(*fault);
+        outlook.ready == 0 && (outlook.exhausted > 0 || outlook.faults.iter().any(of_quota))
+    }
+
+    /// Whether there are credentials that were not tried only because enough were.
+    fn others_are_ready(&self, route: &Route, context: &Context<'_>) -> bool {
+        let now = context.runtime.board.time.now();
+        route.pool().outlook(now, self.call.operation).ready > 0
+    }
+}
+
+/// Whether a fault says that something is used up.
+fn is_of_quota(fault: Fault) -> bool {
+    matches!(fault, Fault::RateLimited | Fault::PaymentRequired)
 }
 
 fn tell_refused(context: &Context<'_>, lease: &Lease<'_, '_>, fault: Fault, status: u16) {
@@ -171,58 +283,4 @@ fn tell_broken(context: &Context<'_>, lease: &Lease<'_, '_>, broken: &Broken) {
         error: broken.to_string(),
     }
     .tell();
-}
-
-/// What came of the attempts when none was committed.
-#[derive(Default)]
-struct Failures {
-    /// The last refusal that is not about our own credentials.
-    of_the_call: Option<Received>,
-    /// How many said that our credential is not good.
-    of_our_credentials: usize,
-    broken: Option<Broken>,
-}
-
-impl Failures {
-    fn refused(&mut self, fault: Fault, received: Received) {
-        match fault {
-            Fault::Unauthorized | Fault::PaymentRequired | Fault::Forbidden => {
-                self.of_our_credentials += 1
-            }
-            Fault::RateLimited
-            | Fault::ModelNotFound
-            | Fault::Overloaded
-            | Fault::Timeout
-            | Fault::ServerError => self.of_the_call = Some(received),
-        }
-    }
-
-    /// An agent that is shown a provider's 401 blames its own token, so it is shown a 503 that
-    /// says whose credential it was.
-    fn last_word(self, route: &Route) -> Result<Received, Refusal> {
-        if let Some(received) = self.of_the_call {
-            return Ok(received);
-        }
-        let providers = route.pool().providers.join(", ");
-        Err(match self.broken {
-            Some(broken) => broken.refusal(&providers),
-            None if self.of_our_credentials == 0 => {
-                Broken::TimedOut(Duration::ZERO).refusal(&providers)
-            }
-            None => {
-                let refused = self.of_our_credentials;
-                let which = if refused == 1 {
-                    "the credential tried was".to_owned()
-                } else {
-                    format!("the {refused} credentials tried were")
-                };
-                Refusal::new(
-                    Reason::NoCredential,
-                    format!(
-                        "No credentials for provider {providers}: {which} refused by the provider; this is not your key's fault"
-                    ),
-                )
-            }
-        })
-    }
 }

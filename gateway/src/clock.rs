@@ -1,0 +1,89 @@
+//! The time of day, by which cooldowns and quotas go.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::sync::watch;
+use turnpike_api::Clock;
+
+/// A clock, shared by everything in the process. Milliseconds since 1970.
+#[derive(Clone)]
+pub struct Time(Arc<Kind>);
+
+enum Kind {
+    /// The system's time at start, and what passed since by a clock that nobody sets: a cooldown
+    /// does not change its length when somebody corrects the time.
+    System { start: u64, since: Instant },
+    /// As a test says.
+    Simulated(watch::Sender<u64>),
+}
+
+impl Time {
+    /// The machine's.
+    pub fn system() -> Self {
+        let start = SystemTime::UNIX_EPOCH.elapsed().map_or(0, millis);
+        let since = Instant::now();
+        Self(Arc::new(Kind::System { start, since }))
+    }
+
+    /// One that stands still until it is advanced.
+    pub fn simulated(now: u64) -> Self {
+        Self(Arc::new(Kind::Simulated(watch::Sender::new(now))))
+    }
+
+    /// Moves a simulated clock on. The system's is not to be moved.
+    pub fn advance(&self, by: Duration) {
+        if let Kind::Simulated(now) = &*self.0 {
+            now.send_modify(|now| *now += millis(by));
+        }
+    }
+
+    /// Waits until it is `at`.
+    pub async fn sleep_until(&self, at: u64) {
+        match &*self.0 {
+            Kind::System { .. } => {
+                let wait = at.saturating_sub(self.now());
+                tokio::time::sleep(Duration::from_millis(wait)).await;
+            }
+            Kind::Simulated(now) => {
+                // The sender lives in self: it cannot be gone.
+                let _ = now.subscribe().wait_for(|now| *now >= at).await;
+            }
+        }
+    }
+}
+
+impl Clock for Time {
+    fn now(&self) -> u64 {
+        match &*self.0 {
+            Kind::System { start, since } => start + millis(since.elapsed()),
+            Kind::Simulated(now) => *now.borrow(),
+        }
+    }
+}
+
+/// As milliseconds; what does not fit lasts for ever.
+pub fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_simulated_clock_wakes_sleepers_when_it_is_advanced() {
+        let time = Time::simulated(1_000);
+        let sleeper = tokio::spawn({
+            let time = time.clone();
+            async move {
+                time.sleep_until(1_500).await;
+                time.now()
+            }
+        });
+        time.advance(Duration::from_millis(499));
+        assert_eq!(time.now(), 1_499);
+        time.advance(Duration::from_millis(1));
+        assert_eq!(sleeper.await.unwrap(), 1_500);
+    }
+}

@@ -1,0 +1,78 @@
+//! The words for a pool of which nobody can serve: how many are away, why, and when the first is
+//! back.
+
+use turnpike_api::Fault;
+
+use super::authorize::shown;
+use crate::refusal::{Comeback, Reason, Refusal};
+use crate::upstream::Pool;
+use crate::upstream::pool::Outlook;
+
+/// Says why, and when to try again where that is known.
+pub fn refusal(pool: &Pool, outlook: &Outlook, model: &str, now: u64) -> Refusal {
+    let providers = pool.providers.join(", ");
+    let why = why(&classes(pool, outlook));
+    let Some((provider, back)) = &outlook.soonest else {
+        return Refusal::new(
+            Reason::NoCredential,
+            format!("No credentials for provider {providers}: {why}"),
+        );
+    };
+    let comeback = Comeback::new(shown(model), provider, *back, now);
+    Refusal {
+        comeback: Some(Box::new(comeback.clone())),
+        ..Refusal::new(
+            Reason::ModelCooldown,
+            format!(
+                "No credentials for provider {providers}: {why}; try again in {} s, at {}",
+                comeback.seconds, comeback.time
+            ),
+        )
+    }
+}
+
+/// How many there are of each kind, in words that stand behind "are".
+fn classes(pool: &Pool, outlook: &Outlook) -> Vec<(usize, &'static str)> {
+    let cooling = outlook.faults.iter();
+    let cooling = cooling.map(|&(fault, count)| (count, words(fault)));
+    let others = [
+        (outlook.exhausted, "exhausted, their quota is spent"),
+        (outlook.expired, "expired, their tokens are too old"),
+        (pool.unusable.disabled, "disabled"),
+        (pool.unusable.broken, "in error, their files cannot be read"),
+    ];
+    cooling
+        .chain(others)
+        .filter(|(count, _)| *count > 0)
+        .collect()
+}
+
+fn why(classes: &[(usize, &'static str)]) -> String {
+    match classes {
+        [] => "none are configured".to_owned(),
+        [(1, class)] => format!("the only one is {}", class.replace("their", "its")),
+        [(count, class)] => format!("all {count} are {class}"),
+        several => {
+            let counted = several.iter().map(|(count, class)| match count {
+                1 => format!("1 is {}", class.replace("their", "its")),
+                _ => format!("{count} are {class}"),
+            });
+            counted.collect::<Vec<_>>().join(", ")
+        }
+    }
+}
+
+/// Why somebody is left alone for a while.
+fn words(fault: Fault) -> &'static str {
+    match fault {
+        Fault::RateLimited => "rate limited",
+        Fault::Unauthorized => "refused by the provider (401)",
+        Fault::PaymentRequired => "out of credit at the provider (402)",
+        Fault::Forbidden => "forbidden by the provider (403)",
+        Fault::ModelNotFound => "without this model (404)",
+        Fault::Overloaded => "overloaded",
+        Fault::Timeout => "not answering in time",
+        Fault::ServerError => "failing at the provider (5xx)",
+        Fault::Unreachable => "unreachable",
+    }
+}

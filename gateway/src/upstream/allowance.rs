@@ -1,0 +1,127 @@
+//! What a credential has used of its quota in the period that runs.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Tokens of one credential.
+///
+/// Periods are told apart by when they began, so that a new one needs no reset: what was used
+/// before simply belongs to another.
+#[derive(Default)]
+pub struct Allowance {
+    period: Mutex<Running>,
+    /// As in `period`, to be read without the lock.
+    spent: AtomicU64,
+    ends: AtomicU64,
+    /// What the running calls are expected to use.
+    expected: AtomicU64,
+}
+
+/// The period that runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Running {
+    /// In milliseconds since 1970.
+    pub start: u64,
+    /// The first millisecond after it; `u64::MAX` = it never ends, 0 = none has begun.
+    pub end: u64,
+    /// Tokens used.
+    pub spent: u64,
+}
+
+impl Allowance {
+    /// Whether another period has begun by now.
+    pub fn is_over(&self, now: u64) -> bool {
+        now >= self.ends.load(Ordering::Acquire)
+    }
+
+    /// Begins a period, unless it is the one that runs, with what is known to be used of it.
+    pub fn begin(&self, start: u64, end: u64, spent: u64) {
+        let mut running = self.lock();
+        if running.end == 0 || running.start != start {
+            *running = Running { start, end, spent };
+            self.spent.store(spent, Ordering::Release);
+        }
+        running.end = end;
+        self.ends.store(end, Ordering::Release);
+    }
+
+    /// Puts what was used to what another process counted, or to nothing.
+    pub fn set_spent(&self, spent: u64) {
+        let mut running = self.lock();
+        running.spent = spent;
+        self.spent.store(spent, Ordering::Release);
+    }
+
+    /// Counts tokens, and answers with the period they are counted in: its start goes with them
+    /// into the ledger.
+    pub fn spend(&self, tokens: u64) -> Running {
+        let mut running = self.lock();
+        running.spent = running.spent.saturating_add(tokens);
+        self.spent.store(running.spent, Ordering::Release);
+        *running
+    }
+
+    pub fn running(&self) -> Running {
+        *self.lock()
+    }
+
+    /// Tokens used.
+    pub fn spent(&self) -> u64 {
+        self.spent.load(Ordering::Acquire)
+    }
+
+    /// What is left of `limit` once the running calls have used what they are expected to.
+    pub fn left_of(&self, limit: Option<u64>) -> u64 {
+        limit.map_or(u64::MAX, |limit| {
+            let expected = self.expected.load(Ordering::Relaxed);
+            limit.saturating_sub(self.spent().saturating_add(expected))
+        })
+    }
+
+    /// A call begins that is expected to use so much.
+    pub fn expect(&self, tokens: u64) {
+        self.expected.fetch_add(tokens, Ordering::Relaxed);
+    }
+
+    /// That call is over.
+    pub fn expect_no_more(&self, tokens: u64) {
+        self.expected.fetch_sub(tokens, Ordering::Relaxed);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Running> {
+        self.period.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_period_begins_with_what_is_known_of_it() {
+        let allowance = Allowance::default();
+        assert!(allowance.is_over(0));
+        allowance.begin(100, 200, 7);
+        assert!(!allowance.is_over(199));
+        assert_eq!(allowance.spend(5).start, 100);
+        // Begun by somebody else in the meantime.
+        allowance.begin(100, 200, 0);
+        assert_eq!(allowance.spent(), 12);
+        assert!(allowance.is_over(200));
+        allowance.begin(200, u64::MAX, 0);
+        assert_eq!(allowance.spent(), 0);
+        assert!(!allowance.is_over(u64::MAX - 1));
+    }
+
+    #[test]
+    fn running_calls_take_from_what_is_left() {
+        let allowance = Allowance::default();
+        allowance.begin(0, 100, 30);
+        allowance.expect(50);
+        assert_eq!(allowance.left_of(Some(100)), 20);
+        assert_eq!(allowance.left_of(Some(60)), 0);
+        assert_eq!(allowance.left_of(None), u64::MAX);
+        allowance.expect_no_more(50);
+        assert_eq!(allowance.left_of(Some(100)), 70);
+    }
+}

@@ -1,0 +1,129 @@
+//! One upstream credential: what a call with it needs, and whether it may be used.
+
+use std::sync::Arc;
+
+use turnpike_api::{Account, Fault, Provider, Scheme, Secret, Selector};
+use turnpike_config::Schedule;
+use zeroize::Zeroizing;
+
+use super::Endpoint;
+use super::standing::{Readiness, Standing};
+use crate::observe::metrics::CredentialMetrics;
+
+/// A provider of the configuration.
+pub struct Vendor {
+    pub name: Arc<str>,
+    pub plugin: Arc<dyn Provider>,
+    pub selector: Arc<dyn Selector>,
+}
+
+/// A credential of the configuration, ready to be used.
+pub struct Credential {
+    pub id: Arc<str>,
+    pub vendor: Arc<Vendor>,
+    pub endpoint: Endpoint,
+    pub secret: Secret,
+    pub scheme: Scheme,
+    pub account: Account,
+    /// Lower first.
+    pub priority: i64,
+    pub weight: u32,
+    /// The header lines of every call, the credential's among them, as HTTP/1 writes them.
+    pub lines: Zeroizing<Vec<u8>>,
+    /// The operator's own headers, which replace the caller's of the same name.
+    pub headers: Vec<(http::HeaderName, http::HeaderValue)>,
+    /// When its secret ends, in milliseconds since 1970; `u64::MAX` = not by itself.
+    pub expires_at: u64,
+    pub quota: Quota,
+    pub standing: Arc<Standing>,
+    pub metrics: CredentialMetrics,
+}
+
+/// What a credential may use.
+pub struct Quota {
+    /// Tokens a period; `None` = any number.
+    pub limit: Option<u64>,
+    pub schedule: Schedule,
+}
+
+/// Whether a credential may be asked for a model, and what else it waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    Ready,
+    /// One call may try whether it is well again.
+    Due,
+    Cooling(u64, Fault),
+    Probing(u64, Fault),
+    /// Its quota is spent until this time; `u64::MAX` = for good.
+    Exhausted(u64),
+    /// Its token is too old.
+    Expired,
+}
+
+impl State {
+    pub fn is_ready(self) -> bool {
+        matches!(self, Self::Ready | Self::Due)
+    }
+
+    /// When it is another one by itself.
+    pub fn changes_at(self, credential: &Credential) -> u64 {
+        match self {
+            Self::Ready | Self::Due => credential.expires_at,
+            Self::Cooling(until, _) | Self::Probing(until, _) | Self::Exhausted(until) => until,
+            Self::Expired => u64::MAX,
+        }
+    }
+}
+
+impl Credential {
+    /// How it stands for a model.
+    pub fn state(&self, model: &str, now: u64) -> State {
+        if now >= self.expires_at {
+            return State::Expired;
+        }
+        if let Some(reset) = self.exhausted(now) {
+            return State::Exhausted(reset);
+        }
+        match self.standing.readiness(model, now) {
+            Readiness::Ready => State::Ready,
+            Readiness::Due => State::Due,
+            Readiness::Cooling(until, fault) => State::Cooling(until, fault),
+            Readiness::Probing(until, fault) => State::Probing(until, fault),
+        }
+    }
+
+    /// Takes it for a call, as [`Standing::take`] does, if nothing else forbids it.
+    pub fn take(&self, model: &str, now: u64, patience: u64) -> Option<bool> {
+        if now >= self.expires_at || self.exhausted(now).is_some() {
+            return None;
+        }
+        self.standing.take(model, now, patience)
+    }
+
+    /// When its quota begins anew, if it is spent.
+    fn exhausted(&self, now: u64) -> Option<u64> {
+        self.quota.limit?;
+        self.begin_period(now);
+        (!self.has_quota()).then(|| self.standing.allowance.running().end)
+    }
+
+    /// Begins the period of its quota that `now` is in, if it is another one.
+    pub fn begin_period(&self, now: u64) {
+        let allowance = &self.standing.allowance;
+        if allowance.is_over(now) {
+            let period = self.quota.schedule.period(now);
+            allowance.begin(period.start_ms, period.end_ms.unwrap_or(u64::MAX), 0);
+        }
+    }
+
+    /// Whether something of its quota is left.
+    pub fn has_quota(&self) -> bool {
+        let spent = self.standing.allowance.spent();
+        self.quota.limit.is_none_or(|limit| spent < limit)
+    }
+
+    /// Tokens left, what running calls are expected to use taken off.
+    pub fn left(&self) -> u64 {
+        self.standing.allowance.left_of(self.quota.limit)
+    }
+}

@@ -1,0 +1,344 @@
+//! The credentials that serve one name, and which of them are ready.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use turnpike_api::{Fault, Operation, Selector, Slot, Tier};
+
+use super::board::Board;
+use super::credential::{Credential, State};
+use crate::observe::metrics::TokenMetrics;
+
+/// Credentials, best priority first. Names that the same credentials serve share one.
+pub struct Roster {
+    members: Vec<RosterEntry>,
+    /// The runs of equal priority.
+    tiers: Vec<Range<usize>>,
+    /// Of each tier: whether its members have different weights.
+    weighted: Vec<bool>,
+    /// Who was chosen last.
+    last: AtomicU32,
+}
+
+struct RosterEntry {
+    credential: Arc<Credential>,
+    /// Which [`Part`] of a pool it belongs to.
+    part: usize,
+}
+
+impl Roster {
+    /// Of credentials and the parts they belong to.
+    pub fn new(credentials: impl IntoIterator<Item = (Arc<Credential>, usize)>) -> Self {
+        let entries = credentials.into_iter();
+        let mut members: Vec<RosterEntry> = entries
+            .map(|(credential, part)| RosterEntry { credential, part })
+            .collect();
+        members.sort_by_key(|member| member.credential.priority);
+        let tiers = tiers(&members);
+        let differ = |tier: &Range<usize>| {
+            let weight = members[tier.start].credential.weight;
+            let mut others = members[tier.clone()].iter();
+            others.any(|member| member.credential.weight != weight)
+        };
+        Self {
+            weighted: tiers.iter().map(differ).collect(),
+            tiers,
+            members,
+            last: AtomicU32::new(0),
+        }
+    }
+}
+
+fn tiers(members: &[RosterEntry]) -> Vec<Range<usize>> {
+    let mut tiers: Vec<Range<usize>> = Vec::new();
+    for (at, member) in members.iter().enumerate() {
+        match tiers.last_mut() {
+            Some(tier) if members[tier.start].credential.priority == member.credential.priority => {
+                tier.end = at + 1;
+            }
+            _ => tiers.push(at..at + 1),
+        }
+    }
+    tiers
+}
+
+/// What the credentials of one offer have in common in a pool.
+pub struct Part {
+    /// The vendor's name for the model.
+    pub model: Arc<str>,
+    pub tokens: TokenMetrics,
+}
+
+/// A credential as it serves one model's name.
+#[derive(Clone, Copy)]
+pub struct Member<'p> {
+    pub credential: &'p Arc<Credential>,
+    /// The vendor's name for the model.
+    pub model: &'p Arc<str>,
+    pub tokens: &'p TokenMetrics,
+}
+
+/// The credentials that serve one name in one dialect.
+pub struct Pool {
+    roster: Arc<Roster>,
+    parts: Vec<Part>,
+    selector: Arc<dyn Selector>,
+    turn: AtomicU64,
+    board: Arc<Board>,
+    ready: ArcSwap<Ready>,
+    /// Somebody works out who is ready.
+    renewing: AtomicBool,
+    /// Providers whose credentials would serve it, for a refusal's text.
+    pub providers: Vec<Arc<str>>,
+    /// Credentials that would serve it but for what the operator has to mend.
+    pub unusable: Unusable,
+}
+
+/// Credentials that nothing but the operator brings back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unusable {
+    pub disabled: usize,
+    /// Their file cannot be read.
+    pub broken: usize,
+}
+
+/// Who was ready when it was worked out.
+struct Ready {
+    epoch: u64,
+    /// When somebody is back, or has to go, by itself.
+    stale_at: u64,
+    tiers: Vec<ReadyTier>,
+}
+
+#[derive(Default)]
+struct ReadyTier {
+    /// Positions in the roster.
+    ids: Vec<u32>,
+    /// Sums of weights; empty when all are the same.
+    weights: Vec<u64>,
+}
+
+/// A member that was taken for a call.
+pub struct Taken {
+    pub at: usize,
+    /// The call is the one that tries whether a cooldown is over.
+    pub probe: bool,
+}
+
+/// When a pool's credentials come back, and why they are not there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outlook {
+    pub ready: usize,
+    pub cooling: usize,
+    /// A call tries whether they are well again.
+    pub probing: usize,
+    pub exhausted: usize,
+    pub expired: usize,
+    /// Why the cooling ones do, and how many for each reason.
+    pub faults: Vec<(Fault, usize)>,
+    /// The provider of the one that is back first, and when.
+    pub soonest: Option<(Arc<str>, u64)>,
+    /// When the first spent quota begins anew.
+    pub first_reset: Option<u64>,
+}
+
+impl Pool {
+    pub fn new(
+        roster: Arc<Roster>,
+        parts: Vec<Part>,
+        selector: Arc<dyn Selector>,
+        board: Arc<Board>,
+    ) -> Self {
+        let never = Ready {
+            epoch: u64::MAX,
+            stale_at: 0,
+            tiers: Vec::new(),
+        };
+        Self {
+            roster,
+            parts,
+            selector,
+            turn: AtomicU64::new(fastrand::u64(..)),
+            board,
+            ready: ArcSwap::from_pointee(never),
+            renewing: AtomicBool::new(false),
+            providers: Vec::new(),
+            unusable: Unusable::default(),
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.roster.members.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.roster.members.is_empty()
+    }
+
+    pub fn member(&self, at: usize) -> Member<'_> {
+        let entry = &self.roster.members[at];
+        let part = &self.parts[entry.part];
+        Member {
+            credential: &entry.credential,
+            model: &part.model,
+            tokens: &part.tokens,
+        }
+    }
+
+    pub fn members(&self) -> impl Iterator<Item = Member<'_>> {
+        (0..self.len()).map(|at| self.member(at))
+    }
+
+    /// Whether one of them speaks the operation's protocol.
+    pub fn serves(&self, operation: Operation) -> bool {
+        self.members()
+            .any(|member| member.credential.vendor.plugin.serves(operation))
+    }
+
+    /// Draws this request's turn: it stays the same for all its attempts.
+    pub fn next_turn(&self) -> u64 {
+        self.turn.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Takes the member to try next, from the best tier that has one which is ready and passes
+    /// `fits`. A probe is waited for until `patience`.
+    pub fn take(
+        &self,
+        turn: u64,
+        now: u64,
+        patience: u64,
+        fits: impl Fn(usize) -> bool,
+    ) -> Option<Taken> {
+        let ready = self.ready(now);
+        // Those who turned out not to be ready any more.
+        let mut gone: Vec<usize> = Vec::new();
+        for tier in &ready.tiers {
+            while let Some(slot) = self.pick(tier, turn, |at| gone.contains(&at) || !fits(at)) {
+                let at = tier.ids[slot] as usize;
+                let Member {
+                    credential, model, ..
+                } = self.member(at);
+                if let Some(probe) = credential.take(model, now, patience) {
+                    self.roster.last.store(at as u32, Ordering::Relaxed);
+                    if probe {
+                        self.board.changed();
+                    }
+                    return Some(Taken { at, probe });
+                }
+                gone.push(at);
+            }
+        }
+        None
+    }
+
+    fn pick(&self, tier: &ReadyTier, turn: u64, passes: impl Fn(usize) -> bool) -> Option<Slot> {
+        let credential = |slot: Slot| &self.roster.members[tier.ids[slot] as usize].credential;
+        self.selector.pick(&Tier {
+            ids: &tier.ids,
+            weights: &tier.weights,
+            turn,
+            last: self.roster.last.load(Ordering::Relaxed),
+            tried: &|slot| passes(tier.ids[slot] as usize),
+            remaining: &|slot| credential(slot).left(),
+        })
+    }
+
+    /// Who is ready. It is worked out anew when something has changed, by one request at a time:
+    /// the others go on with what was so a moment ago, and look at each member they pick.
+    fn ready(&self, now: u64) -> arc_swap::Guard<Arc<Ready>> {
+        let ready = self.ready.load();
+        let epoch = self.board.epoch();
+        let is_fresh = ready.epoch == epoch && now < ready.stale_at;
+        if is_fresh || self.renewing.swap(true, Ordering::Acquire) && ready.epoch != u64::MAX {
+            return ready;
+        }
+        let renewed = self.work_out(epoch, now);
+        self.ready.store(Arc::new(renewed));
+        self.renewing.store(false, Ordering::Release);
+        self.ready.load()
+    }
+
+    #[cold]
+    fn work_out(&self, epoch: u64, now: u64) -> Ready {
+        let mut stale_at = u64::MAX;
+        let tiers = self.roster.tiers.iter().zip(&self.roster.weighted);
+        let tiers = tiers.map(|(range, &weighted)| {
+            let mut tier = ReadyTier::default();
+            let mut sum = 0;
+            for at in range.clone() {
+                let Member {
+                    credential, model, ..
+                } = self.member(at);
+                let state = credential.state(model, now);
+                stale_at = stale_at.min(state.changes_at(credential));
+                if !state.is_ready() {
+                    continue;
+                }
+                tier.ids.push(at as u32);
+                if weighted {
+                    sum += u64::from(credential.weight);
+                    tier.weights.push(sum);
+                }
+            }
+            tier
+        });
+        let tiers = tiers.filter(|tier| !tier.ids.is_empty()).collect();
+        Ready {
+            epoch,
+            stale_at,
+            tiers,
+        }
+    }
+
+    /// Why nobody is there, and when somebody is back. `serves` leaves out those that do not
+    /// matter to the call.
+    pub fn outlook(&self, now: u64, operation: Operation) -> Outlook {
+        let mut outlook = Outlook::default();
+        for member in self.members() {
+            if member.credential.vendor.plugin.serves(operation) {
+                outlook.add(&member, now);
+            }
+        }
+        outlook
+    }
+}
+
+impl Outlook {
+    fn add(&mut self, member: &Member<'_>, now: u64) {
+        let state = member.credential.state(member.model, now);
+        match state {
+            State::Ready | State::Due => self.ready += 1,
+            State::Cooling(_, fault) => {
+                self.cooling += 1;
+                self.add_fault(fault);
+            }
+            State::Probing(_, fault) => {
+                self.probing += 1;
+                self.add_fault(fault);
+            }
+            State::Exhausted(reset) => {
+                self.exhausted += 1;
+                self.first_reset = Some(self.first_reset.unwrap_or(u64::MAX).min(reset));
+            }
+            State::Expired => self.expired += 1,
+        }
+        let back = match state {
+            State::Cooling(until, _) | State::Probing(until, _) => until,
+            State::Exhausted(reset) if reset < u64::MAX => reset,
+            _ => return,
+        };
+        if self.soonest.as_ref().is_none_or(|(_, soonest)| back < *soonest) {
+            self.soonest = Some((member.credential.vendor.name.clone(), back));
+        }
+    }
+
+    fn add_fault(&mut self, fault: Fault) {
+        let mut known = self.faults.iter_mut();
+        match known.find(|(known, _)| *known == fault) {
+            Some((_, count)) => *count += 1,
+            None => self.faults.push((fault, 1)),
+        }
+    }
+}

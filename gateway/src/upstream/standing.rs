@@ -1,0 +1,278 @@
+//! How a credential stands: what it may not do for a while, and what of its quota is left. It
+//! outlives the configuration that names the credential.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use turnpike_api::{Fault, Hint};
+use turnpike_credentials::{BackOff, Cooldown, Phase};
+
+use super::allowance::Allowance;
+
+/// As many models of one credential may cool at once: callers choose their names. The one that is
+/// back first gives way.
+const MODELS: usize = 64;
+
+/// One credential's.
+pub struct Standing {
+    pub id: Arc<str>,
+    /// How many cooldowns there are. Nearly always none, which is told without a lock.
+    troubles: AtomicUsize,
+    cooldowns: Mutex<Cooldowns>,
+    pub allowance: Allowance,
+}
+
+/// What a credential is not asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cooldowns {
+    /// Anything.
+    pub whole: Option<Cooldown>,
+    /// A model, by its name at the provider.
+    pub models: Vec<(Box<str>, Cooldown)>,
+}
+
+/// What a fault is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    Credential,
+    Model,
+}
+
+/// Whether a credential may be asked for a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    Ready,
+    /// One call may try it.
+    Due,
+    /// Not before this time, for this reason.
+    Cooling(u64, Fault),
+    /// The call that tries it is under way, and waited for until this time.
+    Probing(u64, Fault),
+}
+
+/// A call that failed.
+#[derive(Clone, Copy)]
+pub struct Failure<'a> {
+    /// The model's name at the provider.
+    pub model: &'a str,
+    pub began: u64,
+    pub now: u64,
+    pub fault: Fault,
+    pub hint: Hint,
+}
+
+impl Standing {
+    pub fn new(id: Arc<str>) -> Self {
+        Self {
+            id,
+            troubles: AtomicUsize::new(0),
+            cooldowns: Mutex::default(),
+            allowance: Allowance::default(),
+        }
+    }
+
+    /// Whether it may be asked for `model` now.
+    pub fn readiness(&self, model: &str, now: u64) -> Readiness {
+        if self.troubles.load(Ordering::Acquire) == 0 {
+            return Readiness::Ready;
+        }
+        self.lock().readiness(model, now)
+    }
+
+    /// Takes it for a call: `Some(true)` when the call is the one that tries whether a cooldown is
+    /// over, and is waited for until `patience`; `None` when it may not be asked.
+    pub fn take(&self, model: &str, now: u64, patience: u64) -> Option<bool> {
+        if self.troubles.load(Ordering::Acquire) == 0 {
+            return Some(false);
+        }
+        let mut cooldowns = self.lock();
+        match cooldowns.readiness(model, now) {
+            Readiness::Ready => Some(false),
+            Readiness::Due => {
+                cooldowns.each_of(model, |cooldown| {
+                    cooldown.probed(now, patience).unwrap_or(cooldown)
+                });
+                Some(true)
+            }
+            Readiness::Cooling(..) | Readiness::Probing(..) => None,
+        }
+    }
+
+    /// A call that began at `began` served: what was wrong before it is over. True when something
+    /// was.
+    pub fn served(&self, model: &str, began: u64) -> bool {
+        if self.troubles.load(Ordering::Acquire) == 0 {
+            return false;
+        }
+        let mut cooldowns = self.lock();
+        let before = cooldowns.len();
+        let is_over = |cooldown: &Cooldown| cooldown.since <= began;
+        cooldowns.whole = cooldowns.whole.filter(|cooldown| !is_over(cooldown));
+        cooldowns
+            .models
+            .retain(|(name, cooldown)| &**name != model || !is_over(cooldown));
+        self.count(&cooldowns);
+        cooldowns.len() < before
+    }
+
+    /// A call failed. Answers with the cooldown that is in force for it now, if there is one.
+    pub fn failed(&self, failure: Failure<'_>, policy: &BackOff) -> Option<(Scope, Cooldown)> {
+        let mut cooldowns = self.lock();
+        let scope = scope(failure.fault, failure.hint);
+        let current = match scope {
+            Scope::Credential => cooldowns.whole,
+            Scope::Model => cooldowns.of_model(failure.model).copied(),
+        };
+        // A verdict on the one is none on the other, which waits for another call.
+        cooldowns.each_of(failure.model, Cooldown::unprobed);
+        let Failure { began, now, .. } = failure;
+        let next = policy.after(current, began, now, failure.fault, failure.hint)?;
+        match scope {
+            Scope::Credential => cooldowns.whole = Some(next),
+            Scope::Model => cooldowns.set_model(failure.model, next),
+        }
+        self.count(&cooldowns);
+        Some((scope, next))
+    }
+
+    /// The call that was to try it ended without a verdict.
+    pub fn undecided(&self, model: &str) {
+        self.lock().each_of(model, Cooldown::unprobed);
+    }
+
+    /// What there is to be probed early, without a cost: the models, and `None` for all of it.
+    pub fn probed_early(&self, now: u64) -> Vec<Option<Box<str>>> {
+        if self.troubles.load(Ordering::Acquire) == 0 {
+            return Vec::new();
+        }
+        let is_probed = |cooldown: &Cooldown| {
+            cooldown.is_probed_early() && matches!(cooldown.phase(now), Phase::Cooling(_))
+        };
+        let cooldowns = self.lock();
+        let whole = cooldowns.whole.filter(is_probed).map(|_| None);
+        let models = cooldowns.models.iter();
+        let models = models.filter(|(_, cooldown)| is_probed(cooldown));
+        whole
+            .into_iter()
+            .chain(models.map(|(name, _)| Some(name.clone())))
+            .collect()
+    }
+
+    /// An unbilled probe that began at `began` found it well, for a model or on the whole. True
+    /// when that changes anything.
+    pub fn found_well(&self, model: Option<&str>, began: u64, now: u64) -> bool {
+        let mut cooldowns = self.lock();
+        let cooldown = match model {
+            None => cooldowns.whole.as_mut(),
+            Some(model) => cooldowns.of_model(model),
+        };
+        let found = cooldown.filter(|cooldown| cooldown.since <= began);
+        found.map(|cooldown| *cooldown = cooldown.found_well(now)).is_some()
+    }
+
+    /// Forgets every cooldown: the operator says so. True when there was one.
+    pub fn reset(&self) -> bool {
+        let mut cooldowns = self.lock();
+        let had = cooldowns.len() > 0;
+        *cooldowns = Cooldowns::default();
+        self.count(&cooldowns);
+        had
+    }
+
+    /// Everything that cools, to be kept or shown.
+    pub fn cooldowns(&self) -> Cooldowns {
+        self.lock().clone()
+    }
+
+    /// Takes over what was kept.
+    pub fn restore(&self, kept: Cooldowns) {
+        let mut cooldowns = self.lock();
+        *cooldowns = kept;
+        self.count(&cooldowns);
+    }
+
+    fn count(&self, cooldowns: &Cooldowns) {
+        self.troubles.store(cooldowns.len(), Ordering::Release);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Cooldowns> {
+        self.cooldowns
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A provider's word that it is the account's counts; else it depends on what went wrong.
+fn scope(fault: Fault, hint: Hint) -> Scope {
+    match fault {
+        _ if hint.whole_credential => Scope::Credential,
+        Fault::Unauthorized | Fault::PaymentRequired | Fault::Unreachable => Scope::Credential,
+        // Permission may be lacking for one model only: a caller who asks for it must not be able
+        // to take the credential from everyone else.
+        Fault::Forbidden
+        | Fault::RateLimited
+        | Fault::ModelNotFound
+        | Fault::Overloaded
+        | Fault::Timeout
+        | Fault::ServerError => Scope::Model,
+    }
+}
+
+impl Cooldowns {
+    pub fn len(&self) -> usize {
+        usize::from(self.whole.is_some()) + self.models.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Of what is wrong, what lasts the longest.
+    fn readiness(&self, model: &str, now: u64) -> Readiness {
+        let of_model = self.models.iter().find(|(name, _)| &**name == model);
+        let both = [self.whole, of_model.map(|(_, cooldown)| *cooldown)];
+        let rank = |readiness: &Readiness| match *readiness {
+            Readiness::Ready => (0, 0),
+            Readiness::Due => (1, 0),
+            Readiness::Probing(until, _) => (2, until),
+            Readiness::Cooling(until, _) => (3, until),
+        };
+        let readiness = both.into_iter().flatten().map(|cooldown| {
+            let fault = cooldown.fault;
+            match cooldown.phase(now) {
+                Phase::Cooling(until) => Readiness::Cooling(until, fault),
+                Phase::Probing(until) => Readiness::Probing(until, fault),
+                Phase::Due => Readiness::Due,
+            }
+        });
+        readiness.max_by_key(rank).unwrap_or(Readiness::Ready)
+    }
+
+    fn of_model(&mut self, model: &str) -> Option<&mut Cooldown> {
+        let mut models = self.models.iter_mut();
+        models
+            .find(|(name, _)| &**name == model)
+            .map(|(_, cooldown)| cooldown)
+    }
+
+    fn set_model(&mut self, model: &str, cooldown: Cooldown) {
+        if let Some(current) = self.of_model(model) {
+            *current = cooldown;
+            return;
+        }
+        if self.models.len() >= MODELS {
+            let ends = |at: &usize| self.models[*at].1.until;
+            let soonest = (0..self.models.len()).min_by_key(ends);
+            soonest.map(|at| self.models.swap_remove(at));
+        }
+        self.models.push((model.into(), cooldown));
+    }
+
+    /// Changes what concerns a call for `model`.
+    fn each_of(&mut self, model: &str, change: impl Fn(Cooldown) -> Cooldown) {
+        self.whole = self.whole.map(&change);
+        if let Some(cooldown) = self.of_model(model) {
+            *cooldown = change(*cooldown);
+        }
+    }
+}
