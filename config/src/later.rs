@@ -6,7 +6,7 @@
 
 use serde_yaml::Value;
 
-use crate::tree::{Content, Node};
+use crate::tree::{Content, Entry, Node};
 
 /// Keys by their pattern.
 const KEYS: &[&str] = &[
@@ -16,29 +16,16 @@ const KEYS: &[&str] = &[
     "api_keys[].roles",
     "api_keys[].tenant",
     "audit",
-    "auth.cooldown",
-    "auth.dir",
     "auth.encryption",
     "auth.notifications",
-    "auth.quota",
     "auth.refresh",
-    "auth.require_private_files",
-    "auth.session_affinity",
-    "auth_dir",
     "authorization",
     "jwt",
     "limits",
-    "max_retry_interval",
-    "metering",
     "prices",
     "providers.*.credentials[].caps",
     "providers.*.credentials[].pool",
-    "providers.*.credentials[].quota",
     "providers.*.credentials[].websockets",
-    "providers.*.credentials[].weight",
-    "providers.*.models[].fallback",
-    "providers.*.models[].preview_of",
-    "quota_exceeded",
     "remote_management",
     "role_bindings",
     "roles",
@@ -47,21 +34,14 @@ const KEYS: &[&str] = &[
     "server.secret_key",
     "spent_status",
     "sso",
-    "state",
+    "state.max_stale",
+    "state.redis",
     "telemetry",
     "tenants",
 ];
 
 /// Keys of an entry of any of the lists `openai_api_key` and so on.
-const LIST_ENTRY_KEYS: &[&str] = &[
-    "caps",
-    "models[].fallback",
-    "models[].preview_of",
-    "pool",
-    "quota",
-    "websockets",
-    "weight",
-];
+const LIST_ENTRY_KEYS: &[&str] = &["caps", "pool", "websockets"];
 
 const LISTS: &[&str] = &[
     "claude_api_key[]",
@@ -74,7 +54,6 @@ const LISTS: &[&str] = &[
 
 /// Values of keys that are served, by the pattern of the key.
 const VALUES: &[(&str, &[&str])] = &[
-    ("auth.selection_strategy", STRATEGIES),
     (
         "providers.*.kind",
         &[
@@ -85,12 +64,9 @@ const VALUES: &[(&str, &[&str])] = &[
             "openai-compatible",
         ],
     ),
-    ("providers.*.selection_strategy", STRATEGIES),
-    ("routing.strategy", STRATEGIES),
+    ("state.backend", &["redis"]),
     ("unauthenticated_response", &["sandbox"]),
 ];
-
-const STRATEGIES: &[&str] = &["fill_first", "quota_aware", "weighted"];
 
 pub(crate) const MESSAGE: &str = "not available in this release";
 
@@ -124,22 +100,22 @@ pub(crate) fn is_value(pattern: &str, value: &str) -> bool {
 }
 
 /// Whether a later key with this value asks for nothing that this release does not do anyway.
-pub(crate) fn is_idle(pattern: &str, node: &Node) -> bool {
+/// `beside` are the keys it stands among.
+pub(crate) fn is_idle(pattern: &str, node: &Node, beside: &[Entry]) -> bool {
+    if OF_REDIS.contains(&pattern) && beside.iter().any(is_embedded) {
+        return true;
+    }
     match &node.content {
         Content::Scalar(Value::Null | Value::Bool(false), _) => true,
         Content::Scalar(Value::String(text), _) => text.is_empty(),
-        // One weight for all is what round robin does; no interval is no waiting.
-        Content::Scalar(_, text) => {
-            (text == "1" && pattern.ends_with(".weight"))
-                || (text == "0" && pattern == "max_retry_interval")
-        }
+        Content::Scalar(..) => false,
         Content::List(items) => items.is_empty(),
         Content::Map(entries) if entries.is_empty() => true,
         Content::Map(entries) if SWITCHED.contains(&pattern) => entries.iter().any(|entry| {
             entry.key == "enabled"
                 && matches!(entry.value.content, Content::Scalar(Value::Bool(false), _))
         }),
-        Content::Map(entries) if pattern.ends_with(".quota") || pattern.ends_with(".caps") => {
+        Content::Map(entries) if pattern.ends_with(".caps") => {
             entries.iter().all(|entry| entry.value.is_null())
         }
         // Not so for all mappings: a role with no permissions takes some away.
@@ -148,10 +124,12 @@ pub(crate) fn is_idle(pattern: &str, node: &Node) -> bool {
 }
 
 /// Sections that do nothing while their `enabled` is false.
-const SWITCHED: &[&str] = &[
-    "audit",
-    "auth.encryption",
-    "auth.refresh",
-    "auth.session_affinity",
-    "sso",
-];
+const SWITCHED: &[&str] = &["audit", "auth.encryption", "auth.refresh", "sso"];
+
+/// Keys that only mean something with a store that can be away.
+const OF_REDIS: &[&str] = &["state.max_stale", "state.redis"];
+
+fn is_embedded(entry: &Entry) -> bool {
+    entry.key == "backend"
+        && matches!(&entry.value.content, Content::Scalar(Value::String(text), _) if text == "embedded")
+}

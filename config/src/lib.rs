@@ -7,7 +7,7 @@
 //! | shape | holds the tree against the schema, resolves references to secrets | `shape`, `expected`, `resolve` |
 //! | document | the sections as types, one source of keys, defaults and schema | `document` |
 //! | check | every rule a schema cannot say | `check` |
-//! | plan | what the gateway runs by | [`plan`] |
+//! | plan | what the gateway runs by, and when quotas start anew | [`plan`], `schedule` |
 //!
 //! No step stops at a mistake: each reports what it finds, leaves that out, and goes on, so that
 //! an operator sees all [`Problems`] at once. Keys of later releases are listed in `later` and
@@ -24,6 +24,7 @@ pub mod plan;
 mod problem;
 mod redact;
 mod resolve;
+mod schedule;
 mod schema;
 mod shape;
 mod tree;
@@ -34,10 +35,12 @@ use document::Document;
 use locate::{Origin, Report};
 use resolve::Resolver;
 
+pub use check::{proxy_choice, upstream_url};
 pub use environment::Environment;
 pub use plan::*;
 pub use problem::{Problem, Problems};
 pub use redact::print_redacted;
+pub use schedule::{Period, Schedule};
 pub use schema::schema;
 
 /// The kinds of provider that the gateway was built with.
@@ -159,6 +162,7 @@ impl<'a> Loading<'a> {
             base_dir: self.base_dir,
             sources: resolver.sources,
             warnings: Vec::new(),
+            previews: Vec::new(),
         };
         let mut plan = check::plan(&document, context)?;
         plan.sources.sort();

@@ -3,6 +3,8 @@
 //!
 //! Types that hold a [`Secret`] have no `Debug`, because a secret has none.
 
+mod auth;
+
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -11,6 +13,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 use turnpike_api::Secret;
 use url::Url;
+
+pub use auth::{AuthPlan, CooldownPlan, QuotaExceededPlan, QuotaPlan, StatePlan};
 
 /// Everything the gateway was told.
 #[derive(Clone)]
@@ -21,12 +25,21 @@ pub struct Plan {
     pub logging: LoggingPlan,
     pub client_keys: Vec<ClientKeyPlan>,
     pub providers: Vec<ProviderPlan>,
+    /// Names of providers that are switched off; a credential file does not bring one back.
+    pub disabled_providers: Vec<String>,
     /// Serve a prefixed credential's models only under their prefixed names.
     pub force_model_prefix: bool,
     /// The strategy of every provider that names none.
     pub selection: Selection,
     /// How many credentials one request may try.
     pub max_retry_credentials: u32,
+    /// How long one request may wait for a credential to come back; zero = not at all.
+    pub max_retry_interval: Duration,
+    pub quota_exceeded: QuotaExceededPlan,
+    /// Whether a stream that does not ask for its usage may be made to.
+    pub inject_usage: bool,
+    pub auth: AuthPlan,
+    pub state: StatePlan,
     pub egress: EgressPlan,
     /// Things that work but are probably not meant, one sentence each.
     pub warnings: Vec<String>,
@@ -165,7 +178,22 @@ pub struct ProviderPlan {
     pub kind: String,
     /// `None` = [`Plan::selection`].
     pub selection: Option<Selection>,
+    /// What a credential file of this provider inherits. Those below have theirs already.
+    pub settings: SettingsPlan,
     pub credentials: Vec<CredentialPlan>,
+}
+
+/// What the credentials of a provider have in common.
+#[derive(Clone, Default)]
+pub struct SettingsPlan {
+    /// `None` = the kind's own; without a trailing slash in its path.
+    pub base_url: Option<Url>,
+    pub prefix: Option<String>,
+    /// Empty = the kind's shipped patterns.
+    pub models: Vec<ModelPlan>,
+    pub excluded_models: Vec<String>,
+    pub headers: Vec<(String, String)>,
+    pub proxy: ProxyChoice,
 }
 
 #[derive(Clone)]
@@ -177,7 +205,11 @@ pub struct CredentialPlan {
     pub label: Option<String>,
     /// Lower first.
     pub priority: i64,
+    /// 1 to 1000.
+    pub weight: u32,
     pub disabled: bool,
+    /// Tokens of one period, never 0; `None` = any number.
+    pub quota_limit: Option<u64>,
     /// `None` = the kind's own; without a trailing slash in its path.
     pub base_url: Option<Url>,
     pub prefix: Option<String>,
@@ -194,11 +226,23 @@ pub struct ModelPlan {
     pub name: String,
     /// What clients call it; `None` = the same.
     pub alias: Option<String>,
+    /// The model that it stands in for when that one is out of quota, as clients call it.
+    pub preview_of: Option<String>,
+    /// The models to try in its place, in this order, as clients call them.
+    pub fallback: Vec<String>,
 }
 
-#[derive(Clone)]
+impl ModelPlan {
+    /// What clients call it.
+    pub fn shown(&self) -> &str {
+        self.alias.as_deref().unwrap_or(&self.name)
+    }
+}
+
+#[derive(Clone, Default)]
 pub enum ProxyChoice {
     /// As [`EgressPlan`] says.
+    #[default]
     Inherit,
     /// None, whatever [`EgressPlan`] says.
     Direct,
@@ -241,7 +285,10 @@ pub struct EgressPlan {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Selection {
     RoundRobin,
+    FillFirst,
     Priority,
+    QuotaAware,
+    Weighted,
 }
 
 impl Selection {
@@ -249,7 +296,10 @@ impl Selection {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::RoundRobin => "round_robin",
+            Self::FillFirst => "fill_first",
             Self::Priority => "priority",
+            Self::QuotaAware => "quota_aware",
+            Self::Weighted => "weighted",
         }
     }
 }

@@ -281,11 +281,11 @@ fn proxies_of_the_environment_win() {
 fn values_that_ask_for_nothing_are_accepted() {
     plan(
         "sso: {enabled: false, session_lifetime_hours: 24}\nroles: {}\nlimits: []\ntenants:\n\
-         jwt: null\nmax_retry_interval: 0\nunauthenticated_response: unauthorized\n\
-         auth: {dir: '', session_affinity: {enabled: false, ttl: 1h}, encryption: {enabled: false, key: ''}}\n\
+         jwt: null\nunauthenticated_response: unauthorized\nstate:\n  backend: embedded\n  \
+         max_stale: 60s\n  redis: {url: 'redis://127.0.0.1:6379/0', nodes: []}\n\
+         auth: {encryption: {enabled: false, key: ''}, refresh: {enabled: false}}\n\
          api_keys: [{key: a-key-of-mine, tenant: null, roles: [], limits: {}}]\n\
-         providers: {openai: {credentials: [{api_key: k, weight: 1, pool: null, websockets: false, \
-         quota: {limit: null}, caps: {concurrency: null}}]}}\n",
+         providers: {openai: {credentials: [{api_key: k, pool: null, websockets: false, caps: {concurrency: null}}]}}\n",
     );
 }
 
@@ -345,7 +345,8 @@ fn warnings_name_the_key() {
             "admin.host",
             "api_keys[0].models",
             "providers.openai.base_url",
-            "providers.openai"
+            "no provider has a credential here, so no model is served but by credential files in \
+             `auth.dir`; add one there or under `providers`"
         ]
     );
 }

@@ -4,23 +4,13 @@ use std::collections::{BTreeMap, HashMap};
 
 use turnpike_api::Secret;
 
-use crate::document::{ModelEntry, ProxyText, SecretText};
+use crate::document::{CredentialQuota, ModelEntry, ProxyText, SecretText, Weight};
 use crate::locate::Path;
-use crate::plan::{CredentialPlan, ModelPlan, ProxyChoice, is_loopback_host};
+use crate::plan::{CredentialPlan, SettingsPlan, is_loopback_host};
 
 use super::{Context, headers, keys, models, proxy, url};
 
-/// What all credentials of a provider, or one entry of a list, have in common.
-pub(super) struct Shared {
-    base_url: Option<::url::Url>,
-    prefix: Option<String>,
-    models: Vec<ModelPlan>,
-    excluded_models: Vec<String>,
-    headers: Vec<(String, String)>,
-    pub(super) proxy: ProxyChoice,
-}
-
-/// The same, as written.
+/// What all credentials of a provider, or one entry of a list, have in common, as written.
 pub(super) struct Settings<'a> {
     pub(super) base_url: Option<&'a str>,
     pub(super) prefix: Option<&'a str>,
@@ -30,6 +20,14 @@ pub(super) struct Settings<'a> {
     pub(super) proxy_url: Option<&'a ProxyText>,
 }
 
+/// How much of the work is a credential's, as written.
+pub(super) struct Part<'a> {
+    pub(super) priority: i64,
+    pub(super) weight: Weight,
+    pub(super) disabled: bool,
+    pub(super) quota: &'a CredentialQuota,
+}
+
 /// A credential, and the key it is written at.
 pub(super) struct Draft {
     pub(super) at: Path,
@@ -37,13 +35,13 @@ pub(super) struct Draft {
 }
 
 impl Settings<'_> {
-    pub(super) fn check(&self, at: &Path, context: &mut Context<'_>) -> Shared {
+    pub(super) fn check(&self, at: &Path, context: &mut Context<'_>) -> SettingsPlan {
         let prefix = self.prefix;
         if prefix.is_some_and(|prefix| !is_word(prefix)) {
             let message = "expected letters, digits, `-`, `_` and `.` only, without the slash";
             context.report.at(&at.field("prefix"), message);
         }
-        Shared {
+        SettingsPlan {
             base_url: base_url(self.base_url, &at.field("base_url"), context),
             prefix: prefix.map(str::to_owned),
             models: models::models(self.models, &at.field("models"), context),
@@ -59,7 +57,7 @@ impl Settings<'_> {
 }
 
 fn base_url(written: Option<&str>, key: &Path, context: &mut Context<'_>) -> Option<::url::Url> {
-    let parsed = url::upstream(written?);
+    let parsed = url::upstream_url(written?);
     match parsed {
         Ok(url) => {
             let host = url.host_str().unwrap_or_default();
@@ -76,15 +74,15 @@ fn base_url(written: Option<&str>, key: &Path, context: &mut Context<'_>) -> Opt
     }
 }
 
-impl Shared {
+impl Draft {
     /// A credential with these settings; its id is given once all of its provider are known.
-    pub(super) fn credential(
-        &self,
+    pub(super) fn new(
+        settings: SettingsPlan,
         secret: &SecretText,
         label: Option<&str>,
         at: &Path,
         context: &mut Context<'_>,
-    ) -> Draft {
+    ) -> Self {
         if let Err(message) = check_secret(&secret.0) {
             context.report.at(&at.field("api_key"), message);
         }
@@ -97,18 +95,28 @@ impl Shared {
             secret: secret.0.clone(),
             label: label.map(str::to_owned),
             priority: 1,
+            weight: 1,
             disabled: false,
-            base_url: self.base_url.clone(),
-            prefix: self.prefix.clone(),
-            models: self.models.clone(),
-            excluded_models: self.excluded_models.clone(),
-            headers: self.headers.clone(),
-            proxy: self.proxy.clone(),
+            quota_limit: None,
+            base_url: settings.base_url,
+            prefix: settings.prefix,
+            models: settings.models,
+            excluded_models: settings.excluded_models,
+            headers: settings.headers,
+            proxy: settings.proxy,
         };
-        Draft {
+        Self {
             at: at.clone(),
             plan,
         }
+    }
+
+    pub(super) fn with(mut self, part: &Part<'_>) -> Self {
+        self.plan.priority = part.priority;
+        self.plan.weight = part.weight.0;
+        self.plan.disabled = part.disabled;
+        self.plan.quota_limit = part.quota.limit;
+        self
     }
 }
 

@@ -5,7 +5,7 @@ use crate::later;
 use crate::locate::Path;
 
 use super::Context;
-use super::credential::{Draft, Settings};
+use super::credential::{Draft, Part, Settings};
 use super::providers::{Group, check_name};
 
 /// A list: its key, the name and the kind of its provider.
@@ -93,11 +93,14 @@ fn key_entry(entry: &KeyEntry, at: &Path, kind: &str, context: &mut Context<'_>)
         headers: &entry.headers,
         proxy_url: entry.proxy_url.as_ref(),
     };
-    let shared = settings.check(at, context);
-    let mut draft = shared.credential(&entry.api_key, None, at, context);
-    draft.plan.priority = entry.priority;
-    draft.plan.disabled = entry.disabled;
-    draft
+    let part = Part {
+        priority: entry.priority,
+        weight: entry.weight,
+        disabled: entry.disabled,
+        quota: &entry.quota,
+    };
+    let settings = settings.check(at, context);
+    Draft::new(settings, &entry.api_key, None, at, context).with(&part)
 }
 
 fn compatible(entry: &CompatibleEntry, at: &Path, context: &mut Context<'_>) -> Group {
@@ -117,26 +120,28 @@ fn compatible(entry: &CompatibleEntry, at: &Path, context: &mut Context<'_>) -> 
         headers: &entry.headers,
         proxy_url: entry.proxy_url.as_ref(),
     };
-    let mut shared = settings.check(at, context);
+    let part = Part {
+        priority: entry.priority,
+        weight: entry.weight,
+        disabled: entry.disabled,
+        quota: &entry.quota,
+    };
+    let settings = settings.check(at, context);
     let mut group = Group::new(&entry.name, kind, &at.field("name"));
     if let Some(key) = &entry.api_key {
-        group.drafts.push(shared.credential(key, None, at, context));
+        let draft = Draft::new(settings.clone(), key, None, at, context);
+        group.drafts.push(draft.with(&part));
     }
-    let inherited = shared.proxy.clone();
     for (index, key) in entry.api_key_entries.iter().enumerate() {
         let at = at.field("api_key_entries").item(index);
-        let proxy_key = at.field("proxy_url");
-        shared.proxy = match &key.proxy_url {
-            None => inherited.clone(),
-            written => super::proxy::choice(written.as_ref(), &proxy_key, context),
-        };
-        group
-            .drafts
-            .push(shared.credential(&key.api_key, None, &at, context));
+        let mut settings = settings.clone();
+        if key.proxy_url.is_some() {
+            let proxy_key = at.field("proxy_url");
+            settings.proxy = super::proxy::choice(key.proxy_url.as_ref(), &proxy_key, context);
+        }
+        let draft = Draft::new(settings, &key.api_key, None, &at, context);
+        group.drafts.push(draft.with(&part));
     }
-    for draft in &mut group.drafts {
-        draft.plan.priority = entry.priority;
-        draft.plan.disabled = entry.disabled;
-    }
+    group.settings = settings;
     group
 }

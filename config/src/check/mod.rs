@@ -3,6 +3,7 @@
 //! A check pushes what it finds onto the report and goes on; it answers `None` when it has nothing
 //! to put into the plan. Nothing here stops at the first mistake.
 
+mod auth;
 mod credential;
 mod egress;
 mod headers;
@@ -11,19 +12,24 @@ mod lists;
 mod models;
 mod providers;
 mod proxy;
+mod selection;
 mod server;
 mod tls;
 mod url;
 
 use std::path::{Path as FilePath, PathBuf};
+use std::time::Duration;
 
 use crate::Kinds;
-use crate::document::{Document, Format, Level, Logging, Strategy};
+use crate::document::{Document, Format, InjectUsage, Level, Logging, State};
 use crate::environment::Environment;
 use crate::later;
 use crate::locate::{Path, Report};
-use crate::plan::{LogFormat, LogLevel, LoggingPlan, Plan, Selection};
+use crate::plan::{LogFormat, LogLevel, LoggingPlan, Plan, QuotaExceededPlan, StatePlan};
 use crate::resolve;
+
+pub use proxy::proxy_choice;
+pub use url::upstream_url;
 
 /// What the checks share.
 pub(crate) struct Context<'a> {
@@ -33,6 +39,8 @@ pub(crate) struct Context<'a> {
     pub(crate) base_dir: &'a FilePath,
     pub(crate) sources: Vec<PathBuf>,
     pub(crate) warnings: Vec<String>,
+    /// Which model stands in for which, of all providers.
+    pub(crate) previews: Vec<models::Preview>,
 }
 
 impl Context<'_> {
@@ -51,6 +59,29 @@ impl Context<'_> {
         }
         self.sources.push(path.clone());
         path
+    }
+
+    /// The value of a setting that two keys name, and the key it is from.
+    fn either<T: PartialEq>(
+        &mut self,
+        (key, value): (&Path, Option<T>),
+        (alias, other): (&Path, Option<T>),
+    ) -> Option<(Path, T)> {
+        // An environment variable for one wins over the other in the file.
+        let (value, other) = match (self.report.is_variable(key), self.report.is_variable(alias)) {
+            (true, false) => (value, None),
+            (false, true) => (None, other),
+            _ => (value, other),
+        };
+        if let (Some(value), Some(other)) = (&value, &other)
+            && value != other
+        {
+            let place = self.report.whereabouts(key);
+            let message = format!("differs from {place}, which is the same setting");
+            self.report.at(alias, message);
+        }
+        let value = value.map(|value| (key.clone(), value));
+        value.or(other.map(|other| (alias.clone(), other)))
     }
 
     fn warn(&mut self, key: &Path, message: impl std::fmt::Display) {
@@ -73,9 +104,11 @@ pub(crate) fn plan(document: &Document, mut context: Context<'_>) -> Option<Plan
     let admin = server::admin(&document.admin, &document.server, context);
     let client_keys = keys::client_keys(&document.api_keys, context);
     keys::open_mode(&client_keys, &document.server, context);
-    let providers = providers::providers(document, context);
+    let (providers, disabled_providers) = providers::providers(document, context);
     let egress = egress::egress(&document.egress, context);
-    let selection = selection(document, context);
+    let selection = selection::selection(document, context);
+    let auth = auth::auth(document, &providers, context);
+    let state = state(&document.state, context);
     let logging = logging(&document.logging, context);
     if !context.report.is_clean() {
         return None;
@@ -86,9 +119,18 @@ pub(crate) fn plan(document: &Document, mut context: Context<'_>) -> Option<Plan
         logging,
         client_keys,
         providers,
+        disabled_providers,
         force_model_prefix: document.force_model_prefix,
         selection,
         max_retry_credentials: document.max_retry_credentials.0,
+        max_retry_interval: Duration::from_secs(document.max_retry_interval.0.into()),
+        quota_exceeded: QuotaExceededPlan {
+            switch_project: document.quota_exceeded.switch_project,
+            switch_preview_model: document.quota_exceeded.switch_preview_model,
+        },
+        inject_usage: document.metering.inject_usage == InjectUsage::Auto,
+        auth: auth?,
+        state,
         egress,
         warnings: std::mem::take(&mut context.warnings),
         sources: std::mem::take(&mut context.sources),
@@ -107,38 +149,6 @@ fn environment(context: &mut Context<'_>) {
             "SSO_ENABLED",
             format!("single sign-on is {}", later::MESSAGE),
         );
-    }
-}
-
-fn selection(document: &Document, context: &mut Context<'_>) -> Selection {
-    let key = Path::default().field("auth").field("selection_strategy");
-    let alias = Path::default().field("routing").field("strategy");
-    let (auth, routing) = (document.auth.selection_strategy, document.routing.strategy);
-    // An environment variable for one wins over the other in the file.
-    let (auth, routing) = match (
-        context.report.is_variable(&key),
-        context.report.is_variable(&alias),
-    ) {
-        (true, false) => (auth, None),
-        (false, true) => (None, routing),
-        _ => (auth, routing),
-    };
-    if let (Some(one), Some(other)) = (auth, routing)
-        && one != other
-    {
-        let other = context.report.whereabouts(&key);
-        context.report.at(
-            &alias,
-            format!("differs from {other}, which is the same setting"),
-        );
-    }
-    auth.or(routing).map_or(Selection::RoundRobin, strategy)
-}
-
-fn strategy(written: Strategy) -> Selection {
-    match written {
-        Strategy::RoundRobin => Selection::RoundRobin,
-        Strategy::Priority => Selection::Priority,
     }
 }
 
@@ -166,5 +176,16 @@ fn logging(written: &Logging, context: &mut Context<'_>) -> LoggingPlan {
             .file
             .as_ref()
             .map(|file| context.base_dir.join(file)),
+    }
+}
+
+fn state(written: &State, context: &mut Context<'_>) -> StatePlan {
+    let key = Path::default().field("state").field("path");
+    if written.path.is_empty() {
+        let message = "empty; write a path or leave the key out";
+        context.report.at(&key, message);
+    }
+    StatePlan {
+        path: context.base_dir.join(&written.path),
     }
 }

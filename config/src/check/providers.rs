@@ -6,10 +6,10 @@ use crate::document::{Document, Provider};
 use crate::later;
 use crate::locate::Path;
 use crate::nearest::{hint, quoted};
-use crate::plan::{ProviderPlan, Selection};
+use crate::plan::{ProviderPlan, Selection, SettingsPlan};
 
-use super::credential::{Draft, Settings, identify, is_word};
-use super::{Context, lists, strategy};
+use super::credential::{Draft, Part, Settings, identify, is_word};
+use super::{Context, lists, models, selection};
 
 /// A provider in the making.
 pub(super) struct Group {
@@ -19,6 +19,7 @@ pub(super) struct Group {
     at: Path,
     enabled: bool,
     selection: Option<Selection>,
+    pub(super) settings: SettingsPlan,
     pub(super) drafts: Vec<Draft>,
 }
 
@@ -30,12 +31,17 @@ impl Group {
             at: at.clone(),
             enabled: true,
             selection: None,
+            settings: SettingsPlan::default(),
             drafts: Vec::new(),
         }
     }
 }
 
-pub(super) fn providers(document: &Document, context: &mut Context<'_>) -> Vec<ProviderPlan> {
+/// The providers that are switched on, and the names of those that are not.
+pub(super) fn providers(
+    document: &Document,
+    context: &mut Context<'_>,
+) -> (Vec<ProviderPlan>, Vec<String>) {
     let mut groups: BTreeMap<String, Group> = BTreeMap::new();
     for (name, provider) in &document.providers {
         if let Some(group) = native(name, provider, context) {
@@ -50,17 +56,21 @@ pub(super) fn providers(document: &Document, context: &mut Context<'_>) -> Vec<P
             }
         }
     }
-    let mut plans = Vec::new();
+    models::refuse_preview_cycles(context);
+    let (mut plans, mut disabled) = (Vec::new(), Vec::new());
     for mut group in groups.into_values() {
         identify(&group.name, &mut group.drafts, context);
-        plans.extend(finish(group, context));
+        match group.enabled {
+            true => plans.push(finish(group)),
+            false => disabled.push(group.name),
+        }
     }
     if plans.iter().all(|plan| plan.credentials.is_empty()) {
-        let message = "no provider has a credential, so no model is served; add one under \
-                       `providers`";
+        let message = "no provider has a credential here, so no model is served but by credential \
+                       files in `auth.dir`; add one there or under `providers`";
         context.warnings.push(message.into());
     }
-    plans
+    (plans, disabled)
 }
 
 fn native(name: &str, written: &Provider, context: &mut Context<'_>) -> Option<Group> {
@@ -75,15 +85,18 @@ fn native(name: &str, written: &Provider, context: &mut Context<'_>) -> Option<G
         headers: &written.headers,
         proxy_url: written.proxy_url.as_ref(),
     };
-    let shared = settings.check(&at, context);
+    let settings = settings.check(&at, context);
     let mut drafts = Vec::new();
     for (index, credential) in written.credentials.iter().enumerate() {
         let at = at.field("credentials").item(index);
         let label = credential.label.as_deref();
-        let mut draft = shared.credential(&credential.api_key, label, &at, context);
-        draft.plan.priority = credential.priority;
-        draft.plan.disabled = credential.disabled;
-        drafts.push(draft);
+        let draft = Draft::new(settings.clone(), &credential.api_key, label, &at, context);
+        drafts.push(draft.with(&Part {
+            priority: credential.priority,
+            weight: credential.weight,
+            disabled: credential.disabled,
+            quota: &credential.quota,
+        }));
     }
     let kind = kind?;
     let needs_base_url = context.kinds.default_base_url(&kind) == Some(false);
@@ -95,7 +108,8 @@ fn native(name: &str, written: &Provider, context: &mut Context<'_>) -> Option<G
     }
     Some(Group {
         enabled: written.enabled,
-        selection: written.selection_strategy.map(strategy),
+        selection: written.selection_strategy.map(selection::of),
+        settings,
         drafts,
         ..Group::new(name, &kind, &at)
     })
@@ -147,17 +161,12 @@ fn join(earlier: &mut Group, added: Group, context: &mut Context<'_>) {
     earlier.drafts.extend(added.drafts);
 }
 
-fn finish(group: Group, context: &mut Context<'_>) -> Option<ProviderPlan> {
-    if !group.enabled {
-        return None;
-    }
-    if group.drafts.is_empty() {
-        context.warn(&group.at, "has no credentials and serves nothing");
-    }
-    Some(ProviderPlan {
+fn finish(group: Group) -> ProviderPlan {
+    ProviderPlan {
         name: group.name,
         kind: group.kind,
         selection: group.selection,
+        settings: group.settings,
         credentials: group.drafts.into_iter().map(|draft| draft.plan).collect(),
-    })
+    }
 }

@@ -19,15 +19,20 @@ pub(super) fn choice(
     let Some(ProxyText(text)) = written else {
         return ProxyChoice::Inherit;
     };
-    if text.expose() == "direct" {
-        return ProxyChoice::Direct;
-    }
-    match parse(text.expose()) {
-        Ok(url) => ProxyChoice::Url(url),
+    match proxy_choice(text.expose()) {
+        Ok(choice) => choice,
         Err(message) => {
             context.report.at(key, message);
             ProxyChoice::Inherit
         }
+    }
+}
+
+/// A `proxy_url`, wherever it is written: the URL of a proxy, or `direct`.
+pub fn proxy_choice(text: &str) -> Result<ProxyChoice, String> {
+    match text {
+        "direct" => Ok(ProxyChoice::Direct),
+        url => Ok(ProxyChoice::Url(parse(url)?)),
     }
 }
 

@@ -14,12 +14,13 @@ pub(super) fn base(written: &str) -> Result<Url, &'static str> {
 }
 
 /// As [`base`], for an upstream: `h2c` is HTTP/2 in clear text, which nothing negotiates.
-pub(super) fn upstream(written: &str) -> Result<Url, &'static str> {
-    of_scheme(
-        written,
+pub fn upstream_url(text: &str) -> Result<Url, String> {
+    let url = of_scheme(
+        text,
         &["https", "http", "h2c"],
         "expected a URL that begins with https://, http:// or h2c://",
-    )
+    )?;
+    Ok(url)
 }
 
 fn of_scheme(written: &str, schemes: &[&str], expected: &'static str) -> Result<Url, &'static str> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::provider::first;
+use super::provider::{CredentialQuota, Weight, first};
 use super::{ModelEntry, ProxyText, SecretText};
 
 #[derive(Serialize, Deserialize, JsonSchema)]
@@ -33,8 +33,14 @@ pub(crate) struct KeyEntry {
     /// Lower first.
     #[serde(default = "first")]
     pub(crate) priority: i64,
+    /// Its share under `weighted`, against those of the others.
+    #[serde(default)]
+    pub(crate) weight: Weight,
     #[serde(default)]
     pub(crate) disabled: bool,
+    /// What it may use until `auth.quota.reset_schedule` says so again.
+    #[serde(default)]
+    pub(crate) quota: CredentialQuota,
 }
 
 #[derive(Serialize, Deserialize, JsonSchema)]
@@ -67,8 +73,14 @@ pub(crate) struct CompatibleEntry {
     /// Lower first.
     #[serde(default = "first")]
     pub(crate) priority: i64,
+    /// The share of each of its keys under `weighted`.
+    #[serde(default)]
+    pub(crate) weight: Weight,
     #[serde(default)]
     pub(crate) disabled: bool,
+    /// What each of its keys may use until `auth.quota.reset_schedule` says so again.
+    #[serde(default)]
+    pub(crate) quota: CredentialQuota,
 }
 
 #[derive(Serialize, Deserialize, JsonSchema)]

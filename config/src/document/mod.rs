@@ -4,10 +4,12 @@
 //! the written tree against that schema; a key added here is known everywhere. The comment of a
 //! field is its description in the schema.
 
+mod auth;
 mod keys;
 mod lists;
 mod provider;
 mod server;
+mod state;
 mod upstream;
 mod values;
 
@@ -16,12 +18,16 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use auth::{Auth, Cooldown, Quota};
 pub(crate) use keys::{ClientKeyEntry, Unauthenticated};
 pub(crate) use lists::{CompatibleEntry, KeyEntry};
-pub(crate) use provider::{ModelEntry, Provider};
+pub(crate) use provider::{CredentialQuota, ModelEntry, Provider, Weight};
 pub(crate) use server::{Admin, ClientAuth, Format, Level, Limits, Logging, Server, Tls};
-pub(crate) use upstream::{Auth, Egress, Routing, Strategy};
-pub(crate) use values::{ProxyText, SecretText, Size, Span, TEXT_FORMATS, is_secret_format};
+pub(crate) use state::State;
+pub(crate) use upstream::{Egress, InjectUsage, Metering, QuotaExceeded, Routing, Strategy};
+pub(crate) use values::{
+    ProxyText, SecretText, Size, Span, SpanOrOff, TEXT_FORMATS, is_secret_format,
+};
 
 /// The configuration of Turnpike. Every key is optional unless marked required, and every key may
 /// be written with `-` for `_`.
@@ -34,6 +40,7 @@ pub(crate) struct Document {
     /// The listener for management, health and metrics.
     pub(crate) admin: Admin,
     pub(crate) logging: Logging,
+    pub(crate) state: State,
     /// Static client keys. Without any, and on a loopback address only, everyone is let in.
     pub(crate) api_keys: Vec<ClientKeyEntry>,
     /// What a caller without a valid credential gets.
@@ -55,8 +62,13 @@ pub(crate) struct Document {
     /// Serve the models of a credential with a prefix only as `prefix/model`.
     pub(crate) force_model_prefix: bool,
     pub(crate) auth: Auth,
+    /// Another name of `auth.dir`.
+    pub(crate) auth_dir: Option<String>,
     pub(crate) routing: Routing,
+    pub(crate) quota_exceeded: QuotaExceeded,
     pub(crate) max_retry_credentials: RetryCredentials,
+    pub(crate) max_retry_interval: RetryInterval,
+    pub(crate) metering: Metering,
     /// How calls to upstreams leave this machine.
     pub(crate) egress: Egress,
 }
@@ -69,5 +81,17 @@ pub(crate) struct RetryCredentials(#[schemars(range(min = 1, max = 1000))] pub(c
 impl Default for RetryCredentials {
     fn default() -> Self {
         Self(3)
+    }
+}
+
+/// Seconds that a request may wait, once, when all its credentials are cooling and the soonest is back
+/// by then; 0 = never wait.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub(crate) struct RetryInterval(#[schemars(range(max = 86_400))] pub(crate) u32);
+
+impl Default for RetryInterval {
+    fn default() -> Self {
+        Self(30)
     }
 }

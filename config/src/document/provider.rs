@@ -58,12 +58,36 @@ pub(crate) struct Credential {
     /// Lower first; the next is used when none of the first can be.
     #[serde(default = "first")]
     pub(crate) priority: i64,
+    /// Its share under `weighted`, against those of the others.
+    #[serde(default)]
+    pub(crate) weight: Weight,
     #[serde(default)]
     pub(crate) disabled: bool,
+    /// What it may use until `auth.quota.reset_schedule` says so again.
+    #[serde(default)]
+    pub(crate) quota: CredentialQuota,
 }
 
 pub(crate) fn first() -> i64 {
     1
+}
+
+#[derive(Clone, Copy, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub(crate) struct Weight(#[schemars(range(min = 1, max = 1000))] pub(crate) u32);
+
+impl Default for Weight {
+    fn default() -> Self {
+        Self(1)
+    }
+}
+
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct CredentialQuota {
+    /// Tokens, input and output; the default is no limit.
+    #[schemars(range(min = 1))]
+    pub(crate) limit: Option<u64>,
 }
 
 /// A model: its name at the provider alone, or with the name that clients use.
@@ -82,4 +106,11 @@ pub(crate) struct Model {
     /// What clients call it; the default is the same.
     #[serde(default)]
     pub(crate) alias: Option<String>,
+    /// The name, as clients use it, of the model that this one stands in for when that one is out
+    /// of quota.
+    #[serde(default)]
+    pub(crate) preview_of: Option<String>,
+    /// Names, as clients use them, of the models to try in turn when this one cannot be served.
+    #[serde(default)]
+    pub(crate) fallback: Vec<String>,
 }

@@ -1,17 +1,9 @@
-//! The sections `auth`, `routing` and `egress`.
+//! The sections `routing`, `quota_exceeded`, `metering` and `egress`.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::ProxyText;
-
-/// How upstream credentials are used.
-#[derive(Default, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Auth {
-    /// Which credential is next among those of one priority; the default is `round_robin`.
-    pub(crate) selection_strategy: Option<Strategy>,
-}
 
 #[derive(Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -24,7 +16,45 @@ pub(crate) struct Routing {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Strategy {
     RoundRobin,
+    FillFirst,
     Priority,
+    QuotaAware,
+    Weighted,
+}
+
+/// What a request does when a credential's quota is spent.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct QuotaExceeded {
+    /// Try the other credentials.
+    pub(crate) switch_project: bool,
+    /// Try the model that stands in, see `preview_of`.
+    pub(crate) switch_preview_model: bool,
+}
+
+impl Default for QuotaExceeded {
+    fn default() -> Self {
+        Self {
+            switch_project: true,
+            switch_preview_model: true,
+        }
+    }
+}
+
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Metering {
+    /// `auto` = a stream that does not ask for its usage is made to, where something counts it; the
+    /// client does not see that part.
+    pub(crate) inject_usage: InjectUsage,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum InjectUsage {
+    #[default]
+    Auto,
+    Off,
 }
 
 #[derive(Default, Serialize, Deserialize, JsonSchema)]

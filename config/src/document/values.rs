@@ -13,6 +13,7 @@ use turnpike_api::Secret;
 /// Secrets are looked at after their reference is resolved.
 pub(crate) const TEXT_FORMATS: &[(&str, Fits)] = &[
     (DURATION, |text| parse_duration(text).map(drop)),
+    (DURATION_OR_OFF, |text| parse_span_or_off(text).map(drop)),
     (SIZE, |text| parse_size(text).map(drop)),
     (SECRET, |_| Ok(())),
     (PROXY, |_| Ok(())),
@@ -21,6 +22,7 @@ pub(crate) const TEXT_FORMATS: &[(&str, Fits)] = &[
 type Fits = fn(&str) -> Result<(), String>;
 
 const DURATION: &str = "human-duration";
+const DURATION_OR_OFF: &str = "human-duration-or-off";
 const SIZE: &str = "byte-size";
 const SECRET: &str = "secret";
 const PROXY: &str = "proxy-url";
@@ -58,6 +60,33 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         humantime::format_duration(self.0).fmt(f)
+    }
+}
+
+/// A length of time, or `-1` for off.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SpanOrOff(pub(crate) Option<Duration>);
+
+impl SpanOrOff {
+    pub(crate) const fn seconds(seconds: u64) -> Self {
+        Self(Some(Duration::from_secs(seconds)))
+    }
+}
+
+fn parse_span_or_off(text: &str) -> Result<Option<Duration>, String> {
+    if text == "-1" {
+        return Ok(None);
+    }
+    let or_off = |message: String| format!("{message}, or -1 for off");
+    parse_duration(text).map(Some).map_err(or_off)
+}
+
+impl fmt::Display for SpanOrOff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(duration) => Span(duration).fmt(f),
+            None => f.write_str("-1"),
+        }
     }
 }
 
@@ -162,6 +191,9 @@ macro_rules! written_as_text {
 
 written_as_text!(Span, "string", DURATION, |text| parse_duration(&text)
     .map(Self));
+written_as_text!(SpanOrOff, ["string", "integer"], DURATION_OR_OFF, |text| {
+    parse_span_or_off(&text).map(Self)
+});
 written_as_text!(Size, ["string", "integer"], SIZE, |text| parse_size(&text)
     .map(Self));
 written_as_text!(SecretText, "string", SECRET, |text| Ok(Self(Secret::new(
@@ -210,6 +242,19 @@ mod tests {
         ] {
             assert!(parse_duration(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_duration_may_be_switched_off_where_that_is_allowed() {
+        assert_eq!(parse_span_or_off("-1"), Ok(None));
+        let minute = parse_span_or_off("60s");
+        assert_eq!(minute, Ok(Some(Duration::from_secs(60))));
+        for bad in ["0", "-2", "1", "0s", "off", "8d"] {
+            let message = parse_span_or_off(bad).unwrap_err();
+            assert!(message.ends_with("or -1 for off"), "{bad}: {message}");
+        }
+        assert_eq!(SpanOrOff(None).to_string(), "-1");
+        assert_eq!(SpanOrOff::seconds(60).to_string(), "1m");
     }
 
     #[test]

@@ -1,0 +1,29 @@
+//! The section `state`.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Where the state is kept that outlives a restart.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct State {
+    pub(crate) backend: Backend,
+    /// The SQLite file, relative to this file; it is made when it does not exist.
+    pub(crate) path: String,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            backend: Backend::default(),
+            path: "turnpike.db".into(),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Backend {
+    #[default]
+    Embedded,
+}

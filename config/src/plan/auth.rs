@@ -1,0 +1,89 @@
+//! How credentials are used, and the state that is kept of them.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::schedule::Schedule;
+
+/// Where credentials are, and what becomes of one that fails.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AuthPlan {
+    /// Of credential files; it need not exist.
+    pub dir: PathBuf,
+    pub require_private_files: bool,
+    /// How long a session is remembered; `None` = sessions are not told apart.
+    pub affinity: Option<Duration>,
+    pub cooldown: CooldownPlan,
+    pub quota: QuotaPlan,
+}
+
+/// `None` = such a failure does not cool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CooldownPlan {
+    /// At most `max`.
+    pub base: Duration,
+    pub max: Duration,
+    /// The most that a provider's hint counts for.
+    pub max_hint: Duration,
+    pub transient: Option<Duration>,
+    pub auth: Option<Duration>,
+    pub not_found: Option<Duration>,
+    pub probe_interval: Duration,
+}
+
+/// When quotas start anew.
+#[derive(Clone, Debug, PartialEq)]
+pub struct QuotaPlan {
+    /// The IANA name of the zone of all schedules.
+    pub zone: String,
+    /// By the name or the kind of providers.
+    pub schedules: BTreeMap<String, Schedule>,
+    /// That of all others.
+    pub default: Schedule,
+}
+
+impl QuotaPlan {
+    /// The schedule of `provider`: its own, or that of its kind, or the default.
+    pub fn schedule(&self, provider: &str, kind: &str) -> &Schedule {
+        let own = self.schedules.get(provider);
+        own.or_else(|| self.schedules.get(kind))
+            .unwrap_or(&self.default)
+    }
+}
+
+/// What a request does when a credential's quota is spent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QuotaExceededPlan {
+    /// Try the other credentials.
+    pub switch_project: bool,
+    /// Try the model whose [`ModelPlan::preview_of`] is the requested one.
+    pub switch_preview_model: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatePlan {
+    /// The embedded store's file.
+    pub path: PathBuf,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_provider_comes_before_its_kind() {
+        let schedule = |written| Schedule::parse(written, "UTC").unwrap();
+        let plan = QuotaPlan {
+            zone: "UTC".into(),
+            schedules: BTreeMap::from([
+                ("work".into(), schedule("weekly")),
+                ("openai".into(), schedule("daily")),
+            ]),
+            default: schedule("monthly"),
+        };
+        assert_eq!(plan.schedule("work", "openai").to_string(), "weekly");
+        assert_eq!(plan.schedule("codex", "openai").to_string(), "daily");
+        assert_eq!(plan.schedule("groq", "groq").to_string(), "monthly");
+    }
+}
