@@ -26,7 +26,9 @@
 
 pub mod assemble;
 pub mod boot;
+pub mod background;
 pub mod cli;
+pub mod clock;
 pub mod conduit;
 pub mod configuration;
 pub mod context;

@@ -63,7 +63,7 @@ async fn usable_pool<'s>(
 ) -> Option<&'s Pool> {
     let pool = served
         .pool(dialect)
-        .filter(|pool| !pool.members.is_empty())?;
+        .filter(|pool| !pool.is_empty())?;
     let ask = Ask {
         operation: main_operation(dialect),
         model: name.into(),

@@ -5,15 +5,21 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use turnpike_api::Store;
 
+use crate::assemble::Ground;
 use crate::observe::metrics::Metrics;
 use crate::snapshot::Snapshot;
-use crate::upstream::Connections;
+use crate::upstream::{Board, Connections};
 
 /// One process.
 pub struct Runtime {
     snapshot: ArcSwap<Snapshot>,
     pub connections: Connections,
+    /// How the credentials stand.
+    pub board: Arc<Board>,
+    /// What survives the process.
+    pub store: Arc<dyn Store>,
     pub metrics: Metrics,
     pub listening: Listening,
     /// Bytes of request bodies held now, over all requests.
@@ -31,11 +37,18 @@ pub struct Listening {
 }
 
 impl Runtime {
-    pub fn new(first: Snapshot, metrics: Metrics, listening: Listening) -> Self {
+    pub fn new(
+        first: Snapshot,
+        ground: &Ground,
+        store: Arc<dyn Store>,
+        listening: Listening,
+    ) -> Self {
         Self {
             snapshot: ArcSwap::from_pointee(first),
             connections: Connections::default(),
-            metrics,
+            board: ground.board.clone(),
+            store,
+            metrics: ground.metrics.clone(),
             listening,
             buffered: AtomicU64::new(0),
             pages: OnceLock::new(),

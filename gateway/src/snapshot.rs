@@ -2,11 +2,13 @@
 //! another one.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use pingora::listeners::tls::Acceptor;
 use turnpike_api::{Authenticator, Authorizer};
-use turnpike_config::plan::{LimitsPlan, TimeoutsPlan};
+use turnpike_config::plan::{LimitsPlan, QuotaExceededPlan, TimeoutsPlan};
+use turnpike_credentials::BackOff;
 
 use crate::upstream::Catalogue;
 
@@ -22,6 +24,13 @@ pub struct Snapshot {
     pub catalogue: Catalogue,
     /// How many credentials one request may try.
     pub max_attempts: u32,
+    /// How long one request may wait for a credential to come back.
+    pub max_retry_interval: Duration,
+    pub quota_exceeded: QuotaExceededPlan,
+    /// How long a credential that failed is left alone.
+    pub back_off: BackOff,
+    /// How often one is looked at meanwhile.
+    pub probe_interval: Duration,
     pub limits: LimitsPlan,
     pub timeouts: TimeoutsPlan,
     /// TLS for the proxy listener's next connections; `None` = clear text.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use http::{HeaderName, HeaderValue};
 use turnpike_api::{Account, Fault, Provider, Scheme, Secret, Selector};
 use turnpike_config::Schedule;
 use zeroize::Zeroizing;
@@ -22,21 +23,72 @@ pub struct Credential {
     pub id: Arc<str>,
     pub vendor: Arc<Vendor>,
     pub endpoint: Endpoint,
-    pub secret: Secret,
-    pub scheme: Scheme,
-    pub account: Account,
+    pub source: Source,
     /// Lower first.
     pub priority: i64,
     pub weight: u32,
-    /// The header lines of every call, the credential's among them, as HTTP/1 writes them.
-    pub lines: Zeroizing<Vec<u8>>,
     /// The operator's own headers, which replace the caller's of the same name.
-    pub headers: Vec<(http::HeaderName, http::HeaderValue)>,
+    pub headers: Vec<(HeaderName, HeaderValue)>,
     /// When its secret ends, in milliseconds since 1970; `u64::MAX` = not by itself.
     pub expires_at: u64,
     pub quota: Quota,
     pub standing: Arc<Standing>,
     pub metrics: CredentialMetrics,
+}
+
+/// Where a credential's secret comes from.
+pub enum Source {
+    /// It is written down.
+    Fixed(Access),
+}
+
+/// A secret, ready to be sent.
+pub struct Access {
+    pub secret: Secret,
+    /// The headers that carry it.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// The header lines of every call, these among them, as HTTP/1 writes them.
+    pub lines: Zeroizing<Vec<u8>>,
+}
+
+impl Access {
+    /// `None` when the secret cannot stand in a header.
+    pub fn new(
+        plugin: &dyn Provider,
+        secret: &Secret,
+        scheme: Scheme,
+        account: &Account,
+        endpoint: &Endpoint,
+        operators: &[(HeaderName, HeaderValue)],
+    ) -> Option<Self> {
+        let headers = plugin.credential_headers(secret, scheme, account)?;
+        Some(Self {
+            secret: secret.clone(),
+            lines: lines(endpoint, &headers, operators),
+            headers,
+        })
+    }
+}
+
+/// The header lines that are the same in every HTTP/1 call with the secret.
+fn lines(
+    endpoint: &Endpoint,
+    secret: &[(HeaderName, HeaderValue)],
+    operators: &[(HeaderName, HeaderValue)],
+) -> Zeroizing<Vec<u8>> {
+    let mut lines = Zeroizing::new(Vec::with_capacity(256));
+    let mut line = |name: &str, value: &[u8]| {
+        for part in [name.as_bytes(), b": ", value, b"\r\n"] {
+            lines.extend_from_slice(part);
+        }
+    };
+    line("host", endpoint.host().as_bytes());
+    for (name, value) in secret.iter().chain(operators) {
+        line(name.as_str(), value.as_bytes());
+    }
+    // A compressed answer could not be metered; nothing is lost inside a data centre.
+    line("accept-encoding", b"identity");
+    lines
 }
 
 /// What a credential may use.

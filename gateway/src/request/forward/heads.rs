@@ -12,19 +12,20 @@ use super::Outgoing;
 use crate::context::Context;
 use crate::refusal::is_bodiless;
 use crate::request::select::Lease;
+use crate::upstream::credential::Access;
 use crate::upstream::{Credential, Member};
 
 /// A hint longer than this makes agents hang without a word to their user.
 const LONGEST_RETRY_AFTER: u32 = 60;
 
 /// Path and query at the provider, below the base URL's path.
-fn target(call: &Outgoing<'_>, member: &Member) -> String {
+fn target(call: &Outgoing<'_>, member: &Member<'_>) -> String {
     let target = member.credential.vendor.plugin.target(&Call {
         operation: call.operation,
         method: call.line.method,
         path: call.line.path,
         query: &call.query,
-        model: &member.model,
+        model: member.model,
     });
     target.path_and_query
 }
@@ -33,21 +34,22 @@ fn target(call: &Outgoing<'_>, member: &Member) -> String {
 pub(super) fn http1(
     call: &Outgoing<'_>,
     lease: &Lease<'_, '_>,
+    access: &Access,
     client: &HeaderMap,
     context: &Context<'_>,
     body_len: usize,
 ) -> BytesMut {
-    let credential = &*lease.member.credential;
+    let credential = &**lease.member.credential;
     let mut head = BytesMut::with_capacity(1024);
     let mut put = |parts: &[&[u8]]| parts.iter().for_each(|part| head.extend_from_slice(part));
     put(&[
         call.line.method.as_str().as_bytes(),
         b" ",
         credential.endpoint.base_path().as_bytes(),
-        target(call, lease.member).as_bytes(),
+        target(call, &lease.member).as_bytes(),
         b" HTTP/1.1\r\n",
     ]);
-    put(&[&credential.lines]);
+    put(&[&access.lines]);
     passed_on(client, credential, |name, value| {
         put(&[name.as_bytes(), b": ", value.as_bytes(), b"\r\n"])
     });
@@ -68,20 +70,20 @@ pub(super) fn http1(
     head
 }
 
-/// The head as HTTP/2 takes it. `None` when the credential cannot stand in a header, which its
-/// assembly has ruled out.
+/// The head as HTTP/2 takes it. `None` when something of it cannot stand in a header.
 pub(super) fn http2(
     call: &Outgoing<'_>,
     lease: &Lease<'_, '_>,
+    access: &Access,
     client: &HeaderMap,
     context: &Context<'_>,
     body_len: usize,
 ) -> Option<Box<RequestHeader>> {
-    let credential = &*lease.member.credential;
+    let credential = &**lease.member.credential;
     let path = format!(
         "{}{}",
         credential.endpoint.base_path(),
-        target(call, lease.member)
+        target(call, &lease.member)
     );
     let mut head = Box::new(
         RequestHeader::build_no_case(call.line.method.clone(), path.as_bytes(), Some(24)).ok()?,
@@ -92,14 +94,7 @@ pub(super) fn http2(
         "host",
         HeaderValue::from_str(credential.endpoint.host()).ok()?,
     );
-    for (name, value) in credential
-        .vendor
-        .plugin
-        .credential_headers(&credential.secret)?
-    {
-        put(name.as_str(), value);
-    }
-    for (name, value) in &credential.headers {
+    for (name, value) in access.headers.iter().chain(&credential.headers) {
         put(name.as_str(), value.clone());
     }
     put("accept-encoding", HeaderValue::from_static("identity"));
