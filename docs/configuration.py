@@ -18,6 +18,7 @@ SCHEMA = json.loads((ROOT / "config" / "schema.json").read_text())
 FORMS = {
     "secret": "secret",
     "human-duration": "duration",
+    "human-duration-or-off": "duration or -1",
     "byte-size": "size",
     "proxy-url": "proxy URL",
 }

@@ -10,7 +10,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use croner::Cron;
-use croner::parser::{CronParser, Seconds, Year};
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::{AmbiguousOffset, TimeZone, TimeZoneDatabase};
@@ -123,17 +122,18 @@ pub(crate) fn find_zone(name: &str) -> Result<TimeZone, String> {
 }
 
 fn cron(expression: &str) -> Result<Cron, String> {
-    let expected = "expected daily, weekly, monthly, never, or a cron expression of five fields \
-                    (minute, hour, day, month, weekday)";
-    // Asked first: the library would read `@daily` too, and its words for it are of its own making.
+    // Counted here: the library would also read seconds, years, and words such as `@daily`.
     if expression.split_whitespace().count() != 5 {
-        return Err(expected.into());
+        return Err(
+            "expected daily, weekly, monthly, never, or a cron expression of five fields \
+                    (minute, hour, day, month, weekday)"
+                .into(),
+        );
     }
-    let parser = CronParser::builder()
-        .seconds(Seconds::Disallowed)
-        .year(Year::Disallowed)
-        .build();
-    let cron = parser.parse(expression).map_err(|_| expected)?;
+    let cron: Cron = expression.parse().map_err(|_| {
+        "not a cron expression; its fields are minute (0-59), hour (0-23), day (1-31), month \
+         (1-12) and weekday (0-7 or SUN-SAT)"
+    })?;
     let some_day = DateTime::constant(2024, 1, 1, 0, 0, 0, 0);
     match cron.find_next_occurrence(&some_day, true) {
         Ok(_) => Ok(cron),
@@ -400,9 +400,13 @@ mod tests {
             "Daily",
             "yearly",
             "@daily",
-            "@monthly",
             "0 0 * *",
             "0 0 0 1 * *",
+            "0 0 1 1 * * 2030",
+        ] {
+            refused(bad, "a cron expression of five fields");
+        }
+        for bad in [
             "60 0 1 * *",
             "0 24 1 * *",
             "0 0 0 * *",
@@ -410,11 +414,12 @@ mod tests {
             "0 0 1 13 *",
             "0 0 * * 8",
             "a b c d e",
-            "@daily @daily a b c",
+            "@daily a b c d",
             "0 0 1-* * *",
             "*/0 * * * *",
+            "0 0 1 * 1#6",
         ] {
-            refused(bad, "a cron expression of five fields");
+            refused(bad, "not a cron expression; its fields are minute (0-59)");
         }
         refused("0 0 30 2 *", "no date matches");
         refused("0 0 31 4,6,9,11 *", "no date matches");

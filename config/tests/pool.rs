@@ -98,6 +98,32 @@ fn the_defaults_are_those_of_the_reference() {
 }
 
 #[test]
+fn the_example_has_the_defaults() {
+    let text = include_str!("../turnpike.example.yaml");
+    let environment = [
+        ("CI_KEY", "ci-1234567890"),
+        ("OPENAI_API_KEY", "sk-1234567890"),
+    ];
+    let (example, bare) = (plan_with(text, &environment), plan(""));
+    assert_eq!((&example.auth, &example.state), (&bare.auth, &bare.state));
+    assert_eq!(example.selection, bare.selection);
+    assert_eq!(example.quota_exceeded, bare.quota_exceeded);
+    assert_eq!(example.max_retry_credentials, bare.max_retry_credentials);
+    assert_eq!(example.max_retry_interval, bare.max_retry_interval);
+    assert_eq!(example.inject_usage, bare.inject_usage);
+    for key in [
+        "state:",
+        "auth:",
+        "dir:",
+        "cooldown:",
+        "quota_exceeded:",
+        "metering:",
+    ] {
+        assert!(text.contains(key), "{key}");
+    }
+}
+
+#[test]
 fn everything_may_be_written_otherwise() {
     let plan = plan(
         "state: {path: /var/lib/turnpike.db}\n\
