@@ -1,10 +1,14 @@
-//! Upstream credentials: one file a selection strategy, and how long a failing one stays away.
+//! Upstream credentials: the files that hold them, one file a selection strategy, and how long a
+//! failing one stays away.
 
 mod cooldown;
+mod directory;
+mod file;
 mod fill_first;
 mod priority;
 mod quota_aware;
 mod round_robin;
+mod service_account;
 #[cfg(test)]
 mod tier;
 mod weighted;
@@ -14,10 +18,13 @@ use std::sync::Arc;
 use turnpike_api::{Row, Selector};
 
 pub use cooldown::{BackOff, Cooldown, Phase};
+pub use directory::{CredentialDirectory, Entry, Policy, Scan};
+pub use file::{CredentialFile, FileError, FileQuota, Material, ModelAlias, parse};
 pub use fill_first::FillFirst;
 pub use priority::Priority;
 pub use quota_aware::QuotaAware;
 pub use round_robin::RoundRobin;
+pub use service_account::{GrantError, Minted, ServiceAccount, TokenRequest, read_token};
 pub use weighted::Weighted;
 
 /// The strategies, by the name configuration gives them.
