@@ -1,5 +1,6 @@
 //! One upstream credential: what a call with it needs, and whether it may be used.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
@@ -8,8 +9,11 @@ use turnpike_config::Schedule;
 use zeroize::Zeroizing;
 
 use super::Endpoint;
+use super::call::CallError;
+use super::mint::Mint;
 use super::standing::{Readiness, Standing};
 use crate::observe::metrics::CredentialMetrics;
+use crate::runtime::Runtime;
 
 /// A provider of the configuration.
 pub struct Vendor {
@@ -40,6 +44,25 @@ pub struct Credential {
 pub enum Source {
     /// It is written down.
     Fixed(Access),
+    /// It is asked for, and lasts a while.
+    Minted(Box<Mint>),
+}
+
+/// A secret for one call.
+pub enum AccessGuard<'a> {
+    Fixed(&'a Access),
+    Minted(Arc<Access>),
+}
+
+impl Deref for AccessGuard<'_> {
+    type Target = Access;
+
+    fn deref(&self) -> &Access {
+        match self {
+            Self::Fixed(access) => access,
+            Self::Minted(access) => access,
+        }
+    }
 }
 
 /// A secret, ready to be sent.
@@ -96,6 +119,18 @@ pub struct Quota {
     /// Tokens a period; `None` = any number.
     pub limit: Option<u64>,
     pub schedule: Schedule,
+    /// What its file says was used, and when the file was written, in milliseconds since 1970.
+    pub used: Option<(u64, u64)>,
+}
+
+impl Quota {
+    /// What was used, before this gateway counted, of the period that began at `start`.
+    pub fn spent_before(&self, start: u64) -> u64 {
+        match self.used {
+            Some((tokens, written)) if written >= start => tokens,
+            _ => 0,
+        }
+    }
 }
 
 /// Whether a credential may be asked for a model, and what else it waits for.
@@ -128,6 +163,14 @@ impl State {
 }
 
 impl Credential {
+    /// Its secret: at once, but for one that has to be asked for.
+    pub async fn access<'a>(&'a self, runtime: &Runtime) -> Result<AccessGuard<'a>, CallError> {
+        match &self.source {
+            Source::Fixed(access) => Ok(AccessGuard::Fixed(access)),
+            Source::Minted(mint) => mint.access(runtime).await.map(AccessGuard::Minted),
+        }
+    }
+
     /// How it stands for a model.
     pub fn state(&self, model: &str, now: u64) -> State {
         if now >= self.expires_at {

@@ -3,13 +3,16 @@
 
 pub mod allowance;
 pub mod board;
+pub mod call;
 pub mod catalogue;
 pub mod connections;
 pub mod credential;
 pub mod dial;
 pub mod endpoint;
+pub mod mint;
 pub mod pool;
 pub mod resolve;
+pub mod roll;
 pub mod standing;
 
 pub use board::Board;

@@ -158,6 +158,15 @@ impl Standing {
             .collect()
     }
 
+    /// Whether `model` cools because it was not found.
+    pub fn is_not_found(&self, model: &str, now: u64) -> bool {
+        let mut cooldowns = self.lock();
+        let cooldown = cooldowns.of_model(model);
+        cooldown.is_some_and(|cooldown| {
+            cooldown.fault == Fault::ModelNotFound && cooldown.phase(now) != Phase::Due
+        })
+    }
+
     /// An unbilled probe that began at `began` found it well, for a model or on the whole. True
     /// when that changes anything.
     pub fn found_well(&self, model: Option<&str>, began: u64, now: u64) -> bool {

@@ -1,0 +1,238 @@
+//! What survives the process of how credentials stand: read before they are used, written as it
+//! changes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use turnpike_api::{Clock, Expected, Fault, Store, StoreError};
+use turnpike_credentials::Cooldown;
+
+use crate::observe::events::StoreFailed;
+use crate::runtime::Runtime;
+use crate::upstream::Board;
+use crate::upstream::credential::Credential;
+use crate::upstream::standing::Cooldowns;
+
+/// The kind of record that holds a credential's cooldowns; its key is the credential's id.
+const KIND: &str = "cooldown";
+
+/// After a store's failure.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// A credential's cooldowns as they are kept.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    whole: Option<KeptCooldown>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    models: BTreeMap<Box<str>, KeptCooldown>,
+}
+
+/// Times are milliseconds since 1970.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+struct KeptCooldown {
+    #[serde(with = "fault")]
+    fault: Fault,
+    since: u64,
+    until: u64,
+    level: u32,
+    #[serde(default)]
+    misjudged: bool,
+}
+
+mod fault {
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+    use turnpike_api::Fault;
+
+    pub(super) fn serialize<S: Serializer>(fault: &Fault, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(fault.as_str())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Fault, D::Error> {
+        let word = <&str>::deserialize(from)?;
+        let known = Fault::ALL.into_iter().find(|fault| fault.as_str() == word);
+        known.ok_or_else(|| D::Error::custom("an unknown fault"))
+    }
+}
+
+impl From<Cooldown> for KeptCooldown {
+    fn from(cooldown: Cooldown) -> Self {
+        let Cooldown {
+            fault,
+            since,
+            until,
+            level,
+            misjudged,
+            probing: _,
+        } = cooldown;
+        Self {
+            fault,
+            since,
+            until,
+            level,
+            misjudged,
+        }
+    }
+}
+
+impl From<KeptCooldown> for Cooldown {
+    fn from(kept: KeptCooldown) -> Self {
+        Self {
+            fault: kept.fault,
+            since: kept.since,
+            until: kept.until,
+            level: kept.level,
+            misjudged: kept.misjudged,
+            // Whoever tried it is gone.
+            probing: 0,
+        }
+    }
+}
+
+impl Kept {
+    fn of(cooldowns: &Cooldowns) -> Self {
+        let models = cooldowns.models.iter();
+        Self {
+            whole: cooldowns.whole.map(Into::into),
+            models: models
+                .map(|(name, cooldown)| (name.clone(), (*cooldown).into()))
+                .collect(),
+        }
+    }
+
+    fn read(value: &[u8]) -> Option<Cooldowns> {
+        let kept: Self = serde_json::from_slice(value).ok()?;
+        let models = kept.models.into_iter();
+        Some(Cooldowns {
+            whole: kept.whole.map(Into::into),
+            models: models
+                .map(|(name, cooldown)| (name, cooldown.into()))
+                .collect(),
+        })
+    }
+
+    /// When the last of them ends.
+    fn end(&self) -> u64 {
+        let models = self.models.values();
+        let ends = models.chain(&self.whole).map(|cooldown| cooldown.until);
+        ends.max().unwrap_or(0)
+    }
+}
+
+/// Takes over the cooldowns of the process before. What cannot be read is left out: a release that
+/// is older than the one that wrote it.
+pub async fn restore(board: &Board, store: &dyn Store) -> Result<(), StoreError> {
+    for (id, record) in store.list(KIND).await? {
+        if let Some(cooldowns) = Kept::read(&record.value) {
+            board.standing(&id.into()).restore(cooldowns);
+        }
+    }
+    board.changed();
+    Ok(())
+}
+
+/// Finds out what was used of the running periods, of those credentials of which that is not known
+/// yet: all at start, the new ones at a reload.
+pub async fn open_accounts(
+    credentials: impl IntoIterator<Item = &Arc<Credential>>,
+    board: &Board,
+    store: &dyn Store,
+) -> Result<(), StoreError> {
+    let now = board.time.now();
+    for credential in credentials {
+        let allowance = &credential.standing.allowance;
+        let period = credential.quota.schedule.period(now);
+        let running = allowance.running();
+        if running.end != 0 && running.start == period.start_ms {
+            continue;
+        }
+        let spent = store.spent(&credential.id, period.start_ms).await?;
+        let before = credential.quota.spent_before(period.start_ms);
+        allowance.begin(
+            period.start_ms,
+            period.end_ms.unwrap_or(u64::MAX),
+            spent.tokens.max(before),
+        );
+    }
+    board.changed();
+    Ok(())
+}
+
+/// Writes cooldowns down as they change, until the process ends.
+pub async fn keep(runtime: Arc<Runtime>) {
+    let board = &runtime.board;
+    loop {
+        let ids = board.unwritten().await;
+        for id in &ids {
+            if let Err(error) = write(&runtime, id).await {
+                let metrics = &runtime.metrics;
+                StoreFailed {
+                    what: "cooldown",
+                    error,
+                    metrics,
+                }
+                .tell();
+                board.still_unwritten(ids);
+                tokio::time::sleep(AGAIN).await;
+                break;
+            }
+        }
+    }
+}
+
+async fn write(runtime: &Runtime, id: &str) -> Result<(), StoreError> {
+    let Some(standing) = runtime.board.find(id) else {
+        return Ok(());
+    };
+    let cooldowns = standing.cooldowns();
+    if cooldowns.is_empty() {
+        return runtime.store.remove(KIND, id).await.map(drop);
+    }
+    let kept = Kept::of(&cooldowns);
+    let Ok(value) = serde_json::to_vec(&kept) else {
+        return Ok(());
+    };
+    // Its level counts until another window of the longest kind would have forgotten it.
+    let left = kept.end().saturating_sub(runtime.board.time.now());
+    let ttl = Duration::from_millis(left) + runtime.snapshot().back_off.max;
+    runtime
+        .store
+        .put(KIND, id, &value, Some(ttl), Expected::Anything)
+        .await
+        .map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_is_read_back() {
+        let cooldown = |fault, until| Cooldown {
+            fault,
+            since: 5,
+            until,
+            level: 3,
+            probing: 0,
+            misjudged: true,
+        };
+        let cooldowns = Cooldowns {
+            whole: Some(cooldown(Fault::PaymentRequired, 70)),
+            models: Fault::ALL
+                .map(|fault| (fault.as_str().into(), cooldown(fault, 9)))
+                .into(),
+        };
+        let kept = Kept::of(&cooldowns);
+        assert_eq!(kept.end(), 70);
+        let mut read = Kept::read(&serde_json::to_vec(&kept).unwrap()).unwrap();
+        assert_eq!(read.models.len(), Fault::ALL.len());
+        let order = |fault: Fault| Fault::ALL.iter().position(|known| *known == fault);
+        read.models
+            .sort_by_key(|(_, cooldown)| order(cooldown.fault));
+        assert_eq!(read, cooldowns);
+        assert!(Kept::read(br#"{"whole":{"fault":"odd","since":1,"until":2,"level":0}}"#).is_none());
+    }
+}

@@ -1,0 +1,4 @@
+//! What goes on beside the requests.
+
+pub mod keep;
+pub mod probe;
