@@ -5,8 +5,10 @@ mod authenticator;
 mod authorizer;
 mod provider;
 mod selector;
+mod store;
 
 pub use authenticator::conforming_authenticator;
 pub use authorizer::conforming_authorizer;
 pub use provider::{Sample, conforming_provider};
 pub use selector::conforming_selector;
+pub use store::{StoreBench, conforming_store};

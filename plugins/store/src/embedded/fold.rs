@@ -1,0 +1,100 @@
+//! Folding journals into the tables, each entry once.
+
+use std::io::{BufRead, BufReader, Seek};
+
+use rusqlite::{Connection, params};
+
+use super::failure::Failure;
+use super::journal::Segment;
+use super::line;
+use super::sums::Sums;
+
+/// Adds up the entries of a journal. Answers with how many lines were damaged and passed over:
+/// those that were being written when the power or the disk failed.
+pub(super) fn read(segment: &Segment, sums: &mut Sums) -> Result<u64, Failure> {
+    let failed = |error| Failure::journal(&segment.path, error);
+    let mut file = &segment.file;
+    file.rewind().map_err(failed)?;
+    let mut reader = BufReader::with_capacity(1 << 16, file);
+    let mut damaged = 0;
+    let mut line = Vec::new();
+    while reader.read_until(b'\n', &mut line).map_err(failed)? > 0 {
+        let inner = line.strip_suffix(b"\n").unwrap_or(&line);
+        match line::decode(inner) {
+            Some(entry) => sums.add(&entry),
+            None if inner.is_empty() => {}
+            None => damaged += 1,
+        }
+        line.clear();
+    }
+    Ok(damaged)
+}
+
+/// Adds up the entries of those `segments` that the tables do not hold.
+pub(super) fn unfolded(db: &Connection, segments: &[Segment]) -> Result<Sums, Failure> {
+    let mut sums = Sums::default();
+    if !segments.is_empty() {
+        let folded = folded(db)?;
+        for segment in segments.iter().filter(|segment| segment.seq > folded) {
+            read(segment, &mut sums)?;
+        }
+    }
+    Ok(sums)
+}
+
+/// Adds `sums` to the tables, and with the same commit notes that they hold the journals up to
+/// `seq`. Nothing is done when they did already: after a commit that failed one cannot know.
+pub(super) fn write(db: &Connection, sums: &Sums, seq: u64) -> Result<(), Failure> {
+    if folded(db)? >= seq {
+        return Ok(());
+    }
+    write_quota(db, sums)?;
+    write_usage(db, sums)?;
+    db.prepare_cached("UPDATE marks SET value = ?1 WHERE name = 'folded'")?
+        .execute([number(seq)])?;
+    Ok(())
+}
+
+/// The number of the last journal the tables hold.
+pub(super) fn folded(db: &Connection) -> rusqlite::Result<u64> {
+    db.prepare_cached("SELECT value FROM marks WHERE name = 'folded'")?
+        .query_row([], |row| row.get(0).map(i64::cast_unsigned))
+}
+
+fn write_quota(db: &Connection, sums: &Sums) -> rusqlite::Result<()> {
+    let mut quota = db.prepare_cached(include_str!("sql/fold_quota.sql"))?;
+    for (credential, period, spent) in sums.spent() {
+        quota.execute(params![
+            credential,
+            period.cast_signed(),
+            number(spent.tokens),
+            number(spent.estimated),
+            number(spent.calls),
+        ])?;
+    }
+    Ok(())
+}
+
+fn write_usage(db: &Connection, sums: &Sums) -> rusqlite::Result<()> {
+    let mut usage = db.prepare_cached(include_str!("sql/fold_usage.sql"))?;
+    for of in sums.usage() {
+        usage.execute(params![
+            of.day,
+            of.credential,
+            of.model,
+            number(of.calls),
+            number(of.usage.input),
+            number(of.usage.output),
+            number(of.usage.cache_read),
+            number(of.usage.cache_write),
+            number(of.usage.reasoning),
+            number(of.estimated),
+        ])?;
+    }
+    Ok(())
+}
+
+/// SQLite's numbers end at half of ours.
+fn number(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,196 @@
+//! The journals beside the database: what was recorded and is not folded into it yet.
+//!
+//! Recording is one `write` to a file that is only appended to. Once it has returned, the line is
+//! the system's to keep, whatever becomes of the process.
+
+use std::cell::RefCell;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{PoisonError, RwLock};
+
+use turnpike_api::{Entry, StoreError};
+
+use super::failure::Failure;
+use super::line;
+
+/// The journal that is being written.
+pub(super) struct Journal {
+    database: PathBuf,
+    current: RwLock<Segment>,
+}
+
+/// One file of the journal.
+pub(super) struct Segment {
+    /// Grows from file to file. The database knows which was folded last.
+    pub(super) seq: u64,
+    pub(super) path: PathBuf,
+    /// Kept open, so that a file somebody removed is still folded.
+    pub(super) file: File,
+    failed: AtomicBool,
+}
+
+impl Journal {
+    pub(super) fn begin(database: &Path, seq: u64) -> Result<Self, Failure> {
+        Ok(Self {
+            database: database.to_owned(),
+            current: RwLock::new(Segment::create(database, seq)?),
+        })
+    }
+
+    /// Writes an entry down. The lock is only ever contended for the moment of [`rotate`](Self::rotate).
+    pub(super) fn record(&self, entry: &Entry<'_>) -> Result<(), StoreError> {
+        thread_local!(static LINE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) });
+        LINE.with_borrow_mut(|line| {
+            line::encode(entry, line);
+            let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+            current.append(line).map_err(|error| {
+                StoreError::Unavailable(format!("{}: {error}", current.path.display()))
+            })
+        })
+    }
+
+    /// Begins a new file and hands over the one so far, which nobody writes to any more. `None`
+    /// when nothing was written to it.
+    pub(super) fn rotate(&self) -> Result<Option<Segment>, Failure> {
+        let next = {
+            let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+            if current.is_untouched()? {
+                return Ok(None);
+            }
+            current.seq + 1
+        };
+        let next = Segment::create(&self.database, next)?;
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        Ok(Some(std::mem::replace(&mut current, next)))
+    }
+
+    /// Removes the last file when nothing was written to it.
+    pub(super) fn end(&self) {
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        if current.is_untouched().unwrap_or(false) {
+            current.remove();
+        }
+    }
+}
+
+impl Segment {
+    fn create(database: &Path, seq: u64) -> Result<Self, Failure> {
+        let path = beside(database, &format!("{INFIX}{seq:06}"));
+        let mut options = OpenOptions::new();
+        options.create(true).append(true).read(true).mode(0o600);
+        match options.open(&path) {
+            Ok(file) => Ok(Self::of(seq, path, file)),
+            Err(error) => Err(Failure::journal(&path, error)),
+        }
+    }
+
+    fn of(seq: u64, path: PathBuf, file: File) -> Self {
+        let failed = AtomicBool::new(false);
+        Self {
+            seq,
+            path,
+            file,
+            failed,
+        }
+    }
+
+    /// One write: the system keeps those of several threads apart, each in one piece.
+    fn append(&self, line: &[u8]) -> io::Result<()> {
+        let written = loop {
+            match (&self.file).write(line) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                written => break written,
+            }
+        };
+        let cut = match written {
+            Ok(written) if written == line.len() => return Ok(()),
+            Ok(_) => io::Error::from(io::ErrorKind::StorageFull),
+            Err(error) => error,
+        };
+        self.failed.store(true, Ordering::Relaxed);
+        Err(cut)
+    }
+
+    /// Whether nothing was written or tried. After a failure a new file is worth trying.
+    fn is_untouched(&self) -> Result<bool, Failure> {
+        let about = self.file.metadata();
+        let about = about.map_err(|error| Failure::journal(&self.path, error))?;
+        Ok(about.len() == 0 && !self.failed.load(Ordering::Relaxed))
+    }
+
+    /// Removes a file that was folded. Where that fails, it is passed over by its number, and
+    /// removed at the next start.
+    pub(super) fn remove(&self) {
+        if let Err(error) = fs::remove_file(&self.path) {
+            tracing::debug!(%error, path = %self.path.display(), "a folded journal stays");
+        }
+    }
+}
+
+const INFIX: &str = ".usage.";
+
+/// A file beside the database that bears its name and more.
+pub(super) fn beside(database: &Path, suffix: &str) -> PathBuf {
+    let mut name = database.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// Every journal there is, opened, oldest first. One that disappears meanwhile was folded.
+pub(super) fn segments(database: &Path) -> Result<Vec<Segment>, Failure> {
+    let parent = match database.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let failed = |error| Failure::journal(parent, error);
+    let mut segments = Vec::new();
+    for file in fs::read_dir(parent).map_err(failed)? {
+        let name = file.map_err(failed)?.file_name();
+        let Some(seq) = number(database, &name) else {
+            continue;
+        };
+        let path = parent.join(name);
+        match File::open(&path) {
+            Ok(file) => segments.push(Segment::of(seq, path, file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(Failure::journal(&path, error)),
+        }
+    }
+    segments.sort_by_key(|segment| segment.seq);
+    Ok(segments)
+}
+
+/// The number of a journal of this database, by its name.
+fn number(database: &Path, name: &std::ffi::OsStr) -> Option<u64> {
+    let own = database.file_name()?.as_encoded_bytes();
+    let digits = name.as_encoded_bytes().strip_prefix(own)?;
+    let digits = digits.strip_prefix(INFIX.as_bytes())?;
+    let plain = digits.iter().all(u8::is_ascii_digit);
+    plain.then(|| str::from_utf8(digits).ok()?.parse().ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_journals_of_this_database_count() {
+        let number = |name: &str| number(Path::new("/a/t.db"), name.as_ref());
+        assert_eq!(number("t.db.usage.000012"), Some(12));
+        assert_eq!(number("t.db.usage.1000000"), Some(1_000_000));
+        for other in [
+            "t.db",
+            "t.db-wal",
+            "t.db.usage.",
+            "t.db.usage.+1",
+            "t.db.usage.1.bak",
+            "at.db.usage.1",
+            "t.db.usage.99999999999999999999999",
+        ] {
+            assert_eq!(number(other), None, "{other}");
+        }
+    }
+}

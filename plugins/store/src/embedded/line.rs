@@ -1,0 +1,190 @@
+//! An entry as one line of a journal.
+//!
+//! ```text
+//! credential TAB model TAB at TAB period TAB input TAB output TAB cache_read TAB cache_write TAB
+//! reasoning TAB estimated(0|1) TAB calls TAB checksum
+//! ```
+//!
+//! A line begins and ends with a line break. So one that was cut short does not take the line
+//! written after it along, and a single flipped bit never costs more than one entry.
+
+use std::io::Write;
+
+use turnpike_api::{Entry, Usage};
+
+/// Puts `entry` into `line`, in place of what was there.
+///
+/// Control characters, which nobody should send, become question marks: a line break in a model's
+/// name must not be able to forge a second entry.
+pub(super) fn encode(entry: &Entry<'_>, line: &mut Vec<u8>) {
+    let usage = &entry.usage;
+    line.clear();
+    line.push(b'\n');
+    text(entry.credential, line);
+    text(entry.model, line);
+    for number in [
+        entry.at,
+        entry.period,
+        usage.input,
+        usage.output,
+        usage.cache_read,
+        usage.cache_write,
+        usage.reasoning,
+        u64::from(entry.estimated),
+        u64::from(entry.calls),
+    ] {
+        decimal(number, line);
+    }
+    let checksum = crc32fast::hash(&line[1..]);
+    // Writing to a vector cannot fail.
+    let _ = writeln!(line, "{checksum:08x}");
+}
+
+/// The entry of a line without its line breaks; `None` when it is not exactly what was written.
+pub(super) fn decode(line: &[u8]) -> Option<Entry<'_>> {
+    let (body, checksum) = line.split_at_checked(line.len().checked_sub(8)?)?;
+    let checksum = str::from_utf8(checksum).ok()?;
+    if checksum != format!("{:08x}", crc32fast::hash(body)) {
+        return None;
+    }
+    let mut fields = str::from_utf8(body).ok()?.strip_suffix('\t')?.split('\t');
+    let (credential, model) = (fields.next()?, fields.next()?);
+    let mut number = || fields.next()?.parse::<u64>().ok();
+    let entry = Entry {
+        credential,
+        model,
+        at: number()?,
+        period: number()?,
+        usage: Usage {
+            input: number()?,
+            output: number()?,
+            cache_read: number()?,
+            cache_write: number()?,
+            reasoning: number()?,
+        },
+        estimated: number()? != 0,
+        calls: u32::try_from(number()?).ok()?,
+    };
+    fields.next().is_none().then_some(entry)
+}
+
+fn text(text: &str, line: &mut Vec<u8>) {
+    line.extend(text.bytes().map(|byte| match byte.is_ascii_control() {
+        true => b'?',
+        false => byte,
+    }));
+    line.push(b'\t');
+}
+
+fn decimal(mut number: u64, line: &mut Vec<u8>) {
+    let mut digits = [0; 20];
+    let mut first = digits.len();
+    loop {
+        first -= 1;
+        digits[first] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    line.extend_from_slice(&digits[first..]);
+    line.push(b'\t');
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn entry<'a>(credential: &'a str, model: &'a str, numbers: [u64; 7]) -> Entry<'a> {
+        let [
+            at,
+            period,
+            input,
+            output,
+            cache_read,
+            cache_write,
+            reasoning,
+        ] = numbers;
+        Entry {
+            credential,
+            model,
+            at,
+            period,
+            usage: Usage {
+                input,
+                output,
+                cache_read,
+                cache_write,
+                reasoning,
+            },
+            estimated: true,
+            calls: 1,
+        }
+    }
+
+    fn encoded(entry: &Entry<'_>) -> Vec<u8> {
+        let mut line = b"what was there before".to_vec();
+        encode(entry, &mut line);
+        line
+    }
+
+    /// The line between its line breaks.
+    fn inner(line: &[u8]) -> &[u8] {
+        assert_eq!((line[0], line[line.len() - 1]), (b'\n', b'\n'));
+        &line[1..line.len() - 1]
+    }
+
+    #[test]
+    fn reads_as_documented() {
+        let line = encoded(&entry("openai-1", "gpt-4o", [10, 9, 7, 6, 5, 4, 3]));
+        let text = str::from_utf8(inner(&line)).unwrap();
+        assert!(text.starts_with("openai-1\tgpt-4o\t10\t9\t7\t6\t5\t4\t3\t1\t1\t"));
+        assert_eq!(text.len(), text.rfind('\t').unwrap() + 9);
+    }
+
+    #[test]
+    fn any_change_is_noticed() {
+        let line = encoded(&entry("a", "gpt-4o", [1_700_000_000_000, 9, 7, 6, 0, 0, 3]));
+        let line = inner(&line);
+        for at in 0..line.len() {
+            assert_eq!(decode(&line[..at]), None, "cut at {at}");
+            assert_eq!(decode(&line[at + 1..]), None, "begun after {at}");
+            for bit in 0..8 {
+                let mut changed = line.to_vec();
+                changed[at] ^= 1 << bit;
+                assert_eq!(decode(&changed), None, "bit {bit} of byte {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_line_break_forges_nothing() {
+        let inserted = encoded(&entry("b", "free", [1; 7]));
+        let model = format!("m{}", str::from_utf8(&inserted).unwrap());
+        let line = encoded(&entry("a", &model, [2; 7]));
+        assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 2);
+        assert_eq!(decode(inner(&line)).unwrap().credential, "a");
+    }
+
+    proptest! {
+        #[test]
+        fn comes_back_as_it_was(
+            credential in "[^\\x00-\\x1f\\x7f]{0,40}",
+            model in "[^\\x00-\\x1f\\x7f]{0,80}",
+            numbers: [u64; 7],
+            estimated: bool,
+            calls: u32,
+        ) {
+            let entry = Entry { estimated, calls, ..entry(&credential, &model, numbers) };
+            let line = encoded(&entry);
+            prop_assert_eq!(decode(inner(&line)), Some(entry));
+        }
+
+        #[test]
+        fn what_is_no_line_is_none(line: Vec<u8>) {
+            prop_assert_eq!(decode(&line), None);
+        }
+    }
+}
