@@ -1,7 +1,10 @@
 //! Every row of the table against the seam's conformance suite, with answers as vendors send them.
 
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use turnpike_api::testing::{Sample, conforming_provider};
-use turnpike_api::{Fault, Operation, Progress, Provider, Usage, find};
+use turnpike_api::{Account, Call, Fault, Operation, Progress, Provider, Usage, find};
 use turnpike_providers::PROVIDERS;
 
 macro_rules! golden {
@@ -83,6 +86,7 @@ fn openai_samples() -> Vec<Sample<'static>> {
             golden!("responses-failed.sse"),
             Fault::RateLimited,
         ),
+        failed(Responses, golden!("codex-limited.sse"), Fault::RateLimited),
         sample(Embeddings, golden!("embeddings.json"), Some(usage(8, 0))),
         sample(PassThrough, golden!("transcript.sse"), Some(usage(14, 31))),
         sample(PassThrough, b"{\"text\":\"I see\"}", None),
@@ -115,6 +119,14 @@ fn anthropic_samples() -> Vec<Sample<'static>> {
             golden!("messages-overloaded.sse"),
             Fault::Overloaded,
         ),
+        Sample {
+            usage: Some(usage(4, 1)),
+            ..failed(
+                Messages,
+                golden!("messages-overloaded-late.sse"),
+                Fault::Overloaded,
+            )
+        },
         sample(CountMessageTokens, b"{\"input_tokens\":2095}\n", None),
     ]
 }
@@ -147,6 +159,14 @@ fn gemini_samples() -> Vec<Sample<'static>> {
             golden!("gemini-failed.sse"),
             Fault::Overloaded,
         ),
+        Sample {
+            usage: Some(usage(11, 0)),
+            ..failed(
+                StreamGenerateContent,
+                golden!("gemini-exhausted.sse"),
+                Fault::RateLimited,
+            )
+        },
         sample(GenerateContent, golden!("gemini.json"), Some(whole)),
         sample(
             CountTokens,
@@ -175,6 +195,17 @@ fn every_provider_conforms() {
         };
         conforming_provider(&*(row.build)(&()), &samples);
     }
+}
+
+#[test]
+fn a_projects_vertex_conforms_too() {
+    let account = Account {
+        project: Some("project-1".to_owned()),
+        ..Account::default()
+    };
+    let of_project = provider("vertex").of_project(&account, None);
+    let (vertex, _) = of_project.expect("a project's place");
+    conforming_provider(&*vertex, &gemini_samples());
 }
 
 #[test]
@@ -211,8 +242,12 @@ fn a_stream_stands_as_its_events_say() {
         Progress::Undecided
     );
     let rest = b"age\":{\"usage\":{\"input_tokens\":3,\"output_tokens\":1}}}\n\n";
-    assert_eq!(meter.read(rest), Progress::Open);
+    assert_eq!(meter.read(rest), Progress::Undecided, "an opening");
     assert_eq!(meter.usage(), Some(usage(3, 1)));
+    let delta = b"event: content_block_delta\ndata: {\"delta\":{\"text\":\"a\"}}\n\n";
+    assert_eq!(meter.read(delta), Progress::Open);
+    let ping = b"event: ping\ndata: {\"type\":\"ping\"}\n\n";
+    assert_eq!(meter.read(ping), Progress::Open, "what is open stays so");
     let error = b"event: error\ndata: {\"error\":{\"type\":\"api_error\"}}\n\n";
     assert_eq!(meter.read(error), Progress::Failed(Fault::ServerError));
     assert_eq!(
@@ -220,6 +255,208 @@ fn a_stream_stands_as_its_events_say() {
         Progress::Failed(Fault::ServerError),
         "what failed stays so",
     );
+}
+
+/// How the stream stands after each of its blocks, comments among them.
+fn steps(kind: &str, operation: Operation, stream: &str) -> Vec<Progress> {
+    let mut meter = provider(kind).meter(operation, true);
+    let stream = stream.replace("\r\n", "\n");
+    stream
+        .split_inclusive("\n\n")
+        .map(|block| meter.read(block.as_bytes()))
+        .collect()
+}
+
+#[test]
+fn openings_leave_a_stream_undecided() {
+    use Operation::*;
+    use Progress::*;
+    let text = |golden: &'static [u8]| std::str::from_utf8(golden).expect("a text");
+    let limited = Failed(Fault::RateLimited);
+    let overloaded = Failed(Fault::Overloaded);
+    for (kind, operation, stream, expected) in [
+        (
+            "openai",
+            ChatCompletions,
+            text(golden!("chat.sse")),
+            &[Undecided, Open, Open, Open, Finished][..],
+        ),
+        (
+            "groq",
+            ChatCompletions,
+            text(golden!("groq.sse")),
+            &[Open, Open, Finished],
+        ),
+        (
+            "openrouter",
+            ChatCompletions,
+            text(golden!("openrouter-failed.sse")),
+            &[Undecided, Undecided, Failed(Fault::ServerError)],
+        ),
+        (
+            "openai",
+            Completions,
+            "data: {\"choices\":[{\"text\":\"\"}]}\n\ndata:\n\ndata: [DONE]\n\n",
+            &[Undecided, Undecided, Finished],
+        ),
+        (
+            "openai",
+            Responses,
+            text(golden!("responses.sse")),
+            &[Undecided, Open, Finished],
+        ),
+        (
+            "openai",
+            Responses,
+            text(golden!("responses-failed.sse")),
+            &[Undecided, limited],
+        ),
+        (
+            "codex",
+            Responses,
+            text(golden!("codex-limited.sse")),
+            &[Undecided, Undecided, limited],
+        ),
+        (
+            "openai",
+            PassThrough,
+            text(golden!("transcript.sse")),
+            &[Open, Finished],
+        ),
+        (
+            "claude",
+            Messages,
+            text(golden!("messages.sse")),
+            &[Undecided, Undecided, Undecided, Open, Open, Open, Finished],
+        ),
+        (
+            "claude",
+            Messages,
+            text(golden!("messages-overloaded-late.sse")),
+            &[Undecided, Undecided, Undecided, overloaded],
+        ),
+        (
+            "gemini",
+            StreamGenerateContent,
+            text(golden!("gemini.sse")),
+            &[Open, Finished],
+        ),
+        (
+            "vertex",
+            StreamGenerateContent,
+            text(golden!("gemini-exhausted.sse")),
+            &[Undecided, limited],
+        ),
+        (
+            "gemini",
+            StreamGenerateContent,
+            text(golden!("gemini-blocked.sse")),
+            &[Finished],
+        ),
+    ] {
+        assert_eq!(steps(kind, operation, stream), expected, "{kind}: {stream}");
+    }
+}
+
+#[test]
+fn an_error_in_a_stream_says_when_to_come_back() {
+    let hint = |kind: &str, operation, stream: &[u8]| {
+        let mut meter = provider(kind).meter(operation, true);
+        meter.read(stream);
+        let hint = meter.hint(1_777_936_000_000);
+        (hint.wait, hint.whole_credential)
+    };
+    let after = |seconds: f64| Some(Duration::from_secs_f64(seconds));
+    let responses = |stream| hint("codex", Operation::Responses, stream);
+    let gemini = |stream| hint("gemini", Operation::StreamGenerateContent, stream);
+    assert_eq!(
+        responses(golden!("codex-limited.sse")),
+        (after(13_872.0), true)
+    );
+    assert_eq!(
+        responses(golden!("responses-failed-later.sse")),
+        (after(1.2), false)
+    );
+    assert_eq!(responses(golden!("responses-failed.sse")), (None, false));
+    assert_eq!(
+        gemini(golden!("gemini-exhausted.sse")),
+        (after(34.074824224), false)
+    );
+    assert_eq!(gemini(golden!("gemini-failed.sse")), (None, false));
+    let broke = b"data: {\"error\":{\"code\":\"insufficient_quota\",\"message\":\"x\"}}\n\n";
+    assert_eq!(
+        hint("openai", Operation::ChatCompletions, broke),
+        (None, true)
+    );
+    // What the caller did is no failure, and what is good has no hint.
+    let caller = b"data: {\"error\":{\"type\":\"invalid_request_error\",\"retry_after\":7}}\n\n";
+    assert_eq!(
+        hint("openai", Operation::ChatCompletions, caller),
+        (None, false)
+    );
+    let second = b"data: {\"error\":{\"code\":503}}\n\ndata: {\"error\":{\"retry_after\":7}}\n\n";
+    assert_eq!(gemini(second), (None, false), "the first end stands");
+}
+
+#[test]
+fn every_vendor_is_asked_in_its_own_words() {
+    let headers = HeaderMap::from_iter([
+        (
+            HeaderName::from_static("x-ratelimit-remaining-tokens"),
+            HeaderValue::from_static("0"),
+        ),
+        (
+            HeaderName::from_static("x-ratelimit-reset-tokens"),
+            HeaderValue::from_static("6m0s"),
+        ),
+        (
+            HeaderName::from_static("anthropic-ratelimit-unified-status"),
+            HeaderValue::from_static("rejected"),
+        ),
+        (
+            HeaderName::from_static("anthropic-ratelimit-unified-reset"),
+            HeaderValue::from_static("1777936060"),
+        ),
+    ]);
+    for row in PROVIDERS {
+        let provider = (row.build)(&());
+        let hint = provider.hint(1_777_936_000_000, 429, &headers, b"{}");
+        let expected = match row.kind {
+            "claude" => (Some(Duration::from_secs(60)), true),
+            "gemini" | "vertex" => (None, false),
+            _ => (Some(Duration::from_secs(360)), false),
+        };
+        assert_eq!((hint.wait, hint.whole_credential), expected, "{}", row.kind);
+    }
+    let broke = |kind: &str, status, body: &str| {
+        let hint = provider(kind).hint(0, status, &HeaderMap::new(), body.as_bytes());
+        (hint.wait, hint.whole_credential)
+    };
+    let credit = r#"{"type":"error","error":{"type":"invalid_request_error","message":
+        "Your credit balance is too low to access the Anthropic API."}}"#;
+    assert_eq!(broke("claude", 400, credit), (None, true));
+    let quota = r#"{"error":{"code":"insufficient_quota","message":"try again in 2s"}}"#;
+    assert_eq!(broke("openai", 429, quota), (None, true));
+    let caller = r#"{"error":{"code":"bad","message":"x","retry_after":7}}"#;
+    assert_eq!(broke("openai", 400, caller), (None, false));
+}
+
+#[test]
+fn codex_answers_responses_only() {
+    let codex = provider("codex");
+    for operation in Operation::ALL {
+        assert_eq!(codex.serves(operation), operation == Operation::Responses);
+    }
+    let call = Call {
+        operation: Operation::Responses,
+        method: &Method::POST,
+        path: "/v1/responses",
+        query: "",
+        model: "gpt-5.5",
+    };
+    assert_eq!(codex.target(&call).path_and_query, "/responses");
+    assert_eq!(codex.model_list(), None);
+    assert!(codex.default_headers().is_empty());
 }
 
 #[test]
