@@ -1,15 +1,23 @@
 //! Anthropic.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use turnpike_api::{Call, Fault, Judgement, Meter, Operation, Provider, Secret, Target};
+use turnpike_api::{
+    Account, Call, Fault, Hint, Judgement, Meter, Operation, Provider, Scheme, Secret, Target,
+};
 
 use crate::complaint::{self, Complaint};
+use crate::hint::{self, Refusal};
 use crate::openai::with_query;
 use crate::{credential, metering};
 
-/// How Anthropic's OAuth access tokens begin. They go in `authorization`, and want
-/// `anthropic-beta: oauth-2025-04-20`, which the operator adds to the credential's headers.
+/// How Anthropic's OAuth access tokens begin, configured as keys too.
 const OAUTH_PREFIX: &str = "sk-ant-oat";
+
+/// What calls with an OAuth access token must ask for, beside what the caller asks for.
+const OAUTH_BETA: (HeaderName, HeaderValue) = (
+    HeaderName::from_static("anthropic-beta"),
+    HeaderValue::from_static("oauth-2025-04-20"),
+);
 
 pub(crate) struct Claude;
 
@@ -50,11 +58,22 @@ impl Provider for Claude {
         }
     }
 
-    fn credential_headers(&self, secret: &Secret) -> Option<Vec<(HeaderName, HeaderValue)>> {
-        if secret.expose().starts_with(OAUTH_PREFIX) {
-            return credential::bearer(secret);
+    fn credential_headers(
+        &self,
+        secret: &Secret,
+        scheme: Scheme,
+        _: &Account,
+    ) -> Option<Vec<(HeaderName, HeaderValue)>> {
+        if scheme == Scheme::Key && !secret.expose().starts_with(OAUTH_PREFIX) {
+            return credential::bare("x-api-key", secret);
         }
-        credential::bare("x-api-key", secret)
+        let mut headers = credential::bearer(secret)?;
+        headers.push(OAUTH_BETA);
+        Some(headers)
+    }
+
+    fn model_list(&self) -> Option<&'static str> {
+        Some("/v1/models")
     }
 
     fn default_headers(&self) -> &'static [(&'static str, &'static str)] {
@@ -63,6 +82,17 @@ impl Provider for Claude {
 
     fn judge(&self, status: u16, _: &HeaderMap, body: &[u8]) -> Judgement {
         complaint::judge(status, body, refine)
+    }
+
+    fn hint(&self, now: u64, status: u16, headers: &HeaderMap, body: &[u8]) -> Hint {
+        let judged = self.judge(status, headers, body);
+        let refusal = Refusal {
+            now,
+            status,
+            headers,
+            body,
+        };
+        hint::of_answer(judged, refusal, hint::anthropic_windows)
     }
 
     fn meter(&self, operation: Operation, event_stream: bool) -> Box<dyn Meter> {
@@ -121,13 +151,25 @@ mod tests {
     }
 
     #[test]
-    fn oauth_tokens_are_bearer_tokens() {
-        let name = |secret| {
-            Claude.credential_headers(&Secret::new(secret)).unwrap()[0]
-                .0
-                .clone()
-        };
-        assert_eq!(name("sk-ant-oat01-x"), "authorization");
-        assert_eq!(name("sk-ant-api03-x"), "x-api-key");
+    fn access_tokens_are_bearer_tokens_and_ask_for_it() {
+        for (secret, scheme, expected) in [
+            ("sk-ant-api03-x", Scheme::Key, &["x-api-key"][..]),
+            (
+                "sk-ant-oat01-x",
+                Scheme::Key,
+                &["authorization", "anthropic-beta"],
+            ),
+            (
+                "anything",
+                Scheme::Bearer,
+                &["authorization", "anthropic-beta"],
+            ),
+        ] {
+            let headers = Claude
+                .credential_headers(&Secret::new(secret), scheme, &Account::default())
+                .unwrap();
+            let names: Vec<_> = headers.iter().map(|(name, _)| name.as_str()).collect();
+            assert_eq!(names, expected, "{secret}");
+        }
     }
 }

@@ -26,11 +26,7 @@ pub(crate) struct Complaint {
 impl Complaint {
     /// Reads an answer's body or an event's data; empty where it is none of the known forms.
     pub(crate) fn read(body: &[u8]) -> Self {
-        match serde_json::from_slice(body) {
-            Ok(Value::Array(items)) => items.first().map(Self::of).unwrap_or_default(),
-            Ok(value) => Self::of(&value),
-            Err(_) => Self::default(),
-        }
+        root(body).map_or_else(Self::default, |root| Self::of(&root))
     }
 
     /// What the top-level `error` of an event complains of, if it has one: one further down is part
@@ -40,13 +36,8 @@ impl Complaint {
         (!value["error"].is_null()).then(|| Self::of(&value))
     }
 
-    fn of(value: &Value) -> Self {
-        // Mistral writes the error without a wrapper; so does the Responses API in its stream,
-        // within `response` when the whole response failed.
-        let error = [&value["error"], &value["response"]["error"]]
-            .into_iter()
-            .find(|error| !error.is_null())
-            .unwrap_or(value);
+    pub(crate) fn of(root: &Value) -> Self {
+        let error = error_within(root);
         let text = |key: &str| error[key].as_str().unwrap_or_default().to_owned();
         let details = error["details"]
             .as_array()
@@ -57,10 +48,12 @@ impl Complaint {
             number: error["code"].as_u64().and_then(|code| code.try_into().ok()),
             kind: text("type"),
             status: text("status"),
-            message: error
-                .as_str()
-                .map(str::to_owned)
-                .unwrap_or_else(|| text("message")),
+            // ChatGPT writes nothing but a `detail`.
+            message: [error, &error["message"], &error["detail"]]
+                .into_iter()
+                .find_map(Value::as_str)
+                .unwrap_or_default()
+                .to_owned(),
             reasons: details
                 .iter()
                 .filter_map(|detail| detail["reason"].as_str().map(str::to_owned))
@@ -88,11 +81,36 @@ impl Complaint {
     }
 }
 
+/// An answer's body or an event's data. Gemini's stream without `alt=sse` is an array, and so are
+/// its errors.
+pub(crate) fn root(body: &[u8]) -> Option<Value> {
+    match serde_json::from_slice(body).ok()? {
+        Value::Array(items) => items.into_iter().next(),
+        value => Some(value),
+    }
+}
+
+/// The part that has the error's members. Mistral writes them without a wrapper; so does the
+/// Responses API in its stream, within `response` when the whole response failed.
+pub(crate) fn error_within(root: &Value) -> &Value {
+    [&root["error"], &root["response"]["error"]]
+        .into_iter()
+        .find(|error| !error.is_null())
+        .unwrap_or(root)
+}
+
 /// By the words OpenAI, Anthropic and Google use.
 fn judge_word(word: &str) -> Option<Judgement> {
     let fault = match word {
-        "rate_limit_error" | "rate_limit_exceeded" | "RESOURCE_EXHAUSTED" => Fault::RateLimited,
-        "insufficient_quota" | "billing_error" => Fault::PaymentRequired,
+        "rate_limit_error"
+        | "rate_limit_exceeded"
+        | "usage_limit_reached"
+        | "RESOURCE_EXHAUSTED" => Fault::RateLimited,
+        "insufficient_quota"
+        | "billing_hard_limit_reached"
+        | "billing_not_active"
+        | "billing_error"
+        | "usage_not_included" => Fault::PaymentRequired,
         "authentication_error" | "invalid_api_key" | "UNAUTHENTICATED" => Fault::Unauthorized,
         "permission_error" | "PERMISSION_DENIED" => Fault::Forbidden,
         "model_not_found" | "NOT_FOUND" => Fault::ModelNotFound,

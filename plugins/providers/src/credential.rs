@@ -17,6 +17,17 @@ pub(crate) fn bare(name: &'static str, secret: &Secret) -> Headers {
     one(HeaderName::from_static(name), "", secret)
 }
 
+/// Adds a header that says for whom the call is, where an account names it; `None` when the name
+/// cannot stand in a header: the call would be somebody else's.
+pub(crate) fn with_account(headers: Headers, name: &'static str, value: Option<&str>) -> Headers {
+    let mut headers = headers?;
+    if let Some(value) = value {
+        let value = HeaderValue::try_from(value).ok()?;
+        headers.push((HeaderName::from_static(name), value));
+    }
+    Some(headers)
+}
+
 fn one(name: HeaderName, scheme: &str, secret: &Secret) -> Headers {
     if secret.expose().is_empty() {
         return None;

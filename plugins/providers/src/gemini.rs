@@ -1,10 +1,15 @@
-//! Google: the Generative Language API, and Vertex AI with an API key.
+//! Google: the Generative Language API, and Vertex AI with an API key or for a project.
+
+use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use turnpike_api::{Call, Fault, Judgement, Meter, Operation, Provider, Secret, Target};
+use turnpike_api::{
+    Account, Call, Fault, Hint, Judgement, Meter, Operation, Provider, Scheme, Secret, Target,
+};
 
 use crate::complaint::{self, Complaint};
+use crate::hint::{self, Refusal};
 use crate::openai::with_query;
 use crate::{credential, metering};
 
@@ -16,6 +21,10 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'.')
     .remove(b'~');
 
+/// Where a project's calls go when its account names no location.
+const DEFAULT_LOCATION: &str = "us-central1";
+
+#[derive(Clone, Copy)]
 pub(crate) struct Google {
     base_url: &'static str,
     patterns: &'static [&'static str],
@@ -24,12 +33,14 @@ pub(crate) struct Google {
 }
 
 /// Where models are found.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
     /// Under the version the caller wrote: `/v1beta/models/…`
-    UnderVersion,
+    Version,
     /// Under Google's own publisher: `/v1/publishers/google/models/…`
-    UnderPublisher,
+    Publisher,
+    /// Under the project that the base URL names: `/publishers/google/models/…`
+    Project,
 }
 
 pub(crate) const GEMINI: Google = Google {
@@ -55,7 +66,7 @@ pub(crate) const GEMINI: Google = Google {
         "gemini-embedding-2",
         "gemini-embedding-001",
     ],
-    place: Place::UnderVersion,
+    place: Place::Version,
 };
 
 pub(crate) const VERTEX: Google = Google {
@@ -66,7 +77,7 @@ pub(crate) const VERTEX: Google = Google {
         "gemini-2.5-flash",
         "gemini-2.5-flash-lite",
     ],
-    place: Place::UnderPublisher,
+    place: Place::Publisher,
 };
 
 impl Provider for Google {
@@ -96,12 +107,70 @@ impl Provider for Google {
         }
     }
 
-    fn credential_headers(&self, secret: &Secret) -> Option<Vec<(HeaderName, HeaderValue)>> {
-        credential::bare("x-goog-api-key", secret)
+    fn credential_headers(
+        &self,
+        secret: &Secret,
+        scheme: Scheme,
+        account: &Account,
+    ) -> Option<Vec<(HeaderName, HeaderValue)>> {
+        match (scheme, self.place) {
+            (Scheme::Key, _) => credential::bare("x-goog-api-key", secret),
+            // An access token is a person's: the project whose quota it spends is named apart.
+            (Scheme::Bearer, Place::Version) => credential::with_account(
+                credential::bearer(secret),
+                "x-goog-user-project",
+                account.project.as_deref(),
+            ),
+            (Scheme::Bearer, Place::Publisher | Place::Project) => credential::bearer(secret),
+        }
+    }
+
+    fn of_project(
+        &self,
+        account: &Account,
+        base_url: Option<&str>,
+    ) -> Option<(Arc<dyn Provider>, String)> {
+        if self.place == Place::Version {
+            return None;
+        }
+        let project = account.project.as_deref().filter(|name| is_project(name))?;
+        let location = account.location.as_deref().unwrap_or(DEFAULT_LOCATION);
+        if !is_location(location) {
+            return None;
+        }
+        let base = match (base_url, location) {
+            (Some(url), _) => url.trim_end_matches('/').to_owned(),
+            (None, "global") => self.base_url.to_owned(),
+            (None, _) => format!("https://{location}-aiplatform.googleapis.com"),
+        };
+        let of_project = Self {
+            place: Place::Project,
+            ..*self
+        };
+        let url = format!("{base}/v1/projects/{project}/locations/{location}");
+        Some((Arc::new(of_project), url))
+    }
+
+    fn model_list(&self) -> Option<&'static str> {
+        match self.place {
+            Place::Version => Some("/v1beta/models"),
+            Place::Publisher | Place::Project => None,
+        }
     }
 
     fn judge(&self, status: u16, _: &HeaderMap, body: &[u8]) -> Judgement {
         complaint::judge(status, body, refine)
+    }
+
+    fn hint(&self, now: u64, status: u16, headers: &HeaderMap, body: &[u8]) -> Hint {
+        let judged = self.judge(status, headers, body);
+        let refusal = Refusal {
+            now,
+            status,
+            headers,
+            body,
+        };
+        hint::of_answer(judged, refusal, hint::no_windows)
     }
 
     fn meter(&self, operation: Operation, event_stream: bool) -> Box<dyn Meter> {
@@ -118,12 +187,25 @@ fn path(place: Place, call: &Call<'_>) -> String {
     let bare = call.model.strip_prefix("models/").unwrap_or(call.model);
     let model = segments_of(bare);
     match place {
-        Place::UnderPublisher => format!("/v1/publishers/google/models/{model}:{action}"),
-        Place::UnderVersion if bare.starts_with("tunedModels/") => {
+        Place::Publisher => format!("/v1/publishers/google/models/{model}:{action}"),
+        Place::Project => format!("/publishers/google/models/{model}:{action}"),
+        Place::Version if bare.starts_with("tunedModels/") => {
             format!("/{version}/{model}:{action}")
         }
-        Place::UnderVersion => format!("/{version}/models/{model}:{action}"),
+        Place::Version => format!("/{version}/models/{model}:{action}"),
     }
+}
+
+/// A project's id or number; old ids begin with a domain: `example.com:name`.
+fn is_project(name: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
+    name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.bytes().all(fits)
+}
+
+/// A location, which becomes part of a host's name.
+fn is_location(name: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.bytes().all(fits)
 }
 
 /// A name as path segments. A server may read `..`, `.` and empty segments as steps to another
@@ -144,6 +226,8 @@ fn refine(status: u16, complaint: &Complaint) -> Option<Judgement> {
         400 if has("API_KEY_INVALID") || says("API key not valid") => Fault::Unauthorized,
         400 if says("API key expired") => Fault::Unauthorized,
         400 if says("User location is not supported") => Fault::Forbidden,
+        400 if says("Gemini API free tier is not available") => Fault::PaymentRequired,
+        403 if has("BILLING_DISABLED") => Fault::PaymentRequired,
         // A file or cache of another key's: the caller named it, and the key is good.
         403 if says("You do not have permission to access the File") => {
             return Some(Judgement::Caller);
@@ -165,97 +249,4 @@ fn names_model(message: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn target(provider: &Google, path: &str, model: &str) -> String {
-        let (operation, method) = (Operation::GenerateContent, &http::Method::POST);
-        provider
-            .target(&Call {
-                operation,
-                method,
-                path,
-                query: "",
-                model,
-            })
-            .path_and_query
-    }
-
-    #[test]
-    fn the_model_is_replaced_and_the_rest_kept() {
-        for (path, model, expected) in [
-            (
-                "/v1beta/models/alias:generateContent",
-                "g",
-                "/v1beta/models/g:generateContent",
-            ),
-            (
-                "/v1/models/alias:countTokens",
-                "g-2.5",
-                "/v1/models/g-2.5:countTokens",
-            ),
-            (
-                "/v1beta/models/a:embedContent",
-                "models/g",
-                "/v1beta/models/g:embedContent",
-            ),
-            (
-                "/v1beta/models/a:x",
-                "tunedModels/my-1",
-                "/v1beta/tunedModels/my-1:x",
-            ),
-            ("/v1beta/models/a:x", "a/b", "/v1beta/models/a/b:x"),
-            ("/v1beta/models/a:x", "g:y", "/v1beta/models/g%3Ay:x"),
-            (
-                "/v1beta/models/a:x",
-                "../secret",
-                "/v1beta/models/_/secret:x",
-            ),
-            (
-                "/v1beta/models/a:x",
-                "a/./..//b",
-                "/v1beta/models/a/_/_/_/b:x",
-            ),
-            (
-                "/v1beta/models/a:x",
-                "tunedModels/../models/b",
-                "/v1beta/tunedModels/_/models/b:x",
-            ),
-            (
-                "/v1beta/models/a:x",
-                "ä?#%2e",
-                "/v1beta/models/%C3%A4%3F%23%252e:x",
-            ),
-        ] {
-            assert_eq!(target(&GEMINI, path, model), expected);
-        }
-    }
-
-    #[test]
-    fn vertex_has_its_own_place() {
-        let path = "/v1beta/models/alias:streamGenerateContent";
-        assert_eq!(
-            target(&VERTEX, path, "gemini-2.5-pro"),
-            "/v1/publishers/google/models/gemini-2.5-pro:streamGenerateContent",
-        );
-    }
-
-    #[test]
-    fn judges_by_the_body_too() {
-        let judge = |status, body: &str| GEMINI.judge(status, &HeaderMap::new(), body.as_bytes());
-        let invalid = r#"{"error":{"code":400,"message":"Bad.","status":"INVALID_ARGUMENT",
-            "details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo",
-            "reason":"API_KEY_INVALID","domain":"googleapis.com"}]}}"#;
-        assert_eq!(judge(400, invalid), Judgement::Fault(Fault::Unauthorized));
-        assert_eq!(
-            judge(400, &format!("[{invalid}]")),
-            Judgement::Fault(Fault::Unauthorized)
-        );
-        let model = r#"{"error":{"code":404,"status":"NOT_FOUND",
-            "message":"models/x is not found for API version v1beta"}}"#;
-        assert_eq!(judge(404, model), Judgement::Fault(Fault::ModelNotFound));
-        let file = r#"{"error":{"code":403,"status":"PERMISSION_DENIED",
-            "message":"You do not have permission to access the File x or it may not exist."}}"#;
-        assert_eq!(judge(403, file), Judgement::Caller);
-    }
-}
+mod tests;

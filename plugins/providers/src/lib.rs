@@ -4,8 +4,9 @@
 //! |---|---|
 //! | a vendor's URLs, headers, models, errors | `openai.rs` and its data rows, `claude.rs`, `gemini.rs` |
 //! | whose fault an error is | `complaint.rs`, refined by each vendor |
+//! | when to come back after one | `hint.rs` |
 //! | what the gateway reads of a request's body | [`scan()`] over `walk.rs`, [`multipart_model`] |
-//! | usage and the end of an answer | `metering.rs` over [`Splitter`] with `stream_events.rs`, and `answer_scan.rs`; `counts.rs` |
+//! | usage, beginning and end of an answer | `metering.rs` over [`Splitter`] with `stream_events.rs` and `openings.rs`, and `answer_scan.rs`; `counts.rs` |
 //!
 //! To add a vendor that speaks OpenAI's protocol: write a constant in `openai.rs` and its row
 //! below. To add another: one file, its `mod` line and its row. Then add its answers to
@@ -18,9 +19,11 @@ mod counts;
 mod credential;
 mod event_stream;
 mod gemini;
+mod hint;
 mod metering;
 mod multipart;
 mod openai;
+mod openings;
 mod scan;
 mod stream_events;
 mod walk;
@@ -39,6 +42,10 @@ pub const PROVIDERS: &[Row<dyn Provider, ()>] = &[
     Row {
         kind: "openai",
         build: |()| Arc::new(openai::OPENAI),
+    },
+    Row {
+        kind: "codex",
+        build: |()| Arc::new(openai::CODEX),
     },
     Row {
         kind: "claude",

@@ -1,9 +1,12 @@
 //! OpenAI, and the vendors that speak its protocol: each is a row of data.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use turnpike_api::{Call, Fault, Judgement, Meter, Operation, Provider, Secret, Target};
+use turnpike_api::{
+    Account, Call, Fault, Hint, Judgement, Meter, Operation, Provider, Scheme, Secret, Target,
+};
 
 use crate::complaint::{self, Complaint};
+use crate::hint::{self, Refusal};
 use crate::{credential, metering};
 
 /// One vendor. Its base URL ends with the version, so that `/v1` is taken off the caller's path.
@@ -12,13 +15,17 @@ pub(crate) struct OpenAiLike {
     patterns: &'static [&'static str],
     models: &'static [&'static str],
     operations: &'static [Operation],
-    credential: Scheme,
+    key: KeyIn,
+    /// The header that names the account.
+    account_id: Option<&'static str>,
+    model_list: Option<&'static str>,
 }
 
+/// Where a key stands. Access tokens are bearer tokens everywhere.
 #[derive(Clone, Copy)]
-enum Scheme {
+enum KeyIn {
     /// `authorization: Bearer …`
-    Bearer,
+    Authorization,
     /// `api-key: …`
     ApiKey,
 }
@@ -79,7 +86,28 @@ pub(crate) const OPENAI: OpenAiLike = OpenAiLike {
         "text-embedding-3-large",
     ],
     operations: EVERY,
-    credential: Scheme::Bearer,
+    key: KeyIn::Authorization,
+    account_id: None,
+    model_list: Some("/models"),
+};
+
+/// ChatGPT's backend, which serves Codex to the accounts of persons. It wants to know which one:
+/// somebody may have several with one login. It lists its models in a form of its own.
+pub(crate) const CODEX: OpenAiLike = OpenAiLike {
+    base_url: Some("https://chatgpt.com/backend-api/codex"),
+    patterns: &["gpt-5*", "gpt-6*", "*codex*"],
+    models: &[
+        "gpt-5.6-sol",
+        "gpt-5.6-terra",
+        "gpt-5.6-luna",
+        "gpt-5.5",
+        "gpt-5.4",
+        "gpt-5.4-mini",
+    ],
+    operations: &[Operation::Responses],
+    account_id: Some("chatgpt-account-id"),
+    model_list: None,
+    ..OPENAI
 };
 
 /// Azure's `…/openai/v1`, where the model is the deployment's name.
@@ -87,13 +115,13 @@ pub(crate) const AZURE: OpenAiLike = OpenAiLike {
     base_url: None,
     patterns: &[],
     models: &[],
-    operations: EVERY,
-    credential: Scheme::ApiKey,
+    key: KeyIn::ApiKey,
+    ..OPENAI
 };
 
 /// Any server that speaks the protocol: vLLM, Ollama, a gateway.
 pub(crate) const COMPATIBLE: OpenAiLike = OpenAiLike {
-    credential: Scheme::Bearer,
+    key: KeyIn::Authorization,
     ..AZURE
 };
 
@@ -124,7 +152,7 @@ pub(crate) const MISTRAL: OpenAiLike = OpenAiLike {
         Operation::Embeddings,
         Operation::PassThrough,
     ],
-    credential: Scheme::Bearer,
+    ..OPENAI
 };
 
 pub(crate) const GROQ: OpenAiLike = OpenAiLike {
@@ -142,7 +170,7 @@ pub(crate) const GROQ: OpenAiLike = OpenAiLike {
         Operation::Responses,
         Operation::PassThrough,
     ],
-    credential: Scheme::Bearer,
+    ..OPENAI
 };
 
 pub(crate) const DEEPSEEK: OpenAiLike = OpenAiLike {
@@ -150,15 +178,16 @@ pub(crate) const DEEPSEEK: OpenAiLike = OpenAiLike {
     patterns: &["deepseek-*"],
     models: &["deepseek-chat", "deepseek-reasoner"],
     operations: &[Operation::ChatCompletions],
-    credential: Scheme::Bearer,
+    ..OPENAI
 };
 
 pub(crate) const OPENROUTER: OpenAiLike = OpenAiLike {
     base_url: Some("https://openrouter.ai/api/v1"),
     patterns: &["*/*"],
     models: &["openrouter/auto"],
-    operations: EVERY,
-    credential: Scheme::Bearer,
+    // It lists them to everybody: that tells nothing of a key.
+    model_list: None,
+    ..OPENAI
 };
 
 impl Provider for OpenAiLike {
@@ -188,15 +217,39 @@ impl Provider for OpenAiLike {
         }
     }
 
-    fn credential_headers(&self, secret: &Secret) -> Option<Vec<(HeaderName, HeaderValue)>> {
-        match self.credential {
-            Scheme::Bearer => credential::bearer(secret),
-            Scheme::ApiKey => credential::bare("api-key", secret),
+    fn credential_headers(
+        &self,
+        secret: &Secret,
+        scheme: Scheme,
+        account: &Account,
+    ) -> Option<Vec<(HeaderName, HeaderValue)>> {
+        let headers = match (scheme, self.key) {
+            (Scheme::Bearer, _) | (Scheme::Key, KeyIn::Authorization) => credential::bearer(secret),
+            (Scheme::Key, KeyIn::ApiKey) => credential::bare("api-key", secret),
+        };
+        match self.account_id {
+            Some(name) => credential::with_account(headers, name, account.id.as_deref()),
+            None => headers,
         }
+    }
+
+    fn model_list(&self) -> Option<&'static str> {
+        self.model_list
     }
 
     fn judge(&self, status: u16, _: &HeaderMap, body: &[u8]) -> Judgement {
         complaint::judge(status, body, refine)
+    }
+
+    fn hint(&self, now: u64, status: u16, headers: &HeaderMap, body: &[u8]) -> Hint {
+        let judged = self.judge(status, headers, body);
+        let refusal = Refusal {
+            now,
+            status,
+            headers,
+            body,
+        };
+        hint::of_answer(judged, refusal, hint::openai_windows)
     }
 
     fn meter(&self, operation: Operation, event_stream: bool) -> Box<dyn Meter> {
@@ -217,6 +270,8 @@ fn refine(status: u16, complaint: &Complaint) -> Option<Judgement> {
         "insufficient_quota",
         "billing_hard_limit_reached",
         "billing_not_active",
+        // ChatGPT's: the account's plan has no Codex.
+        "usage_not_included",
     ];
     // Mistral's word and Azure's beside OpenAI's.
     const NO_MODEL: &[&str] = &["model_not_found", "invalid_model", "DeploymentNotFound"];
@@ -225,6 +280,7 @@ fn refine(status: u16, complaint: &Complaint) -> Option<Judgement> {
         400 if complaint.is(&["invalid_api_key"]) => Fault::Unauthorized,
         // DeepSeek has no code for it.
         400 if complaint.message.starts_with("Model Not Exist") => Fault::ModelNotFound,
+        400 if not_in_plan(&complaint.message) => Fault::ModelNotFound,
         // A project may be denied a model: the credential is good for others.
         400 | 403 | 404 if complaint.is(NO_MODEL) => Fault::ModelNotFound,
         // OpenRouter's: the caller's words, which no other credential would get through.
@@ -236,98 +292,12 @@ fn refine(status: u16, complaint: &Complaint) -> Option<Judgement> {
     Some(Judgement::Fault(fault))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn judge(status: u16, body: &str) -> Judgement {
-        OPENAI.judge(status, &HeaderMap::new(), body.as_bytes())
-    }
-
-    #[test]
-    fn a_body_may_know_better_than_its_status() {
-        for (status, body, fault) in [
-            (
-                429,
-                r#"{"error":{"code":"insufficient_quota","type":"x"}}"#,
-                Fault::PaymentRequired,
-            ),
-            (
-                429,
-                r#"{"error":{"code":"rate_limit_exceeded"}}"#,
-                Fault::RateLimited,
-            ),
-            (
-                400,
-                r#"{"error":{"code":"invalid_api_key"}}"#,
-                Fault::Unauthorized,
-            ),
-            (
-                404,
-                r#"{"error":{"code":"model_not_found"}}"#,
-                Fault::ModelNotFound,
-            ),
-            (
-                403,
-                r#"{"error":{"code":"model_not_found"}}"#,
-                Fault::ModelNotFound,
-            ),
-            (
-                403,
-                r#"{"error":{"code":"unsupported_country_region_territory"}}"#,
-                Fault::Forbidden,
-            ),
-            (
-                400,
-                r#"{"type":"invalid_model","code":"1500"}"#,
-                Fault::ModelNotFound,
-            ),
-            (
-                404,
-                r#"{"error":{"code":"DeploymentNotFound"}}"#,
-                Fault::ModelNotFound,
-            ),
-        ] {
-            assert_eq!(
-                judge(status, body),
-                Judgement::Fault(fault),
-                "{status} {body}"
-            );
-        }
-    }
-
-    #[test]
-    fn what_the_caller_did_is_the_callers() {
-        for (status, body) in [
-            (404, r#"{"error":{"message":"No file found with id 'x'"}}"#),
-            (
-                400,
-                r#"{"error":{"message":"say: invalid_api_key","code":"bad"}}"#,
-            ),
-            (
-                403,
-                r#"{"error":{"code":403,"metadata":{"flagged_input":"…","reasons":[]}}}"#,
-            ),
-        ] {
-            assert_eq!(judge(status, body), Judgement::Caller, "{status} {body}");
-        }
-    }
-
-    #[test]
-    fn the_version_is_the_base_urls() {
-        let target = |path, query| {
-            let operation = Operation::PassThrough;
-            let call = Call {
-                operation,
-                method: &http::Method::POST,
-                path,
-                query,
-                model: "m",
-            };
-            OPENAI.target(&call).path_and_query
-        };
-        assert_eq!(target("/v1/audio/speech", ""), "/audio/speech");
-        assert_eq!(target("/v1/files", "after=x"), "/files?after=x");
-        assert_eq!(target("/v1beta/x", ""), "/v1beta/x");
-    }
+/// ChatGPT's "The 'x' model is not supported when using Codex with a ChatGPT account.": another
+/// account's plan may have it.
+fn not_in_plan(message: &str) -> bool {
+    message.starts_with("The '")
+        && message.ends_with("' model is not supported when using Codex with a ChatGPT account.")
 }
+
+#[cfg(test)]
+mod tests;

@@ -37,7 +37,7 @@ pub(crate) fn read_chat(event: &Event<'_>, standing: &mut Standing) {
     if value_of(&ERROR, event.data).is_some_and(|value| !value.starts_with(b"null"))
         && let Some(complaint) = Complaint::within(event.data)
     {
-        standing.fail(&complaint);
+        standing.fail(&complaint, event.data);
     }
 }
 
@@ -59,9 +59,9 @@ pub(crate) fn read_responses(event: &Event<'_>, standing: &mut Standing) {
         }
         b"response.failed" => {
             standing.count(response_usage(event));
-            standing.fail(&Complaint::read(event.data));
+            standing.fail(&Complaint::read(event.data), event.data);
         }
-        b"error" => standing.fail(&Complaint::read(event.data)),
+        b"error" => standing.fail(&Complaint::read(event.data), event.data),
         _ if event.data == b"[DONE]" => standing.finish(),
         _ => {}
     }
@@ -93,7 +93,7 @@ pub(crate) fn read_messages(event: &Event<'_>, standing: &mut Standing) {
             standing.count(standing.counts.usage());
         }
         b"message_stop" => standing.finish(),
-        b"error" => standing.fail(&Complaint::read(event.data)),
+        b"error" => standing.fail(&Complaint::read(event.data), event.data),
         _ => {}
     }
 }
@@ -103,7 +103,7 @@ pub(crate) fn read_gemini(event: &Event<'_>, standing: &mut Standing) {
     let data = event.data;
     count_gemini(event, standing);
     if starts_with_key(data, b"\"error\"") {
-        return standing.fail(&Complaint::read(data));
+        return standing.fail(&Complaint::read(data), data);
     }
     // A blocked prompt has no candidates.
     let is_last = FINISH_REASON.find(data).is_some()
@@ -170,7 +170,7 @@ fn gemini_ends(event: &Event<'_>) -> bool {
 }
 
 /// An event's name, or the `type` in its data where the server gives no names.
-fn kind_of<'e>(event: &Event<'e>) -> &'e [u8] {
+pub(crate) fn kind_of<'e>(event: &Event<'e>) -> &'e [u8] {
     #[derive(Deserialize)]
     struct Typed<'t> {
         #[serde(borrow)]

@@ -1,7 +1,10 @@
 //! Every row of the table against the seam's conformance suite, with answers as vendors send them.
 
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use turnpike_api::testing::{Sample, conforming_provider};
-use turnpike_api::{Fault, Operation, Progress, Provider, Usage, find};
+use turnpike_api::{Account, Call, Fault, Operation, Progress, Provider, Usage, find};
 use turnpike_providers::PROVIDERS;
 
 macro_rules! golden {
@@ -83,6 +86,7 @@ fn openai_samples() -> Vec<Sample<'static>> {
             golden!("responses-failed.sse"),
             Fault::RateLimited,
         ),
+        failed(Responses, golden!("codex-limited.sse"), Fault::RateLimited),
         sample(Embeddings, golden!("embeddings.json"), Some(usage(8, 0))),
         sample(PassThrough, golden!("transcript.sse"), Some(usage(14, 31))),
         sample(PassThrough, b"{\"text\":\"I see\"}", None),
@@ -115,6 +119,14 @@ fn anthropic_samples() -> Vec<Sample<'static>> {
             golden!("messages-overloaded.sse"),
             Fault::Overloaded,
         ),
+        Sample {
+            usage: Some(usage(4, 1)),
+            ..failed(
+                Messages,
+                golden!("messages-overloaded-late.sse"),
+                Fault::Overloaded,
+            )
+        },
         sample(CountMessageTokens, b"{\"input_tokens\":2095}\n", None),
     ]
 }
@@ -147,6 +159,14 @@ fn gemini_samples() -> Vec<Sample<'static>> {
             golden!("gemini-failed.sse"),
             Fault::Overloaded,
         ),
+        Sample {
+            usage: Some(usage(11, 0)),
+            ..failed(
+                StreamGenerateContent,
+                golden!("gemini-exhausted.sse"),
+                Fault::RateLimited,
+            )
+        },
         sample(GenerateContent, golden!("gemini.json"), Some(whole)),
         sample(
             CountTokens,
@@ -178,6 +198,17 @@ fn every_provider_conforms() {
 }
 
 #[test]
+fn a_projects_vertex_conforms_too() {
+    let account = Account {
+        project: Some("project-1".to_owned()),
+        ..Account::default()
+    };
+    let of_project = provider("vertex").of_project(&account, None);
+    let (vertex, _) = of_project.expect("a project's place");
+    conforming_provider(&*vertex, &gemini_samples());
+}
+
+#[test]
 fn patterns_are_lower_case_and_each_known_model_matches_one() {
     for row in PROVIDERS {
         let provider = (row.build)(&());
@@ -203,59 +234,62 @@ fn patterns_are_lower_case_and_each_known_model_matches_one() {
 }
 
 #[test]
-fn a_stream_stands_as_its_events_say() {
-    let claude = provider("claude");
-    let mut meter = claude.meter(Operation::Messages, true);
-    assert_eq!(
-        meter.read(b": hello\n\nevent: message_start\ndata: {\"mess"),
-        Progress::Undecided
-    );
-    let rest = b"age\":{\"usage\":{\"input_tokens\":3,\"output_tokens\":1}}}\n\n";
-    assert_eq!(meter.read(rest), Progress::Open);
-    assert_eq!(meter.usage(), Some(usage(3, 1)));
-    let error = b"event: error\ndata: {\"error\":{\"type\":\"api_error\"}}\n\n";
-    assert_eq!(meter.read(error), Progress::Failed(Fault::ServerError));
-    assert_eq!(
-        meter.read(b"event: message_stop\ndata: {}\n\n"),
-        Progress::Failed(Fault::ServerError),
-        "what failed stays so",
-    );
-}
-
-#[test]
-fn usage_is_read_after_the_end() {
-    let gemini = provider("gemini");
-    let mut meter = gemini.meter(Operation::StreamGenerateContent, true);
-    let end = b"data: {\"candidates\":[{\"finishReason\":\"STOP\"}]}\n\n";
-    assert_eq!(meter.read(end), Progress::Finished);
-    assert_eq!(meter.usage(), None);
-    meter
-        .read(b"data: {\"usageMetadata\":{\"promptTokenCount\":2,\"candidatesTokenCount\":3}}\n\n");
-    assert_eq!(meter.usage(), Some(usage(2, 3)));
-}
-
-#[test]
-fn an_event_too_large_still_counts() {
-    let padding = "x".repeat(2 << 20);
-    let responses = format!(
-        "event: response.completed\ndata: {{\"type\":\"response.completed\",\"response\":{{\
-         \"output\":[\"{padding}\"],\"usage\":{{\"input_tokens\":3,\"output_tokens\":4}}}}}}\n\n",
-    );
-    let gemini = format!(
-        "data: {{\"candidates\":[{{\"content\":\"{padding}\",\"finishReason\":\"STOP\"}}],\
-         \"usageMetadata\":{{\"promptTokenCount\":3,\"candidatesTokenCount\":4}}}}\n\n",
-    );
-    for (kind, operation, body) in [
-        ("openai", Operation::Responses, responses),
-        ("gemini", Operation::StreamGenerateContent, gemini),
-    ] {
-        let mut meter = provider(kind).meter(operation, true);
-        let progress = body
-            .as_bytes()
-            .chunks(16_384)
-            .map(|piece| meter.read(piece))
-            .last();
-        assert_eq!(progress, Some(Progress::Finished), "{kind}");
-        assert_eq!(meter.usage(), Some(usage(3, 4)), "{kind}");
+fn every_vendor_is_asked_in_its_own_words() {
+    let headers = HeaderMap::from_iter([
+        (
+            HeaderName::from_static("x-ratelimit-remaining-tokens"),
+            HeaderValue::from_static("0"),
+        ),
+        (
+            HeaderName::from_static("x-ratelimit-reset-tokens"),
+            HeaderValue::from_static("6m0s"),
+        ),
+        (
+            HeaderName::from_static("anthropic-ratelimit-unified-status"),
+            HeaderValue::from_static("rejected"),
+        ),
+        (
+            HeaderName::from_static("anthropic-ratelimit-unified-reset"),
+            HeaderValue::from_static("1777936060"),
+        ),
+    ]);
+    for row in PROVIDERS {
+        let provider = (row.build)(&());
+        let hint = provider.hint(1_777_936_000_000, 429, &headers, b"{}");
+        let expected = match row.kind {
+            "claude" => (Some(Duration::from_secs(60)), true),
+            "gemini" | "vertex" => (None, false),
+            _ => (Some(Duration::from_secs(360)), false),
+        };
+        assert_eq!((hint.wait, hint.whole_credential), expected, "{}", row.kind);
     }
+    let broke = |kind: &str, status, body: &str| {
+        let hint = provider(kind).hint(0, status, &HeaderMap::new(), body.as_bytes());
+        (hint.wait, hint.whole_credential)
+    };
+    let credit = r#"{"type":"error","error":{"type":"invalid_request_error","message":
+        "Your credit balance is too low to access the Anthropic API."}}"#;
+    assert_eq!(broke("claude", 400, credit), (None, true));
+    let quota = r#"{"error":{"code":"insufficient_quota","message":"try again in 2s"}}"#;
+    assert_eq!(broke("openai", 429, quota), (None, true));
+    let caller = r#"{"error":{"code":"bad","message":"x","retry_after":7}}"#;
+    assert_eq!(broke("openai", 400, caller), (None, false));
+}
+
+#[test]
+fn codex_answers_responses_only() {
+    let codex = provider("codex");
+    for operation in Operation::ALL {
+        assert_eq!(codex.serves(operation), operation == Operation::Responses);
+    }
+    let call = Call {
+        operation: Operation::Responses,
+        method: &Method::POST,
+        path: "/v1/responses",
+        query: "",
+        model: "gpt-5.5",
+    };
+    assert_eq!(codex.target(&call).path_and_query, "/responses");
+    assert_eq!(codex.model_list(), None);
+    assert!(codex.default_headers().is_empty());
 }
