@@ -192,3 +192,21 @@ fn modified_ms(metadata: &Metadata) -> u64 {
     let millis = u64::try_from(metadata.mtime_nsec()).unwrap_or(0) / 1_000_000;
     seconds.saturating_mul(1000).saturating_add(millis)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_written_or_replaced_meanwhile_is_another_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.json");
+        fs::write(&path, "{}").unwrap();
+        let identity = Identity::of(&fs::metadata(&path).unwrap());
+        assert!(is_still(&path, &identity));
+        fs::write(&path, "{\"token\":").unwrap();
+        assert!(!is_still(&path, &identity));
+        fs::remove_file(&path).unwrap();
+        assert!(!is_still(&path, &identity));
+    }
+}
