@@ -88,6 +88,7 @@ pub fn assemble(
             metrics: ground.metrics.clone(),
             board: ground.board.clone(),
         }),
+        roll: providers.roll,
         acceptor,
         max_attempts: plan.max_retry_credentials.max(1),
         max_retry_interval: plan.max_retry_interval,

@@ -12,10 +12,14 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
+use turnpike_api::{Store, StoreError};
 use turnpike_config::plan::ListenAddr;
 use turnpike_config::{Environment, Plan};
+use turnpike_store::Embedded;
 
 use crate::assemble::{Ground, assemble};
+use crate::background::{keep, probe};
+use crate::clock::Time;
 use crate::listener::{self, Listener};
 use crate::observe::events::ConfigurationRead;
 use crate::observe::logging;
@@ -41,6 +45,10 @@ pub enum BootError {
     Random(getrandom::Error),
     #[error("cannot register the metrics")]
     Metrics(#[from] prometheus::Error),
+    #[error("cannot open the store")]
+    Store(#[from] turnpike_store::OpenError),
+    #[error("cannot read the store")]
+    ReadStore(#[source] StoreError),
     #[error("cannot tell which address a listener has")]
     Address(#[source] io::Error),
     #[error("cannot watch for signals")]
@@ -62,6 +70,7 @@ pub struct Gateway {
     pub reloader: Arc<Reloader>,
     shutdown: watch::Sender<bool>,
     listeners: Vec<JoinHandle<()>>,
+    background: Vec<JoinHandle<()>>,
 }
 
 /// The signals that end the process.
@@ -85,15 +94,22 @@ impl Signals {
     }
 }
 
-/// Starts serving `plan` on the current tokio runtime.
+/// Starts serving `plan` on the current tokio runtime, by this clock.
 pub async fn start(
     plan: Plan,
     source: Source,
     logging: Option<logging::Handle>,
+    time: Time,
 ) -> Result<Gateway, BootError> {
     let hangup = signal(SignalKind::hangup()).map_err(BootError::Signals)?;
-    let ground = Ground::new()?;
+    let ground = Ground::new(time.clone())?;
+    let store: Arc<dyn Store> = Arc::new(Embedded::open(&plan.state.path, Arc::new(time))?);
     let snapshot = assemble(&plan, &ground, 1, true).map_err(BootError::Assemble)?;
+    let known = async {
+        keep::restore(&ground.board, &*store).await?;
+        keep::open_accounts(snapshot.usable(), &ground.board, &*store).await
+    };
+    known.await.map_err(BootError::ReadStore)?;
     // Port 0 asks for any free port: asked for twice, it is two.
     let shared = plan.admin == plan.server.listen && plan.admin.port != 0;
     let proxy_socket = bind(&plan.server.listen, "server.host` and `server.port").await?;
@@ -105,11 +121,8 @@ pub async fn start(
     let proxy = local(&proxy_socket)?;
     let admin = admin_socket.as_ref().map_or(Ok(proxy), local)?;
 
-    let runtime = Arc::new(Runtime::new(
-        snapshot,
-        ground.metrics.clone(),
-        Listening { shared },
-    ));
+    let listening = Listening { shared };
+    let runtime = Arc::new(Runtime::new(snapshot, &ground, store, listening));
     let pages = web::router(runtime.clone());
     let _ = runtime.pages.set(pages.clone());
     announce(&plan, &runtime, proxy, admin);
@@ -124,6 +137,10 @@ pub async fn start(
         app,
         stopping.clone(),
     ))];
+    let background = vec![
+        tokio::spawn(keep::keep(runtime.clone())),
+        tokio::spawn(probe::probe(runtime.clone())),
+    ];
     listeners.extend(admin_socket.map(|socket| tokio::spawn(serve_admin(socket, pages))));
     let reloader = Arc::new(Reloader::new(
         source.path,
@@ -141,6 +158,7 @@ pub async fn start(
         reloader,
         shutdown,
         listeners,
+        background,
     })
 }
 
@@ -194,7 +212,7 @@ fn announce(plan: &Plan, runtime: &Runtime, proxy: SocketAddr, admin: SocketAddr
         authentication,
         providers = providers.join(", "),
         models = snapshot.catalogue.listed().count(),
-        store = "none",
+        store = %plan.state.path.display(),
         "turnpike serves"
     );
     ConfigurationRead {
@@ -240,6 +258,7 @@ impl Gateway {
                 DRAIN.as_secs()
             );
         }
-        self.listeners.iter().for_each(JoinHandle::abort);
+        let tasks = self.listeners.iter().chain(&self.background);
+        tasks.for_each(JoinHandle::abort);
     }
 }

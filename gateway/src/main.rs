@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 use clap::Parser;
 use turnpike::boot::{self, Signals, Source};
+use turnpike::clock::Time;
 use turnpike::cli::{Cli, Command, ConfigCommand, Level, Serve};
 use turnpike::observe::logging;
 use turnpike::{assemble, configuration};
@@ -56,7 +57,7 @@ fn serve(flags: &Serve) -> Result<()> {
         let signals = Signals::catch()?;
         // A level given on the command line is not the file's to change.
         let reloads_level = flags.log_level.is_none().then_some(logging);
-        let gateway = boot::start(plan, source, reloads_level).await?;
+        let gateway = boot::start(plan, source, reloads_level, Time::system()).await?;
         gateway.run(signals).await;
         Ok(())
     })

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures::executor::block_on;
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use pingora::server::ShutdownWatch;
 use tokio::signal::unix::Signal;
@@ -14,6 +15,7 @@ use tracing::warn;
 use turnpike_config::{Environment, Plan};
 
 use crate::assemble::{Ground, assemble};
+use crate::background::keep;
 use crate::configuration;
 use crate::observe::events::ConfigurationRead;
 use crate::observe::logging;
@@ -122,6 +124,11 @@ impl Reloader {
             .map_err(|problems| problems.to_string())?;
         let snapshot =
             assemble(&plan, &self.ground, generation, may_open).map_err(|all| all.join("\n"))?;
+        let (board, store) = (&self.runtime.board, &*self.runtime.store);
+        // On a thread of its own: a new credential must not be used before it is known what was
+        // used of it.
+        block_on(keep::open_accounts(snapshot.usable(), board, store))
+            .map_err(|error| error.to_string())?;
         Ok((plan, snapshot))
     }
 

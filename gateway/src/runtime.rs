@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use turnpike_api::Store;
+use turnpike_api::{Clock, Store};
 
 use crate::assemble::Ground;
 use crate::observe::metrics::Metrics;
@@ -27,6 +27,7 @@ pub struct Runtime {
     /// The pages that are not proxied; set once, before the listeners open.
     pub pages: OnceLock<axum::Router>,
     draining: AtomicBool,
+    name: String,
 }
 
 /// What the listeners were started with; a reload does not change it.
@@ -53,7 +54,19 @@ impl Runtime {
             buffered: AtomicU64::new(0),
             pages: OnceLock::new(),
             draining: AtomicBool::new(false),
+            name: format!("{:016x}", fastrand::u64(..)),
         }
+    }
+
+    /// Tells this process from others with the same store.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The exposition text of the metrics.
+    pub fn exposition(&self) -> Result<Vec<u8>, prometheus::Error> {
+        let now = self.board.time.now();
+        self.metrics.render_with(&self.snapshot().roll, now)
     }
 
     /// The configuration in force. A request loads it once and sees no other.

@@ -10,7 +10,8 @@ use turnpike_api::{Authenticator, Authorizer};
 use turnpike_config::plan::{LimitsPlan, QuotaExceededPlan, TimeoutsPlan};
 use turnpike_credentials::BackOff;
 
-use crate::upstream::Catalogue;
+use crate::upstream::roll::Enrolled;
+use crate::upstream::{Catalogue, Credential};
 
 /// A configuration, ready to serve.
 pub struct Snapshot {
@@ -22,6 +23,8 @@ pub struct Snapshot {
     /// machine can reach the listener.
     pub open: bool,
     pub catalogue: Catalogue,
+    /// Every credential, those that cannot be used too.
+    pub roll: Vec<Enrolled>,
     /// How many credentials one request may try.
     pub max_attempts: u32,
     /// How long one request may wait for a credential to come back.
@@ -38,4 +41,11 @@ pub struct Snapshot {
     pub trusted_proxies: Vec<IpNet>,
     /// What clients set as their base URL, without a slash at its end.
     pub public_url: String,
+}
+
+impl Snapshot {
+    /// The credentials that calls may use.
+    pub fn usable(&self) -> impl Iterator<Item = &Arc<Credential>> {
+        self.roll.iter().filter_map(Enrolled::credential)
+    }
 }

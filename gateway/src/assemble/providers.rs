@@ -14,6 +14,7 @@ use super::Ground;
 use super::egress::Egress;
 use crate::upstream::catalogue::{Offer, StandIns, Supplied, Supply};
 use crate::upstream::credential::{Access, Credential, Quota, Source, Vendor};
+use crate::upstream::roll::{Enrolled, Held};
 
 /// What the providers of a configuration come to.
 pub(super) struct Providers<'a> {
@@ -21,6 +22,7 @@ pub(super) struct Providers<'a> {
     ground: &'a Ground,
     egress: Egress<'a>,
     pub(super) supplies: Vec<Supply>,
+    pub(super) roll: Vec<Enrolled>,
     pub(super) stand_ins: HashMap<String, StandIns>,
     pub(super) problems: Vec<String>,
 }
@@ -48,6 +50,7 @@ impl<'a> Providers<'a> {
             ground,
             egress,
             supplies: Vec::new(),
+            roll: Vec::new(),
             stand_ins: HashMap::new(),
             problems: problem.into_iter().collect(),
         };
@@ -138,15 +141,44 @@ impl<'a> Providers<'a> {
             Err(problem) => self
                 .problems
                 .push(format!("credential {}: {problem}", plan.id)),
-            Ok(credential) => self.supplies.push(Supply {
-                offer,
-                vendor: vendor.clone(),
-                what: match plan.disabled {
-                    true => Supplied::Disabled,
-                    false => Supplied::Credential(Arc::new(credential)),
-                },
-            }),
+            Ok(credential) => {
+                let label = plan.label.clone();
+                self.enrol(offer, credential, plan.disabled, "api_key", label, None);
+            }
         }
+    }
+
+    /// Puts a credential where requests and operators find it.
+    fn enrol(
+        &mut self,
+        offer: Offer,
+        credential: Credential,
+        disabled: bool,
+        kind: &'static str,
+        label: Option<String>,
+        problem: Option<String>,
+    ) {
+        let credential = Arc::new(credential);
+        let (what, held) = match disabled {
+            true => (Supplied::Disabled, Held::Disabled),
+            false => (
+                Supplied::Credential(credential.clone()),
+                Held::Usable(credential.clone()),
+            ),
+        };
+        self.roll.push(Enrolled {
+            id: credential.id.clone(),
+            provider: credential.vendor.name.clone(),
+            kind,
+            label,
+            held,
+            problem,
+        });
+        self.supplies.push(Supply {
+            offer,
+            vendor: credential.vendor.clone(),
+            what,
+        });
     }
 
     /// Remembers who may serve in place of whom.
@@ -215,6 +247,7 @@ impl<'a> Providers<'a> {
                     .quota
                     .schedule(&vendor.name, kind)
                     .clone(),
+                used: None,
             },
         })
     }

@@ -1,11 +1,15 @@
 //! A struct per thing that happens. `tell` writes the log line and moves the counters, so that
 //! neither can be forgotten. No field ever holds a credential, a prompt or a completion.
 
-use tracing::{Level, error, info, warn};
-use turnpike_api::{Fault, Operation};
+use tracing::{Level, debug, error, info, warn};
+use turnpike_api::{Fault, Operation, StoreError};
+use turnpike_credentials::Cooldown;
 
 use super::metrics::Metrics;
 use crate::record::{Ending, Record};
+use crate::upstream::call::Listed;
+use crate::upstream::standing::Scope;
+use crate::upstream::{Credential, roll};
 
 /// The line of a record. The caller's own words (the model) are strings to the formatter, which
 /// quotes and escapes them: they cannot forge a field or a line.
@@ -120,6 +124,130 @@ impl AttemptBroken<'_> {
             error = self.error,
             "provider did not answer"
         );
+    }
+}
+
+/// A credential is left alone for a while.
+pub struct CredentialCooled<'a> {
+    pub credential: &'a Credential,
+    pub model: &'a str,
+    pub scope: Scope,
+    pub cooldown: Cooldown,
+    pub metrics: &'a Metrics,
+}
+
+impl CredentialCooled<'_> {
+    pub fn tell(&self) {
+        let (scope, model) = match self.scope {
+            Scope::Credential => ("credential", None),
+            Scope::Model => ("model", Some(self.model)),
+        };
+        self.metrics
+            .cooled(&self.credential.vendor.name, self.cooldown.fault, scope);
+        warn!(
+            credential = &*self.credential.id,
+            model,
+            fault = self.cooldown.fault.as_str(),
+            until = roll::time(self.cooldown.until),
+            window = self.cooldown.level + 1,
+            "credential cools down"
+        );
+    }
+}
+
+/// What was wrong with a credential is over.
+pub struct CredentialRecovered<'a> {
+    pub credential: &'a Credential,
+    /// `None` = all of it.
+    pub model: Option<&'a str>,
+    /// What showed it: `call`, `probe` or `operator`.
+    pub by: &'static str,
+    pub metrics: &'a Metrics,
+}
+
+impl CredentialRecovered<'_> {
+    pub fn tell(&self) {
+        self.metrics
+            .recovered(&self.credential.vendor.name, self.by);
+        info!(
+            credential = &*self.credential.id,
+            model = self.model,
+            by = self.by,
+            "credential is back"
+        );
+    }
+}
+
+/// A credential that failed was looked at.
+pub struct CredentialProbed<'a> {
+    pub credential: &'a Credential,
+    pub listed: &'a Listed,
+    pub metrics: &'a Metrics,
+}
+
+impl CredentialProbed<'_> {
+    pub fn tell(&self) {
+        let provider = &self.credential.vendor.name;
+        let credential = &*self.credential.id;
+        match self.listed {
+            Listed::Good(_) => self.metrics.probed(provider, "good"),
+            Listed::Refused(status) => {
+                self.metrics.probed(provider, "refused");
+                debug!(credential, status, "a probe was refused");
+            }
+            Listed::Broken(error) => {
+                self.metrics.probed(provider, "broken");
+                debug!(credential, %error, "a probe was not answered");
+            }
+        }
+    }
+}
+
+/// A credential's quota is spent.
+pub struct QuotaSpent<'a> {
+    pub credential: &'a Credential,
+    pub metrics: &'a Metrics,
+}
+
+impl QuotaSpent<'_> {
+    pub fn tell(&self) {
+        self.metrics.exhausted(&self.credential.vendor.name);
+        let end = self.credential.standing.allowance.running().end;
+        let until = (end < u64::MAX).then(|| roll::time(end));
+        warn!(
+            credential = &*self.credential.id,
+            limit = self.credential.quota.limit,
+            until,
+            "credential's quota is spent"
+        );
+    }
+}
+
+/// What a call used could not be written down: it counts until the process ends.
+pub struct UsageNotKept<'a> {
+    pub error: StoreError,
+    pub metrics: &'a Metrics,
+}
+
+impl UsageNotKept<'_> {
+    pub fn tell(&self) {
+        self.metrics.store_failed("usage");
+        error!(error = %self.error, "usage is not written down; quotas hold only until the process ends");
+    }
+}
+
+/// The store did not do what was asked; it is asked again.
+pub struct StoreFailed<'a> {
+    /// What it was about.
+    pub what: &'static str,
+    pub error: StoreError,
+    pub metrics: &'a Metrics,
+}
+
+impl StoreFailed<'_> {
+    pub fn tell(&self) {
+        self.metrics.store_failed(self.what);
+        error!(what = self.what, error = %self.error, "the store failed");
     }
 }
 

@@ -4,15 +4,17 @@
 //! credentials are the configuration's, and a model that no listing names is `other`. What the
 //! hot path touches is a kept handle; looking a label set up would cost more than counting.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use prometheus::core::Collector;
 use prometheus::{
     Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    Opts, Registry, TextEncoder,
+    IntGaugeVec, Opts, Registry, TextEncoder,
 };
 use turnpike_api::{Fault, Operation, Usage};
+
+use crate::upstream::roll::Enrolled;
 
 /// Seconds of a whole request: OpenTelemetry's GenAI buckets, on to the longest stream allowed.
 const DURATION: &[f64] = &[
@@ -47,6 +49,15 @@ struct Families {
     attempts: IntCounterVec,
     answer: HistogramVec,
     leaked: IntCounter,
+    rendering: Mutex<()>,
+    cooldowns: IntCounterVec,
+    recoveries: IntCounterVec,
+    probes: IntCounterVec,
+    exhaustions: IntCounterVec,
+    states: IntGaugeVec,
+    quota_left: IntGaugeVec,
+    waits: IntCounterVec,
+    store_errors: IntCounterVec,
     reloads: IntCounterVec,
     generation: IntGauge,
     reload_good: IntGauge,
@@ -170,6 +181,58 @@ impl Metrics {
                 &registry,
                 &IntCounter::new("turnpike_leases_leaked_total", "Leases dropped without being settled: a bug.")?,
             )?,
+            rendering: Mutex::default(),
+            cooldowns: counters(
+                &registry,
+                "turnpike_credential_cooldowns_total",
+                "Windows in which a credential, or one model of it, is left alone, by what began them.",
+                &["provider", "fault", "scope"],
+            )?,
+            recoveries: counters(
+                &registry,
+                "turnpike_credential_recoveries_total",
+                "Cooldowns that ended before their time or were cleared, by what showed that they were over.",
+                &["provider", "by"],
+            )?,
+            probes: counters(
+                &registry,
+                "turnpike_credential_probes_total",
+                "Unbilled calls that look whether a failing credential is well again, by what came of them.",
+                &["provider", "result"],
+            )?,
+            exhaustions: counters(
+                &registry,
+                "turnpike_credential_quota_exhaustions_total",
+                "How often the quota of a credential ran out.",
+                &["provider"],
+            )?,
+            states: {
+                let opts = Opts::new(
+                    "turnpike_credential_state",
+                    "1 for the state each credential is in: active, cooling, exhausted, expired, disabled or error.",
+                );
+                let labels = ["provider", "credential", "state"];
+                registered(&registry, &IntGaugeVec::new(opts, &labels)?)?
+            },
+            quota_left: {
+                let opts = Opts::new(
+                    "turnpike_credential_quota_remaining_tokens",
+                    "Tokens left of a credential's quota in the running period, of those that have one.",
+                );
+                registered(&registry, &IntGaugeVec::new(opts, &["provider", "credential"])?)?
+            },
+            waits: counters(
+                &registry,
+                "turnpike_credential_waits_total",
+                "Requests that waited for a credential to come back, by what came of it.",
+                &["result"],
+            )?,
+            store_errors: counters(
+                &registry,
+                "turnpike_store_errors_total",
+                "What the store did not do, by what it was about.",
+                &["what"],
+            )?,
             generation: gauge(&registry, "turnpike_config_generation", "Configurations taken over since start.")?,
             reload_good: gauge(
                 &registry,
@@ -189,8 +252,56 @@ impl Metrics {
         })))
     }
 
-    /// The exposition text.
-    pub fn render(&self) -> Result<Vec<u8>, prometheus::Error> {
+    /// A credential, or a model of it, is left alone from now on.
+    pub fn cooled(&self, provider: &str, fault: Fault, scope: &str) {
+        let labels = [provider, fault.as_str(), scope];
+        self.0.cooldowns.with_label_values(&labels).inc();
+    }
+
+    pub fn recovered(&self, provider: &str, by: &str) {
+        self.0.recoveries.with_label_values(&[provider, by]).inc();
+    }
+
+    pub fn probed(&self, provider: &str, result: &str) {
+        self.0.probes.with_label_values(&[provider, result]).inc();
+    }
+
+    pub fn exhausted(&self, provider: &str) {
+        self.0.exhaustions.with_label_values(&[provider]).inc();
+    }
+
+    /// A request waited for a credential; `somebody` came back in time.
+    pub fn waited(&self, somebody: bool) {
+        let result = if somebody { "served" } else { "given_up" };
+        self.0.waits.with_label_values(&[result]).inc();
+    }
+
+    pub fn store_failed(&self, what: &str) {
+        self.0.store_errors.with_label_values(&[what]).inc();
+    }
+
+    /// The exposition text, with how the credentials stand now.
+    pub fn render_with(&self, roll: &[Enrolled], now: u64) -> Result<Vec<u8>, prometheus::Error> {
+        // Two that are rendered at once would count the same twice.
+        let _alone = self.0.rendering.lock().unwrap_or_else(PoisonError::into_inner);
+        self.0.states.reset();
+        self.0.quota_left.reset();
+        for enrolled in roll {
+            let state = enrolled.report(now).status.as_str();
+            let (provider, id) = (&*enrolled.provider, &*enrolled.id);
+            self.0.states.with_label_values(&[provider, id, state]).set(1);
+            if let Some(credential) = enrolled.credential()
+                && let Some(limit) = credential.quota.limit
+            {
+                let left = limit.saturating_sub(credential.standing.allowance.spent());
+                let left = i64::try_from(left).unwrap_or(i64::MAX);
+                self.0.quota_left.with_label_values(&[provider, id]).set(left);
+            }
+        }
+        self.render()
+    }
+
+    fn render(&self) -> Result<Vec<u8>, prometheus::Error> {
         let mut text = Vec::with_capacity(16 * 1024);
         TextEncoder::new().encode(&self.0.registry.gather(), &mut text)?;
         Ok(text)

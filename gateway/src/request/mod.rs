@@ -6,11 +6,12 @@
 //! 4. [`route`]: who serves the model?
 //! 5. [`select`]: with which credential? Once an attempt.
 //! 6. [`forward`]: the attempts, until one is committed.
-//! 7. [`stream`]: the answer, chunk by chunk.
+//! 7. [`stream`]: the answer, chunk by chunk, past the [`count`].
 //! 8. [`settle`]: the record is told, exactly once.
 
 pub mod authorize;
 pub mod body;
+mod count;
 pub mod forward;
 pub mod identify;
 pub mod no_credential;

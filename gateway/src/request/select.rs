@@ -6,7 +6,7 @@ use turnpike_api::{Clock, Entry, Fault, Hint, Usage};
 use super::authorize::Permit;
 use crate::clock::millis;
 use crate::context::Context;
-use crate::observe::events::{CredentialCooled, CredentialRecovered, UsageNotKept};
+use crate::observe::events::{CredentialCooled, CredentialRecovered, QuotaSpent, UsageNotKept};
 use crate::runtime::Runtime;
 use crate::upstream::standing::Failure;
 use crate::upstream::{Member, Pool};
@@ -96,6 +96,11 @@ pub enum Outcome {
 }
 
 impl Lease<'_, '_> {
+    /// Tokens of the prompt, roughly.
+    pub fn expected_input(&self) -> u64 {
+        self.expected - ANSWER
+    }
+
     /// The answer is good: whatever was wrong with the credential is over. Told as soon as it is
     /// known, for others may wait for it while the answer streams on.
     pub fn serves(&mut self) {
@@ -124,6 +129,12 @@ impl Lease<'_, '_> {
         let period = allowance.spend(usage.input.saturating_add(usage.output));
         if was_left && !credential.has_quota() {
             self.runtime.board.changed();
+            let metrics = &self.runtime.metrics;
+            QuotaSpent {
+                credential,
+                metrics,
+            }
+            .tell();
         }
         let kept = self.runtime.store.record(&Entry {
             credential: &credential.id,

@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use pingora::protocols::http::ServerSession;
-use turnpike_api::{Operation, Progress};
+use turnpike_api::{Clock, Operation, Progress};
 
+use super::count::Count;
 use super::forward::{Answer, Next, Received};
 use super::select::{Lease, Outcome};
 use super::{Connection, Stop};
@@ -36,14 +37,22 @@ pub async fn stream(
     let mut passing = Passing {
         operation,
         deadline,
+        lease: lease.as_ref(),
+        count: Count::new(operation),
         first: received.event_stream,
         between_events: true,
     };
     let passed = passing.pass(session, context, &mut received).await;
     context.record.usage = received.meter.usage();
+    let Passing {
+        count,
+        between_events,
+        ..
+    } = passing;
     if let Some(lease) = lease {
-        count_tokens(&lease, &received, operation);
-        lease.settle(outcome(&passed, received.progress));
+        count.end(&lease, &received);
+        let now = context.runtime.board.time.now();
+        lease.settle(outcome(&passed, &received, now), context);
     }
 
     let status = received.status;
@@ -69,7 +78,8 @@ pub async fn stream(
                 status,
                 reason: refusal.reason.words().reason,
             };
-            let said = received.event_stream && passing.say_so(session, &refusal).await;
+            let said = received.event_stream
+                && say_so(session, operation, between_events, &refusal).await;
             Ok(if said {
                 Connection::Keep
             } else {
@@ -79,52 +89,31 @@ pub async fn stream(
     }
 }
 
-fn count_tokens(lease: &Lease<'_, '_>, received: &Received, operation: Operation) {
-    let good = (200..300).contains(&received.status);
-    match received.meter.usage() {
-        Some(usage) => lease.member.tokens.used(&usage),
-        None if good && states_usage(operation) => lease.member.tokens.missing(),
-        None => {}
-    }
-}
-
-fn outcome(passed: &Passed, progress: Progress) -> Outcome {
-    match (passed, progress) {
+fn outcome(passed: &Passed, received: &Received, now: u64) -> Outcome {
+    match (passed, received.progress) {
         (Passed::ClientGone, _) => Outcome::ClientGone,
         (Passed::Short(_), _) => Outcome::Broken("incomplete"),
-        (Passed::Whole, Progress::Failed(fault)) => Outcome::Fault(fault),
+        (Passed::Whole, Progress::Failed(fault)) => {
+            Outcome::Fault(fault, received.meter.hint(now))
+        }
         (Passed::Whole, _) => Outcome::Good,
     }
 }
 
-/// Whether a good answer of this operation says how many tokens it took.
-fn states_usage(operation: Operation) -> bool {
-    match operation {
-        Operation::ChatCompletions
-        | Operation::Completions
-        | Operation::Responses
-        | Operation::Embeddings
-        | Operation::Messages
-        | Operation::GenerateContent
-        | Operation::StreamGenerateContent => true,
-        Operation::CountMessageTokens
-        | Operation::CountTokens
-        | Operation::EmbedContent
-        | Operation::PassThrough => false,
-    }
-}
-
 /// An answer on its way to the caller.
-struct Passing {
+struct Passing<'l, 'p, 'm> {
     operation: Operation,
     deadline: Instant,
+    /// `None` when what is passed on is a refusal.
+    lease: Option<&'l Lease<'p, 'm>>,
+    count: Count,
     /// The first piece of a stream has not gone yet.
     first: bool,
     /// What has gone ends with a whole event.
     between_events: bool,
 }
 
-impl Passing {
+impl Passing<'_, '_, '_> {
     /// Writes the head, what is held, and the rest as it comes.
     async fn pass(
         &mut self,
@@ -142,6 +131,8 @@ impl Passing {
             return ended(session).await;
         }
         for piece in std::mem::take(&mut received.held) {
+            self.count.bytes += piece.len() as u64;
+            self.count_if(received.progress == Progress::Finished, received);
             if self.write(session, context, piece, false).await.is_err() {
                 return Passed::ClientGone;
             }
@@ -158,6 +149,8 @@ impl Passing {
             received.progress = received.meter.read(&piece);
             // The end goes out with the last piece when it is known by then: one send, not two.
             let end = rest.is_done() && self.is_complete(received);
+            self.count.bytes += piece.len() as u64;
+            self.count_if(end || received.progress == Progress::Finished, received);
             if self.write(session, context, piece, end).await.is_err() {
                 return Passed::ClientGone;
             }
@@ -168,6 +161,13 @@ impl Passing {
         match self.is_complete(received) {
             true => ended(session).await,
             false => Passed::Short(incomplete()),
+        }
+    }
+
+    /// What completes an answer goes to the caller after it was counted.
+    fn count_if(&mut self, complete: bool, received: &Received) {
+        if let Some(lease) = self.lease.filter(|_| complete) {
+            self.count.told(lease, received);
         }
     }
 
@@ -200,20 +200,25 @@ impl Passing {
         };
         !must_say || matches!(received.progress, Progress::Finished | Progress::Failed(_))
     }
+}
 
-    /// Ends a stream that cannot be completed with its dialect's error event. Other answers have
-    /// no way to say it but to be cut.
-    async fn say_so(&self, session: &mut ServerSession, refusal: &Refusal) -> bool {
-        let mut event = Vec::new();
-        if !self.between_events {
-            event.extend_from_slice(b"\n\n");
-        }
-        event.extend_from_slice(&refusal.event(self.operation));
-        session
-            .write_response_body(event.into(), true)
-            .await
-            .is_ok()
+/// Ends a stream that cannot be completed with its dialect's error event. Other answers have no
+/// way to say it but to be cut.
+async fn say_so(
+    session: &mut ServerSession,
+    operation: Operation,
+    between_events: bool,
+    refusal: &Refusal,
+) -> bool {
+    let mut event = Vec::new();
+    if !between_events {
+        event.extend_from_slice(b"\n\n");
     }
+    event.extend_from_slice(&refusal.event(operation));
+    session
+        .write_response_body(event.into(), true)
+        .await
+        .is_ok()
 }
 
 async fn ended(session: &mut ServerSession) -> Passed {

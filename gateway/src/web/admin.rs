@@ -37,7 +37,7 @@ async fn ready(State(runtime): State<Arc<Runtime>>) -> Response {
 }
 
 async fn metrics(State(runtime): State<Arc<Runtime>>) -> Response {
-    match runtime.metrics.render() {
+    match runtime.exposition() {
         Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
         Err(error) => (
             StatusCode::INTERNAL_SERVER_ERROR,

@@ -104,7 +104,9 @@ async fn judge(
         (Held::Enough | Held::Broken(_), Some(headers), _) => {
             let body = received.held.concat();
             let judgement = plugin.judge(received.status, &headers, &body);
-            show_held(&mut received, &body, lease).await;
+            let access = lease.member.credential.access(context.runtime).await;
+            let secret = access.as_ref().map_or("", |access| access.secret.expose());
+            show_held(&mut received, &body, secret.as_bytes()).await;
             match judgement {
                 Judgement::Fault(fault) => {
                     let hint = plugin.hint(now, received.status, &headers, &body);
@@ -163,8 +165,7 @@ const EVENT_STREAM: &[u8] = b"text/event-stream";
 
 /// Makes one body of what is held of a refusal, with our own credential blotted out should the
 /// provider have quoted it.
-async fn show_held(received: &mut Received, body: &[u8], lease: &Lease<'_, '_>) {
-    let secret = lease.member.credential.secret.expose().as_bytes();
+async fn show_held(received: &mut Received, body: &[u8], secret: &[u8]) {
     // A made-up key of a few letters stands in every text, and is no secret.
     let finder = (secret.len() >= 8).then(|| Finder::new(secret));
     let mut scrubbed = Vec::with_capacity(body.len());

@@ -19,6 +19,7 @@ use crate::context::Context;
 use crate::refusal::{Reason, Refusal};
 use crate::request::select::Lease;
 use crate::runtime::Runtime;
+use crate::upstream::call::CallError;
 use crate::upstream::{Connection, Endpoint};
 
 /// How an exchange ended.
@@ -34,6 +35,8 @@ pub(super) enum Exchanged {
 /// Why there was no answer. The texts reach logs, never callers.
 #[derive(Debug, Error)]
 pub(super) enum Broken {
+    #[error("no access token: {0}")]
+    NoToken(CallError),
     #[error("cannot connect: {0}")]
     Unreachable(Box<PingoraError>),
     #[error("the provider broke off before it answered: {0}")]
@@ -46,6 +49,7 @@ impl Broken {
     /// As it stands in metrics.
     pub(super) fn outcome(&self) -> &'static str {
         match self {
+            Self::NoToken(_) => "no_token",
             Self::Unreachable(_) => "unreachable",
             Self::Cut(_) => "cut",
             Self::TimedOut(_) => "timed_out",
@@ -55,6 +59,7 @@ impl Broken {
     /// What it says of the credential: a connection that broke says nothing.
     pub(super) fn fault(&self) -> Option<Fault> {
         match self {
+            Self::NoToken(_) => Some(Fault::Unauthorized),
             Self::Unreachable(_) => Some(Fault::Unreachable),
             Self::TimedOut(_) => Some(Fault::Timeout),
             Self::Cut(_) => None,
@@ -64,6 +69,7 @@ impl Broken {
     /// What the caller is told.
     pub(super) fn refusal(&self, providers: &str) -> Refusal {
         let (reason, what) = match self {
+            Self::NoToken(_) => (Reason::UpstreamFailed, "gives no access token"),
             Self::Unreachable(_) => (Reason::UpstreamUnreachable, "cannot be reached"),
             Self::Cut(_) => (
                 Reason::UpstreamFailed,
@@ -173,6 +179,11 @@ pub(super) async fn exchange(
     let endpoint = &lease.member.credential.endpoint;
     let left = deadline.saturating_duration_since(Instant::now());
     let patience = context.snapshot.timeouts.first_byte.min(left);
+    let access = match watching(session, pin!(lease.member.credential.access(context.runtime))).await {
+        None => return Exchanged::ClientGone,
+        Some(Err(error)) => return Exchanged::Broken(Broken::NoToken(error)),
+        Some(Ok(access)) => access,
+    };
     let body = call.body_for(&lease.member);
     let connecting = context.runtime.connections.get(endpoint, fresh);
     let (connection, reused) = match watching(session, pin!(timeout(left, connecting))).await {
@@ -184,10 +195,10 @@ pub(super) async fn exchange(
     let client = &session.req_header().headers;
     let prepared = match connection {
         Connection::H1(stream) => {
-            let head = heads::http1(call, lease, client, context, body.len());
+            let head = heads::http1(call, lease, &access, client, context, body.len());
             Prepared::H1(stream, head)
         }
-        Connection::H2(h2) => match heads::http2(call, lease, client, context, body.len()) {
+        Connection::H2(h2) => match heads::http2(call, lease, &access, client, context, body.len()) {
             Some(head) => Prepared::H2(h2, head),
             None => {
                 let why = "a header cannot be sent over HTTP/2".to_owned();

@@ -1,0 +1,107 @@
+//! What an answer used, counted before the answer is complete: a process that is killed then has
+//! counted every answer that a caller has whole.
+
+use turnpike_api::{Operation, Progress, Usage};
+
+use super::forward::Received;
+use super::select::Lease;
+
+/// Bytes of a document to a token of it, roughly.
+const BYTES_A_TOKEN: u64 = 4;
+
+/// Bytes of a stream to a token of it: nearly every token comes in an event of its own.
+const BYTES_AN_EVENT: u64 = 160;
+
+/// What was counted of one answer.
+pub(super) struct Count {
+    operation: Operation,
+    /// As the provider said it.
+    told: Option<Usage>,
+    /// How much of the body was read.
+    pub(super) bytes: u64,
+}
+
+impl Count {
+    pub(super) fn new(operation: Operation) -> Self {
+        Self {
+            operation,
+            told: None,
+            bytes: 0,
+        }
+    }
+
+    /// Counts what the provider has said by now and was not counted yet.
+    pub(super) fn told(&mut self, lease: &Lease<'_, '_>, received: &Received) {
+        let Some(usage) = received.meter.usage() else {
+            return;
+        };
+        let before = self.told.unwrap_or_default();
+        if self.told.is_some_and(|told| told == usage) {
+            return;
+        }
+        let more = beyond(usage, before);
+        let first = self.told.replace(usage).is_none();
+        lease.spend(more, false, first.into());
+        lease.member.tokens.used(&more);
+    }
+
+    /// The answer is over, complete or not: counts what there is left to count, and estimates what
+    /// the provider did not say.
+    pub(super) fn end(mut self, lease: &Lease<'_, '_>, received: &Received) {
+        self.told(lease, received);
+        if !(200..300).contains(&received.status) || !states_usage(self.operation) {
+            return;
+        }
+        let output = match received.event_stream {
+            true => self.bytes / BYTES_AN_EVENT,
+            false => self.bytes / BYTES_A_TOKEN,
+        };
+        let missing = match self.told {
+            None => Usage {
+                input: lease.expected_input(),
+                output,
+                ..Usage::default()
+            },
+            // Cut short: the provider counts what it had made, and had not said so yet.
+            Some(told) if received.progress == Progress::Open => Usage {
+                output: output.saturating_sub(told.output),
+                ..Usage::default()
+            },
+            Some(_) => return,
+        };
+        if self.told.is_none() {
+            lease.member.tokens.missing();
+        }
+        if missing != Usage::default() {
+            lease.spend(missing, true, self.told.is_none().into());
+        }
+    }
+}
+
+/// What of `usage` goes beyond what was known before. Counts only grow.
+fn beyond(usage: Usage, before: Usage) -> Usage {
+    Usage {
+        input: usage.input.saturating_sub(before.input),
+        output: usage.output.saturating_sub(before.output),
+        cache_read: usage.cache_read.saturating_sub(before.cache_read),
+        cache_write: usage.cache_write.saturating_sub(before.cache_write),
+        reasoning: usage.reasoning.saturating_sub(before.reasoning),
+    }
+}
+
+/// Whether a good answer of this operation says how many tokens it took.
+fn states_usage(operation: Operation) -> bool {
+    match operation {
+        Operation::ChatCompletions
+        | Operation::Completions
+        | Operation::Responses
+        | Operation::Embeddings
+        | Operation::Messages
+        | Operation::GenerateContent
+        | Operation::StreamGenerateContent => true,
+        Operation::CountMessageTokens
+        | Operation::CountTokens
+        | Operation::EmbedContent
+        | Operation::PassThrough => false,
+    }
+}
