@@ -202,6 +202,7 @@ mod tests {
             r#"{"type":"content_block_start","content_block":{"type":"text","text":"a"}}"#,
             r#"{"type":"content_block_start","content_block":{"type":"tool_use","id":"t","name":"f","input":{}}}"#,
             r#"{"type":"content_block_start","content_block":{"type":"redacted_thinking","data":"x"}}"#,
+            r#"{"type":"content_block_start","content_block":{"type":"unheard_of","text":""}}"#,
             r#"{"type":"content_block_start"}"#,
             r#"{"type":"content_block_delta","delta":{"type":"text_delta","text":""}}"#,
             r#"{"type":"content_block_stop","index":0}"#,

@@ -173,6 +173,11 @@ fn an_error_in_a_stream_says_when_to_come_back() {
         (after(34.074824224), false)
     );
     assert_eq!(gemini(golden!("gemini-failed.sse")), (None, false));
+    let limited = b"data: {\"error\":{\"code\":429,\"message\":\"try again in 3s\"}}\n\n";
+    assert_eq!(
+        hint("openai", Operation::ChatCompletions, limited),
+        (after(3.0), false)
+    );
     let broke = b"data: {\"error\":{\"code\":\"insufficient_quota\",\"message\":\"x\"}}\n\n";
     assert_eq!(
         hint("openai", Operation::ChatCompletions, broke),

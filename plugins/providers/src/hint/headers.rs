@@ -52,31 +52,30 @@ pub(crate) fn anthropic_windows(now: u64, headers: &HeaderMap, said: &mut Said) 
 /// counts. `-unified-reset` is that of one window, the representative one: it counts where the
 /// rejected one does not say.
 fn unified_windows(now: u64, headers: &HeaderMap, said: &mut Said) {
-    let (models, accounts): (Vec<_>, Vec<_>) = rejected_windows(headers)
-        .into_iter()
-        .partition(|window| window.contains('_'));
-    let rejected = if accounts.is_empty() {
-        &models
-    } else {
-        &accounts
-    };
-    if rejected.is_empty() && !is_rejected(first(headers, "anthropic-ratelimit-unified-status")) {
+    let status = first(headers, "anthropic-ratelimit-unified-status");
+    let rejected = rejected_windows(headers);
+    // A subscription may pay for more than its windows have: then they do not count.
+    if !status.map_or(!rejected.is_empty(), is_rejected) {
         return;
     }
+    let claim = first(headers, "anthropic-ratelimit-unified-representative-claim");
+    let is_models = |window: &&str| window.contains('_');
+    let (models, accounts): (Vec<_>, Vec<_>) = rejected.into_iter().partition(is_models);
+    let whole = match (accounts.as_slice(), models.as_slice()) {
+        ([], []) => {
+            claim.is_none_or(|claim| ["five_hour", "seven_day", "overage"].contains(&claim))
+        }
+        (accounts, _) => !accounts.is_empty(),
+    };
     let reset = |name: &str| at(now, first(headers, name)?);
     let of_window = |window: &str| reset(&format!("anthropic-ratelimit-unified-{window}-reset"));
-    let claim = first(headers, "anthropic-ratelimit-unified-representative-claim");
-    let last = rejected.iter().filter_map(|window| of_window(window)).max();
+    let rejected = if whole { accounts } else { models };
+    let last = rejected.into_iter().filter_map(of_window).max();
     said.state(
         last.or_else(|| of_window(window_of(claim?)?))
             .or_else(|| reset("anthropic-ratelimit-unified-reset")),
     );
-    said.whole |= match (accounts.as_slice(), models.as_slice()) {
-        ([], []) => {
-            claim.is_none_or(|claim| matches!(claim, "five_hour" | "seven_day" | "overage"))
-        }
-        (accounts, _) => !accounts.is_empty(),
-    };
+    said.whole |= whole;
 }
 
 /// The windows by their names in headers: the account's `5h` and `7d`, a model's `7d_opus`. Not
@@ -88,13 +87,13 @@ fn rejected_windows(headers: &HeaderMap) -> Vec<&str> {
             .strip_prefix("anthropic-ratelimit-unified-")?
             .strip_suffix("-status")?;
         let names_length = window.starts_with(|c: char| c.is_ascii_digit());
-        (names_length && is_rejected(text(value))).then_some(window)
+        (names_length && text(value).is_some_and(is_rejected)).then_some(window)
     });
     windows.collect()
 }
 
-fn is_rejected(status: Option<&str>) -> bool {
-    status.is_some_and(|status| status.eq_ignore_ascii_case("rejected"))
+fn is_rejected(status: &str) -> bool {
+    status.eq_ignore_ascii_case("rejected")
 }
 
 /// How headers name the window that a claim names.

@@ -197,6 +197,8 @@ fn a_body_says_when_it_resets() {
     ] {
         assert_eq!(wait(&[], &error(&members)), expected, "{members}");
         assert_eq!(wait(&[], &format!("{{{members}}}")), expected, "{members}");
+        let beside = format!(r#"{{"error":{{"message":"no"}},{members}}}"#);
+        assert_eq!(wait(&[], &beside), expected, "{beside}");
     }
 }
 
@@ -237,6 +239,9 @@ fn google_says_it_in_details() {
     assert_eq!(wait(&[], &quota("PerMinute", "")), secs(36.4));
     assert_eq!(wait(&[], &quota("PerDay", "")), None);
     assert_eq!(wait(&[], &quota("PerDay", info)), secs(40.0));
+    let shorter = info.replace("40s", "30s");
+    let both = quota("PerDay", &format!("{info}{shorter}"));
+    assert_eq!(wait(&[], &both), secs(40.0));
 }
 
 #[test]
@@ -410,6 +415,19 @@ fn anthropic_says_which_window_is_rejected() {
                 OVERAGE,
             ],
             (None, false),
+        ),
+        // It pays for more than its windows have.
+        (
+            vec![
+                ("anthropic-ratelimit-unified-status", "allowed"),
+                (STATUS_5H, "rejected"),
+                (RESET_5H, &*five),
+            ],
+            (None, false),
+        ),
+        (
+            vec![(STATUS_5H, "rejected"), (RESET_5H, &*five)],
+            (secs(500.0), true),
         ),
         (vec![STATUS, (RESET, "0")], (None, true)),
         // Later than `Retry-After`, or earlier.

@@ -10,7 +10,8 @@ const MILLISECONDS_ABOVE: f64 = 1e11;
 
 /// A number of seconds.
 pub(super) fn seconds(seconds: f64) -> Option<Duration> {
-    if !seconds.is_finite() || seconds < 0.0 {
+    // The lesser of "not a number" and another is the other.
+    if !seconds.is_finite() {
         return None;
     }
     Duration::try_from_secs_f64(seconds.min(LONGEST)).ok()
