@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use turnpike::boot::{self, Gateway, Source};
+use turnpike::clock::Time;
 use turnpike::configuration;
 use turnpike_config::Environment;
 use turnpike_loadtest::FakeProvider;
@@ -39,6 +40,11 @@ impl House {
 
     /// Serves a configuration that names files beside it.
     pub async fn serve_in(dir: TempDir, yaml: &str) -> Self {
+        Self::serve_by(Time::system(), dir, yaml).await
+    }
+
+    /// Serves by a clock that the test moves on.
+    pub async fn serve_by(time: Time, dir: TempDir, yaml: &str) -> Self {
         let config = dir.path().join("turnpike.yaml");
         std::fs::write(&config, yaml).unwrap();
         let environment = Environment::from_pairs::<String, String>([]);
@@ -48,7 +54,7 @@ impl House {
             path: config.clone(),
             environment,
         };
-        let gateway = boot::start(plan, source, None).await.unwrap();
+        let gateway = boot::start(plan, source, None, time).await.unwrap();
         Self {
             gateway,
             config,
@@ -68,7 +74,7 @@ impl House {
 
     /// The exposition text of the metrics.
     pub fn metrics(&self) -> String {
-        String::from_utf8(self.gateway.runtime.metrics.render().unwrap()).unwrap()
+        String::from_utf8(self.gateway.runtime.exposition().unwrap()).unwrap()
     }
 
     /// The value of one series, such as `turnpike_requests_in_flight` or
