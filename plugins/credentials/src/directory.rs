@@ -191,13 +191,13 @@ impl Known {
     /// True when the entry says something else than before.
     fn refuse(&mut self, path: &Path, refusal: Refusal) -> bool {
         self.identity = None;
-        let dropped = !refusal.keeps && self.entry.state.take().is_some();
         if !refusal.keeps {
+            self.entry.state = None;
             self.digest = None;
         }
         self.entry.modified_ms = refusal.modified_ms.unwrap_or(self.entry.modified_ms);
         let problem = self.problem(path, &refusal.what);
-        self.say(Some(problem), None) || dropped
+        self.say(Some(problem), None)
     }
 
     /// True when the entry says something else than before.

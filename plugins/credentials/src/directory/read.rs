@@ -114,7 +114,6 @@ pub(super) fn look(path: &Path, policy: Policy, before: Option<&Identity>) -> Se
             true,
         ),
         Ok(_) if !is_still(path, &identity) => Seen::Unsettled,
-        Ok(bytes) if bytes.len() as u64 > LARGEST => refuse(huge(), true),
         Ok(bytes) => Seen::Read(Contents {
             identity,
             bytes,
@@ -173,13 +172,13 @@ fn shared(path: &Path, metadata: &Metadata) -> Option<String> {
     })
 }
 
-/// One byte more than allowed shows that a file grew; space for all of it at once leaves no copies
-/// behind.
+/// Space for all of it at once leaves no copies behind. A file that has grown beyond the bound is
+/// another one by then.
 fn read(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     let file = File::open(path)?;
     let size = file.metadata()?.len().min(LARGEST) as usize;
     let mut bytes = Zeroizing::new(Vec::with_capacity(size + 64));
-    file.take(LARGEST + 1).read_to_end(&mut bytes)?;
+    file.take(LARGEST).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

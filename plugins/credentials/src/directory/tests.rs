@@ -35,7 +35,7 @@ impl Auths {
     }
 
     fn write(&self, name: &str, token: &str) {
-        write(&self.path(name), &json(token));
+        write(&self.path(name), json(token));
     }
 
     /// So long after the last change that no file can change unseen.
@@ -449,7 +449,7 @@ fn files_that_others_can_read_are_warned_of() {
     for (mode, warned) in [
         (0o600, false),
         (0o400, false),
-        (0o700, false),
+        (0o711, false),
         (0o640, true),
     ] {
         let mut auths = Auths::new(OPEN);

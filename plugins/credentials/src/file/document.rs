@@ -194,3 +194,17 @@ impl<'a> Fields<'a> {
             .map_err(|_| self.wrong(key, "expected a number that is not negative"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn every_text_is_overwritten() {
+        let mut value = json!({"a": "CANARY", "b": ["CANARY", {"c": "CANARY"}], "d": 1});
+        wipe(&mut value);
+        assert_eq!(value, json!({"a": "", "b": ["", {"c": ""}], "d": 1}));
+    }
+}

@@ -165,6 +165,8 @@ fn tokens_may_stand_in_an_object() {
     );
     assert_eq!(token(&file), ("at", Some("rt"), None));
     assert_eq!(file.account_id.as_deref(), Some("acc"));
+    let counts = json!({"tokens": {"used": 5}, "token": "k"});
+    assert_eq!(key(&of("x", &counts)), "k");
     let inner = json!({"type": "gemini", "token": {"access_token": "at", "expiry": 1_767_323_045}});
     assert_eq!(token(&of("x", &inner)), ("at", None, Some(THEN)));
     let outer = json!({"token": {"access_token": "at"}, "expiry": 1_767_323_045});

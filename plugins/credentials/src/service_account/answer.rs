@@ -97,7 +97,7 @@ fn minted(now_ms: u64, answer: &Fields<'_>) -> Result<Minted, &'static str> {
     let seconds = seconds.filter(|seconds| *seconds > 0);
     Ok(Minted {
         access_token: Secret::new(token.ok_or("its answer holds no usable access token")?),
-        expires_at: now_ms + 1000 * seconds.ok_or(NO_END)?.min(LONGEST_SECONDS),
+        expires_at: now_ms.saturating_add(1000 * seconds.ok_or(NO_END)?.min(LONGEST_SECONDS)),
     })
 }
 
