@@ -25,8 +25,8 @@
 //! snapshot, [`upstream`] what is on the other side, [`observe`] tells what happened.
 
 pub mod assemble;
-pub mod boot;
 pub mod background;
+pub mod boot;
 pub mod cli;
 pub mod clock;
 pub mod conduit;

@@ -61,9 +61,7 @@ async fn usable_pool<'s>(
     dialect: Dialect,
     context: &Context<'_>,
 ) -> Option<&'s Pool> {
-    let pool = served
-        .pool(dialect)
-        .filter(|pool| !pool.is_empty())?;
+    let pool = served.pool(dialect).filter(|pool| !pool.is_empty())?;
     let ask = Ask {
         operation: main_operation(dialect),
         model: name.into(),

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 use turnpike_api::{Account, Provider, Scheme, Secret, Selector, find};
-use turnpike_config::plan::{CredentialPlan, ModelPlan, Plan, ProviderPlan, ProxyChoice, Selection};
+use turnpike_config::plan::{
+    CredentialPlan, ModelPlan, Plan, ProviderPlan, ProxyChoice, Selection,
+};
 use turnpike_credentials::SELECTORS;
 use turnpike_providers::PROVIDERS;
 use url::Url;
@@ -110,12 +112,7 @@ impl<'a> Providers<'a> {
     }
 
     /// A credential of the configuration.
-    fn configured(
-        &mut self,
-        vendor: &Arc<Vendor>,
-        provider: &ProviderPlan,
-        plan: &CredentialPlan,
-    ) {
+    fn configured(&mut self, vendor: &Arc<Vendor>, provider: &ProviderPlan, plan: &CredentialPlan) {
         let offer = offer(
             vendor,
             plan.prefix.as_deref(),
@@ -241,12 +238,7 @@ impl<'a> Providers<'a> {
             expires_at: draft.expires_at,
             quota: Quota {
                 limit: draft.quota_limit,
-                schedule: self
-                    .plan
-                    .auth
-                    .quota
-                    .schedule(&vendor.name, kind)
-                    .clone(),
+                schedule: self.plan.auth.quota.schedule(&vendor.name, kind).clone(),
                 used: None,
             },
         })

@@ -233,6 +233,8 @@ mod tests {
         read.models
             .sort_by_key(|(_, cooldown)| order(cooldown.fault));
         assert_eq!(read, cooldowns);
-        assert!(Kept::read(br#"{"whole":{"fault":"odd","since":1,"until":2,"level":0}}"#).is_none());
+        assert!(
+            Kept::read(br#"{"whole":{"fault":"odd","since":1,"until":2,"level":0}}"#).is_none()
+        );
     }
 }

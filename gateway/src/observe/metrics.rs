@@ -283,19 +283,29 @@ impl Metrics {
     /// The exposition text, with how the credentials stand now.
     pub fn render_with(&self, roll: &[Enrolled], now: u64) -> Result<Vec<u8>, prometheus::Error> {
         // Two that are rendered at once would count the same twice.
-        let _alone = self.0.rendering.lock().unwrap_or_else(PoisonError::into_inner);
+        let _alone = self
+            .0
+            .rendering
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         self.0.states.reset();
         self.0.quota_left.reset();
         for enrolled in roll {
             let state = enrolled.report(now).status.as_str();
             let (provider, id) = (&*enrolled.provider, &*enrolled.id);
-            self.0.states.with_label_values(&[provider, id, state]).set(1);
+            self.0
+                .states
+                .with_label_values(&[provider, id, state])
+                .set(1);
             if let Some(credential) = enrolled.credential()
                 && let Some(limit) = credential.quota.limit
             {
                 let left = limit.saturating_sub(credential.standing.allowance.spent());
                 let left = i64::try_from(left).unwrap_or(i64::MAX);
-                self.0.quota_left.with_label_values(&[provider, id]).set(left);
+                self.0
+                    .quota_left
+                    .with_label_values(&[provider, id])
+                    .set(left);
             }
         }
         self.render()

@@ -78,8 +78,8 @@ pub async fn stream(
                 status,
                 reason: refusal.reason.words().reason,
             };
-            let said = received.event_stream
-                && say_so(session, operation, between_events, &refusal).await;
+            let said =
+                received.event_stream && say_so(session, operation, between_events, &refusal).await;
             Ok(if said {
                 Connection::Keep
             } else {
@@ -93,9 +93,7 @@ fn outcome(passed: &Passed, received: &Received, now: u64) -> Outcome {
     match (passed, received.progress) {
         (Passed::ClientGone, _) => Outcome::ClientGone,
         (Passed::Short(_), _) => Outcome::Broken("incomplete"),
-        (Passed::Whole, Progress::Failed(fault)) => {
-            Outcome::Fault(fault, received.meter.hint(now))
-        }
+        (Passed::Whole, Progress::Failed(fault)) => Outcome::Fault(fault, received.meter.hint(now)),
         (Passed::Whole, _) => Outcome::Good,
     }
 }

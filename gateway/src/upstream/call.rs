@@ -86,8 +86,7 @@ pub async fn model_list(runtime: &Runtime, credential: &Credential, path: &str) 
 pub fn lists(list: &[u8], model: &str) -> bool {
     // As a whole string, or as its last segment (`models/gemini-2.5-pro`).
     let end = format!("{model}\"");
-    memmem::find_iter(list, end.as_bytes())
-        .any(|at| at > 0 && matches!(list[at - 1], b'"' | b'/'))
+    memmem::find_iter(list, end.as_bytes()).any(|at| at > 0 && matches!(list[at - 1], b'"' | b'/'))
 }
 
 /// Sends a request on a connection of its own, and reads all of the answer.
@@ -149,7 +148,10 @@ fn head(endpoint: &Endpoint, request: &Request<'_>) -> pingora::Result<Box<Reque
     let method = request.method.clone();
     let mut head = RequestHeader::build_no_case(method, request.path.as_bytes(), Some(12))?;
     head.insert_header(header::HOST, endpoint.host())?;
-    head.insert_header(header::USER_AGENT, concat!("turnpike/", env!("CARGO_PKG_VERSION")))?;
+    head.insert_header(
+        header::USER_AGENT,
+        concat!("turnpike/", env!("CARGO_PKG_VERSION")),
+    )?;
     head.insert_header(header::ACCEPT, "application/json")?;
     head.insert_header(header::ACCEPT_ENCODING, "identity")?;
     for (name, value) in &request.headers {

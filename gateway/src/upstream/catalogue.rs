@@ -371,12 +371,7 @@ impl Catalogue {
         Served { pools }
     }
 
-    fn pool(
-        &self,
-        found: &[Found],
-        label: &str,
-        selector: Arc<dyn Selector>,
-    ) -> Option<Arc<Pool>> {
+    fn pool(&self, found: &[Found], label: &str, selector: Arc<dyn Selector>) -> Option<Arc<Pool>> {
         if found.is_empty() {
             return None;
         }

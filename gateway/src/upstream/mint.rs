@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
-use http::{HeaderValue, Method, header};
 use http::{HeaderName, Uri};
+use http::{HeaderValue, Method, header};
 use tokio::sync::Mutex;
 use turnpike_api::{Account, Clock, Provider, Scheme};
 use turnpike_credentials::{GrantError, ServiceAccount, read_token};

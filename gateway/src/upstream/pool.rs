@@ -329,7 +329,11 @@ impl Outlook {
             State::Exhausted(reset) if reset < u64::MAX => reset,
             _ => return,
         };
-        if self.soonest.as_ref().is_none_or(|(_, soonest)| back < *soonest) {
+        if self
+            .soonest
+            .as_ref()
+            .is_none_or(|(_, soonest)| back < *soonest)
+        {
             self.soonest = Some((member.credential.vendor.name.clone(), back));
         }
     }

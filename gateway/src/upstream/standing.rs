@@ -176,7 +176,9 @@ impl Standing {
             Some(model) => cooldowns.of_model(model),
         };
         let found = cooldown.filter(|cooldown| cooldown.since <= began);
-        found.map(|cooldown| *cooldown = cooldown.found_well(now)).is_some()
+        found
+            .map(|cooldown| *cooldown = cooldown.found_well(now))
+            .is_some()
     }
 
     /// Forgets every cooldown: the operator says so. True when there was one.

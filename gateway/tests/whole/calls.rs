@@ -24,6 +24,8 @@ pub(crate) struct StreamCall {
     pub(crate) operation: &'static str,
     /// What only a stream that ended well has.
     pub(crate) terminal: &'static str,
+    /// Events that come before the first content.
+    pub(crate) openings: usize,
 }
 
 impl fmt::Debug for StreamCall {
@@ -41,6 +43,7 @@ pub(crate) const CHAT: StreamCall = StreamCall {
     key: "sk-openai-1",
     operation: "chat",
     terminal: "[DONE]",
+    openings: 1,
 };
 
 pub(crate) const RESPONSES: StreamCall = StreamCall {
@@ -49,6 +52,7 @@ pub(crate) const RESPONSES: StreamCall = StreamCall {
     key: "sk-openai-1",
     operation: "responses",
     terminal: "response.completed",
+    openings: 4,
 };
 
 pub(crate) const MESSAGES: StreamCall = StreamCall {
@@ -57,6 +61,7 @@ pub(crate) const MESSAGES: StreamCall = StreamCall {
     key: "sk-claude-1",
     operation: "messages",
     terminal: "message_stop",
+    openings: 3,
 };
 
 pub(crate) const GEMINI: StreamCall = StreamCall {
@@ -65,6 +70,7 @@ pub(crate) const GEMINI: StreamCall = StreamCall {
     key: "AIza-gemini-1",
     operation: "stream_generate_content",
     terminal: "finishReason",
+    openings: 0,
 };
 
 /// The versions of HTTP that the client and the provider speak.

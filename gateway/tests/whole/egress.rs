@@ -7,6 +7,7 @@ use base64::prelude::BASE64_STANDARD as BASE64;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::TcpStream;
 use turnpike::boot::{self, Source};
+use turnpike::clock::Time;
 use turnpike::configuration;
 use turnpike_config::Environment;
 use turnpike_loadtest::{FakeProvider, Protocol};
@@ -148,7 +149,9 @@ async fn serve(
         environment,
     };
     House {
-        gateway: boot::start(plan, source, None).await.unwrap(),
+        gateway: boot::start(plan, source, None, Time::system())
+            .await
+            .unwrap(),
         config,
         dir,
     }

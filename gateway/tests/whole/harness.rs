@@ -98,8 +98,13 @@ impl House {
     }
 }
 
+/// Nothing but a rate limit cools, and nobody waits: for tests that call what has just failed.
+pub const NO_COOLDOWN: &str = "\
+    auth: {cooldown: {transient: -1, auth: -1, not_found: -1}}\n\
+    max_retry_interval: 0\n";
+
 /// `credentials` credentials for each of three providers: `sk-openai-1`…, `sk-claude-1`…,
-/// `AIza-gemini-1`….
+/// `AIza-gemini-1`…. Failures do not cool.
 pub fn config(base_url: &str, credentials: usize) -> String {
     let list = |prefix: &str| {
         let keys: Vec<String> = (1..=credentials)
@@ -111,6 +116,7 @@ pub fn config(base_url: &str, credentials: usize) -> String {
         "server: {{port: 0}}\n\
          admin: {{port: 0}}\n\
          api_keys: [{{key: {KEY}, name: tests}}]\n\
+         {NO_COOLDOWN}\
          providers:\n\
          \x20 openai: {{base_url: \"{base_url}/v1\", credentials: [{}]}}\n\
          \x20 claude: {{base_url: \"{base_url}\", credentials: [{}]}}\n\

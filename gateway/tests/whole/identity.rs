@@ -5,6 +5,7 @@ use http::{HeaderName, Request};
 use http_body_util::Full;
 use serde_json::json;
 use turnpike::boot::{BootError, Source, start};
+use turnpike::clock::Time;
 use turnpike::configuration;
 use turnpike_api::Dialect;
 use turnpike_config::Environment;
@@ -604,7 +605,7 @@ async fn started(house: &House, yaml: &str) -> Result<(), String> {
     std::fs::write(&path, yaml).unwrap();
     let environment = Environment::from_pairs::<String, String>([]);
     let plan = configuration::load(&path, &environment).map_err(|problems| problems.to_string())?;
-    let gateway = start(plan, Source { path, environment }, None).await;
+    let gateway = start(plan, Source { path, environment }, None, Time::system()).await;
     gateway
         .map(drop)
         .map_err(|error: BootError| error.to_string())

@@ -58,7 +58,7 @@ pub fn settings(base_url: &str, credentials: usize, server: &str) -> String {
     let port = "server: {port: 0";
     let with_more = format!("{port}, {server}}}").replace(", }", "}");
     config(base_url, credentials).replace(&format!("{port}}}"), &with_more)
-        + "auth: {selection_strategy: priority}\n"
+        + "routing: {strategy: priority}\n"
 }
 
 /// A chat that asks for a stream.

@@ -392,7 +392,7 @@ async fn round_robin_is_fair() {
 
 #[tokio::test]
 async fn priority_keeps_to_the_first_while_it_serves() {
-    let town = Town::of_three("auth: {selection_strategy: priority}\n").await;
+    let town = Town::of_three("routing: {strategy: priority}\n").await;
     for _ in 0..5 {
         assert_eq!(town.chat("gpt-4o").await.status, 200);
     }

@@ -92,7 +92,7 @@ async fn an_http2_client_that_resets_a_stream_keeps_its_connection() {
         let mut caller = Caller::connect(&house, sides.client).await;
         for (n, call) in STREAMS.iter().enumerate() {
             provider.script(call.key, [Behaviour::Gated]);
-            provider.gate(call.key).release(1);
+            provider.gate(call.key).release(1 + call.openings);
             let request = caller.request(call);
             let mut events = Events::new(caller.send(request).await.into_body());
             assert!(events.next().await.is_some());
@@ -113,23 +113,23 @@ async fn an_http2_client_that_resets_a_stream_keeps_its_connection() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_that_breaks_off_ends_in_the_dialects_error() {
-    let died = [
-        Behaviour::CutMidStream { after_events: 2 },
-        Behaviour::EndWithoutTerminal { after_events: 2 },
-    ];
     for sides in SIDES {
         let (provider, house) = served(Options::new(sides.provider), 1).await;
         for call in &STREAMS {
-            for behaviour in &died {
-                provider.script(call.key, [behaviour.clone()]);
+            let after_events = call.openings + 2;
+            for behaviour in [
+                Behaviour::CutMidStream { after_events },
+                Behaviour::EndWithoutTerminal { after_events },
+            ] {
+                provider.script(call.key, [behaviour]);
                 let answer = streamed(&house, sides.client, call).await;
                 let events = events_of(answer.text());
                 assert_eq!(
                     (answer.status, events.len()),
-                    (200, 3),
+                    (200, after_events + 1),
                     "{sides:?} {call:?}"
                 );
-                assert_is_our_error(call, events[2]);
+                assert_is_our_error(call, events[after_events]);
                 assert!(!answer.text().contains(call.terminal), "{sides:?} {call:?}");
             }
         }
@@ -171,25 +171,23 @@ async fn a_providers_own_error_event_is_passed_on_and_nothing_added() {
     for sides in SIDES {
         let (provider, house) = served(Options::new(sides.provider), 1).await;
         for call in &STREAMS {
-            provider.script(call.key, [Behaviour::InStreamError { after_events: 2 }]);
+            let after_events = call.openings + 2;
+            provider.script(call.key, [Behaviour::InStreamError { after_events }]);
             let answer = streamed(&house, sides.client, call).await;
             let events = events_of(answer.text());
             assert_eq!(
                 (answer.status, events.len()),
-                (200, 3),
+                (200, after_events + 1),
                 "{sides:?} {call:?}"
             );
-            assert_is_an_error(call, events[2]);
+            let error = events[after_events];
+            assert_is_an_error(call, error);
             let theirs = [
                 "The server had an error",
                 "Internal server error",
                 "An internal error",
             ];
-            assert!(
-                theirs.iter().any(|words| events[2].contains(words)),
-                "{}",
-                events[2]
-            );
+            assert!(theirs.iter().any(|words| error.contains(words)), "{error}");
             assert!(!answer.text().contains(call.terminal));
         }
         house.settled().await;
@@ -356,7 +354,8 @@ async fn streamed(house: &House, http: Http, call: &StreamCall) -> Answer {
     client(house, http).await.post(call.path, call.body).await
 }
 
-/// Lets the provider send an event only when the one before has arrived.
+/// Lets the provider send an event only when the one before has arrived. Openings are held back
+/// until there is content: they arrive with it.
 async fn acknowledged_one_by_one(
     provider: &FakeProvider,
     house: &House,
@@ -364,11 +363,14 @@ async fn acknowledged_one_by_one(
     http: Http,
 ) -> Vec<String> {
     let gate = provider.gate(call.key);
-    gate.release(1);
+    gate.release(1 + call.openings);
     let mut caller = Caller::connect(house, http).await;
     let request = caller.request(call);
     let mut events = Events::new(caller.send(request).await.into_body());
     let mut seen = Vec::new();
+    for _ in 0..call.openings {
+        seen.push(events.next().await.expect("an opening"));
+    }
     loop {
         let event = events.next().await.expect("the released event");
         let held = house.metric("turnpike_request_body_bytes");
@@ -421,7 +423,8 @@ async fn unanswered(
     }
 }
 
-/// Reads that many events, each released when the one before has come.
+/// Reads that many events, each released when the one before has come; but for the openings,
+/// which come with the first content.
 async fn read_events(
     provider: &FakeProvider,
     call: &StreamCall,
@@ -429,12 +432,14 @@ async fn read_events(
     count: usize,
 ) -> Events {
     let gate = provider.gate(call.key);
-    gate.release(1);
+    gate.release(1 + call.openings);
     let request = caller.request(call);
     let mut events = Events::new(caller.send(request).await.into_body());
-    for _ in 1..count {
+    for read in 1..count {
         events.next().await.expect("the released event");
-        gate.release(1);
+        if read > call.openings {
+            gate.release(1);
+        }
     }
     events.next().await.expect("the released event");
     events

@@ -179,7 +179,12 @@ pub(super) async fn exchange(
     let endpoint = &lease.member.credential.endpoint;
     let left = deadline.saturating_duration_since(Instant::now());
     let patience = context.snapshot.timeouts.first_byte.min(left);
-    let access = match watching(session, pin!(lease.member.credential.access(context.runtime))).await {
+    let access = match watching(
+        session,
+        pin!(lease.member.credential.access(context.runtime)),
+    )
+    .await
+    {
         None => return Exchanged::ClientGone,
         Some(Err(error)) => return Exchanged::Broken(Broken::NoToken(error)),
         Some(Ok(access)) => access,
@@ -198,7 +203,8 @@ pub(super) async fn exchange(
             let head = heads::http1(call, lease, &access, client, context, body.len());
             Prepared::H1(stream, head)
         }
-        Connection::H2(h2) => match heads::http2(call, lease, &access, client, context, body.len()) {
+        Connection::H2(h2) => match heads::http2(call, lease, &access, client, context, body.len())
+        {
             Some(head) => Prepared::H2(h2, head),
             None => {
                 let why = "a header cannot be sent over HTTP/2".to_owned();
