@@ -2,13 +2,14 @@
 //! nor spawns, so a configuration that fails here leaves nothing behind.
 
 mod egress;
+mod files;
 mod providers;
 
 use std::sync::Arc;
 
 use turnpike_api::{Identity, ModelRules};
 use turnpike_config::plan::{CooldownPlan, Plan};
-use turnpike_credentials::BackOff;
+use turnpike_credentials::{BackOff, CredentialDirectory, Entry, Policy};
 use turnpike_identity::{AUTHENTICATORS, Settings};
 use turnpike_providers::PROVIDERS;
 
@@ -18,6 +19,7 @@ use crate::observe::metrics::Metrics;
 use crate::snapshot::Snapshot;
 use crate::tls;
 use crate::upstream::catalogue::Contents;
+use crate::upstream::mint::Purse;
 use crate::upstream::resolve::Resolver;
 use crate::upstream::{Board, Catalogue};
 use providers::Providers;
@@ -29,6 +31,8 @@ pub struct Ground {
     pub resolver: Arc<Resolver>,
     pub digest_key: [u8; 32],
     pub board: Arc<Board>,
+    /// Access tokens of service accounts.
+    pub tokens: Arc<Purse>,
 }
 
 impl Ground {
@@ -41,6 +45,7 @@ impl Ground {
             resolver: Arc::default(),
             digest_key,
             board: Arc::new(Board::new(time)),
+            tokens: Arc::default(),
         })
     }
 }
@@ -49,13 +54,15 @@ impl Ground {
 ///
 /// `may_open` is whether a configuration without client keys opens the gateway: at start, and
 /// when it was open before. A reload never opens a gateway that was closed.
-pub fn assemble(
+pub fn assemble<'e>(
     plan: &Plan,
+    files: impl Iterator<Item = &'e Entry>,
     ground: &Ground,
     generation: u64,
     may_open: bool,
 ) -> Result<Snapshot, Vec<String>> {
     let mut providers = Providers::new(plan, ground);
+    providers.add_files(files);
     let acceptor = plan.server.tls.as_ref().map(tls::acceptor).transpose();
     let acceptor = acceptor.unwrap_or_else(|problem| {
         providers.problems.push(problem);
@@ -107,11 +114,24 @@ pub fn assemble(
     })
 }
 
-/// Makes a snapshot only to see whether one can be made.
-pub fn check(plan: &Plan) -> Result<(), BootError> {
-    assemble(plan, &Ground::new(Time::system())?, 0, true)
-        .map(drop)
-        .map_err(BootError::Assemble)
+/// Makes a snapshot only to see whether one can be made, and what there is to be said of it.
+pub fn check(plan: &Plan) -> Result<Vec<String>, BootError> {
+    let mut directory = credential_directory(plan);
+    let scan = directory.scan();
+    let ground = Ground::new(Time::system())?;
+    let snapshot =
+        assemble(plan, directory.entries(), &ground, 0, true).map_err(BootError::Assemble)?;
+    let warnings = directory.entries().filter_map(|entry| entry.warning.clone());
+    let problems = snapshot.roll.iter().filter_map(|one| one.problem.clone());
+    Ok(scan.problem.into_iter().chain(problems).chain(warnings).collect())
+}
+
+/// The watched directory, of which nothing is read yet.
+pub fn credential_directory(plan: &Plan) -> CredentialDirectory {
+    let policy = Policy {
+        require_private_files: plan.auth.require_private_files,
+    };
+    CredentialDirectory::new(&plan.auth.dir, policy)
 }
 
 /// The provider kinds there are, and whether each knows its own base URL.

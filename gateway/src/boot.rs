@@ -17,11 +17,11 @@ use turnpike_config::plan::ListenAddr;
 use turnpike_config::{Environment, Plan};
 use turnpike_store::Embedded;
 
-use crate::assemble::{Ground, assemble};
+use crate::assemble::{Ground, assemble, credential_directory};
 use crate::background::{keep, probe};
 use crate::clock::Time;
 use crate::listener::{self, Listener};
-use crate::observe::events::ConfigurationRead;
+use crate::observe::events::{ConfigurationRead, CredentialFilesRead};
 use crate::observe::logging;
 use crate::proxy::Proxy;
 use crate::reload::{self, Reloader};
@@ -104,7 +104,10 @@ pub async fn start(
     let hangup = signal(SignalKind::hangup()).map_err(BootError::Signals)?;
     let ground = Ground::new(time.clone())?;
     let store: Arc<dyn Store> = Arc::new(Embedded::open(&plan.state.path, Arc::new(time))?);
-    let snapshot = assemble(&plan, &ground, 1, true).map_err(BootError::Assemble)?;
+    let mut directory = credential_directory(&plan);
+    let scan = directory.scan();
+    let snapshot = assemble(&plan, directory.entries(), &ground, 1, true);
+    let snapshot = snapshot.map_err(BootError::Assemble)?;
     let known = async {
         keep::restore(&ground.board, &*store).await?;
         keep::open_accounts(snapshot.usable(), &ground.board, &*store).await
@@ -126,6 +129,12 @@ pub async fn start(
     let pages = web::router(runtime.clone());
     let _ = runtime.pages.set(pages.clone());
     announce(&plan, &runtime, proxy, admin);
+    let read = CredentialFilesRead {
+        entries: directory.entries(),
+        problem: scan.problem.as_deref(),
+        metrics: &runtime.metrics,
+    };
+    read.tell();
 
     let (shutdown, stopping) = watch::channel(false);
     let app = Arc::new(Proxy::new(runtime.clone()));
@@ -149,6 +158,7 @@ pub async fn start(
         runtime.clone(),
         logging,
         plan,
+        directory,
     ));
     tokio::spawn(reload::watch(reloader.clone(), hangup, stopping));
     Ok(Gateway {

@@ -36,8 +36,8 @@ fn serve(flags: &Serve) -> Result<()> {
     let mut plan = configuration::load(&flags.config, &environment)?;
     override_logging(&mut plan, flags);
     if flags.validate_only {
-        assemble::check(&plan)?;
-        for warning in &plan.warnings {
+        let found = assemble::check(&plan)?;
+        for warning in plan.warnings.iter().chain(&found) {
             complain(&format!("warning: {warning}"));
         }
         say(&format!("{} is valid", flags.config.display()));

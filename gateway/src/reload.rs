@@ -45,6 +45,8 @@ struct State {
     digest: blake3::Hash,
     /// Why it was not taken over.
     problems: Option<String>,
+    /// The credential files, as they were last good.
+    directory: CredentialDirectory,
 }
 
 impl Reloader {
@@ -55,6 +57,7 @@ impl Reloader {
         runtime: Arc<Runtime>,
         logging: Option<logging::Handle>,
         plan: Plan,
+        directory: CredentialDirectory,
     ) -> Self {
         let digest = digest(&path, &plan);
         Self {
@@ -67,6 +70,7 @@ impl Reloader {
                 plan,
                 digest,
                 problems: None,
+                directory,
             }),
         }
     }

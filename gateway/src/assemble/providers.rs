@@ -6,42 +6,67 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue};
 use turnpike_api::{Account, Provider, Scheme, Secret, Selector, find};
 use turnpike_config::plan::{
-    CredentialPlan, ModelPlan, Plan, ProviderPlan, ProxyChoice, Selection,
+    CredentialPlan, ModelPlan, Plan, ProviderPlan, ProxyChoice, Selection, SettingsPlan,
 };
-use turnpike_credentials::SELECTORS;
+use turnpike_credentials::{SELECTORS, ServiceAccount};
 use turnpike_providers::PROVIDERS;
 use url::Url;
 
 use super::Ground;
 use super::egress::Egress;
 use crate::upstream::catalogue::{Offer, StandIns, Supplied, Supply};
+use crate::upstream::Endpoint;
 use crate::upstream::credential::{Access, Credential, Quota, Source, Vendor};
+use crate::upstream::mint::{Mint, Minting, Tokens};
 use crate::upstream::roll::{Enrolled, Held};
 
 /// What the providers of a configuration come to.
 pub(super) struct Providers<'a> {
-    plan: &'a Plan,
-    ground: &'a Ground,
-    egress: Egress<'a>,
+    pub(super) plan: &'a Plan,
+    pub(super) ground: &'a Ground,
+    pub(super) egress: Egress<'a>,
+    /// By name: those of the configuration, and those that only credential files name.
+    pub(super) known: HashMap<String, Known>,
+    /// Whose each secret is, by its digest.
+    pub(super) secrets: HashMap<blake3::Hash, Arc<str>>,
     pub(super) supplies: Vec<Supply>,
     pub(super) roll: Vec<Enrolled>,
     pub(super) stand_ins: HashMap<String, StandIns>,
     pub(super) problems: Vec<String>,
 }
 
+/// A provider that credentials may belong to.
+#[derive(Clone)]
+pub(super) struct Known {
+    pub(super) vendor: Arc<Vendor>,
+    pub(super) kind: String,
+    /// What a credential file inherits.
+    pub(super) settings: SettingsPlan,
+}
+
 /// A credential, wherever it is written.
-struct Draft<'d> {
-    id: String,
-    secret: &'d Secret,
-    scheme: Scheme,
-    account: Account,
-    priority: i64,
-    weight: u32,
-    quota_limit: Option<u64>,
-    base_url: Option<&'d Url>,
-    headers: &'d [(String, String)],
-    proxy: &'d ProxyChoice,
-    expires_at: u64,
+pub(super) struct Draft<'d> {
+    pub(super) id: String,
+    pub(super) kind: &'static str,
+    pub(super) label: Option<String>,
+    pub(super) material: Material<'d>,
+    pub(super) account: Account,
+    pub(super) priority: i64,
+    pub(super) weight: u32,
+    pub(super) disabled: bool,
+    pub(super) quota_limit: Option<u64>,
+    /// What its file says was used, and when it was written.
+    pub(super) used: Option<(u64, u64)>,
+    pub(super) base_url: Option<&'d Url>,
+    pub(super) headers: &'d [(String, String)],
+    pub(super) proxy: &'d ProxyChoice,
+    pub(super) expires_at: u64,
+}
+
+/// What a credential proves itself with.
+pub(super) enum Material<'d> {
+    Secret(&'d Secret, Scheme),
+    Account(&'d ServiceAccount, Arc<Tokens>),
 }
 
 impl<'a> Providers<'a> {
@@ -51,6 +76,8 @@ impl<'a> Providers<'a> {
             plan,
             ground,
             egress,
+            known: HashMap::new(),
+            secrets: HashMap::new(),
             supplies: Vec::new(),
             roll: Vec::new(),
             stand_ins: HashMap::new(),
@@ -63,38 +90,52 @@ impl<'a> Providers<'a> {
     }
 
     fn add(&mut self, provider: &ProviderPlan) {
-        let Some(vendor) = self.vendor(provider) else {
+        let Some(vendor) = self.vendor(&provider.name, &provider.kind, provider.selection) else {
             return;
         };
         let settings = &provider.settings;
-        self.supplies.push(Supply {
-            offer: offer(
-                &vendor,
-                settings.prefix.as_deref(),
-                &settings.models,
-                &settings.excluded_models,
-            ),
-            vendor: vendor.clone(),
-            what: Supplied::Nothing,
-        });
         self.stand_in(settings.prefix.as_deref(), &settings.models);
-        for plan in &provider.credentials {
-            self.configured(&vendor, provider, plan);
+        if provider.credentials.is_empty() {
+            // Its models are known, and refused with the reason that nobody serves them.
+            self.supplies.push(Supply {
+                offer: offer(
+                    &vendor,
+                    settings.prefix.as_deref(),
+                    &settings.models,
+                    &settings.excluded_models,
+                ),
+                vendor: vendor.clone(),
+                what: Supplied::Nothing,
+            });
         }
+        let known = Known {
+            vendor,
+            kind: provider.kind.clone(),
+            settings: settings.clone(),
+        };
+        for plan in &provider.credentials {
+            self.configured(&known, plan);
+        }
+        self.known.insert(provider.name.clone(), known);
     }
 
-    fn vendor(&mut self, provider: &ProviderPlan) -> Option<Arc<Vendor>> {
-        let plugin = match find(PROVIDERS, &provider.kind) {
+    pub(super) fn vendor(
+        &mut self,
+        name: &str,
+        kind: &str,
+        selection: Option<Selection>,
+    ) -> Option<Arc<Vendor>> {
+        let plugin = match find(PROVIDERS, kind) {
             Ok(row) => (row.build)(&()),
             Err(unknown) => {
                 self.problems
-                    .push(format!("providers.{}.kind: {unknown}", provider.name));
+                    .push(format!("providers.{name}.kind: {unknown}"));
                 return None;
             }
         };
-        let selector = self.selector(provider.selection.unwrap_or(self.plan.selection));
+        let selector = self.selector(selection.unwrap_or(self.plan.selection));
         Some(Arc::new(Vendor {
-            name: provider.name.as_str().into(),
+            name: name.into(),
             plugin,
             selector,
         }))
@@ -112,9 +153,9 @@ impl<'a> Providers<'a> {
     }
 
     /// A credential of the configuration.
-    fn configured(&mut self, vendor: &Arc<Vendor>, provider: &ProviderPlan, plan: &CredentialPlan) {
+    fn configured(&mut self, known: &Known, plan: &CredentialPlan) {
         let offer = offer(
-            vendor,
+            &known.vendor,
             plan.prefix.as_deref(),
             &plan.models,
             &plan.excluded_models,
@@ -122,40 +163,39 @@ impl<'a> Providers<'a> {
         self.stand_in(plan.prefix.as_deref(), &plan.models);
         let draft = Draft {
             id: plan.id.clone(),
-            secret: &plan.secret,
-            scheme: Scheme::Key,
+            kind: "api_key",
+            label: plan.label.clone(),
+            material: Material::Secret(&plan.secret, Scheme::Key),
             account: Account::default(),
             priority: plan.priority,
             weight: plan.weight,
+            disabled: plan.disabled,
             quota_limit: plan.quota_limit,
+            used: None,
             base_url: plan.base_url.as_ref(),
             headers: &plan.headers,
             proxy: &plan.proxy,
             expires_at: u64::MAX,
         };
-        // Made also where it is switched off: a mistake in it should not wait to be found.
-        match self.credential(vendor, &provider.kind, draft) {
-            Err(problem) => self
-                .problems
-                .push(format!("credential {}: {problem}", plan.id)),
-            Ok(credential) => {
-                let label = plan.label.clone();
-                self.enrol(offer, credential, plan.disabled, "api_key", label, None);
-            }
+        let digest = blake3::hash(plan.secret.expose().as_bytes());
+        self.secrets.insert(digest, plan.id.as_str().into());
+        if let Err(problem) = self.enrol(known, offer, draft, None) {
+            self.problems
+                .push(format!("credential {}: {problem}", plan.id));
         }
     }
 
-    /// Puts a credential where requests and operators find it.
-    fn enrol(
+    /// Puts a credential where requests and operators find it. It is made also where it is switched
+    /// off: a mistake in it should not wait to be found.
+    pub(super) fn enrol(
         &mut self,
+        known: &Known,
         offer: Offer,
-        credential: Credential,
-        disabled: bool,
-        kind: &'static str,
-        label: Option<String>,
+        draft: Draft<'_>,
         problem: Option<String>,
-    ) {
-        let credential = Arc::new(credential);
+    ) -> Result<(), String> {
+        let (kind, label, disabled) = (draft.kind, draft.label.clone(), draft.disabled);
+        let credential = Arc::new(self.credential(known, draft)?);
         let (what, held) = match disabled {
             true => (Supplied::Disabled, Held::Disabled),
             false => (
@@ -176,6 +216,7 @@ impl<'a> Providers<'a> {
             vendor: credential.vendor.clone(),
             what,
         });
+        Ok(())
     }
 
     /// Remembers who may serve in place of whom.
@@ -206,42 +247,81 @@ impl<'a> Providers<'a> {
         }
     }
 
-    fn credential(
-        &mut self,
-        vendor: &Arc<Vendor>,
-        kind: &str,
-        draft: Draft<'_>,
-    ) -> Result<Credential, String> {
-        let base_url = base_url(&draft, &*vendor.plugin)?;
+    fn credential(&mut self, known: &Known, draft: Draft<'_>) -> Result<Credential, String> {
         let headers = operator_headers(draft.headers)?;
-        let endpoint = self.egress.endpoint(&base_url, draft.proxy)?;
-        let access = Access::new(
-            &*vendor.plugin,
-            draft.secret,
-            draft.scheme,
-            &draft.account,
-            &endpoint,
-            &headers,
-        );
-        let access = access.ok_or("its key has characters that a header cannot hold")?;
+        let (vendor, endpoint, source) = match draft.material {
+            Material::Secret(secret, scheme) => {
+                let base_url = base_url(&draft, &*known.vendor.plugin)?;
+                let endpoint = self.egress.endpoint(&base_url, draft.proxy)?;
+                let access = Access::new(
+                    &*known.vendor.plugin,
+                    secret,
+                    scheme,
+                    &draft.account,
+                    &endpoint,
+                    &headers,
+                );
+                let access = access.ok_or("its key has characters that a header cannot hold")?;
+                (known.vendor.clone(), endpoint, Source::Fixed(access))
+            }
+            Material::Account(account, ref tokens) => {
+                self.minted(known, &draft, account, tokens.clone(), &headers)?
+            }
+        };
         let id: Arc<str> = draft.id.into();
+        let schedules = &self.plan.auth.quota;
         Ok(Credential {
             standing: self.ground.board.standing(&id),
             metrics: self.ground.metrics.credential(&vendor.name, &id),
             id,
-            vendor: vendor.clone(),
             endpoint,
-            source: Source::Fixed(access),
+            source,
             priority: draft.priority,
             weight: draft.weight,
             headers,
             expires_at: draft.expires_at,
             quota: Quota {
                 limit: draft.quota_limit,
-                schedule: self.plan.auth.quota.schedule(&vendor.name, kind).clone(),
-                used: None,
+                schedule: schedules.schedule(&vendor.name, &known.kind).clone(),
+                used: draft.used,
             },
+            vendor,
         })
+    }
+
+    /// What calls for a service account's project, with tokens that it asks for.
+    fn minted(
+        &mut self,
+        known: &Known,
+        draft: &Draft<'_>,
+        account: &ServiceAccount,
+        tokens: Arc<Tokens>,
+        headers: &[(HeaderName, HeaderValue)],
+    ) -> Result<(Arc<Vendor>, Endpoint, Source), String> {
+        let base_url = draft.base_url.map(Url::as_str);
+        let base_url = base_url.map(|url| url.trim_end_matches('/'));
+        let of_project = known.vendor.plugin.of_project(&draft.account, base_url);
+        let (plugin, base_url) = of_project.ok_or_else(|| {
+            let kind = &known.kind;
+            format!("a service account needs a provider that serves projects and a `project_id` it can call; `{kind}` is none, or the project's or location's name is not one")
+        })?;
+        let base_url = Url::parse(&base_url).map_err(|error| format!("{base_url}: {error}"))?;
+        let endpoint = self.egress.endpoint(&base_url, draft.proxy)?;
+        let at = self.egress.endpoint(account.token_uri(), draft.proxy)?;
+        let vendor = Arc::new(Vendor {
+            name: known.vendor.name.clone(),
+            plugin: plugin.clone(),
+            selector: known.vendor.selector.clone(),
+        });
+        let minting = Minting {
+            account: account.clone(),
+            at,
+            plugin,
+            calls: endpoint.clone(),
+            headers: headers.to_vec(),
+        };
+        let mint = Box::new(Mint::new(minting, tokens));
+        Ok((vendor, endpoint, Source::Minted(mint)))
     }
 }
 
@@ -255,7 +335,7 @@ fn base_url(draft: &Draft<'_>, plugin: &dyn Provider) -> Result<Url, &'static st
     }
 }
 
-fn offer(
+pub(super) fn offer(
     vendor: &Vendor,
     prefix: Option<&str>,
     models: &[ModelPlan],

@@ -3,7 +3,7 @@
 
 use tracing::{Level, debug, error, info, warn};
 use turnpike_api::{Fault, Operation, StoreError};
-use turnpike_credentials::Cooldown;
+use turnpike_credentials::{Cooldown, Entry};
 
 use super::metrics::Metrics;
 use crate::record::{Ending, Record};
@@ -248,6 +248,44 @@ impl StoreFailed<'_> {
     pub fn tell(&self) {
         self.metrics.store_failed(self.what);
         error!(what = self.what, error = %self.error, "the store failed");
+    }
+}
+
+/// The directory of credential files was read, and something in it had changed.
+pub struct CredentialFilesRead<'a, E> {
+    pub entries: E,
+    /// Of the directory as a whole.
+    pub problem: Option<&'a str>,
+    pub metrics: &'a Metrics,
+}
+
+/// As many files are named in a warning.
+const NAMED: usize = 5;
+
+impl<'e, E: Iterator<Item = &'e Entry>> CredentialFilesRead<'_, E> {
+    pub fn tell(self) {
+        let (mut good, mut broken, mut warnings) = (0, 0, Vec::new());
+        for entry in self.entries {
+            match &entry.problem {
+                Some(problem) => {
+                    broken += 1;
+                    error!(file = entry.name, problem, "credential file is not used as it stands");
+                }
+                None => good += 1,
+            }
+            warnings.extend(entry.warning.as_deref());
+        }
+        self.metrics.credential_files(good, broken);
+        if let Some(problem) = self.problem {
+            error!(problem, "credential files cannot be read");
+        }
+        if !warnings.is_empty() {
+            let first = warnings[..warnings.len().min(NAMED)].join("; ");
+            warn!(files = warnings.len(), first, "credential files are open to others");
+        }
+        if good + broken > 0 {
+            info!(good, broken, "credential files read");
+        }
     }
 }
 

@@ -57,6 +57,7 @@ struct Families {
     states: IntGaugeVec,
     quota_left: IntGaugeVec,
     waits: IntCounterVec,
+    files: IntGaugeVec,
     store_errors: IntCounterVec,
     reloads: IntCounterVec,
     generation: IntGauge,
@@ -227,6 +228,13 @@ impl Metrics {
                 "Requests that waited for a credential to come back, by what came of it.",
                 &["result"],
             )?,
+            files: {
+                let opts = Opts::new(
+                    "turnpike_credential_files",
+                    "Files of the credential directory: good, or with a problem.",
+                );
+                registered(&registry, &IntGaugeVec::new(opts, &["state"])?)?
+            },
             store_errors: counters(
                 &registry,
                 "turnpike_store_errors_total",
@@ -274,6 +282,12 @@ impl Metrics {
     pub fn waited(&self, somebody: bool) {
         let result = if somebody { "served" } else { "given_up" };
         self.0.waits.with_label_values(&[result]).inc();
+    }
+
+    /// The credential directory was read.
+    pub fn credential_files(&self, good: i64, broken: i64) {
+        self.0.files.with_label_values(&["good"]).set(good);
+        self.0.files.with_label_values(&["error"]).set(broken);
     }
 
     pub fn store_failed(&self, what: &str) {

@@ -1,7 +1,8 @@
 //! Access tokens that a service account asks for: kept while they last, renewed by one call at a
 //! time.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -10,7 +11,7 @@ use http::{HeaderName, Uri};
 use http::{HeaderValue, Method, header};
 use tokio::sync::Mutex;
 use turnpike_api::{Account, Clock, Provider, Scheme};
-use turnpike_credentials::{GrantError, ServiceAccount, read_token};
+use turnpike_credentials::{CredentialFile, GrantError, ServiceAccount, read_token};
 
 use super::Endpoint;
 use super::call::{self, CallError, Request};
@@ -43,6 +44,25 @@ pub struct Tokens {
     current: ArcSwapOption<Token>,
     /// Held by the one who asks; holds when asking failed last, and why.
     asking: Mutex<Option<(u64, String)>>,
+}
+
+/// The tokens of all accounts, by the credentials' ids. A file that changed begins anew.
+#[derive(Default)]
+pub struct Purse(StdMutex<HashMap<String, (Arc<CredentialFile>, Arc<Tokens>)>>);
+
+impl Purse {
+    /// Those of the account that `file` holds.
+    pub fn of(&self, id: &str, file: &Arc<CredentialFile>) -> Arc<Tokens> {
+        let mut purse = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((known, tokens)) = purse.get(id)
+            && Arc::ptr_eq(known, file)
+        {
+            return tokens.clone();
+        }
+        let tokens = Arc::<Tokens>::default();
+        purse.insert(id.to_owned(), (file.clone(), tokens.clone()));
+        tokens
+    }
 }
 
 struct Token {

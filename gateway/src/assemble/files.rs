@@ -1,0 +1,243 @@
+//! The credentials of the watched directory. What is wrong with one is told of that one and stands
+//! in nobody else's way.
+
+use std::sync::Arc;
+
+use turnpike_api::{Account, Scheme};
+use turnpike_config::plan::{ModelPlan, ProxyChoice};
+use turnpike_config::proxy_choice;
+use turnpike_credentials::{CredentialFile, Entry, Material as Written};
+
+use super::provider_kinds;
+use super::providers::{Draft, Known, Material, Providers, offer};
+use crate::upstream::catalogue::{Supplied, Supply};
+use crate::upstream::roll::{Enrolled, Held};
+
+impl Providers<'_> {
+    /// Adds what the files hold.
+    pub(super) fn add_files<'e>(&mut self, entries: impl Iterator<Item = &'e Entry>) {
+        for entry in entries {
+            match &entry.state {
+                Some(file) => self.add_file(entry, file),
+                None => self.add_broken(entry, self.guess(entry).as_ref()),
+            }
+        }
+    }
+
+    fn add_file(&mut self, entry: &Entry, file: &Arc<CredentialFile>) {
+        let found = match self.provider_of(file) {
+            Ok(known) => self.enrol_file(entry, file, &known).map_err(|problem| {
+                let name = &entry.name;
+                (Some(known), format!("{name}: {problem}"))
+            }),
+            Err(problem) => Err((None, format!("{}: {problem}", entry.name))),
+        };
+        if let Err((known, problem)) = found {
+            let entry = Entry {
+                name: entry.name.clone(),
+                state: None,
+                problem: Some(problem),
+                warning: None,
+                modified_ms: entry.modified_ms,
+            };
+            self.add_broken(&entry, known.as_ref());
+        }
+    }
+
+    /// The first of the names it may mean that is a provider's.
+    fn provider_of(&mut self, file: &CredentialFile) -> Result<Known, String> {
+        let names: Vec<String> = file.provider_candidates().map(String::from).collect();
+        for name in &names {
+            if self.plan.disabled_providers.contains(name) {
+                return Err(format!("its provider `{name}` is switched off (`enabled: false`)"));
+            }
+            if let Some(known) = self.known(name) {
+                return Ok(self.as_meant_for(file, known));
+            }
+        }
+        let name = names.first().map_or("", String::as_str);
+        Err(format!(
+            "no provider is called `{name}`; write `providers.{name}` with a `kind` and a `base_url`, or name its `provider` in the file"
+        ))
+    }
+
+    /// A provider of the configuration, or one whose name says all there is to know.
+    fn known(&mut self, name: &str) -> Option<Known> {
+        if let Some(known) = self.known.get(name) {
+            return Some(known.clone());
+        }
+        let has_address = |kind: &(&str, bool)| *kind == (name, true);
+        if !provider_kinds().iter().any(has_address) {
+            return None;
+        }
+        let known = Known {
+            vendor: self.vendor(name, name, None)?,
+            kind: name.to_owned(),
+            settings: Default::default(),
+        };
+        self.known.insert(name.to_owned(), known.clone());
+        Some(known)
+    }
+
+    /// `codex_api_key` makes a provider of OpenAI's kind; ChatGPT's accounts are called elsewhere.
+    fn as_meant_for(&mut self, file: &CredentialFile, known: Known) -> Known {
+        let name = known.vendor.name.clone();
+        let is_account = matches!(file.material, Written::Token { .. });
+        if !is_account || known.settings.base_url.is_some() || *known.kind == *name {
+            return known;
+        }
+        let is_kind = provider_kinds().iter().any(|(kind, _)| **kind == *name);
+        match self.vendor(&name, &name, None).filter(|_| is_kind) {
+            Some(vendor) => Known {
+                vendor,
+                kind: name.to_string(),
+                ..known
+            },
+            None => known,
+        }
+    }
+
+    fn enrol_file(
+        &mut self,
+        entry: &Entry,
+        file: &Arc<CredentialFile>,
+        known: &Known,
+    ) -> Result<(), String> {
+        let id = format!("{}/{}", known.vendor.name, entry.name);
+        self.is_no_twin(&id, file)?;
+        let settings = &known.settings;
+        let proxy = match &file.proxy_url {
+            Some(written) => proxy_choice(written.expose()).map_err(|why| format!("proxy_url: {why}"))?,
+            None => settings.proxy.clone(),
+        };
+        let headers = merged(&settings.headers, &file.headers);
+        let prefix = file.prefix.as_deref().or(settings.prefix.as_deref());
+        let excluded = settings.excluded_models.iter().chain(&file.excluded_models);
+        let excluded: Vec<String> = excluded.cloned().collect();
+        let offer = offer(&known.vendor, prefix, &models(file, known), &excluded);
+        let draft = draft(id, entry, file, known, &headers, &proxy, self);
+        self.enrol(known, offer, draft, entry.problem.clone())
+    }
+
+    /// One account in two places would be asked twice as often, and cool in one of them only.
+    fn is_no_twin(&mut self, id: &str, file: &CredentialFile) -> Result<(), String> {
+        let secret = match &file.material {
+            Written::Key(secret) => secret.expose(),
+            Written::Token { access, .. } => access.expose(),
+            Written::ServiceAccount(account) => account.client_email(),
+        };
+        let digest = blake3::hash(secret.as_bytes());
+        match self.secrets.get(&digest) {
+            Some(other) => Err(format!("holds the same secret as {other}; remove one")),
+            None => {
+                self.secrets.insert(digest, id.into());
+                Ok(())
+            }
+        }
+    }
+
+    /// A file that cannot be used, and whose provider's it would be.
+    fn add_broken(&mut self, entry: &Entry, known: Option<&Known>) {
+        let provider = known.map_or("".into(), |known| known.vendor.name.clone());
+        self.roll.push(Enrolled {
+            id: format!("{provider}/{}", entry.name).into(),
+            provider,
+            kind: "file",
+            label: None,
+            held: Held::Broken,
+            problem: entry.problem.clone(),
+        });
+        if let Some(known) = known {
+            let settings = &known.settings;
+            let (models, excluded) = (&settings.models, &settings.excluded_models);
+            self.supplies.push(Supply {
+                offer: offer(&known.vendor, settings.prefix.as_deref(), models, excluded),
+                vendor: known.vendor.clone(),
+                what: Supplied::Broken,
+            });
+        }
+    }
+
+    /// Whose a file may be that never could be read: by the beginnings of its name.
+    fn guess(&mut self, entry: &Entry) -> Option<Known> {
+        let stem = entry.name.rsplit_once('.').map_or("", |(stem, _)| stem);
+        let cuts = stem.rmatch_indices(['-', '_']).map(|(at, _)| &stem[..at]);
+        let names: Vec<&str> = std::iter::once(stem).chain(cuts).collect();
+        names.into_iter().find_map(|name| self.known(name))
+    }
+}
+
+fn draft<'d>(
+    id: String,
+    entry: &Entry,
+    file: &'d Arc<CredentialFile>,
+    known: &'d Known,
+    headers: &'d [(String, String)],
+    proxy: &'d ProxyChoice,
+    providers: &Providers<'_>,
+) -> Draft<'d> {
+    let mut project = file.project_id.clone();
+    let (kind, material, expires_at) = match &file.material {
+        Written::Key(secret) => ("api_key", Material::Secret(secret, Scheme::Key), None),
+        Written::Token {
+            access, expires_at, ..
+        } => ("oauth", Material::Secret(access, Scheme::Bearer), *expires_at),
+        Written::ServiceAccount(account) => {
+            project = project.or_else(|| account.project_id().map(String::from));
+            let tokens = providers.ground.tokens.of(&id, file);
+            ("service_account", Material::Account(account, tokens), None)
+        }
+    };
+    Draft {
+        id,
+        kind,
+        label: file.label.clone(),
+        material,
+        account: Account {
+            project,
+            location: file.location.clone(),
+            id: file.account_id.clone(),
+        },
+        priority: file.priority,
+        weight: file.weight,
+        disabled: file.disabled,
+        quota_limit: file.quota.and_then(|quota| quota.limit),
+        used: file.quota.map(|quota| (quota.used, entry.modified_ms)),
+        base_url: known.settings.base_url.as_ref(),
+        headers,
+        proxy,
+        expires_at: expires_at.unwrap_or(u64::MAX),
+    }
+}
+
+/// The provider's models, and the file's aliases beside them.
+fn models(file: &CredentialFile, known: &Known) -> Vec<ModelPlan> {
+    let plain = |name: &str| ModelPlan {
+        name: name.to_owned(),
+        alias: None,
+        preview_of: None,
+        fallback: Vec::new(),
+    };
+    let mut models = known.settings.models.clone();
+    if models.is_empty() && !file.model_aliases.is_empty() {
+        // Named models would take the place of the kind's own.
+        let plugin = &known.vendor.plugin;
+        let own = plugin.known_models().iter().chain(plugin.model_patterns());
+        models.extend(own.map(|name| plain(name)));
+    }
+    models.extend(file.model_aliases.iter().map(|alias| ModelPlan {
+        alias: Some(alias.alias.clone()),
+        ..plain(&alias.name)
+    }));
+    models
+}
+
+/// The provider's headers and the file's, which win.
+fn merged(
+    providers: &[(String, String)],
+    files: &[(String, String)],
+) -> Vec<(String, String)> {
+    let is_files = |name: &str| files.iter().any(|(own, _)| own.eq_ignore_ascii_case(name));
+    let kept = providers.iter().filter(|(name, _)| !is_files(name));
+    kept.chain(files).cloned().collect()
+}
