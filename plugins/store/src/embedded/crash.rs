@@ -4,9 +4,11 @@
 //! and tells each entry's number once `record` has returned. Then it is killed.
 
 use std::io::{BufRead, BufReader, Write};
-use std::path::PathBuf;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use std::{collections::HashMap, env, io, thread};
 
@@ -17,6 +19,8 @@ use super::Embedded;
 
 /// Tells the child where the store is. Not set in an ordinary run.
 const STORE: &str = "TURNPIKE_TEST_STORE";
+/// And the number of its first entry.
+const FROM: &str = "TURNPIKE_TEST_FROM";
 const THREADS: u64 = 3;
 
 struct Noon;
@@ -27,7 +31,7 @@ impl Clock for Noon {
     }
 }
 
-fn open(path: &std::path::Path) -> Embedded {
+fn open(path: &Path) -> Embedded {
     // Nearly always folding, so that most kills hit it.
     Embedded::open_folding(path, Arc::new(Noon), Duration::from_micros(300)).unwrap()
 }
@@ -39,11 +43,13 @@ fn child() {
     let Some(path) = env::var_os(STORE) else {
         return;
     };
+    let from: u64 = env::var(FROM).unwrap().parse().unwrap();
     let store = open(&PathBuf::from(path));
     thread::scope(|scope| {
         for thread in 0..THREADS {
             let store = &store;
-            scope.spawn(move || (0..).for_each(|number| one(store, thread, number)));
+            let numbers = (from + thread..u64::MAX).step_by(THREADS as usize);
+            scope.spawn(move || numbers.for_each(|number| one(store, number)));
         }
         // The database is written for other reasons, too.
         loop {
@@ -53,8 +59,7 @@ fn child() {
     });
 }
 
-fn one(store: &Embedded, thread: u64, number: u64) {
-    let number = number * THREADS + thread;
+fn one(store: &Embedded, number: u64) {
     store
         .record(&Entry {
             credential: "a",
@@ -78,7 +83,7 @@ fn tell(what: &str, number: u64) {
     io::stderr().write_all(line.as_bytes()).unwrap();
 }
 
-fn spawn(path: &std::path::Path) -> Child {
+fn spawn(path: &Path, from: u64) -> Child {
     Command::new(env::current_exe().unwrap())
         .args([
             "--exact",
@@ -87,6 +92,7 @@ fn spawn(path: &std::path::Path) -> Child {
             "--nocapture",
         ])
         .env(STORE, path)
+        .env(FROM, from.to_string())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
@@ -110,14 +116,15 @@ fn kill_after(mut child: Child, lines: usize) -> Told {
             child.kill().unwrap();
         }
         // The last line may be cut.
-        match line.unwrap().split_once(' ') {
+        let line = line.unwrap();
+        match line.split_once(' ') {
             Some(("entry", number)) => told.entries.push(number.parse().unwrap()),
             Some(("put", version)) => told.version = version.parse().unwrap(),
-            _ => panic!("the child failed"),
+            _ => panic!("the child failed: {line}"),
         }
     }
-    child.wait().unwrap();
-    assert!(told.entries.len() + 10 >= lines / 2, "it ended before");
+    let status = child.wait().unwrap();
+    assert_eq!(status.signal(), Some(9), "it ended by itself: {status}");
     told
 }
 
@@ -126,15 +133,46 @@ fn a_kill_loses_and_doubles_nothing() {
     let rounds: usize = env::var("TURNPIKE_TEST_KILLS").map_or(12, |text| text.parse().unwrap());
     let directory = tempfile::tempdir().unwrap();
     for round in 0..rounds {
-        // Two kills in one store: the second child begins by folding what the first one left.
         let path = directory.path().join(format!("{round}.db"));
-        let lines = fastrand::usize(1..3000);
-        let first = kill_after(spawn(&path), lines);
-        check(&path, &first, &format!("round {round}, {lines} lines"));
+        // The second child takes over what the first one left.
+        let lines = [fastrand::usize(1..1500), fastrand::usize(1..1500)];
+        let mut told = Told::default();
+        for (from, lines) in [0, 1 << 40].into_iter().zip(lines) {
+            let more = kill(&path, from, lines);
+            told.entries.extend(more.entries);
+            told.version = more.version.max(told.version);
+        }
+        check(&path, &told, &format!("round {round}, {lines:?} lines"));
     }
 }
 
-fn check(path: &std::path::Path, told: &Told, what: &str) {
+fn kill(path: &Path, from: u64, lines: usize) -> Told {
+    let child = spawn(path, from);
+    let killed = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let beside = scope.spawn(|| write_beside(path, &killed));
+        let told = thread::Builder::new().spawn_scoped(scope, || kill_after(child, lines));
+        let told = told.unwrap().join();
+        killed.store(true, Ordering::SeqCst);
+        beside.join().unwrap();
+        told.unwrap()
+    })
+}
+
+/// A command beside the gateway, before, while and after that is killed: it waits, never fails.
+fn write_beside(path: &Path, killed: &AtomicBool) {
+    let mut after = 0;
+    while after < 20 {
+        let store = Embedded::open_beside(path, Arc::new(Noon)).unwrap();
+        for _ in 0..10 {
+            let put = store.put("kind", "beside", b"v", None, Expected::Anything);
+            block_on(put).unwrap();
+        }
+        after += u32::from(killed.load(Ordering::SeqCst));
+    }
+}
+
+fn check(path: &Path, told: &Told, what: &str) {
     // As a reader sees it that comes before the next gateway, and as that gateway sees it.
     let reader = Embedded::open_read_only(path, Arc::new(Noon)).unwrap();
     let before = counted(&reader);
@@ -146,8 +184,8 @@ fn check(path: &std::path::Path, told: &Told, what: &str) {
     for number in &told.entries {
         assert!(calls.contains_key(number), "{what}: entry {number} is lost");
     }
-    // A thread may have recorded one more than it told.
-    let most = told.entries.len() + THREADS as usize;
+    // A thread may have recorded one more than it told, each time.
+    let most = told.entries.len() + 2 * THREADS as usize;
     assert!(calls.len() <= most, "{what}: entries nobody recorded");
     let twice: Vec<_> = calls.iter().filter(|(_, calls)| **calls != 1).collect();
     assert!(twice.is_empty(), "{what}: counted twice: {twice:?}");

@@ -6,7 +6,6 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use super::failure::{Failure, OpenError};
@@ -151,10 +150,6 @@ fn create(path: &Path) -> Result<(), OpenError> {
 
 fn settle(connection: &Connection, access: Access) -> rusqlite::Result<()> {
     connection.busy_timeout(PATIENCE)?;
-    if access != Access::Own {
-        // The last one to leave would tidy up under a lock that makes an arriving gateway fail.
-        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-    }
     if access == Access::Read {
         return Ok(());
     }

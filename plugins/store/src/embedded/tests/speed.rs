@@ -65,3 +65,28 @@ fn starts() {
     );
     drop(store);
 }
+
+/// Whether recording waits for the disk that the other thread waits for.
+#[test]
+#[ignore = "a measurement"]
+fn stalls() {
+    for every in [NEVER, Duration::from_secs(1), Duration::from_millis(20)] {
+        let bench = Bench::new();
+        let store = Embedded::open_folding(&bench.path(), bench.clock.clone(), every).unwrap();
+        let entry = entry("openai-production-1", "gpt-4o-2024-08-06", 1000);
+        let mut took: Vec<u64> = (0..2_000_000)
+            .map(|_| {
+                let start = Instant::now();
+                store.record(&entry).unwrap();
+                start.elapsed().as_nanos() as u64
+            })
+            .collect();
+        took.sort_unstable();
+        let at = |share: f64| took[(share * (took.len() - 1) as f64) as usize] / 100;
+        let [half, p99, p999, p9999, most] = [0.5, 0.99, 0.999, 0.9999, 1.0].map(at);
+        println!(
+            "folding every {every:?}: half within {half}, 99 % {p99}, 99.9 % {p999}, \
+             99.99 % {p9999}, all {most} tenths of a µs"
+        );
+    }
+}

@@ -118,6 +118,27 @@ fn a_reader_is_right_while_journals_are_folded() {
     assert_eq!(tokens(&reader, "a"), 20_000);
 }
 
+/// The moment that the test above hits by chance only: a journal is folded and removed between the
+/// reader's opening of it and its reading, before or after its view of the tables began.
+#[test]
+fn a_reader_keeps_hold_of_a_journal_that_is_removed() {
+    let bench = Bench::new();
+    let store = bench.lazy();
+    store.record(&entry("a", "m", 5)).unwrap();
+    let held = journal::segments(&bench.path()).unwrap();
+    let db = rusqlite::Connection::open(bench.path()).unwrap();
+    let before = db.unchecked_transaction().unwrap();
+    assert_eq!(fold::folded(&before).unwrap(), 0);
+
+    assert_eq!(tokens(&store, "a"), 5);
+    assert!(!held[0].path.exists(), "folded and removed");
+    let unfolded = fold::unfolded(&before, &held).unwrap();
+    assert_eq!(unfolded.spent_of("a", 1).tokens, 5, "not in these tables");
+    drop(before);
+    let unfolded = fold::unfolded(&db, &held).unwrap();
+    assert_eq!(unfolded.spent_of("a", 1).tokens, 0, "in the tables now");
+}
+
 /// Opening, writing, reading and closing, all at once, on one file: each waits, none fails.
 #[test]
 fn nobody_is_told_that_the_database_is_locked() {
