@@ -15,6 +15,7 @@ use turnpike_providers::PROVIDERS;
 
 use crate::boot::BootError;
 use crate::clock::Time;
+use crate::observe::events;
 use crate::observe::metrics::Metrics;
 use crate::snapshot::Snapshot;
 use crate::tls;
@@ -121,9 +122,20 @@ pub fn check(plan: &Plan) -> Result<Vec<String>, BootError> {
     let ground = Ground::new(Time::system())?;
     let snapshot =
         assemble(plan, directory.entries(), &ground, 0, true).map_err(BootError::Assemble)?;
-    let warnings = directory.entries().filter_map(|entry| entry.warning.clone());
     let problems = snapshot.roll.iter().filter_map(|one| one.problem.clone());
-    Ok(scan.problem.into_iter().chain(problems).chain(warnings).collect())
+    let open = events::open_files(&open_to_others(&directory));
+    Ok(scan
+        .problem
+        .into_iter()
+        .chain(problems)
+        .chain(open)
+        .collect())
+}
+
+/// The files of a directory that others than their owners can read.
+pub fn open_to_others(directory: &CredentialDirectory) -> Vec<&str> {
+    let open = directory.entries().filter(|entry| entry.warning.is_some());
+    open.map(|entry| entry.name.as_str()).collect()
 }
 
 /// The watched directory, of which nothing is read yet.

@@ -17,8 +17,8 @@ use turnpike_config::plan::ListenAddr;
 use turnpike_config::{Environment, Plan};
 use turnpike_store::Embedded;
 
-use crate::assemble::{Ground, assemble, credential_directory};
-use crate::background::{keep, probe};
+use crate::assemble::{Ground, assemble, credential_directory, open_to_others};
+use crate::background::{keep, news, probe};
 use crate::clock::Time;
 use crate::listener::{self, Listener};
 use crate::observe::events::{ConfigurationRead, CredentialFilesRead};
@@ -129,12 +129,13 @@ pub async fn start(
     let pages = web::router(runtime.clone());
     let _ = runtime.pages.set(pages.clone());
     announce(&plan, &runtime, proxy, admin);
-    let read = CredentialFilesRead {
-        entries: directory.entries(),
+    CredentialFilesRead {
+        roll: &runtime.snapshot().roll,
+        open_to_others: open_to_others(&directory),
         problem: scan.problem.as_deref(),
         metrics: &runtime.metrics,
-    };
-    read.tell();
+    }
+    .tell();
 
     let (shutdown, stopping) = watch::channel(false);
     let app = Arc::new(Proxy::new(runtime.clone()));
@@ -148,6 +149,7 @@ pub async fn start(
     ))];
     let background = vec![
         tokio::spawn(keep::keep(runtime.clone())),
+        tokio::spawn(news::read(runtime.clone())),
         tokio::spawn(probe::probe(runtime.clone())),
     ];
     listeners.extend(admin_socket.map(|socket| tokio::spawn(serve_admin(socket, pages))));

@@ -21,6 +21,48 @@ pub enum Command {
     /// Look at configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Look at upstream credentials: what each can serve, how it stands and why, when it is back.
+    #[command(subcommand)]
+    Credentials(CredentialsCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum CredentialsCommand {
+    /// List all of them.
+    List {
+        #[command(flatten)]
+        asked: Asked,
+    },
+    /// Show one, with the models it serves.
+    Show {
+        /// As `list` shows it: `openai/main`.
+        id: String,
+        #[command(flatten)]
+        asked: Asked,
+    },
+    /// Call the provider with one, or with all, without cost: list its models. A running gateway
+    /// uses those again that are well.
+    Test {
+        /// As `list` shows it; none = all.
+        id: Option<String>,
+        #[command(flatten)]
+        asked: Asked,
+    },
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct Asked {
+    /// The configuration file.
+    #[arg(
+        long,
+        env = "TURNPIKE_CONFIG",
+        default_value = "turnpike.yaml",
+        value_name = "FILE"
+    )]
+    pub config: PathBuf,
+    /// Answer in JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Clone, Args)]

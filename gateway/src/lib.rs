@@ -32,6 +32,7 @@ pub mod clock;
 pub mod conduit;
 pub mod configuration;
 pub mod context;
+pub mod credentials;
 pub mod listener;
 pub mod listing;
 pub mod observe;

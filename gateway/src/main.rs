@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 use clap::Parser;
 use turnpike::boot::{self, Signals, Source};
-use turnpike::cli::{Cli, Command, ConfigCommand, Level, Serve};
+use turnpike::cli::{Cli, Command, ConfigCommand, CredentialsCommand, Level, Serve};
 use turnpike::clock::Time;
 use turnpike::observe::logging;
 use turnpike::{assemble, configuration};
@@ -21,6 +21,7 @@ fn main() -> ExitCode {
         None => serve(&cli.serve),
         Some(Command::Serve(flags)) => serve(&flags),
         Some(Command::Config(command)) => config(&command),
+        Some(Command::Credentials(command)) => credentials(&command),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -88,9 +89,20 @@ fn config(command: &ConfigCommand) -> Result<()> {
     Ok(())
 }
 
-#[expect(clippy::print_stdout, reason = "a command's answer")]
+fn credentials(command: &CredentialsCommand) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start a worker thread")?;
+    let environment = Environment::from_process();
+    runtime.block_on(turnpike::credentials::run(command, &environment, say))?;
+    Ok(())
+}
+
+/// A reader that has seen enough (`head`) is no failure.
 fn say(text: &str) {
-    println!("{text}");
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stdout(), "{text}");
 }
 
 #[expect(clippy::print_stderr, reason = "a command's failure")]

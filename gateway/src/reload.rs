@@ -11,13 +11,14 @@ use pingora::server::ShutdownWatch;
 use tokio::signal::unix::Signal;
 use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval};
-use tracing::warn;
+use tracing::{error, warn};
 use turnpike_config::{Environment, Plan};
+use turnpike_credentials::{CredentialDirectory, Scan};
 
-use crate::assemble::{Ground, assemble};
+use crate::assemble::{Ground, assemble, credential_directory, open_to_others};
 use crate::background::keep;
 use crate::configuration;
-use crate::observe::events::ConfigurationRead;
+use crate::observe::events::{ConfigurationRead, CredentialFilesRead};
 use crate::observe::logging;
 use crate::runtime::Runtime;
 use crate::snapshot::Snapshot;
@@ -47,6 +48,19 @@ struct State {
     problems: Option<String>,
     /// The credential files, as they were last good.
     directory: CredentialDirectory,
+    /// Why it could not be listed.
+    directory_problem: Option<String>,
+    /// It holds something else than what is in force.
+    directory_is_ahead: bool,
+}
+
+impl State {
+    fn scan(&mut self) -> Scan {
+        let scan = self.directory.scan();
+        self.directory_is_ahead |= scan.changed || scan.problem != self.directory_problem;
+        self.directory_problem.clone_from(&scan.problem);
+        scan
+    }
 }
 
 impl Reloader {
@@ -71,6 +85,8 @@ impl Reloader {
                 digest,
                 problems: None,
                 directory,
+                directory_problem: None,
+                directory_is_ahead: false,
             }),
         }
     }
@@ -81,14 +97,15 @@ impl Reloader {
         state.digest = digest(&self.path, &state.plan);
         let in_force = self.runtime.snapshot();
         let next = in_force.generation + 1;
-        let (generation, result) = match self.read_steadily(next, in_force.open) {
+        let (generation, result) = match self.read_steadily(&mut state, next, in_force.open) {
             Ok((plan, snapshot, read)) => {
                 warn_of_what_stays(&state.plan, &plan);
                 plan.warnings.iter().for_each(|warning| warn!("{warning}"));
                 if let Some(logging) = &self.logging {
                     logging.set_level(plan.logging.level);
                 }
-                self.runtime.swap(snapshot);
+                self.take_over(snapshot);
+                state.directory_is_ahead = false;
                 state.digest = read;
                 state.plan = plan;
                 (next, Ok(next))
@@ -110,62 +127,132 @@ impl Reloader {
     /// A change while they are read then differs from the digest, and is read next.
     fn read_steadily(
         &self,
+        state: &mut State,
         generation: u64,
         may_open: bool,
     ) -> Result<(Plan, Snapshot, blake3::Hash), String> {
-        let (sources, _) = self.read(generation, may_open)?;
+        let (sources, _) = self.read(state, generation, may_open)?;
         let read = digest(&self.path, &sources);
-        let (plan, snapshot) = self.read(generation, may_open)?;
+        let (plan, snapshot) = self.read(state, generation, may_open)?;
         Ok((plan, snapshot, read))
     }
 
-    fn read(&self, generation: u64, may_open: bool) -> Result<(Plan, Snapshot), String> {
+    fn read(
+        &self,
+        state: &mut State,
+        generation: u64,
+        may_open: bool,
+    ) -> Result<(Plan, Snapshot), String> {
         // An empty file is a configuration at start; here it is one that is being written.
         if std::fs::read_to_string(&self.path).is_ok_and(|text| text.trim().is_empty()) {
             return Err(format!("{} is empty", self.path.display()));
         }
         let plan = configuration::load(&self.path, &self.environment)
             .map_err(|problems| problems.to_string())?;
-        let snapshot =
-            assemble(&plan, &self.ground, generation, may_open).map_err(|all| all.join("\n"))?;
-        let (board, store) = (&self.runtime.board, &*self.runtime.store);
-        // On a thread of its own: a new credential must not be used before it is known what was
-        // used of it.
-        block_on(keep::open_accounts(snapshot.usable(), board, store))
-            .map_err(|error| error.to_string())?;
+        let moved = (&plan.auth.dir, plan.auth.require_private_files)
+            != (&state.plan.auth.dir, state.plan.auth.require_private_files);
+        let snapshot = if moved {
+            let mut directory = credential_directory(&plan);
+            directory.scan();
+            let snapshot = self.assemble(&plan, &directory, generation, may_open)?;
+            state.directory = directory;
+            snapshot
+        } else {
+            state.scan();
+            self.assemble(&plan, &state.directory, generation, may_open)?
+        };
         Ok((plan, snapshot))
     }
 
-    /// Reloads if a source's content is another one than was read last.
+    /// A snapshot that may be used at once: what is known of its credentials is known.
+    fn assemble(
+        &self,
+        plan: &Plan,
+        directory: &CredentialDirectory,
+        generation: u64,
+        may_open: bool,
+    ) -> Result<Snapshot, String> {
+        let files = directory.entries();
+        let snapshot = assemble(plan, files, &self.ground, generation, may_open)
+            .map_err(|all| all.join("\n"))?;
+        let (board, store) = (&self.runtime.board, &*self.runtime.store);
+        // This is a thread of its own: it may wait.
+        block_on(keep::open_accounts(snapshot.usable(), board, store))
+            .map_err(|error| error.to_string())?;
+        Ok(snapshot)
+    }
+
+    fn take_over(&self, snapshot: Snapshot) {
+        self.runtime.swap(snapshot);
+        // Who waits for a credential may be served by a new one.
+        self.runtime.board.changed();
+        self.runtime.board.sweep();
+    }
+
+    /// Takes over what has changed in the files since they were read last. True when some file is
+    /// just being written and should be looked at again soon.
+    pub fn reload_if_changed(&self) -> bool {
+        if self.configuration_changed() {
+            // The failure was told where it happened.
+            let _ = self.reload();
+        }
+        self.reread_credentials()
+    }
+
+    /// Whether a source's content is another one than was read last.
     ///
     /// What the sources are of a configuration that was not taken over is not known: it may wait
     /// for a secret that is mounted later. It is tried again, and told only if it says something
     /// new, for the log may lie in a directory that is watched.
-    pub fn reload_if_changed(&self) {
-        let changed = {
-            let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            let in_force = self.runtime.snapshot();
-            digest(&self.path, &state.plan) != state.digest
-                || state.problems.as_ref().is_some_and(|before| {
-                    let read = self.read(in_force.generation + 1, in_force.open);
-                    read.err().as_ref() != Some(before)
-                })
-        };
-        if changed {
-            // The failure was told where it happened.
-            let _ = self.reload();
+    fn configuration_changed(&self) -> bool {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let in_force = self.runtime.snapshot();
+        if digest(&self.path, &state.plan) != state.digest {
+            return true;
         }
+        let Some(before) = state.problems.clone() else {
+            return false;
+        };
+        let read = self.read(&mut state, in_force.generation + 1, in_force.open);
+        read.err() != Some(before)
+    }
+
+    /// The credential files alone: the configuration in force goes on with what they hold now.
+    fn reread_credentials(&self) -> bool {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let scan = state.scan();
+        if !std::mem::take(&mut state.directory_is_ahead) {
+            return scan.unsettled;
+        }
+        let in_force = self.runtime.snapshot();
+        let (generation, open) = (in_force.generation, in_force.open);
+        match self.assemble(&state.plan, &state.directory, generation, open) {
+            Ok(snapshot) => self.take_over(snapshot),
+            Err(problems) => error!(
+                problems,
+                "credential files not taken over; those read before stay"
+            ),
+        }
+        CredentialFilesRead {
+            roll: &self.runtime.snapshot().roll,
+            open_to_others: open_to_others(&state.directory),
+            problem: scan.problem.as_deref(),
+            metrics: &self.runtime.metrics,
+        }
+        .tell();
+        scan.unsettled
     }
 
     fn directories(&self) -> BTreeSet<PathBuf> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let sources = state.plan.sources.iter().chain([&self.path]);
-        sources
-            .map(|source| match source.parent() {
-                Some(directory) if directory != Path::new("") => directory.to_owned(),
-                _ => PathBuf::from("."),
-            })
-            .collect()
+        let of_sources = sources.map(|source| match source.parent() {
+            Some(directory) if directory != Path::new("") => directory.to_owned(),
+            _ => PathBuf::from("."),
+        });
+        // One that does not exist yet is found by looking.
+        let credentials = Some(state.plan.auth.dir.clone()).filter(|directory| directory.is_dir());
+        of_sources.chain(credentials).collect()
     }
 }
 
@@ -212,12 +299,19 @@ pub async fn watch(reloader: Arc<Reloader>, mut hangup: Signal, mut shutdown: Sh
         let reloader = reloader.clone();
         // Reading files, and with a large configuration compiling it, is no work for a thread
         // that serves requests.
-        let reloading = tokio::task::spawn_blocking(move || match asked {
-            true => drop(reloader.reload()),
-            false => reloader.reload_if_changed(),
+        let reloading = tokio::task::spawn_blocking(move || {
+            if asked {
+                drop(reloader.reload());
+            }
+            reloader.reload_if_changed()
         });
-        if let Err(error) = reloading.await {
-            warn!(%error, "reading the configuration failed inside the gateway; the one in force stays");
+        match reloading.await {
+            Ok(false) => {}
+            // A file is being written: its last word may come without an event.
+            Ok(true) => woken.notify_one(),
+            Err(error) => {
+                warn!(%error, "reading the configuration failed inside the gateway; the one in force stays");
+            }
         }
     }
 }

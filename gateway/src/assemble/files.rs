@@ -19,7 +19,10 @@ impl Providers<'_> {
         for entry in entries {
             match &entry.state {
                 Some(file) => self.add_file(entry, file),
-                None => self.add_broken(entry, self.guess(entry).as_ref()),
+                None => {
+                    let known = self.guess(entry);
+                    self.add_broken(entry, known.as_ref());
+                }
             }
         }
     }
@@ -49,7 +52,9 @@ impl Providers<'_> {
         let names: Vec<String> = file.provider_candidates().map(String::from).collect();
         for name in &names {
             if self.plan.disabled_providers.contains(name) {
-                return Err(format!("its provider `{name}` is switched off (`enabled: false`)"));
+                return Err(format!(
+                    "its provider `{name}` is switched off (`enabled: false`)"
+                ));
             }
             if let Some(known) = self.known(name) {
                 return Ok(self.as_meant_for(file, known));
@@ -107,7 +112,9 @@ impl Providers<'_> {
         self.is_no_twin(&id, file)?;
         let settings = &known.settings;
         let proxy = match &file.proxy_url {
-            Some(written) => proxy_choice(written.expose()).map_err(|why| format!("proxy_url: {why}"))?,
+            Some(written) => {
+                proxy_choice(written.expose()).map_err(|why| format!("proxy_url: {why}"))?
+            }
             None => settings.proxy.clone(),
         };
         let headers = merged(&settings.headers, &file.headers);
@@ -140,10 +147,14 @@ impl Providers<'_> {
     fn add_broken(&mut self, entry: &Entry, known: Option<&Known>) {
         let provider = known.map_or("".into(), |known| known.vendor.name.clone());
         self.roll.push(Enrolled {
-            id: format!("{provider}/{}", entry.name).into(),
+            id: match known {
+                Some(_) => format!("{provider}/{}", entry.name).into(),
+                None => entry.name.as_str().into(),
+            },
             provider,
             kind: "file",
             label: None,
+            file: Some(entry.name.clone()),
             held: Held::Broken,
             problem: entry.problem.clone(),
         });
@@ -181,7 +192,11 @@ fn draft<'d>(
         Written::Key(secret) => ("api_key", Material::Secret(secret, Scheme::Key), None),
         Written::Token {
             access, expires_at, ..
-        } => ("oauth", Material::Secret(access, Scheme::Bearer), *expires_at),
+        } => (
+            "oauth",
+            Material::Secret(access, Scheme::Bearer),
+            *expires_at,
+        ),
         Written::ServiceAccount(account) => {
             project = project.or_else(|| account.project_id().map(String::from));
             let tokens = providers.ground.tokens.of(&id, file);
@@ -192,6 +207,7 @@ fn draft<'d>(
         id,
         kind,
         label: file.label.clone(),
+        file: Some(entry.name.clone()),
         material,
         account: Account {
             project,
@@ -233,10 +249,7 @@ fn models(file: &CredentialFile, known: &Known) -> Vec<ModelPlan> {
 }
 
 /// The provider's headers and the file's, which win.
-fn merged(
-    providers: &[(String, String)],
-    files: &[(String, String)],
-) -> Vec<(String, String)> {
+fn merged(providers: &[(String, String)], files: &[(String, String)]) -> Vec<(String, String)> {
     let is_files = |name: &str| files.iter().any(|(own, _)| own.eq_ignore_ascii_case(name));
     let kept = providers.iter().filter(|(name, _)| !is_files(name));
     kept.chain(files).cloned().collect()

@@ -14,8 +14,8 @@ use url::Url;
 
 use super::Ground;
 use super::egress::Egress;
-use crate::upstream::catalogue::{Offer, StandIns, Supplied, Supply};
 use crate::upstream::Endpoint;
+use crate::upstream::catalogue::{Offer, StandIns, Supplied, Supply};
 use crate::upstream::credential::{Access, Credential, Quota, Source, Vendor};
 use crate::upstream::mint::{Mint, Minting, Tokens};
 use crate::upstream::roll::{Enrolled, Held};
@@ -49,6 +49,7 @@ pub(super) struct Draft<'d> {
     pub(super) id: String,
     pub(super) kind: &'static str,
     pub(super) label: Option<String>,
+    pub(super) file: Option<String>,
     pub(super) material: Material<'d>,
     pub(super) account: Account,
     pub(super) priority: i64,
@@ -165,6 +166,7 @@ impl<'a> Providers<'a> {
             id: plan.id.clone(),
             kind: "api_key",
             label: plan.label.clone(),
+            file: None,
             material: Material::Secret(&plan.secret, Scheme::Key),
             account: Account::default(),
             priority: plan.priority,
@@ -194,7 +196,8 @@ impl<'a> Providers<'a> {
         draft: Draft<'_>,
         problem: Option<String>,
     ) -> Result<(), String> {
-        let (kind, label, disabled) = (draft.kind, draft.label.clone(), draft.disabled);
+        let (kind, disabled) = (draft.kind, draft.disabled);
+        let (label, file) = (draft.label.clone(), draft.file.clone());
         let credential = Arc::new(self.credential(known, draft)?);
         let (what, held) = match disabled {
             true => (Supplied::Disabled, Held::Disabled),
@@ -208,6 +211,7 @@ impl<'a> Providers<'a> {
             provider: credential.vendor.name.clone(),
             kind,
             label,
+            file,
             held,
             problem,
         });

@@ -154,7 +154,7 @@ pub async fn open_accounts(
         allowance.begin(
             period.start_ms,
             period.end_ms.unwrap_or(u64::MAX),
-            spent.tokens.max(before),
+            spent.tokens.saturating_add(before),
         );
     }
     board.changed();
@@ -167,7 +167,7 @@ pub async fn keep(runtime: Arc<Runtime>) {
     loop {
         let ids = board.unwritten().await;
         for id in &ids {
-            if let Err(error) = write(&runtime, id).await {
+            if let Err(error) = &write(&runtime, id).await {
                 let metrics = &runtime.metrics;
                 StoreFailed {
                     what: "cooldown",

@@ -1,4 +1,5 @@
 //! What goes on beside the requests.
 
 pub mod keep;
+pub mod news;
 pub mod probe;

@@ -3,11 +3,12 @@
 
 use tracing::{Level, debug, error, info, warn};
 use turnpike_api::{Fault, Operation, StoreError};
-use turnpike_credentials::{Cooldown, Entry};
+use turnpike_credentials::Cooldown;
 
 use super::metrics::Metrics;
 use crate::record::{Ending, Record};
 use crate::upstream::call::Listed;
+use crate::upstream::roll::Enrolled;
 use crate::upstream::standing::Scope;
 use crate::upstream::{Credential, roll};
 
@@ -240,7 +241,7 @@ impl UsageNotKept<'_> {
 pub struct StoreFailed<'a> {
     /// What it was about.
     pub what: &'static str,
-    pub error: StoreError,
+    pub error: &'a StoreError,
     pub metrics: &'a Metrics,
 }
 
@@ -252,8 +253,11 @@ impl StoreFailed<'_> {
 }
 
 /// The directory of credential files was read, and something in it had changed.
-pub struct CredentialFilesRead<'a, E> {
-    pub entries: E,
+pub struct CredentialFilesRead<'a> {
+    /// What came of the files, among all credentials.
+    pub roll: &'a [Enrolled],
+    /// Names of files that others than their owners can read.
+    pub open_to_others: Vec<&'a str>,
     /// Of the directory as a whole.
     pub problem: Option<&'a str>,
     pub metrics: &'a Metrics,
@@ -262,31 +266,45 @@ pub struct CredentialFilesRead<'a, E> {
 /// As many files are named in a warning.
 const NAMED: usize = 5;
 
-impl<'e, E: Iterator<Item = &'e Entry>> CredentialFilesRead<'_, E> {
+impl CredentialFilesRead<'_> {
     pub fn tell(self) {
-        let (mut good, mut broken, mut warnings) = (0, 0, Vec::new());
-        for entry in self.entries {
-            match &entry.problem {
+        let (mut good, mut broken) = (0, 0);
+        for (enrolled, file) in self
+            .roll
+            .iter()
+            .filter_map(|one| Some((one, one.file.as_ref()?)))
+        {
+            match &enrolled.problem {
+                None => good += 1,
                 Some(problem) => {
                     broken += 1;
-                    error!(file = entry.name, problem, "credential file is not used as it stands");
+                    error!(file, problem, "credential file is not used as it stands");
                 }
-                None => good += 1,
             }
-            warnings.extend(entry.warning.as_deref());
         }
         self.metrics.credential_files(good, broken);
         if let Some(problem) = self.problem {
             error!(problem, "credential files cannot be read");
         }
-        if !warnings.is_empty() {
-            let first = warnings[..warnings.len().min(NAMED)].join("; ");
-            warn!(files = warnings.len(), first, "credential files are open to others");
+        if let Some(files) = open_files(&self.open_to_others) {
+            warn!("{files}");
         }
         if good + broken > 0 {
             info!(good, broken, "credential files read");
         }
     }
+}
+
+/// Says which files others can read, if there are any.
+pub fn open_files(names: &[&str]) -> Option<String> {
+    let first = names.get(..names.len().min(NAMED))?.join(", ");
+    let more = match names.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    (!names.is_empty()).then(|| {
+        format!("others than their owners can read or write credential files; chmod 600 them: {first}{more}")
+    })
 }
 
 /// A configuration was read.

@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 use super::Endpoint;
 use super::call::CallError;
 use super::mint::Mint;
+use super::roll;
 use super::standing::{Readiness, Standing};
 use crate::observe::metrics::CredentialMetrics;
 use crate::runtime::Runtime;
@@ -148,6 +149,21 @@ pub enum State {
 }
 
 impl State {
+    /// For an operator.
+    pub fn words(self, now: u64) -> String {
+        let seconds = |until: u64| until.saturating_sub(now).div_ceil(1000);
+        match self {
+            Self::Ready => "ready".into(),
+            Self::Due => "ready, to be tried by one call".into(),
+            Self::Cooling(until, fault) => {
+                format!("{}, back in {} s", roll::cause(fault), seconds(until))
+            }
+            Self::Probing(_, fault) => format!("{}, being tried", roll::cause(fault)),
+            Self::Exhausted(_) => "its quota is spent".into(),
+            Self::Expired => "its token is too old".into(),
+        }
+    }
+
     pub fn is_ready(self) -> bool {
         matches!(self, Self::Ready | Self::Due)
     }

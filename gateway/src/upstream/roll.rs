@@ -15,6 +15,8 @@ pub struct Enrolled {
     /// `api_key`, `oauth` or `service_account`.
     pub kind: &'static str,
     pub label: Option<String>,
+    /// The name of the file it is written in; `None` = the configuration.
+    pub file: Option<String>,
     pub held: Held,
     /// Why its file as it stands is not used; its last good version may be.
     pub problem: Option<String>,

@@ -1,0 +1,76 @@
+//! What other processes with the same store have to say: the command line beside this gateway.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use turnpike_api::{Clock, Notice, Store, StoreError};
+
+use crate::observe::events::{CredentialRecovered, StoreFailed};
+use crate::runtime::Runtime;
+
+/// Somebody found a credential well; the body is its id.
+const WELL: &str = "well";
+
+/// How often there is a look for news.
+const EVERY: Duration = Duration::from_millis(500);
+
+/// Tells a running gateway that a credential is well.
+pub async fn tell_well(store: &dyn Store, id: &str) -> Result<(), StoreError> {
+    store.post(WELL, id.as_bytes()).await.map(drop)
+}
+
+/// Reads the news, until the process ends.
+pub async fn read(runtime: Arc<Runtime>) {
+    let mut place = None;
+    let mut failing = false;
+    loop {
+        let read = news(&runtime, &mut place).await;
+        if let Err(error) = &read
+            && !failing
+        {
+            let (what, metrics) = ("news", &runtime.metrics);
+            StoreFailed {
+                what,
+                error,
+                metrics,
+            }
+            .tell();
+        }
+        failing = read.is_err();
+        tokio::time::sleep(EVERY).await;
+    }
+}
+
+async fn news(runtime: &Runtime, place: &mut Option<u64>) -> Result<(), StoreError> {
+    let Some(after) = *place else {
+        *place = Some(runtime.store.latest().await?);
+        return Ok(());
+    };
+    let news = runtime.store.since(after).await?;
+    news.notices.iter().for_each(|notice| act(runtime, notice));
+    *place = Some(news.next);
+    Ok(())
+}
+
+fn act(runtime: &Runtime, notice: &Notice) {
+    let snapshot = runtime.snapshot();
+    let id = notice.body.as_slice();
+    let mut usable = snapshot.usable();
+    let found = usable.find(|credential| notice.topic == WELL && credential.id.as_bytes() == id);
+    let Some(credential) = found else { return };
+    let now = runtime.board.time.now();
+    let mut changed = false;
+    for model in credential.standing.probed_early(now) {
+        changed |= credential.standing.found_well(model.as_deref(), now, now);
+    }
+    if changed {
+        runtime.board.cooldowns_changed(&credential.standing);
+        CredentialRecovered {
+            credential,
+            model: None,
+            by: "operator",
+            metrics: &runtime.metrics,
+        }
+        .tell();
+    }
+}

@@ -1,0 +1,340 @@
+//! The command `turnpike credentials`: what the configuration, the credential files and the store
+//! say of each credential, whether a gateway runs beside it or not.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use thiserror::Error;
+use turnpike_api::{Clock, Store, StoreError};
+use turnpike_config::{Environment, Problems};
+use turnpike_store::{Embedded, OpenError};
+
+use crate::assemble::{Ground, assemble, credential_directory};
+use crate::background::{keep, news};
+use crate::boot::BootError;
+use crate::cli::{Asked, CredentialsCommand};
+use crate::clock::Time;
+use crate::configuration;
+use crate::runtime::{Listening, Runtime};
+use crate::snapshot::Snapshot;
+use crate::upstream::call::{self, Listed};
+use crate::upstream::roll::{Enrolled, Report, time};
+
+/// Why the command has no answer.
+#[derive(Debug, Error)]
+pub enum CommandError {
+    #[error(transparent)]
+    Configuration(#[from] Problems),
+    #[error(transparent)]
+    Boot(#[from] BootError),
+    #[error("cannot open the store")]
+    Open(#[from] OpenError),
+    #[error("cannot read the store")]
+    Store(#[from] StoreError),
+    #[error("no credential is called `{0}`; `turnpike credentials list` shows those there are")]
+    Unknown(String),
+    #[error("{0} of them did not pass")]
+    Failed(usize),
+}
+
+/// Runs the command, and hands each part of its answer on as soon as there is one.
+pub async fn run(
+    command: &CredentialsCommand,
+    environment: &Environment,
+    say: impl Fn(&str),
+) -> Result<(), CommandError> {
+    match command {
+        CredentialsCommand::List { asked } => {
+            let look = Look::take(asked, environment).await?;
+            say(look.list(asked.json).trim_end());
+            Ok(())
+        }
+        CredentialsCommand::Show { id, asked } => {
+            let look = Look::take(asked, environment).await?;
+            let found = look.roll().find(|one| *one.id == **id);
+            let found = found.ok_or_else(|| CommandError::Unknown(id.clone()))?;
+            say(look.show(found, asked.json).trim_end());
+            Ok(())
+        }
+        CredentialsCommand::Test { id, asked } => {
+            let look = Look::take(asked, environment).await?;
+            look.test(id.as_deref(), asked.json, say).await
+        }
+    }
+}
+
+/// Everything that is known, in the form in which a gateway has it.
+struct Look {
+    runtime: Runtime,
+    snapshot: Arc<Snapshot>,
+    now: u64,
+}
+
+impl Look {
+    async fn take(asked: &Asked, environment: &Environment) -> Result<Self, CommandError> {
+        let plan = configuration::load(&asked.config, environment)?;
+        let clock = Time::system();
+        let ground = Ground::new(clock.clone())?;
+        let mut directory = credential_directory(&plan);
+        directory.scan();
+        let snapshot = assemble(&plan, directory.entries(), &ground, 0, true);
+        let snapshot = snapshot.map_err(BootError::Assemble)?;
+        let store: Arc<dyn Store> =
+            Arc::new(Embedded::open_beside(&plan.state.path, Arc::new(clock))?);
+        keep::restore(&ground.board, &*store).await?;
+        keep::open_accounts(snapshot.usable(), &ground.board, &*store).await?;
+        let now = ground.board.time.now();
+        let listening = Listening { shared: false };
+        let runtime = Runtime::new(snapshot, &ground, store, listening);
+        let snapshot = runtime.snapshot();
+        Ok(Self {
+            runtime,
+            snapshot,
+            now,
+        })
+    }
+
+    fn roll(&self) -> impl Iterator<Item = &Enrolled> {
+        self.snapshot.roll.iter()
+    }
+
+    fn list(&self, as_json: bool) -> String {
+        if as_json {
+            let all: Vec<Value> = self.roll().map(|one| self.entry(one)).collect();
+            return pretty(&json!({ "auths": all }));
+        }
+        let mut table = Table::new(["CREDENTIAL", "KIND", "STATUS", "USED", "BACK", "WHY"]);
+        for one in self.roll() {
+            let Report {
+                status,
+                message,
+                back,
+            } = one.report(self.now);
+            table.row([
+                one.id.to_string(),
+                one.kind.to_owned(),
+                status.as_str().to_owned(),
+                used(one),
+                back.map_or("-".into(), |back| relative(back, self.now)),
+                message,
+            ]);
+        }
+        table.text()
+    }
+
+    fn show(&self, one: &Enrolled, as_json: bool) -> String {
+        let entry = self.entry(one);
+        let models = self.models(one);
+        if as_json {
+            let mut entry = entry;
+            entry["models"] = json!(
+                models
+                    .iter()
+                    .map(|(name, state)| json!({ "model": name, "state": state }))
+                    .collect::<Vec<_>>()
+            );
+            return pretty(&entry);
+        }
+        let mut text = String::new();
+        for (key, value) in entry.as_object().into_iter().flatten() {
+            let shown = match value {
+                Value::Null => continue,
+                Value::String(text) => text.clone(),
+                other => other.to_string(),
+            };
+            // Writing to memory does not fail.
+            let _ = writeln!(text, "{key:18}{shown}");
+        }
+        let _ = writeln!(text, "models");
+        for (name, state) in models {
+            let _ = writeln!(text, "  {name:34}{state}");
+        }
+        text
+    }
+
+    /// The listed names it serves, and whether it does so now.
+    fn models(&self, one: &Enrolled) -> Vec<(String, String)> {
+        let mut models = Vec::new();
+        for (name, served) in self.snapshot.catalogue.listed() {
+            let pools = served.dialects().filter_map(|dialect| served.pool(dialect));
+            for pool in pools {
+                let mut members = pool.members();
+                let Some(member) = members.find(|member| member.credential.id == one.id) else {
+                    continue;
+                };
+                let state = member.credential.state(member.model, self.now);
+                models.push((name.to_owned(), state.words(self.now)));
+            }
+        }
+        models
+    }
+
+    /// As the management API lists it.
+    fn entry(&self, one: &Enrolled) -> Value {
+        let Report {
+            status,
+            message,
+            back,
+        } = one.report(self.now);
+        let credential = one.credential();
+        let quota = credential.map(|credential| {
+            let spent = credential.standing.allowance.spent();
+            let limit = credential.quota.limit;
+            let end = credential.standing.allowance.running().end;
+            json!({
+                "limit": limit,
+                "used": spent,
+                "remaining": limit.map(|limit| limit.saturating_sub(spent)),
+                "reset_at": (end < u64::MAX).then(|| time(end)),
+            })
+        });
+        let expires = credential.map(|credential| credential.expires_at);
+        json!({
+            "id": &*one.id,
+            "provider": &*one.provider,
+            "type": one.kind,
+            "label": one.label,
+            "file": one.file,
+            "priority": credential.map(|credential| credential.priority),
+            "weight": credential.map(|credential| credential.weight),
+            "status": status.as_str(),
+            "status_message": message,
+            "next_retry_after": back.map(time),
+            "expires_at": expires.filter(|at| *at < u64::MAX).map(time),
+            "quota": quota,
+        })
+    }
+
+    async fn test(
+        &self,
+        id: Option<&str>,
+        as_json: bool,
+        say: impl Fn(&str),
+    ) -> Result<(), CommandError> {
+        let chosen: Vec<&Enrolled> = self
+            .roll()
+            .filter(|one| id.is_none_or(|id| *one.id == *id))
+            .collect();
+        if let (Some(id), true) = (id, chosen.is_empty()) {
+            return Err(CommandError::Unknown(id.to_owned()));
+        }
+        let mut failed = 0;
+        for one in chosen {
+            let (passed, what) = self.test_one(one).await;
+            failed += usize::from(passed == Some(false));
+            let word = match passed {
+                Some(true) => "good",
+                Some(false) => "failed",
+                None => "untested",
+            };
+            say(&match as_json {
+                true => json!({ "id": &*one.id, "result": word, "message": what }).to_string(),
+                false => format!("{:<10}{}  {what}", word, one.id),
+            });
+        }
+        match failed {
+            0 => Ok(()),
+            failed => Err(CommandError::Failed(failed)),
+        }
+    }
+
+    /// Whether it passed, if it can be tested.
+    async fn test_one(&self, one: &Enrolled) -> (Option<bool>, String) {
+        let Some(credential) = one.credential() else {
+            return (None, one.report(self.now).message);
+        };
+        let Some(path) = credential.vendor.plugin.model_list() else {
+            // Its token can be asked for all the same.
+            return match credential.access(&self.runtime).await {
+                Ok(_) => (
+                    None,
+                    "this provider has no list of models to ask for".into(),
+                ),
+                Err(error) => (Some(false), error.to_string()),
+            };
+        };
+        match call::model_list(&self.runtime, credential, path).await {
+            Listed::Good(_) => {
+                let told = news::tell_well(&*self.runtime.store, &credential.id).await;
+                let told = told.err().map_or(String::new(), |error| {
+                    format!("; a running gateway could not be told: {error}")
+                });
+                (
+                    Some(true),
+                    format!("{} lists its models{told}", credential.endpoint),
+                )
+            }
+            Listed::Refused(status) => (
+                Some(false),
+                format!("{} answered {status}", credential.endpoint),
+            ),
+            Listed::Broken(error) => (Some(false), error.to_string()),
+        }
+    }
+}
+
+fn used(one: &Enrolled) -> String {
+    let Some(credential) = one.credential() else {
+        return "-".into();
+    };
+    let spent = credential.standing.allowance.spent();
+    match credential.quota.limit {
+        None => spent.to_string(),
+        Some(limit) => format!("{spent} of {limit}"),
+    }
+}
+
+/// A time and how far it is from now.
+fn relative(at: u64, now: u64) -> String {
+    let left = at.saturating_sub(now).div_ceil(1000);
+    let left = match left {
+        0..120 => format!("{left} s"),
+        120..7_200 => format!("{} min", left / 60),
+        7_200..172_800 => format!("{} h", left / 3_600),
+        _ => format!("{} d", left / 86_400),
+    };
+    match Timestamp::from_second(i64::try_from(at / 1000).unwrap_or(i64::MAX)) {
+        Ok(_) => format!("in {left}"),
+        Err(_) => "-".into(),
+    }
+}
+
+fn pretty(value: &Value) -> String {
+    serde_json::to_string_pretty(value).unwrap_or_default()
+}
+
+/// Columns as wide as what stands in them.
+struct Table<const N: usize> {
+    rows: Vec<[String; N]>,
+}
+
+impl<const N: usize> Table<N> {
+    fn new(head: [&str; N]) -> Self {
+        Self {
+            rows: vec![head.map(String::from)],
+        }
+    }
+
+    fn row(&mut self, row: [String; N]) {
+        self.rows.push(row);
+    }
+
+    fn text(&self) -> String {
+        let width = |column: usize| {
+            let cells = self.rows.iter().map(|row| row[column].chars().count());
+            cells.max().unwrap_or(0)
+        };
+        let widths: Vec<usize> = (0..N).map(width).collect();
+        let mut text = String::new();
+        for row in &self.rows {
+            let mut line = String::new();
+            for (cell, width) in row.iter().zip(&widths) {
+                let _ = write!(line, "{cell:width$}  ");
+            }
+            let _ = writeln!(text, "{}", line.trim_end());
+        }
+        text
+    }
+}
