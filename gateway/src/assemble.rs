@@ -103,6 +103,8 @@ pub fn assemble<'e>(
         quota_exceeded: plan.quota_exceeded,
         back_off: back_off(&plan.auth.cooldown),
         probe_interval: plan.auth.cooldown.probe_interval,
+        affinity: plan.auth.affinity,
+        inject_usage: plan.inject_usage,
         limits: plan.server.limits.clone(),
         timeouts: plan.server.timeouts.clone(),
         trusted_proxies: plan.server.trusted_proxies.clone(),

@@ -11,6 +11,7 @@ use uuid::{Builder, Uuid};
 use crate::record::Record;
 use crate::runtime::Runtime;
 use crate::snapshot::Snapshot;
+use crate::upstream::affinity::Session;
 
 /// A request's context: the one snapshot it sees, and the record of it.
 pub struct Context<'r> {
@@ -21,6 +22,8 @@ pub struct Context<'r> {
     pub head_read: bool,
     /// The caller asked for the head of an answer only.
     pub head_only: bool,
+    /// Whose credential it keeps to, where sessions do.
+    pub session: Option<Session>,
     pub record: Record,
 }
 
@@ -54,6 +57,7 @@ impl<'r> Context<'r> {
             trace,
             head_read: false,
             head_only: false,
+            session: None,
             record: Record::new(id),
         }
     }

@@ -10,6 +10,7 @@ use turnpike_api::{Clock, Store};
 use crate::assemble::Ground;
 use crate::observe::metrics::Metrics;
 use crate::snapshot::Snapshot;
+use crate::upstream::affinity::Affinity;
 use crate::upstream::{Board, Connections};
 
 /// One process.
@@ -18,6 +19,8 @@ pub struct Runtime {
     pub connections: Connections,
     /// How the credentials stand.
     pub board: Arc<Board>,
+    /// Which credentials sessions keep to.
+    pub affinity: Affinity,
     /// What survives the process.
     pub store: Arc<dyn Store>,
     pub metrics: Metrics,
@@ -48,6 +51,7 @@ impl Runtime {
             snapshot: ArcSwap::from_pointee(first),
             connections: Connections::default(),
             board: ground.board.clone(),
+            affinity: Affinity::default(),
             store,
             metrics: ground.metrics.clone(),
             listening,

@@ -34,6 +34,10 @@ pub struct Snapshot {
     pub back_off: BackOff,
     /// How often one is looked at meanwhile.
     pub probe_interval: Duration,
+    /// How long a session keeps to its credential after its last call; `None` = not at all.
+    pub affinity: Option<Duration>,
+    /// Streams that a quota needs the usage of are asked for it.
+    pub inject_usage: bool,
     pub limits: LimitsPlan,
     pub timeouts: TimeoutsPlan,
     /// TLS for the proxy listener's next connections; `None` = clear text.

@@ -18,6 +18,7 @@ pub mod no_credential;
 pub mod read;
 pub mod route;
 pub mod select;
+mod session;
 mod settle;
 pub mod stream;
 
@@ -122,6 +123,10 @@ async fn proxied(
     let asked = read::read(session, context, operation, model_in_path).await?;
     let permit = authorize::authorize(&identity, asked.ask, context).await?;
     let route = route::route(&identity, &permit, context).await?;
+    if context.snapshot.affinity.is_some() {
+        let headers = &session.req_header().headers;
+        context.session = session::session(headers, &asked.body.bytes, &identity);
+    }
     let call = forward::Outgoing::new(line, &permit, asked.model_span, asked.body);
     let answer = forward::forward(session, context, &permit, &route, &call).await?;
     // The body has been sent for the last time: a long answer should not hold its memory.

@@ -8,6 +8,7 @@ use crate::clock::millis;
 use crate::context::Context;
 use crate::observe::events::{CredentialCooled, CredentialRecovered, QuotaSpent, UsageNotKept};
 use crate::runtime::Runtime;
+use crate::upstream::affinity::Session;
 use crate::upstream::standing::Failure;
 use crate::upstream::{Member, Pool};
 
@@ -54,7 +55,12 @@ impl<'p> Selection<'p> {
             vendor.plugin.serves(ask.operation)
         };
         let fits = |at: usize| !self.tried.contains(&at) && serves(at);
-        let taken = self.pool.take(self.turn, now, patience, fits)?;
+        let kept = self.kept(context, now).filter(|at| fits(*at));
+        let taken = kept.and_then(|at| self.pool.take_one(at, now, patience));
+        let taken = match taken {
+            Some(taken) => taken,
+            None => self.pool.take(self.turn, now, patience, fits)?,
+        };
         self.tried.push(taken.at);
         let member = self.pool.member(taken.at);
         let expected = ask.body_len as u64 / BYTES_A_TOKEN + ANSWER;
@@ -67,6 +73,15 @@ impl<'p> Selection<'p> {
             probe: taken.probe,
             settled: false,
         })
+    }
+}
+
+impl Selection<'_> {
+    /// The member that the request's session keeps to.
+    fn kept(&self, context: &Context<'_>, now: u64) -> Option<usize> {
+        let (session, ttl) = (context.session?, context.snapshot.affinity?);
+        let id = context.runtime.affinity.find(session, now, millis(ttl))?;
+        self.pool.position(&id)
     }
 }
 
@@ -103,8 +118,13 @@ impl Lease<'_, '_> {
 
     /// The answer is good: whatever was wrong with the credential is over. Told as soon as it is
     /// known, for others may wait for it while the answer streams on.
-    pub fn serves(&mut self) {
+    pub fn serves(&mut self, session: Option<Session>) {
         self.probe = false;
+        if let Some(session) = session {
+            let now = self.runtime.board.time.now();
+            let credential = self.member.credential;
+            self.runtime.affinity.pin(session, credential, now);
+        }
         let standing = &self.member.credential.standing;
         if standing.served(self.member.model, self.began) {
             self.runtime.board.cooldowns_changed(standing);

@@ -1,6 +1,7 @@
 //! What is on the other side: where a credential's calls go, how a connection to it is made, and
 //! the credentials and models there are.
 
+pub mod affinity;
 pub mod allowance;
 pub mod board;
 pub mod call;

@@ -1,7 +1,8 @@
 //! The credentials that serve one name, and which of them are ready.
 
+use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
@@ -20,6 +21,8 @@ pub struct Roster {
     weighted: Vec<bool>,
     /// Who was chosen last.
     last: AtomicU32,
+    /// Where each credential is, by its id; made when a session first asks.
+    positions: OnceLock<HashMap<Arc<str>, usize>>,
 }
 
 struct RosterEntry {
@@ -47,7 +50,16 @@ impl Roster {
             tiers,
             members,
             last: AtomicU32::new(0),
+            positions: OnceLock::new(),
         }
+    }
+
+    fn position(&self, id: &str) -> Option<usize> {
+        let positions = self.positions.get_or_init(|| {
+            let ids = self.members.iter().map(|member| member.credential.id.clone());
+            ids.zip(0..).collect()
+        });
+        positions.get(id).copied()
     }
 }
 
@@ -202,6 +214,23 @@ impl Pool {
         self.turn.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// Where a credential is among them.
+    pub fn position(&self, id: &str) -> Option<usize> {
+        self.roster.position(id)
+    }
+
+    /// Takes this member, if it is ready.
+    pub fn take_one(&self, at: usize, now: u64, patience: u64) -> Option<Taken> {
+        let Member {
+            credential, model, ..
+        } = self.member(at);
+        let probe = credential.take(model, now, patience)?;
+        if probe {
+            self.board.changed();
+        }
+        Some(Taken { at, probe })
+    }
+
     /// Takes the member to try next, from the best tier that has one which is ready and passes
     /// `fits`. A probe is waited for until `patience`.
     pub fn take(
@@ -217,15 +246,9 @@ impl Pool {
         for tier in &ready.tiers {
             while let Some(slot) = self.pick(tier, turn, |at| gone.contains(&at) || !fits(at)) {
                 let at = tier.ids[slot] as usize;
-                let Member {
-                    credential, model, ..
-                } = self.member(at);
-                if let Some(probe) = credential.take(model, now, patience) {
+                if let Some(taken) = self.take_one(at, now, patience) {
                     self.roster.last.store(at as u32, Ordering::Relaxed);
-                    if probe {
-                        self.board.changed();
-                    }
-                    return Some(Taken { at, probe });
+                    return Some(taken);
                 }
                 gone.push(at);
             }

@@ -204,7 +204,7 @@ impl<'p> Forwarding<'p, '_> {
                 Attempt::Good(received) => {
                     // A call that is refused for its own sake says nothing of the credential.
                     if received.status < 400 {
-                        lease.serves();
+                        lease.serves(context.session);
                     }
                     context.record.committed = Some(context.record.started.elapsed());
                     return Ok(Some(Answer {
