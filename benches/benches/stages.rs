@@ -9,13 +9,16 @@ use std::time::Duration;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use http::Method;
 use turnpike::assemble::{Ground, assemble, provider_kinds};
-use turnpike::observe::metrics::Metrics;
+use turnpike::clock::Time;
 use turnpike::snapshot::Snapshot;
+use turnpike::upstream::standing::Failure;
+use turnpike::upstream::{Board, Member, Pool};
 use turnpike_api::{
-    Answer, Authenticator, Dialect, Identity, ModelRules, Operation, Presented, Provider, Secret,
-    Verdict, find,
+    Answer, Authenticator, Dialect, Fault, Hint, Identity, ModelRules, Operation, Presented,
+    Provider, Secret, Verdict, find,
 };
 use turnpike_config::{Environment, Kinds};
+use turnpike_credentials::SELECTORS;
 use turnpike_identity::{ApiKeys, Settings};
 use turnpike_providers::{PROVIDERS, Splitter};
 
@@ -138,32 +141,122 @@ fn route(criterion: &mut Criterion) {
 
 fn select(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("select");
-    for credentials in [16, 1000] {
-        let snapshot = snapshot(credentials);
+    group.warm_up_time(Duration::from_millis(200));
+    group.measurement_time(Duration::from_secs(1));
+    for strategy in SELECTORS.iter().map(|row| row.kind) {
+        for credentials in [10, 1_000, 10_000] {
+            let stand = Stand::new(strategy, credentials);
+            let id = |what| BenchmarkId::new(format!("{strategy}, {what}"), credentials);
+            group.bench_function(id("all ready"), |bencher| bencher.iter(|| stand.tries(1)));
+            group.bench_function(id("three tries"), |bencher| bencher.iter(|| stand.tries(3)));
+            stand.cool_half();
+            group.bench_function(id("half of them cooling"), |bencher| {
+                bencher.iter(|| stand.tries(1));
+            });
+        }
+    }
+    // What the first request after one of them began or ceased to cool pays for all.
+    for credentials in [10, 1_000, 10_000] {
+        let stand = Stand::new("round_robin", credentials);
+        stand.cool_half();
+        let id = BenchmarkId::new("who is ready, worked out anew", credentials);
+        group.bench_function(id, |bencher| {
+            bencher.iter(|| {
+                stand.board.changed();
+                stand.tries(1);
+            });
+        });
+    }
+}
+
+/// A pool, at a moment that does not pass.
+struct Stand {
+    snapshot: Snapshot,
+    board: Arc<Board>,
+    pool: Arc<Pool>,
+}
+
+const NOW: u64 = 1_800_000_000_000;
+
+impl Stand {
+    /// Quotas and weights are where the strategy looks at them.
+    fn new(strategy: &str, credentials: usize) -> Self {
+        let ground = ground();
+        let each = |nth: usize| match strategy {
+            "quota_aware" => format!(", quota: {{limit: {}}}", 1_000_000 + nth),
+            "weighted" => format!(", weight: {}", 1 + nth % 3),
+            _ => String::new(),
+        };
+        let snapshot = assembled(&ground, strategy, credentials, each);
         let served = snapshot.catalogue.find("gpt-4o-mini");
         let pool = served
             .as_ref()
             .and_then(|served| served.pool(Dialect::OpenAi))
             .expect("the model is served");
-        let pick = |tried: &[usize]| pool.pick(pool.next_turn(), |at| !tried.contains(&at));
-        group.bench_function(BenchmarkId::new("first", credentials), |bencher| {
-            bencher.iter(|| pick(black_box(&[])));
-        });
-        group.bench_function(
-            BenchmarkId::new("after two failed", credentials),
-            |bencher| {
-                bencher.iter(|| pick(black_box(&[0, 1])));
-            },
-        );
+        Self {
+            pool: pool.clone(),
+            snapshot,
+            board: ground.board,
+        }
     }
+
+    /// One request that is given so many credentials, one after the other.
+    fn tries(&self, count: usize) {
+        let turn = self.pool.next_turn();
+        let patience = NOW + 1_000;
+        let mut tried = Vec::new();
+        for _ in 0..count {
+            let fits = |at| !tried.contains(&at);
+            let taken = self.pool.take(black_box(turn), NOW, patience, fits);
+            tried.push(taken.expect("somebody is ready").at);
+        }
+    }
+
+    /// Every other one has just been told that it is over its limit.
+    fn cool_half(&self) {
+        for Member {
+            credential, model, ..
+        } in self.pool.members().step_by(2)
+        {
+            let failure = Failure {
+                model,
+                began: NOW,
+                now: NOW,
+                fault: Fault::RateLimited,
+                hint: Hint::default(),
+            };
+            let standing = &credential.standing;
+            standing.failed(failure, &self.snapshot.back_off);
+            self.board.cooldowns_changed(standing);
+        }
+    }
+}
+
+/// What is under a gateway, at that moment.
+fn ground() -> Ground {
+    Ground::new(Time::simulated(NOW)).expect("metrics and a key of its own")
 }
 
 /// A gateway's configuration with so many credentials of one provider, assembled.
 fn snapshot(credentials: usize) -> Snapshot {
+    assembled(&ground(), "round_robin", credentials, |_| String::new())
+}
+
+fn assembled(
+    ground: &Ground,
+    strategy: &str,
+    credentials: usize,
+    each: impl Fn(usize) -> String,
+) -> Snapshot {
     let rows: String = (0..credentials)
-        .map(|nth| format!("      - {{api_key: sk-bench-{nth:08}, label: c{nth}}}\n"))
+        .map(|nth| {
+            let more = each(nth);
+            format!("      - {{api_key: sk-bench-{nth:08}, label: c{nth}{more}}}\n")
+        })
         .collect();
-    let text = format!("providers:\n  openai:\n    credentials:\n{rows}");
+    let text = format!(
+        "routing: {{strategy: {strategy}}}\nproviders:\n  openai:\n    credentials:\n{rows}"
+    );
     let nothing: [(&str, &str); 0] = [];
     let kinds = provider_kinds();
     let plan = turnpike_config::load_str(
@@ -173,12 +266,7 @@ fn snapshot(credentials: usize) -> Snapshot {
         &Kinds { providers: &kinds },
     )
     .expect("a configuration without mistakes");
-    let ground = Ground {
-        metrics: Metrics::new().expect("metrics of their own"),
-        resolver: Arc::default(),
-        digest_key: [7; 32],
-    };
-    assemble(&plan, &ground, 1, true).expect("a plan that can be served")
+    assemble(&plan, ground, 1, true).expect("a plan that can be served")
 }
 
 const CHUNK: &str = concat!(

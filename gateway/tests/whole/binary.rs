@@ -82,6 +82,18 @@ impl Binary {
             .to_owned()
     }
 
+    /// What its store holds, whatever the files are.
+    pub(crate) fn kept(&self) -> String {
+        let files = std::fs::read_dir(self.config.parent().unwrap()).unwrap();
+        let paths = files.map(|file| file.unwrap().path());
+        let of_the_store = paths.filter(|path| path.to_str().unwrap().contains("turnpike.db"));
+        // The store may fold a journal, and remove it, while it is read.
+        let contents = of_the_store.filter_map(|path| std::fs::read(path).ok());
+        contents
+            .map(|content| String::from_utf8_lossy(&content).into_owned())
+            .collect()
+    }
+
     /// The bytes of memory it holds.
     pub(crate) fn memory(&self) -> u64 {
         let statm = PathBuf::from(format!("/proc/{}/statm", self.child.id().unwrap()));

@@ -146,12 +146,14 @@ async fn the_start_is_told_in_the_log() {
     let provider = FakeProvider::start(Options::new(Protocol::Http1)).await;
     let place = Place::new(&good(&provider.base_url()));
     let running = place.start(&[], &[]).await;
+    let database = place.dir.path().join("turnpike.db");
+    assert!(database.is_file(), "the store lies beside the file");
     for (name, value) in [
         ("authentication", "client keys: 1"),
         ("providers", "openai (1)"),
         ("proxy", "127.0.0.1:"),
         ("admin", "127.0.0.1:"),
-        ("store", "none"),
+        ("store", database.to_str().unwrap()),
     ] {
         let said = field(&running.said, name).unwrap_or_default();
         assert!(said.contains(value), "{name}: {said:?} in {}", running.said);

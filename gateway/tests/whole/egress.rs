@@ -13,7 +13,7 @@ use turnpike_config::Environment;
 use turnpike_loadtest::{FakeProvider, Protocol};
 
 use crate::caller::origin;
-use crate::harness::{Answer, Client, House, Http, KEY, chat};
+use crate::harness::{Answer, Client, House, Http, KEY, NO_COOLDOWN, chat};
 use crate::pair::stub;
 
 const CHAT: &str = "/v1/chat/completions";
@@ -125,7 +125,7 @@ async fn serve(
 ) -> House {
     let dir = tempfile::tempdir().unwrap();
     let mut yaml = format!(
-        "server: {{port: 0}}\nadmin: {{port: 0}}\napi_keys: [{{key: {KEY}, name: tests}}]\n"
+        "server: {{port: 0}}\nadmin: {{port: 0}}\napi_keys: [{{key: {KEY}, name: tests}}]\n{NO_COOLDOWN}"
     );
     if !ca_pem.is_empty() {
         std::fs::write(dir.path().join("ca.pem"), ca_pem).unwrap();

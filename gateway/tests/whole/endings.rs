@@ -43,6 +43,9 @@ const STREAMS: [(&str, &str, &str, &str); 3] = [
     ),
 ];
 
+/// As many events as bring content in each of them: what comes before it is held back.
+const BEGUN: usize = 4;
+
 #[tokio::test]
 async fn an_answer_that_was_cut_does_not_look_whole() {
     everywhere(1, "", async |pair| {
@@ -131,10 +134,11 @@ async fn a_streamed_array_that_ends_early_does_not_look_whole() {
 #[tokio::test]
 async fn a_stream_that_was_cut_says_so_in_its_dialect() {
     everywhere(1, "", async |pair| {
-        let cut = Behaviour::CutMidStream { after_events: 3 };
+        let after_events = BEGUN;
+        let cut = Behaviour::CutMidStream { after_events };
         ends_with_an_error(pair, cut, "broke off").await;
         // A clean end of the connection is not the end of the answer.
-        let short = Behaviour::EndWithoutTerminal { after_events: 3 };
+        let short = Behaviour::EndWithoutTerminal { after_events };
         ends_with_an_error(pair, short, "stopped before the end").await;
     })
     .await;
@@ -200,7 +204,7 @@ async fn a_stream_that_falls_silent_says_so() {
         let mut caller = pair.caller().await;
         for (key, path, body, terminal) in STREAMS {
             pair.provider.script(key, [Behaviour::Gated]);
-            pair.provider.gate(key).release(3);
+            pair.provider.gate(key).release(BEGUN);
             let answer = caller.post(path, body).await;
             assert_eq!(answer.status, 200);
             says_that_it_failed(&answer, "said nothing", terminal);

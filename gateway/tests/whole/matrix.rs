@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use turnpike_loadtest::{Behaviour, FakeProvider, Protocol};
 
 use crate::caller::{Caller, chunked, origin, whole};
-use crate::harness::{Answer, House, Http, KEY};
+use crate::harness::{Answer, House, Http, KEY, NO_COOLDOWN};
 
 /// Cases under way at a time: bodies of 5 MiB are held several times over.
 const AT_ONCE: usize = 8;
@@ -154,8 +154,9 @@ async fn serve(stands: &[(usize, Case, FakeProvider)]) -> House {
     let mut yaml = format!(
         "server: {{port: 0}}\n\
          admin: {{port: 0}}\n\
-         auth: {{selection_strategy: priority}}\n\
-         api_keys: [{{key: {KEY}, name: tests}}]\n"
+         routing: {{strategy: priority}}\n\
+         api_keys: [{{key: {KEY}, name: tests}}]\n\
+         {NO_COOLDOWN}"
     );
     let authorities: String = stands.iter().map(|stand| stand.2.ca_pem()).collect();
     if !authorities.is_empty() {

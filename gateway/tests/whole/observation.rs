@@ -260,8 +260,11 @@ async fn nothing_slips_out(format: &str) -> String {
     until(|| binary.log().contains("configuration not taken over")).await;
     told.push_str(&binary.metrics().await);
     assert!(told.contains("turnpike_requests_total"));
+    let kept = binary.kept();
+    assert!(kept.contains("openai/1"), "the store knows the credential");
     let log = binary.stop().await;
     for canary in CANARIES {
+        assert!(!kept.contains(canary), "{canary} was kept: {kept}");
         assert!(!told.contains(canary), "{canary} was told: {told}");
         assert!(!log.contains(canary), "{canary} was logged: {log}");
     }
@@ -402,7 +405,6 @@ async fn failing_providers(binary: &Binary, provider: &FakeProvider, http: Http)
         quoting(401),
         quoting(400),
         quoting(500),
-        quoting(429),
         half,
         Behaviour::CutBeforeHead,
     ] {
@@ -411,6 +413,17 @@ async fn failing_providers(binary: &Binary, provider: &FakeProvider, http: Http)
         let answer = post_with(&mut client, CHAT.path, &headers, stream.clone()).await;
         told.push_str(answer.text());
     }
+    // A rate limit cools the model that it is about: one that no other call here asks for.
+    let model = match http {
+        Http::One => "gpt-4.1",
+        Http::Two => "gpt-5",
+    };
+    provider.script("sk-canary-openai", [quoting(429)]);
+    let mut client = binary.client(http).await;
+    let stream = stream.replace("gpt-4o", model);
+    let answer = post_with(&mut client, CHAT.path, &headers, stream).await;
+    assert_eq!(answer.json()["error"]["code"], "model_cooldown");
+    told.push_str(answer.text());
     told
 }
 

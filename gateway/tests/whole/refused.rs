@@ -137,6 +137,22 @@ const TABLE: &[Row] = &[
         "overloaded_error",
         "UNAVAILABLE",
     ),
+    (
+        "model_cooldown",
+        429,
+        "rate_limit_error",
+        "model_cooldown",
+        "rate_limit_error",
+        "RESOURCE_EXHAUSTED",
+    ),
+    (
+        "no_credential",
+        503,
+        "server_error",
+        "no_credential",
+        "api_error",
+        "UNAVAILABLE",
+    ),
 ];
 
 /// Asserts status, headers and the dialect's shape, and that the message says `says`.
@@ -221,11 +237,13 @@ fn assert_headers(answer: &Answer, dialect: Dialect, case: &str) {
         "{case}"
     );
     assert_eq!(answer.header("allow").is_some(), status == 405, "{case}");
-    let pause = answer
-        .header("retry-after")
-        .map(|seconds| seconds.parse::<u32>().unwrap());
-    assert_eq!(pause.is_some(), status == 503, "{case}");
-    assert!(pause.unwrap_or(1) <= 60, "{case}");
+    let number = |name| answer.header(name).map(|n| n.parse::<u32>().unwrap());
+    let pause = number("retry-after");
+    assert_eq!(pause.is_some(), matches!(status, 429 | 503), "{case}");
+    assert!((1..=60).contains(&pause.unwrap_or(1)), "{case}");
+    let precise = number("retry-after-ms");
+    assert_eq!(precise.is_some(), status == 429, "{case}");
+    assert!((1..=60_000).contains(&precise.unwrap_or(1)), "{case}");
 }
 
 /// How many requests were refused for `reason`.

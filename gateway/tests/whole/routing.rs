@@ -1,13 +1,17 @@
 //! Who serves a model, under which name, and who may see it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
+use turnpike::clock::Time;
+use turnpike_api::Dialect;
 use turnpike_loadtest::{Behaviour, FakeProvider, Options};
 
 use crate::calls::{bearer, client, get, get_with, post_with};
-use crate::harness::{Answer, Client, House, Http, KEY, chat};
+use crate::harness::{Answer, Client, House, Http, KEY, chat, config};
+use crate::refused::{assert_refused, until_counted};
 
 const CHAT: &str = "/v1/chat/completions";
 
@@ -268,6 +272,106 @@ async fn disabled_credentials_are_said_to_be_the_reason() {
     assert_eq!(town.listed().await, [""; 0]);
     town.house.settled().await;
     assert!(town.provider.calls().iter().all(|call| call.key == "sk-5"));
+}
+
+#[tokio::test]
+async fn a_model_that_cools_is_told_in_each_dialect_when_it_is_back() {
+    for http in [Http::One, Http::Two] {
+        for (said, shown) in [(3600, 60), (7, 7)] {
+            cools_for(http, said, shown).await;
+        }
+    }
+}
+
+/// A path of each dialect, with the model and the key that are asked for there.
+const CALLS: [(Dialect, &str, &str, &str, &str); 4] = [
+    (Dialect::OpenAi, CHAT, "gpt-4o", "openai", "sk-openai-1"),
+    (
+        Dialect::OpenAi,
+        "/v1/responses",
+        "gpt-4o",
+        "openai",
+        "sk-openai-1",
+    ),
+    (
+        Dialect::Anthropic,
+        "/v1/messages",
+        "claude-sonnet-4-5",
+        "claude",
+        "sk-claude-1",
+    ),
+    (
+        Dialect::Gemini,
+        "/v1beta/models/gemini-2.5-pro:generateContent",
+        "gemini-2.5-pro",
+        "gemini",
+        "AIza-gemini-1",
+    ),
+];
+
+/// Every provider limits its only key for `said` seconds, once.
+async fn cools_for(http: Http, said: u64, shown: u64) {
+    let provider = FakeProvider::start(Options::default()).await;
+    let time = Time::simulated(1_700_000_000_000);
+    let dir = tempfile::tempdir().unwrap();
+    let yaml = config(&provider.base_url(), 1);
+    let house = House::serve_by(time.clone(), dir, &yaml).await;
+    for key in ["sk-openai-1", "sk-claude-1", "AIza-gemini-1"] {
+        let limited = Behaviour::rate_limited(Duration::from_secs(said));
+        provider.script(key, [limited]);
+    }
+    let mut client = client(&house, http).await;
+    // The first of a model's calls is refused by the provider, those after it by the gateway.
+    for _ in 0..2 {
+        for (dialect, path, model, name, _) in CALLS {
+            let answer = client.post(path, chat(model)).await;
+            let says = format!("No credentials for provider {name}: the only one is rate limited");
+            let case = format!("{http:?} {path} {said} s");
+            assert_refused(&answer, dialect, "model_cooldown", &says, &case);
+            assert_eq!(
+                (
+                    answer.header("retry-after"),
+                    answer.header("retry-after-ms")
+                ),
+                (Some(&*shown.to_string()), Some(&*format!("{shown}000")))
+            );
+            assert_comes_back(&answer, dialect, model, name, said);
+        }
+    }
+    until_counted(&house, "model_cooldown", 8.0).await;
+    assert_eq!(provider.count(), 3, "nobody is asked before the time");
+
+    time.advance(Duration::from_secs(said));
+    provider.take_calls();
+    for (_, path, model, _, key) in CALLS {
+        let answer = client.post(path, chat(model)).await;
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+        assert_eq!(provider.take_calls().pop().unwrap().key, key);
+    }
+    house.settled().await;
+}
+
+/// The truth about when, in the fields of which all dialects have the same.
+fn assert_comes_back(answer: &Answer, dialect: Dialect, model: &str, name: &str, said: u64) {
+    let body = answer.json();
+    let error = &body["error"];
+    let time = match said {
+        3600 => "2023-11-14T23:13:20Z",
+        _ => "2023-11-14T22:13:27Z",
+    };
+    let told = ["model", "provider", "reset_time"].map(|field| error[field].as_str().unwrap());
+    assert_eq!(told, [model, name, time]);
+    assert_eq!(error["reset_seconds"], said);
+    assert!(error["message"].as_str().unwrap().contains(time), "{error}");
+    // Gemini's `code` is the status.
+    match dialect {
+        Dialect::OpenAi | Dialect::Anthropic => assert_eq!(error["code"], "model_cooldown"),
+        Dialect::Gemini => {
+            assert_eq!(error["details"][0]["reason"], "model_cooldown");
+            let delay = format!("{}s", said.min(60));
+            assert_eq!(error["details"][1]["retryDelay"], delay);
+        }
+    }
 }
 
 #[tokio::test]
