@@ -21,6 +21,7 @@ pub mod select;
 mod session;
 mod settle;
 pub mod stream;
+mod usage_chunk;
 
 use http::{HeaderValue, Method, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -127,7 +128,12 @@ async fn proxied(
         let headers = &session.req_header().headers;
         context.session = session::session(headers, &asked.body.bytes, &identity);
     }
-    let call = forward::Outgoing::new(line, &permit, asked.model_span, asked.body);
+    let inject = context.snapshot.inject_usage;
+    let edits = forward::Edits {
+        model: asked.model_span,
+        usage: asked.usage.filter(|_| inject),
+    };
+    let call = forward::Outgoing::new(line, &permit, edits, asked.body);
     let answer = forward::forward(session, context, &permit, &route, &call).await?;
     // The body has been sent for the last time: a long answer should not hold its memory.
     drop(call);

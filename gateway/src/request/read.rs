@@ -20,6 +20,8 @@ pub struct Asked<'r> {
     pub ask: Ask,
     /// Where the model's name stands in the body, for an alias.
     pub model_span: Option<ModelSpan>,
+    /// Set for a stream that would not say what it used.
+    pub usage: Option<UnaskedUsage>,
     pub body: Body<'r>,
 }
 
@@ -29,6 +31,20 @@ pub struct ModelSpan {
     pub range: Range<usize>,
     /// The name stands there as a JSON string, quotes included.
     pub json: bool,
+}
+
+/// Usage that the body does not ask for, though it could.
+#[derive(Clone, Debug)]
+pub struct UnaskedUsage {
+    /// Where the value of its `stream_options` stands, if it has any.
+    pub options: Option<Range<usize>>,
+}
+
+/// What a body asks, and where.
+#[derive(Default)]
+struct Found {
+    model_span: Option<ModelSpan>,
+    usage: Option<UnaskedUsage>,
 }
 
 /// Reads the body and finds what it asks.
@@ -47,12 +63,13 @@ pub async fn read<'r>(
         .get(CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
         .unwrap_or("");
-    let (ask, model_span) = ask(operation, model_in_path, content_type, &body.bytes)?;
+    let (ask, found) = ask(operation, model_in_path, content_type, &body.bytes)?;
     context.record.model = Some(ask.model.clone());
     context.record.stream = ask.stream;
     Ok(Asked {
         ask,
-        model_span,
+        model_span: found.model_span,
+        usage: found.usage,
         body,
     })
 }
@@ -62,7 +79,7 @@ fn ask(
     model_in_path: Option<&str>,
     content_type: &str,
     body: &Bytes,
-) -> Result<(Ask, Option<ModelSpan>), Refusal> {
+) -> Result<(Ask, Found), Refusal> {
     let mut ask = Ask {
         operation,
         model: Arc::default(),
@@ -74,18 +91,20 @@ fn ask(
         ask.model = named_by_path(model)?;
     }
     if operation == Operation::PassThrough && body.is_empty() {
-        return Ok((ask, None));
+        return Ok((ask, Found::default()));
     }
     if operation == Operation::PassThrough && is_form(content_type) {
         let model = multipart_model(content_type, body).map_err(refused)?;
-        return Ok(with_model(ask, model, false));
+        let (ask, model_span) = with_model(ask, model, false);
+        let usage = None;
+        return Ok((ask, Found { model_span, usage }));
     }
     // JSON, whatever the content type says: a provider may not look at it either.
     let found = scan(body).map_err(refused)?;
     ask.max_tokens = found.max_tokens;
     if operation.dialect() == Dialect::Gemini {
         ask.stream = operation == Operation::StreamGenerateContent;
-        return Ok((ask, None));
+        return Ok((ask, Found::default()));
     }
     ask.stream = found.stream;
     if found.model.is_none() && operation != Operation::PassThrough {
@@ -94,7 +113,15 @@ fn ask(
             "'model' is missing from the body",
         ));
     }
-    Ok(with_model(ask, found.model, true))
+    let can_ask = matches!(
+        operation,
+        Operation::ChatCompletions | Operation::Completions
+    );
+    let usage = (can_ask && found.stream && !found.include_usage).then_some(UnaskedUsage {
+        options: found.stream_options,
+    });
+    let (ask, model_span) = with_model(ask, found.model, true);
+    Ok((ask, Found { model_span, usage }))
 }
 
 fn with_model(mut ask: Ask, model: Option<Model<'_>>, json: bool) -> (Ask, Option<ModelSpan>) {

@@ -25,7 +25,7 @@ struct Metadata {
 }
 
 /// The session. `None` where nothing names one.
-pub fn session(headers: &HeaderMap, body: &[u8], caller: &Identity) -> Option<Session> {
+pub(super) fn session(headers: &HeaderMap, body: &[u8], caller: &Identity) -> Option<Session> {
     let named = HEADERS.iter().find_map(|name| headers.get(*name));
     let named = named.map(|value| value.as_bytes().to_vec());
     let name = named.or_else(|| in_body(body).map(String::into_bytes));
@@ -75,7 +75,10 @@ mod tests {
         ] {
             assert_eq!(of(None, body, "a"), named, "{body}");
         }
-        assert_eq!(of(Some(("session_id", "s1")), r#"{"session_id":"s2"}"#, "a"), named);
+        assert_eq!(
+            of(Some(("session_id", "s1")), r#"{"session_id":"s2"}"#, "a"),
+            named
+        );
         assert_ne!(of(None, r#"{"session_id":"s2"}"#, "a"), named);
     }
 
@@ -87,7 +90,13 @@ mod tests {
 
     #[test]
     fn what_names_no_session_has_none() {
-        for body in ["", "{}", "no json", r#"{"session_id":7}"#, r#"{"session_id":""}"#] {
+        for body in [
+            "",
+            "{}",
+            "no json",
+            r#"{"session_id":7}"#,
+            r#"{"session_id":""}"#,
+        ] {
             assert_eq!(of(None, body, "a"), None, "{body}");
         }
     }

@@ -9,6 +9,7 @@ use turnpike_api::{Clock, Operation, Progress};
 use super::count::Count;
 use super::forward::{Answer, Next, Received};
 use super::select::{Lease, Outcome};
+use super::usage_chunk::WithoutUsage;
 use super::{Connection, Stop};
 use crate::context::Context;
 use crate::record::Ending;
@@ -32,6 +33,7 @@ pub async fn stream(
         lease,
         mut received,
         operation,
+        hides_usage,
         deadline,
     } = answer;
     let mut passing = Passing {
@@ -39,6 +41,7 @@ pub async fn stream(
         deadline,
         lease: lease.as_ref(),
         count: Count::new(operation),
+        hiding: (hides_usage && received.event_stream).then(WithoutUsage::default),
         first: received.event_stream,
         between_events: true,
     };
@@ -105,6 +108,8 @@ struct Passing<'l, 'p, 'm> {
     /// `None` when what is passed on is a refusal.
     lease: Option<&'l Lease<'p, 'm>>,
     count: Count,
+    /// What takes out the chunk that the caller did not ask for.
+    hiding: Option<WithoutUsage>,
     /// The first piece of a stream has not gone yet.
     first: bool,
     /// What has gone ends with a whole event.
@@ -140,6 +145,11 @@ impl Passing<'_, '_, '_> {
             let piece = match rest.next(session, patience).await {
                 Next::Piece(piece) => piece,
                 Next::End => break,
+                Next::BrokeOff(_) | Next::Silent
+                    if self.write_rest(session, context).await.is_err() =>
+                {
+                    return Passed::ClientGone;
+                }
                 Next::BrokeOff(_) => return Passed::Short(broke_off()),
                 Next::Silent => return Passed::Short(silent(patience)),
                 Next::ClientGone => return Passed::ClientGone,
@@ -156,9 +166,25 @@ impl Passing<'_, '_, '_> {
                 return Passed::Whole;
             }
         }
+        if self.write_rest(session, context).await.is_err() {
+            return Passed::ClientGone;
+        }
         match self.is_complete(received) {
             true => ended(session).await,
             false => Passed::Short(incomplete()),
+        }
+    }
+
+    /// What was held back of the stream's end.
+    async fn write_rest(
+        &mut self,
+        session: &mut ServerSession,
+        context: &Context<'_>,
+    ) -> pingora::Result<()> {
+        let rest = self.hiding.take().map(|mut hiding| hiding.rest());
+        match rest.filter(|rest| !rest.is_empty()) {
+            Some(rest) => self.write(session, context, rest, false).await,
+            None => Ok(()),
         }
     }
 
@@ -176,6 +202,16 @@ impl Passing<'_, '_, '_> {
         piece: Bytes,
         end: bool,
     ) -> pingora::Result<()> {
+        let piece = match &mut self.hiding {
+            Some(hiding) => hiding.pass(piece, end),
+            None => piece,
+        };
+        if piece.is_empty() {
+            return match end {
+                true => session.finish_body().await,
+                false => Ok(()),
+            };
+        }
         if std::mem::take(&mut self.first) {
             context
                 .runtime

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use turnpike_api::{Fault, Operation, Selector, Slot, Tier};
@@ -56,7 +56,10 @@ impl Roster {
 
     fn position(&self, id: &str) -> Option<usize> {
         let positions = self.positions.get_or_init(|| {
-            let ids = self.members.iter().map(|member| member.credential.id.clone());
+            let ids = self
+                .members
+                .iter()
+                .map(|member| member.credential.id.clone());
             ids.zip(0..).collect()
         });
         positions.get(id).copied()

@@ -219,6 +219,12 @@ pub trait Provider: Send + Sync {
         &[]
     }
 
+    /// Whether its streams of chat and text completions state their usage when the body asks for it
+    /// by `stream_options.include_usage` (OpenAI's way), and only then.
+    fn tells_usage_on_request(&self) -> bool {
+        false
+    }
+
     /// Whose fault an answer with this status is. `body` is as much of an error's body as was
     /// read (at least its first 64 KiB), empty for a status below 400.
     fn judge(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> Judgement;

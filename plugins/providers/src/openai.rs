@@ -19,6 +19,9 @@ pub(crate) struct OpenAiLike {
     /// The header that names the account.
     account_id: Option<&'static str>,
     model_list: Option<&'static str>,
+    /// Streams state their usage only when the body asks. The others state it anyway, and may
+    /// refuse a key they do not know.
+    usage_on_request: bool,
 }
 
 /// Where a key stands. Access tokens are bearer tokens everywhere.
@@ -89,6 +92,7 @@ pub(crate) const OPENAI: OpenAiLike = OpenAiLike {
     key: KeyIn::Authorization,
     account_id: None,
     model_list: Some("/models"),
+    usage_on_request: true,
 };
 
 /// ChatGPT's backend, which serves Codex to the accounts of persons. It wants to know which one:
@@ -152,6 +156,7 @@ pub(crate) const MISTRAL: OpenAiLike = OpenAiLike {
         Operation::Embeddings,
         Operation::PassThrough,
     ],
+    usage_on_request: false,
     ..OPENAI
 };
 
@@ -235,6 +240,10 @@ impl Provider for OpenAiLike {
 
     fn model_list(&self) -> Option<&'static str> {
         self.model_list
+    }
+
+    fn tells_usage_on_request(&self) -> bool {
+        self.usage_on_request
     }
 
     fn judge(&self, status: u16, _: &HeaderMap, body: &[u8]) -> Judgement {

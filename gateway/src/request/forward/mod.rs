@@ -17,6 +17,7 @@ mod send;
 mod wait;
 
 use std::borrow::Cow;
+use std::ops::Range;
 use std::time::Instant;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -25,10 +26,10 @@ use turnpike_api::{Clock, Fault, Hint, Operation};
 
 use super::authorize::Permit;
 use super::body::Body;
-use super::read::ModelSpan;
+use super::read::{ModelSpan, UnaskedUsage};
 use super::route::{Route, When};
 use super::select::{Lease, Outcome, Selection};
-use super::{Line, Stop};
+use super::{Line, Stop, usage_chunk};
 use crate::context::Context;
 use crate::observe::events::{AttemptBroken, AttemptFailed};
 use crate::path::without_credentials;
@@ -48,47 +49,76 @@ pub struct Outgoing<'a> {
     pub query: Cow<'a, str>,
     pub operation: Operation,
     model: &'a str,
-    model_span: Option<ModelSpan>,
+    edits: Edits,
     body: Body<'a>,
 }
 
+/// Where the body is changed on its way out, when it is.
+pub struct Edits {
+    /// The model's name, for an alias.
+    pub model: Option<ModelSpan>,
+    /// A stream's usage that is to be asked for.
+    pub usage: Option<UnaskedUsage>,
+}
+
 impl<'a> Outgoing<'a> {
-    pub fn new(
-        line: Line<'a>,
-        permit: &'a Permit,
-        model_span: Option<ModelSpan>,
-        body: Body<'a>,
-    ) -> Self {
+    pub fn new(line: Line<'a>, permit: &'a Permit, edits: Edits, body: Body<'a>) -> Self {
         Self {
             line,
             query: without_credentials(line.query),
             operation: permit.ask().operation,
             model: &permit.ask().model,
-            model_span,
+            edits,
             body,
         }
     }
 
-    /// The body for `member`: the caller's bytes, but for the value of an aliased model.
+    /// The body for `member`: the caller's bytes, but for the value of an aliased model, and for
+    /// the usage that is asked for.
     fn body_for(&self, member: &Member<'_>) -> Bytes {
         let body = &self.body.bytes;
-        let Some(span) = self
-            .model_span
-            .as_ref()
-            .filter(|_| **member.model != *self.model)
-        else {
-            return body.clone();
-        };
-        let name: Cow<'_, str> = match span.json {
-            true => serde_json::Value::from(&**member.model).to_string().into(),
-            false => (&**member.model).into(),
-        };
-        let mut rewritten = BytesMut::with_capacity(body.len() + name.len());
-        rewritten.put_slice(&body[..span.range.start]);
-        rewritten.put_slice(name.as_bytes());
-        rewritten.put_slice(&body[span.range.end..]);
-        rewritten.freeze()
+        let mut changes: Vec<(Range<usize>, Vec<u8>)> = Vec::new();
+        let renamed = self.edits.model.as_ref();
+        if let Some(span) = renamed.filter(|_| **member.model != *self.model) {
+            let name = match span.json {
+                true => serde_json::Value::from(&**member.model).to_string(),
+                false => member.model.to_string(),
+            };
+            changes.push((span.range.clone(), name.into_bytes()));
+        }
+        if self.asks_for_usage(member)
+            && let Some(usage) = &self.edits.usage
+        {
+            changes.extend(usage_chunk::ask(body, usage.options.as_ref()));
+        }
+        match changes.is_empty() {
+            true => body.clone(),
+            false => changed(body, changes),
+        }
     }
+
+    /// Whether `member` is asked for the usage of a stream whose caller is not told it.
+    fn asks_for_usage(&self, member: &Member<'_>) -> bool {
+        let credential = member.credential;
+        self.edits.usage.is_some()
+            && credential.quota.limit.is_some()
+            && credential.vendor.plugin.tells_usage_on_request()
+    }
+}
+
+/// The body with these ranges replaced; they do not overlap.
+fn changed(body: &[u8], mut changes: Vec<(Range<usize>, Vec<u8>)>) -> Bytes {
+    changes.sort_by_key(|(range, _)| range.start);
+    let more: usize = changes.iter().map(|(_, with)| with.len()).sum();
+    let mut changed = BytesMut::with_capacity(body.len() + more);
+    let mut from = 0;
+    for (range, with) in changes {
+        changed.put_slice(&body[from..range.start]);
+        changed.put_slice(&with);
+        from = range.end;
+    }
+    changed.put_slice(&body[from..]);
+    changed.freeze()
 }
 
 /// A committed answer: nothing of it has gone to the caller yet, and all of it will.
@@ -97,6 +127,8 @@ pub struct Answer<'p, 'm> {
     pub lease: Option<Lease<'p, 'm>>,
     pub received: Received,
     pub operation: Operation,
+    /// Its usage was asked for, and is not the caller's to see.
+    pub hides_usage: bool,
     pub deadline: Instant,
 }
 
@@ -143,6 +175,7 @@ pub async fn forward<'p, 'm>(
         lease: None,
         received,
         operation: call.operation,
+        hides_usage: false,
         deadline,
     })
 }
@@ -208,6 +241,7 @@ impl<'p> Forwarding<'p, '_> {
                     }
                     context.record.committed = Some(context.record.started.elapsed());
                     return Ok(Some(Answer {
+                        hides_usage: self.call.asks_for_usage(&lease.member),
                         lease: Some(lease),
                         received,
                         operation: self.call.operation,
