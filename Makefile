@@ -61,8 +61,9 @@ bench-path: ## The cost of a whole request beside a bare Pingora proxy; ARGS=--q
 loadtest: ## A short run of every load scenario; DURATION=5s PROFILE=release SCENARIOS=…
 	@scripts/loadtest
 
-fuzz: ## Fuzz the body scan and the event-stream splitter; needs a nightly compiler and cargo-fuzz
+fuzz: ## Fuzz the body scan, the event-stream splitter and refusals; needs a nightly compiler and cargo-fuzz
 	@cargo fuzz --version >/dev/null 2>&1 || { \
 	  echo 'fuzz: cargo-fuzz is missing: cargo install --locked cargo-fuzz; it needs a nightly compiler'; exit 1; }
 	cd plugins/providers && cargo +nightly fuzz run scan -- -max_total_time=$${SECONDS_EACH:-60}
 	cd plugins/providers && cargo +nightly fuzz run event_stream -- -max_total_time=$${SECONDS_EACH:-60}
+	cd plugins/providers && cargo +nightly fuzz run refusal -- -max_total_time=$${SECONDS_EACH:-60}
