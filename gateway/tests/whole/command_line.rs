@@ -347,7 +347,7 @@ async fn a_request_under_way_is_finished_before_the_end() {
     assert_eq!(idle.post("/nowhere", "").await.status, 404);
     let stream = tokio::spawn(async move { post(proxy, KEY, streamed).await });
     provider.wait_for_calls(1).await;
-    provider.gate("sk-openai-1").release(1);
+    provider.gate("sk-openai-1").release(2);
 
     terminate(&running.child).await;
     running

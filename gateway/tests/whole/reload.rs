@@ -214,7 +214,7 @@ async fn a_config_map_and_a_secret_are_taken_over_when_kubernetes_swaps_them() {
 async fn a_request_that_began_before_a_swap_ends_as_it_began() {
     let (provider, house) = served(Options::default(), 1).await;
     provider.script(CHAT.key, [Behaviour::Gated]);
-    provider.gate(CHAT.key).release(1);
+    provider.gate(CHAT.key).release(1 + CHAT.openings);
     let mut caller = Caller::connect(&house, Http::One).await;
     let request = caller.request(&CHAT);
     let mut events = Events::new(caller.send(request).await.into_body());
