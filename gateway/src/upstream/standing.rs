@@ -59,6 +59,8 @@ pub struct Failure<'a> {
     pub now: u64,
     pub fault: Fault,
     pub hint: Hint,
+    /// It was the call that tries whether a cooldown is over.
+    pub probe: bool,
 }
 
 impl Standing {
@@ -123,8 +125,11 @@ impl Standing {
             Scope::Credential => cooldowns.whole,
             Scope::Model => cooldowns.of_model(failure.model).copied(),
         };
-        // A verdict on the one is none on the other, which waits for another call.
-        cooldowns.each_of(failure.model, Cooldown::unprobed);
+        // A verdict on the one is none on the other, which waits for another call. A call that began
+        // before the probe did says nothing of how that will end.
+        if failure.probe {
+            cooldowns.each_of(failure.model, Cooldown::unprobed);
+        }
         let Failure { began, now, .. } = failure;
         let next = policy.after(current, began, now, failure.fault, failure.hint)?;
         match scope {
