@@ -100,7 +100,8 @@ impl Standing {
         }
     }
 
-    /// A call that began at `began` served: what was wrong before it is over. True when something
+    /// A call that began at `began` served: what was wrong before it is over. What went wrong in the
+    /// same millisecond did so after it began: nobody begins while a credential cools. True when something
     /// was.
     pub fn served(&self, model: &str, began: u64) -> bool {
         if self.troubles.load(Ordering::Acquire) == 0 {
@@ -108,7 +109,7 @@ impl Standing {
         }
         let mut cooldowns = self.lock();
         let before = cooldowns.len();
-        let is_over = |cooldown: &Cooldown| cooldown.since <= began;
+        let is_over = |cooldown: &Cooldown| cooldown.since < began;
         cooldowns.whole = cooldowns.whole.filter(|cooldown| !is_over(cooldown));
         cooldowns
             .models
@@ -180,7 +181,7 @@ impl Standing {
             None => cooldowns.whole.as_mut(),
             Some(model) => cooldowns.of_model(model),
         };
-        let found = cooldown.filter(|cooldown| cooldown.since <= began);
+        let found = cooldown.filter(|cooldown| cooldown.since < began);
         found
             .map(|cooldown| *cooldown = cooldown.found_well(now))
             .is_some()

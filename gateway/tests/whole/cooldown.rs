@@ -56,7 +56,9 @@ async fn nobody_notices_that_two_keys_of_three_are_limited() {
     }
     // And once one serves, all of it is over.
     for speech in SPEECHES {
-        [1, 2].map(|n| pools.provider.reset(&speech.key(n)));
+        [1, 2]
+            .iter()
+            .for_each(|n| pools.provider.reset(&speech.key(*n)));
     }
     pools.advance(seconds(30));
     crowd(&pools).await;
@@ -104,7 +106,7 @@ async fn a_call_that_began_before_a_probe_does_not_let_in_another_one() {
     let held = Behaviour::held(refused.clone());
     pools
         .provider
-        .script(&key, [held, refused.clone(), Behaviour::Gated]);
+        .script(&key, [held, refused, Behaviour::held(Behaviour::Ok)]);
     let gate = pools.provider.gate(&key);
     let late = pools.ask(&CLAUDE);
     let others = async {
@@ -148,15 +150,18 @@ fn told(speech: &'static Speech, wait: u64, headers: &[(&str, &str)]) -> Told {
     }
 }
 
-fn told_in_body(
-    speech: &'static Speech,
-    wait: u64,
-    status: u16,
-    body: impl Into<bytes::Bytes>,
-) -> Told {
+fn told_in_body(speech: &'static Speech, wait: u64, body: impl Into<bytes::Bytes>) -> Told {
     Told {
-        behaviour: Behaviour::refusing(status, body),
+        behaviour: Behaviour::refusing(429, body),
         ..told(speech, wait, &[])
+    }
+}
+
+/// Of a limit that is the account's.
+fn told_of_account(speech: &'static Speech, wait: u64, body: String) -> Told {
+    Told {
+        whole: true,
+        ..told_in_body(speech, wait, body)
     }
 }
 
@@ -194,12 +199,11 @@ async fn what_a_provider_says_of_the_time_is_kept_to() {
         told(&OPENAI, 90_000, &[("retry-after", date)]),
         told(&OPENAI, 1_500, &[("retry-after-ms", "1500")]),
         told(&CLAUDE, 20_000, &[("retry-after", "20")]),
-        told_in_body(&OPENAI, 600_000, 429, resets_at.to_string()),
-        told_in_body(&OPENAI, 77_000, 429, resets_in.to_string()),
+        told_of_account(&OPENAI, 600_000, resets_at.to_string()),
+        told_of_account(&OPENAI, 77_000, resets_in.to_string()),
         told_in_body(
             &GOOGLE,
             37_500,
-            429,
             gemini_quota_error(Duration::from_millis(37_500)),
         ),
         unified(4 * HOURS, 4 * 3_600),
@@ -209,7 +213,7 @@ async fn what_a_provider_says_of_the_time_is_kept_to() {
         // None at all, as if there were no hint.
         told(&CLAUDE, 1_000, &[("retry-after", "-5")]),
         told(&CLAUDE, 1_000, &[("retry-after", "soon")]),
-        told_in_body(&OPENAI, 1_000, 429, negative.to_string()),
+        told_of_account(&OPENAI, 1_000, negative.to_string()),
         // At once, which is no time to stay away from what has just refused.
         told(&CLAUDE, 1_000, &[("retry-after", "0")]),
         told(&CLAUDE, 1_000, &[("retry-after", past)]),
@@ -308,7 +312,8 @@ async fn who_is_well_again_is_back_within_an_interval() {
         let key = CLAUDE.key(n);
         assert_eq!(pools.billed(&key), 0, "{key}");
         // Those before it are well, and would be asked first.
-        (1..n).for_each(|n| drop(pools.provider.always(&CLAUDE.key(n), Behaviour::unauthorized())));
+        let before: Vec<usize> = (1..n).collect();
+        pools.always(&CLAUDE, &before, &Behaviour::unauthorized());
         assert_whole(&CLAUDE, &pools.ask(&CLAUDE).await);
         assert_eq!(pools.billed(&key), 1, "{key}");
         assert!(pools.is_well(&key), "{key}");
@@ -349,7 +354,7 @@ async fn a_look_that_knows_no_better_is_believed_once() {
     let (deceptive, dead) = (CLAUDE.key(1), CLAUDE.key(2));
     pools.always(&CLAUDE, &[1, 2], &Behaviour::unauthorized());
     pools.provider.lists(&deceptive, Behaviour::Ok);
-    assert_eq!(pools.ask(&CLAUDE).await.status, 503);
+    assert_eq!(pools.ask(&CLAUDE).await.status, 429);
     pools.provider.take_calls();
     interval(&pools, 2).await;
     // Its list was good, so it is tried, by one call, and fails.
@@ -486,11 +491,14 @@ async fn a_probe_whose_caller_leaves_is_not_the_last_one() {
     pools.advance(seconds(5));
     let mut caller = calls::Caller::connect(&pools.house, Http::One).await;
     let request = caller.request(&OPENAI.stream);
+    let others = async {
+        pools.provider.wait_for_calls(2).await;
+        assert_eq!(pools.ask(&OPENAI).await.status, 429);
+    };
     tokio::select! {
         _ = caller.send(request) => panic!("it hangs"),
-        () = pools.provider.wait_for_calls(2) => {}
+        () = others => {}
     }
-    assert_eq!(pools.ask(&OPENAI).await.status, 429);
     caller.leave().await;
     pools.house.settled().await;
     assert_whole(&OPENAI, &pools.ask(&OPENAI).await);

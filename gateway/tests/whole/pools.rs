@@ -1,5 +1,6 @@
 //! A gateway with pools of keys before a programmed provider, by a clock that the test moves on.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -234,7 +235,11 @@ pub(crate) fn yaml(base_url: &str, keys: usize, rest: &str) -> String {
     let mut yaml = server(rest);
     yaml.push_str("providers:\n");
     for speech in SPEECHES {
-        let version = if speech.provider == "openai" { "/v1" } else { "" };
+        let version = if speech.provider == "openai" {
+            "/v1"
+        } else {
+            ""
+        };
         yaml.push_str(&format!(
             "  {}: {{base_url: \"{base_url}{version}\", credentials: [{}]}}\n",
             speech.provider,
@@ -261,20 +266,25 @@ pub(crate) fn server(rest: &str) -> String {
     )
 }
 
-/// Stops a house's gateway, so that another one may have its store, and hands back its directory
-/// and its configuration.
+/// Stops a house's gateway and hands back what it left behind, in another directory, and its
+/// configuration. The old files stay locked: the pages hold the process's store until it ends.
 pub(crate) async fn stopped(house: House) -> (TempDir, String) {
-    let House {
-        gateway,
-        config,
-        dir,
-    } = house;
-    let yaml = std::fs::read_to_string(config).unwrap();
-    gateway.stop().await;
-    let runtime = Arc::downgrade(&gateway.runtime);
-    drop(gateway);
-    until(|| runtime.strong_count() == 0).await;
-    (dir, yaml)
+    house.gateway.stop().await;
+    let yaml = std::fs::read_to_string(&house.config).unwrap();
+    let left = tempfile::tempdir().unwrap();
+    copy_files(house.dir.path(), left.path());
+    (left, yaml)
+}
+
+/// The files of one directory, but for what only the process that made them may have.
+pub(crate) fn copy_files(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if path.is_file() && !name.ends_with("-shm") && !name.ends_with("lock") {
+            std::fs::copy(&path, to.join(name)).unwrap();
+        }
+    }
 }
 
 /// Whether a call is one that the gateway makes to look at a key.

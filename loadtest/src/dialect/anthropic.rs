@@ -66,7 +66,11 @@ fn stream(ask: &Ask, id: &str, model: &str) -> Plan {
         "{{\"type\":\"message_delta\",\"delta\":{{\"stop_reason\":\"end_turn\",\
          \"stop_sequence\":null}},\"usage\":{{\"output_tokens\":{output}}}}}"
     );
-    events.push(event("message_delta", &delta, Totals::more(output.saturating_sub(1))));
+    events.push(event(
+        "message_delta",
+        &delta,
+        Totals::more(output.saturating_sub(1)),
+    ));
     let terminal = events.len();
     events.push(event(
         "message_stop",
