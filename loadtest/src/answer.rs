@@ -37,6 +37,12 @@ impl Answering<'_> {
     pub(crate) async fn answer(mut self, behaviour: Behaviour) -> Answered {
         match behaviour {
             Behaviour::Ok | Behaviour::Gated => self.ok(),
+            Behaviour::Held(then) => {
+                if let Some(gate) = self.gate.take() {
+                    gate.pass().await;
+                }
+                Box::pin(self.answer(*then)).await
+            }
             Behaviour::Status {
                 code,
                 body,
@@ -55,7 +61,8 @@ impl Answering<'_> {
             Behaviour::CutMidStream { after_events } => self.cut_mid_stream(after_events),
             Behaviour::TruncatedJson => self.truncated_json(),
             Behaviour::InStreamError { after_events } => self.in_stream_error(after_events),
-            Behaviour::OverloadedEvent => self.overloaded_event(),
+            Behaviour::OverloadedEvent => self.overloaded(0),
+            Behaviour::OverloadedAfter { after_events } => self.overloaded(after_events),
             Behaviour::EndWithoutTerminal { after_events } => {
                 self.end_without_terminal(after_events)
             }
@@ -170,16 +177,19 @@ impl Answering<'_> {
         Ok(self.stream(content_type, events, [Step::Data(error, Totals::NONE)]))
     }
 
-    fn overloaded_event(self) -> Answered {
-        let Ok(Answer::Stream(plan)) = self.ask.answer() else {
+    fn overloaded(mut self, after: usize) -> Answered {
+        self.at_least(after);
+        let Ok(Answer::Stream(Plan {
+            content_type,
+            mut events,
+            terminal,
+        })) = self.ask.answer()
+        else {
             return self.status(529, None, &[]);
         };
-        let error = self.ask.error_event(0, Trouble::Overloaded);
-        Ok(self.stream(
-            plan.content_type,
-            Vec::new(),
-            [Step::Data(error, Totals::NONE)],
-        ))
+        events.truncate(after.min(terminal));
+        let error = self.ask.error_event(events.len(), Trouble::Overloaded);
+        Ok(self.stream(content_type, events, [Step::Data(error, Totals::NONE)]))
     }
 
     fn end_without_terminal(mut self, after: usize) -> Answered {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use http::request::Parts;
 use http::{Method, Request, Response};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -27,7 +28,7 @@ pub(crate) async fn handle(
 ) -> Result<Response<AnswerBody>, Cut> {
     let (head, incoming) = request.into_parts();
     let key = key::of(&head);
-    let behaviour = behaviour(&shared, &head.method, &key);
+    let behaviour = behaviour(&shared, &head, &key);
     let mut call = Call::open(shared.clone(), line.id, key, &head);
     let body = match read(incoming, &mut call, &behaviour).await {
         Reading::Done => call.read(),
@@ -45,7 +46,7 @@ pub(crate) async fn handle(
     };
     let gap = shared.options.gap;
     let gate = || shared.scripts.gate(&call.key);
-    let gate = matches!(behaviour, Behaviour::Gated).then(gate);
+    let gate = matches!(behaviour, Behaviour::Gated | Behaviour::Held(_)).then(gate);
     Answering {
         ask,
         call,
@@ -57,15 +58,18 @@ pub(crate) async fn handle(
     .await
 }
 
-fn behaviour(shared: &Shared, method: &Method, key: &str) -> Behaviour {
+fn behaviour(shared: &Shared, head: &Parts, key: &str) -> Behaviour {
     // Clients knock with an unauthenticated HEAD before they call.
-    if method == Method::HEAD {
+    if head.method == Method::HEAD {
         return Behaviour::Ok;
     }
     if !shared.accepts(key) {
         return Behaviour::unauthorized();
     }
-    shared.scripts.next(key)
+    match head.method == Method::GET && head.uri.path().ends_with("/models") {
+        true => shared.scripts.next_list(key),
+        false => shared.scripts.next(key),
+    }
 }
 
 enum Reading {

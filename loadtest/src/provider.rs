@@ -133,7 +133,12 @@ impl FakeProvider {
         self.shared.scripts.always(key, behaviour);
     }
 
-    /// Forgets the key's queue and its `always`.
+    /// What the key gets when it asks for the models, whatever other calls get.
+    pub fn lists(&self, key: &str, behaviour: Behaviour) {
+        self.shared.scripts.lists(key, behaviour);
+    }
+
+    /// Forgets the key's queue, its `always` and its `lists`.
     pub fn reset(&self, key: &str) {
         self.shared.scripts.clear(key);
     }

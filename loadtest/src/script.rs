@@ -46,6 +46,9 @@ pub enum Behaviour {
     /// 200 and a stream whose first event is the dialect's "overloaded".
     /// Without a stream, the overloaded status.
     OverloadedEvent,
+    /// The same "overloaded" behind this many events. Without a stream, the
+    /// overloaded status.
+    OverloadedAfter { after_events: usize },
     /// A clean HTTP end without `[DONE]`, `message_stop`, `finishReason` or
     /// `response.completed`. Without a stream, Ok.
     EndWithoutTerminal { after_events: usize },
@@ -55,6 +58,9 @@ pub enum Behaviour {
     /// [`Gate`](crate::FakeProvider::gate). Without a stream, the body waits
     /// for one release.
     Gated,
+    /// Says nothing until the key's [`Gate`](crate::FakeProvider::gate)
+    /// releases one, then does this. Not for what the gate itself is for.
+    Held(Box<Self>),
     /// Exactly these bytes.
     Body {
         content_type: String,
@@ -113,6 +119,20 @@ impl Behaviour {
             body: Some(body),
             headers: Vec::new(),
         }
+    }
+
+    /// An error status with this body.
+    pub fn refusing(code: u16, body: impl Into<Bytes>) -> Self {
+        Self::Status {
+            code,
+            body: Some(body.into()),
+            headers: Vec::new(),
+        }
+    }
+
+    /// Does this once the key's gate releases one.
+    pub fn held(then: Self) -> Self {
+        Self::Held(Box::new(then))
     }
 
     pub fn bad_request() -> Self {
@@ -188,6 +208,8 @@ pub struct UnknownBehaviour(String);
 struct Lane {
     queue: VecDeque<Behaviour>,
     always: Option<Behaviour>,
+    /// For lists of models, where they differ from other calls.
+    lists: Option<Behaviour>,
     gate: Gate,
 }
 
@@ -210,15 +232,27 @@ impl Scripts {
         self.write().entry(key.to_owned()).or_default().always = Some(behaviour);
     }
 
+    pub(crate) fn lists(&self, key: &str, behaviour: Behaviour) {
+        self.write().entry(key.to_owned()).or_default().lists = Some(behaviour);
+    }
+
     pub(crate) fn clear(&self, key: &str) {
         if let Some(lane) = self.write().get_mut(key) {
             lane.queue.clear();
             lane.always = None;
+            lane.lists = None;
         }
     }
 
     pub(crate) fn gate(&self, key: &str) -> Gate {
         self.write().entry(key.to_owned()).or_default().gate.clone()
+    }
+
+    /// What a list of models gets: it leaves the queue to other calls where
+    /// the key has an answer of its own for lists.
+    pub(crate) fn next_list(&self, key: &str) -> Behaviour {
+        let own = self.read().get(key).and_then(|lane| lane.lists.clone());
+        own.unwrap_or_else(|| self.next(key))
     }
 
     /// What this call gets. Keys without a script, all of them under load,
@@ -259,7 +293,12 @@ mod tests {
         scripts.always("k", Behaviour::unauthorized());
         assert_eq!(scripts.next("k"), Behaviour::Echo);
         assert_eq!(scripts.next("k"), Behaviour::unauthorized());
+        scripts.queue("k", [Behaviour::Hang]);
+        scripts.lists("k", Behaviour::Echo);
+        assert_eq!(scripts.next_list("k"), Behaviour::Echo);
+        assert_eq!(scripts.next("k"), Behaviour::Hang);
         scripts.clear("k");
+        assert_eq!(scripts.next_list("k"), Behaviour::Ok);
         assert_eq!(scripts.next("k"), Behaviour::Ok);
     }
 

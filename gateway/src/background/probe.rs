@@ -5,38 +5,41 @@
 //! or failed, lists models again when it is well. A spent limit has its own time, and an account
 //! without credit lists models all the same.
 
-use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream;
-use tokio::sync::Mutex;
 use turnpike_api::Clock;
 
 use super::super::clock::millis;
 use crate::observe::events::{CredentialProbed, CredentialRecovered};
 use crate::runtime::Runtime;
 use crate::upstream::Credential;
-use crate::upstream::call::{self, Listed};
+use crate::upstream::call::{self, CallError, Listed};
 
 /// As many are looked at at once.
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 256;
 
 /// Looks every `auth.cooldown.probe_interval`, until the process ends.
 pub async fn probe(runtime: Arc<Runtime>) {
-    let mut next = runtime.board.time.now();
-    // A look that hangs does not keep the others waiting, and is not doubled.
-    let under_way: Arc<Mutex<HashSet<Arc<str>>>> = Arc::default();
+    let time = &runtime.board.time;
+    let mut next = time.now();
     loop {
-        next += millis(runtime.snapshot().probe_interval);
-        runtime.board.time.sleep_until(next).await;
-        next = next.max(runtime.board.time.now());
-        tokio::spawn(round(runtime.clone(), under_way.clone()));
+        let interval = runtime.snapshot().probe_interval;
+        next = (next + millis(interval)).max(time.now());
+        time.sleep_until(next).await;
+        next = time.now();
+        // What is not answered by then is not waited for: the next look may find it well.
+        tokio::select! {
+            () = round(&runtime, interval) => {}
+            () = time.sleep_until(next + millis(interval)) => {}
+        }
     }
 }
 
 /// Looks at everything there is to look at now.
-async fn round(runtime: Arc<Runtime>, under_way: Arc<Mutex<HashSet<Arc<str>>>>) {
+async fn round(runtime: &Runtime, interval: Duration) {
     let snapshot = runtime.snapshot();
     let now = runtime.board.time.now();
     let due = snapshot
@@ -44,32 +47,32 @@ async fn round(runtime: Arc<Runtime>, under_way: Arc<Mutex<HashSet<Arc<str>>>>) 
         .filter(|credential| !credential.standing.probed_early(now).is_empty());
     let due: Vec<Arc<Credential>> = due.cloned().collect();
     stream::iter(due)
-        .for_each_concurrent(AT_ONCE, |credential| {
-            let (runtime, under_way) = (&runtime, &under_way);
-            async move {
-                if under_way.lock().await.insert(credential.id.clone()) {
-                    look(runtime, &credential).await;
-                    under_way.lock().await.remove(&credential.id);
-                }
-            }
+        .for_each_concurrent(AT_ONCE, |credential| async move {
+            look(runtime, &credential, interval).await;
         })
         .await;
 }
 
 /// One call, and what it says of each of the credential's cooldowns.
-async fn look(runtime: &Runtime, credential: &Arc<Credential>) {
+async fn look(runtime: &Runtime, credential: &Arc<Credential>, interval: Duration) {
     let Some(path) = credential.vendor.plugin.model_list() else {
         return;
     };
     let claim = format!("probe/{}", credential.id);
-    let ttl = runtime.snapshot().probe_interval;
     // One replica looks. A store that is away must not keep credentials away too.
-    let mine = runtime.store.claim(&claim, runtime.name(), ttl).await;
+    let mine = runtime.store.claim(&claim, runtime.name(), interval).await;
     if mine == Ok(false) {
         return;
     }
     let began = runtime.board.time.now();
-    let listed = call::model_list(runtime, credential, path).await;
+    // One that hangs leaves its place to another in time.
+    let until = began + millis(interval) / 2;
+    let listed = tokio::select! {
+        listed = call::model_list(runtime, credential, path) => listed,
+        () = runtime.board.time.sleep_until(until) => Listed::Broken(CallError::TimedOut {
+            endpoint: credential.endpoint.to_string(),
+        }),
+    };
     let standing = &credential.standing;
     let mut recovered = false;
     for model in standing.probed_early(began) {

@@ -197,6 +197,7 @@ impl Lease<'_, '_> {
             now,
             fault,
             hint,
+            probe: self.probe,
         };
         self.probe = false;
         let cooled = credential

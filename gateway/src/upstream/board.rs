@@ -81,6 +81,11 @@ impl Board {
         self.changed.subscribe()
     }
 
+    /// How many wait to be told of changes.
+    pub fn watchers(&self) -> usize {
+        self.changed.receiver_count()
+    }
+
     /// Waits for cooldowns to write down: the ids of the credentials whose changed.
     pub async fn unwritten(&self) -> BTreeSet<Arc<str>> {
         loop {

@@ -59,6 +59,8 @@ pub struct Failure<'a> {
     pub now: u64,
     pub fault: Fault,
     pub hint: Hint,
+    /// It was the call that tries whether a cooldown is over.
+    pub probe: bool,
 }
 
 impl Standing {
@@ -98,7 +100,8 @@ impl Standing {
         }
     }
 
-    /// A call that began at `began` served: what was wrong before it is over. True when something
+    /// A call that began at `began` served: what was wrong before it is over. What went wrong in the
+    /// same millisecond did so after it began: nobody begins while a credential cools. True when something
     /// was.
     pub fn served(&self, model: &str, began: u64) -> bool {
         if self.troubles.load(Ordering::Acquire) == 0 {
@@ -106,7 +109,7 @@ impl Standing {
         }
         let mut cooldowns = self.lock();
         let before = cooldowns.len();
-        let is_over = |cooldown: &Cooldown| cooldown.since <= began;
+        let is_over = |cooldown: &Cooldown| cooldown.since < began;
         cooldowns.whole = cooldowns.whole.filter(|cooldown| !is_over(cooldown));
         cooldowns
             .models
@@ -123,8 +126,11 @@ impl Standing {
             Scope::Credential => cooldowns.whole,
             Scope::Model => cooldowns.of_model(failure.model).copied(),
         };
-        // A verdict on the one is none on the other, which waits for another call.
-        cooldowns.each_of(failure.model, Cooldown::unprobed);
+        // A verdict on the one is none on the other, which waits for another call. A call that began
+        // before the probe did says nothing of how that will end.
+        if failure.probe {
+            cooldowns.each_of(failure.model, Cooldown::unprobed);
+        }
         let Failure { began, now, .. } = failure;
         let next = policy.after(current, began, now, failure.fault, failure.hint)?;
         match scope {
@@ -175,7 +181,7 @@ impl Standing {
             None => cooldowns.whole.as_mut(),
             Some(model) => cooldowns.of_model(model),
         };
-        let found = cooldown.filter(|cooldown| cooldown.since <= began);
+        let found = cooldown.filter(|cooldown| cooldown.since < began);
         found
             .map(|cooldown| *cooldown = cooldown.found_well(now))
             .is_some()

@@ -41,8 +41,9 @@ impl Wait {
         let somebody = loop {
             let now = board.time.now();
             let outlook = pool.outlook(now, operation);
+            // Also where the time is just over: it was waited for.
             if outlook.ready > 0 {
-                break now < until;
+                break true;
             }
             let soonest = outlook.soonest.map_or(u64::MAX, |(_, back)| back);
             // Whoever tries one of them tells how it went long before it is given up.
