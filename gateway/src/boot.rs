@@ -1,5 +1,6 @@
 //! Plan to running process: runtime, snapshot, listeners, background, run.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -211,10 +212,14 @@ fn announce(plan: &Plan, runtime: &Runtime, proxy: SocketAddr, admin: SocketAddr
             "open mode: no client keys are configured, so every process on this machine may spend your credentials; add `api_keys` to close it"
         );
     }
-    let providers: Vec<String> = plan
-        .providers
-        .iter()
-        .map(|provider| format!("{} ({})", provider.name, provider.credentials.len()))
+    let mut providers = BTreeMap::<&str, usize>::new();
+    for enrolled in &snapshot.roll {
+        *providers.entry(&enrolled.provider).or_default() +=
+            usize::from(enrolled.credential().is_some());
+    }
+    let providers: Vec<String> = providers
+        .into_iter()
+        .map(|(name, usable)| format!("{name} ({usable})"))
         .collect();
     info!(
         version = env!("CARGO_PKG_VERSION"),

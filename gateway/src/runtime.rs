@@ -30,6 +30,7 @@ pub struct Runtime {
     /// The pages that are not proxied; set once, before the listeners open.
     pub pages: OnceLock<axum::Router>,
     draining: AtomicBool,
+    usage_is_lost: AtomicBool,
     name: String,
 }
 
@@ -58,8 +59,21 @@ impl Runtime {
             buffered: AtomicU64::new(0),
             pages: OnceLock::new(),
             draining: AtomicBool::new(false),
+            usage_is_lost: AtomicBool::new(false),
             name: format!("{:016x}", fastrand::u64(..)),
         }
+    }
+
+    /// Notes whether usage could be written down; true when that is news.
+    pub fn usage_is_kept(&self, kept: bool) -> bool {
+        // Read first: nearly always there is nothing to write, and every call comes here.
+        self.usage_is_lost.load(Ordering::Relaxed) == kept
+            && self.usage_is_lost.swap(!kept, Ordering::Relaxed) == kept
+    }
+
+    /// Whether usage is not written down.
+    pub fn usage_is_lost(&self) -> bool {
+        self.usage_is_lost.load(Ordering::Relaxed)
     }
 
     /// Tells this process from others with the same store.

@@ -224,16 +224,22 @@ impl QuotaSpent<'_> {
     }
 }
 
-/// What a call used could not be written down: it counts until the process ends.
-pub struct UsageNotKept<'a> {
-    pub error: StoreError,
+/// What calls used is not written down from now on, or is again. One line a change: each call
+/// would have another.
+pub struct UsageKept<'a> {
+    /// Why it is not.
+    pub error: Option<StoreError>,
     pub metrics: &'a Metrics,
 }
 
-impl UsageNotKept<'_> {
+impl UsageKept<'_> {
     pub fn tell(&self) {
-        self.metrics.store_failed("usage");
-        error!(error = %self.error, "usage is not written down; quotas hold only until the process ends");
+        match &self.error {
+            Some(error) => {
+                error!(%error, "usage is not written down: quotas hold only until the process ends; make room on the disk");
+            }
+            None => info!("usage is written down again"),
+        }
     }
 }
 

@@ -57,6 +57,7 @@ struct Families {
     states: IntGaugeVec,
     quota_left: IntGaugeVec,
     waits: IntCounterVec,
+    sessions: IntCounterVec,
     files: IntGaugeVec,
     store_errors: IntCounterVec,
     reloads: IntCounterVec,
@@ -228,6 +229,12 @@ impl Metrics {
                 "Requests that waited for a credential to come back, by what came of it.",
                 &["result"],
             )?,
+            sessions: counters(
+                &registry,
+                "turnpike_session_affinity_total",
+                "Attempts of requests that name a session: with the credential it keeps to, or with another.",
+                &["result"],
+            )?,
             files: {
                 let opts = Opts::new(
                     "turnpike_credential_files",
@@ -282,6 +289,12 @@ impl Metrics {
     pub fn waited(&self, somebody: bool) {
         let result = if somebody { "served" } else { "given_up" };
         self.0.waits.with_label_values(&[result]).inc();
+    }
+
+    /// An attempt of a session was made, with the credential it keeps to or another.
+    pub fn session(&self, keeps: bool) {
+        let result = if keeps { "kept" } else { "other" };
+        self.0.sessions.with_label_values(&[result]).inc();
     }
 
     /// The credential directory was read.

@@ -1,12 +1,12 @@
 //! With which credential. Once an attempt.
 
 use tracing::error;
-use turnpike_api::{Clock, Entry, Fault, Hint, Usage};
+use turnpike_api::{Clock, Entry, Fault, Hint, StoreError, Usage};
 
 use super::authorize::Permit;
 use crate::clock::millis;
 use crate::context::Context;
-use crate::observe::events::{CredentialCooled, CredentialRecovered, QuotaSpent, UsageNotKept};
+use crate::observe::events::{CredentialCooled, CredentialRecovered, QuotaSpent, UsageKept};
 use crate::runtime::Runtime;
 use crate::upstream::affinity::Session;
 use crate::upstream::standing::Failure;
@@ -57,10 +57,14 @@ impl<'p> Selection<'p> {
         let fits = |at: usize| !self.tried.contains(&at) && serves(at);
         let kept = self.kept(context, now).filter(|at| fits(*at));
         let taken = kept.and_then(|at| self.pool.take_one(at, now, patience));
+        let keeps = taken.is_some();
         let taken = match taken {
             Some(taken) => taken,
             None => self.pool.take(self.turn, now, patience, fits)?,
         };
+        if context.session.is_some() {
+            runtime.metrics.session(keeps);
+        }
         self.tried.push(taken.at);
         let member = self.pool.member(taken.at);
         let expected = ask.body_len as u64 / BYTES_A_TOKEN + ANSWER;
@@ -165,9 +169,17 @@ impl Lease<'_, '_> {
             estimated,
             calls,
         });
-        if let Err(error) = kept {
-            let metrics = &self.runtime.metrics;
-            UsageNotKept { error, metrics }.tell();
+        self.tell_kept(kept);
+    }
+
+    fn tell_kept(&self, kept: Result<(), StoreError>) {
+        let (runtime, metrics) = (self.runtime, &self.runtime.metrics);
+        if kept.is_err() {
+            metrics.store_failed("usage");
+        }
+        if runtime.usage_is_kept(kept.is_ok()) {
+            let error = kept.err();
+            UsageKept { error, metrics }.tell();
         }
     }
 

@@ -33,7 +33,12 @@ async fn ready(State(runtime): State<Arc<Runtime>>) -> Response {
         let body = json!({ "status": "draining", "generation": generation });
         return (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response();
     }
-    Json(json!({ "status": "ready", "generation": generation })).into_response()
+    let mut body = json!({ "status": "ready", "generation": generation });
+    if runtime.usage_is_lost() {
+        // Calls are served, and quotas hold until the process ends.
+        body["degraded"] = json!("usage is not written down");
+    }
+    Json(body).into_response()
 }
 
 async fn metrics(State(runtime): State<Arc<Runtime>>) -> Response {

@@ -38,11 +38,12 @@ impl Wait {
         // Before the look: a change after it is not missed.
         let mut changes = board.watch();
         let began = std::time::Instant::now();
+        let mut waited = false;
         let somebody = loop {
             let now = board.time.now();
             let outlook = pool.outlook(now, operation);
             // Also where the time is just over: it was waited for.
-            if outlook.ready > 0 {
+            if outlook.ready > 0 && (waited || now < until) {
                 break true;
             }
             let soonest = outlook.soonest.map_or(u64::MAX, |(_, back)| back);
@@ -58,10 +59,16 @@ impl Wait {
                     _ = changes.changed() => {}
                 }
             };
+            waited = true;
             if watching(session, pin!(waking)).await.is_none() {
                 return Err(Stop::ClientGone);
             }
         };
+        match waited {
+            true => context.runtime.metrics.waited(somebody),
+            // Somebody has become ready since the round, or is not as ready as it seemed.
+            false => tokio::task::yield_now().await,
+        }
         context.record.waited += began.elapsed();
         Ok(somebody)
     }
