@@ -121,16 +121,16 @@ impl Standing {
     /// A call failed. Answers with the cooldown that is in force for it now, if there is one.
     pub fn failed(&self, failure: Failure<'_>, policy: &BackOff) -> Option<(Scope, Cooldown)> {
         let mut cooldowns = self.lock();
+        // The probe's verdict on the model is none on the whole, or the other way round: that waits
+        // for another call. A call that began before the probe says nothing of how it will end.
+        if failure.probe {
+            cooldowns.each_of(failure.model, Cooldown::unprobed);
+        }
         let scope = scope(failure.fault, failure.hint);
         let current = match scope {
             Scope::Credential => cooldowns.whole,
             Scope::Model => cooldowns.of_model(failure.model).copied(),
         };
-        // A verdict on the one is none on the other, which waits for another call. A call that began
-        // before the probe did says nothing of how that will end.
-        if failure.probe {
-            cooldowns.each_of(failure.model, Cooldown::unprobed);
-        }
         let Failure { began, now, .. } = failure;
         let next = policy.after(current, began, now, failure.fault, failure.hint)?;
         match scope {
@@ -291,5 +291,59 @@ impl Cooldowns {
         if let Some(cooldown) = self.of_model(model) {
             *cooldown = change(*cooldown);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const POLICY: BackOff = BackOff {
+        base: Duration::from_secs(1),
+        max: Duration::from_secs(60),
+        max_hint: Duration::from_secs(60),
+        transient: Some(Duration::from_secs(60)),
+        auth: Some(Duration::from_secs(60)),
+        not_found: Some(Duration::from_secs(60)),
+    };
+
+    fn limited(began: u64, now: u64, wait: u64, probe: bool) -> Failure<'static> {
+        Failure {
+            model: "m",
+            began,
+            now,
+            fault: Fault::RateLimited,
+            hint: Hint {
+                wait: Some(Duration::from_millis(wait)),
+                whole_credential: false,
+            },
+            probe,
+        }
+    }
+
+    #[test]
+    fn what_served_from_before_a_failure_on_says_nothing_of_it() {
+        let standing = Standing::new("c".into());
+        standing.failed(limited(5, 5, 1_000, false), &POLICY);
+        assert!(!standing.served("m", 5));
+        assert!(!standing.served("m", 4));
+        assert!(!standing.served("other", 6));
+        assert!(standing.served("m", 6));
+        assert_eq!(standing.readiness("m", 6), Readiness::Ready);
+    }
+
+    #[test]
+    fn a_probe_ends_with_its_own_verdict() {
+        let standing = Standing::new("c".into());
+        standing.failed(limited(0, 0, 1_000, false), &POLICY);
+        assert_eq!(standing.take("m", 1_000, 9_000), Some(true));
+        // Somebody from before, whom the provider tells to stay away longer.
+        standing.failed(limited(0, 1_000, 2_000, false), &POLICY);
+        assert_eq!(standing.take("m", 3_000, 9_000), None);
+        // Now nobody is waited for any more.
+        standing.failed(limited(1_000, 3_000, 1_000, true), &POLICY);
+        assert_eq!(standing.take("m", 4_000, 9_000), Some(true));
     }
 }

@@ -65,6 +65,21 @@ async fn used_is_what_the_provider_told() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_is_counted_before_it_is_whole() {
+    let pools = Pools::of(1, "").await;
+    let mut client = Client::connect(&pools.house, Http::One).await;
+    for n in 0..200 {
+        let speech = SPEECHES[n % 3];
+        let (path, body) = match n % 2 {
+            0 => (speech.path, speech.body),
+            _ => (speech.stream.path, speech.stream.body),
+        };
+        assert_eq!(client.post(path, body).await.status, 200);
+        assert_same_books(&pools, &speech.key(1)).await;
+    }
+}
+
 #[tokio::test]
 async fn what_a_stream_that_was_left_did_not_say_is_estimated_and_flagged() {
     let pools = Pools::of(1, "").await;
