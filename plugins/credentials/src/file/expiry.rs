@@ -85,7 +85,10 @@ fn time(text: &str) -> Option<Timestamp> {
     let text = text.replacen(" +", "+", 1).replacen(" -", "-", 1);
     text.parse().ok().or_else(|| {
         let without_offset: DateTime = text.parse().ok()?;
-        without_offset.to_zoned(TimeZone::UTC).ok().map(Timestamp::from)
+        without_offset
+            .to_zoned(TimeZone::UTC)
+            .ok()
+            .map(Timestamp::from)
     })
 }
 
