@@ -1,7 +1,10 @@
 //! The command `turnpike credentials`: what the configuration, the credential files and the store
 //! say of each credential, whether a gateway runs beside it or not.
 
+mod blank;
+
 use std::fmt::Write as _;
+use std::path::Path;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -21,6 +24,7 @@ use crate::runtime::{Listening, Runtime};
 use crate::snapshot::Snapshot;
 use crate::upstream::call::{self, Listed};
 use crate::upstream::roll::{Enrolled, Report, time};
+use blank::Blank;
 
 /// Why the command has no answer.
 #[derive(Debug, Error)]
@@ -81,8 +85,7 @@ impl Look {
         directory.scan();
         let snapshot = assemble(&plan, directory.entries(), &ground, 0, true);
         let snapshot = snapshot.map_err(BootError::Assemble)?;
-        let store: Arc<dyn Store> =
-            Arc::new(Embedded::open_beside(&plan.state.path, Arc::new(clock))?);
+        let store = store(&plan.state.path, clock)?;
         keep::restore(&ground.board, &*store).await?;
         keep::open_accounts(snapshot.usable(), &ground.board, &*store).await?;
         let now = ground.board.time.now();
@@ -272,6 +275,14 @@ impl Look {
             ),
             Listed::Broken(error) => (Some(false), error.to_string()),
         }
+    }
+}
+
+/// The gateway's, if one ever ran here.
+fn store(path: &Path, clock: Time) -> Result<Arc<dyn Store>, CommandError> {
+    match path.exists() {
+        true => Ok(Arc::new(Embedded::open_beside(path, Arc::new(clock))?)),
+        false => Ok(Arc::new(Blank)),
     }
 }
 

@@ -23,6 +23,8 @@ use crate::observe::logging;
 use crate::runtime::Runtime;
 use crate::snapshot::Snapshot;
 
+mod renewed;
+
 /// Editors and kubelets write in several steps; the last one counts.
 const DEBOUNCE: Duration = Duration::from_millis(100);
 
@@ -52,6 +54,16 @@ struct State {
     directory_problem: Option<String>,
     /// It holds something else than what is in force.
     directory_is_ahead: bool,
+    /// Why what it holds could not be taken over.
+    credentials_problem: Option<String>,
+}
+
+/// A configuration that was read and may be taken over.
+struct Read {
+    plan: Plan,
+    snapshot: Snapshot,
+    /// The credential files, where they are others than those in force.
+    moved: Option<(CredentialDirectory, Scan)>,
 }
 
 impl State {
@@ -87,6 +99,7 @@ impl Reloader {
                 directory,
                 directory_problem: None,
                 directory_is_ahead: false,
+                credentials_problem: None,
             }),
         }
     }
@@ -98,15 +111,25 @@ impl Reloader {
         let in_force = self.runtime.snapshot();
         let next = in_force.generation + 1;
         let (generation, result) = match self.read_steadily(&mut state, next, in_force.open) {
-            Ok((plan, snapshot, read)) => {
+            Ok((read, digest)) => {
+                let Read {
+                    plan,
+                    snapshot,
+                    moved,
+                } = read;
                 warn_of_what_stays(&state.plan, &plan);
                 plan.warnings.iter().for_each(|warning| warn!("{warning}"));
                 if let Some(logging) = &self.logging {
                     logging.set_level(plan.logging.level);
                 }
                 self.take_over(snapshot);
+                if let Some((directory, scan)) = moved {
+                    state.directory = directory;
+                    state.directory_problem = scan.problem;
+                }
                 state.directory_is_ahead = false;
-                state.digest = read;
+                state.credentials_problem = None;
+                state.digest = digest;
                 state.plan = plan;
                 (next, Ok(next))
             }
@@ -120,6 +143,10 @@ impl Reloader {
             metrics: &self.runtime.metrics,
         }
         .tell();
+        if result.is_ok() {
+            // What becomes of a file depends on the configuration, too.
+            self.tell_of_files(&state);
+        }
         result
     }
 
@@ -130,19 +157,14 @@ impl Reloader {
         state: &mut State,
         generation: u64,
         may_open: bool,
-    ) -> Result<(Plan, Snapshot, blake3::Hash), String> {
-        let (sources, _) = self.read(state, generation, may_open)?;
-        let read = digest(&self.path, &sources);
-        let (plan, snapshot) = self.read(state, generation, may_open)?;
-        Ok((plan, snapshot, read))
+    ) -> Result<(Read, blake3::Hash), String> {
+        let sources = self.read(state, generation, may_open)?.plan;
+        let digest = digest(&self.path, &sources);
+        let read = self.read(state, generation, may_open)?;
+        Ok((read, digest))
     }
 
-    fn read(
-        &self,
-        state: &mut State,
-        generation: u64,
-        may_open: bool,
-    ) -> Result<(Plan, Snapshot), String> {
+    fn read(&self, state: &mut State, generation: u64, may_open: bool) -> Result<Read, String> {
         // An empty file is a configuration at start; here it is one that is being written.
         if std::fs::read_to_string(&self.path).is_ok_and(|text| text.trim().is_empty()) {
             return Err(format!("{} is empty", self.path.display()));
@@ -151,17 +173,22 @@ impl Reloader {
             .map_err(|problems| problems.to_string())?;
         let moved = (&plan.auth.dir, plan.auth.require_private_files)
             != (&state.plan.auth.dir, state.plan.auth.require_private_files);
-        let snapshot = if moved {
+        // The directory in force stays the one that is watched until the plan is taken over.
+        let moved = moved.then(|| {
             let mut directory = credential_directory(&plan);
-            directory.scan();
-            let snapshot = self.assemble(&plan, &directory, generation, may_open)?;
-            state.directory = directory;
-            snapshot
-        } else {
+            let scan = directory.scan();
+            (directory, scan)
+        });
+        if moved.is_none() {
             state.scan();
-            self.assemble(&plan, &state.directory, generation, may_open)?
-        };
-        Ok((plan, snapshot))
+        }
+        let directory = moved.as_ref().map_or(&state.directory, |(moved, _)| moved);
+        let snapshot = self.assemble(&plan, directory, generation, may_open)?;
+        Ok(Read {
+            plan,
+            snapshot,
+            moved,
+        })
     }
 
     /// A snapshot that may be used at once: what is known of its credentials is known.
@@ -183,6 +210,8 @@ impl Reloader {
     }
 
     fn take_over(&self, snapshot: Snapshot) {
+        let before = self.runtime.snapshot();
+        renewed::carry_over(&before, &snapshot, &self.runtime.board);
         self.runtime.swap(snapshot);
         // Who waits for a credential may be served by a new one.
         self.runtime.board.changed();
@@ -221,26 +250,40 @@ impl Reloader {
     fn reread_credentials(&self) -> bool {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let scan = state.scan();
-        if !std::mem::take(&mut state.directory_is_ahead) {
+        if !state.directory_is_ahead {
             return scan.unsettled;
         }
         let in_force = self.runtime.snapshot();
         let (generation, open) = (in_force.generation, in_force.open);
         match self.assemble(&state.plan, &state.directory, generation, open) {
-            Ok(snapshot) => self.take_over(snapshot),
-            Err(problems) => error!(
-                problems,
-                "credential files not taken over; those read before stay"
-            ),
+            Ok(snapshot) => {
+                self.take_over(snapshot);
+                state.directory_is_ahead = false;
+                state.credentials_problem = None;
+                self.tell_of_files(&state);
+            }
+            // It is tried again with the next look, and told once.
+            Err(problems) => {
+                if state.credentials_problem.as_ref() != Some(&problems) {
+                    error!(
+                        problems,
+                        "credential files not taken over; those read before stay"
+                    );
+                }
+                state.credentials_problem = Some(problems);
+            }
         }
+        scan.unsettled
+    }
+
+    fn tell_of_files(&self, state: &State) {
         CredentialFilesRead {
             roll: &self.runtime.snapshot().roll,
             open_to_others: open_to_others(&state.directory),
-            problem: scan.problem.as_deref(),
+            problem: state.directory_problem.as_deref(),
             metrics: &self.runtime.metrics,
         }
         .tell();
-        scan.unsettled
     }
 
     fn directories(&self) -> BTreeSet<PathBuf> {

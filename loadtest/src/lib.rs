@@ -43,6 +43,7 @@ mod script;
 mod serve;
 mod stream;
 mod tls;
+mod token;
 mod totals;
 
 pub use dialect::{Dialect, error_body, gemini_quota_error, input_tokens};
@@ -51,4 +52,5 @@ pub use options::{Options, Protocol};
 pub use provider::FakeProvider;
 pub use record::{Outcome, Recorded};
 pub use script::{Behaviour, UnknownBehaviour};
+pub use token::{Grant, TokenEndpoint};
 pub use totals::Totals;

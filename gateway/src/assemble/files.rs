@@ -13,6 +13,13 @@ use super::providers::{Draft, Known, Material, Providers, offer};
 use crate::upstream::catalogue::{Supplied, Supply};
 use crate::upstream::roll::{Enrolled, Held};
 
+/// Whose a file is.
+enum Meant {
+    Known(Known),
+    /// Of a provider with `enabled: false`.
+    SwitchedOff(String),
+}
+
 impl Providers<'_> {
     /// Adds what the files hold.
     pub(super) fn add_files<'e>(&mut self, entries: impl Iterator<Item = &'e Entry>) {
@@ -29,7 +36,10 @@ impl Providers<'_> {
 
     fn add_file(&mut self, entry: &Entry, file: &Arc<CredentialFile>) {
         let found = match self.provider_of(file) {
-            Ok(known) => self.enrol_file(entry, file, &known).map_err(|problem| {
+            Ok(Meant::SwitchedOff(provider)) => {
+                return self.add_switched_off(entry, file, provider);
+            }
+            Ok(Meant::Known(known)) => self.enrol_file(entry, file, &known).map_err(|problem| {
                 let name = &entry.name;
                 (Some(known), format!("{name}: {problem}"))
             }),
@@ -48,22 +58,25 @@ impl Providers<'_> {
     }
 
     /// The first of the names it may mean that is a provider's.
-    fn provider_of(&mut self, file: &CredentialFile) -> Result<Known, String> {
+    fn provider_of(&mut self, file: &CredentialFile) -> Result<Meant, String> {
         let names: Vec<String> = file.provider_candidates().map(String::from).collect();
         for name in &names {
-            if self.plan.disabled_providers.contains(name) {
-                return Err(format!(
-                    "its provider `{name}` is switched off (`enabled: false`)"
-                ));
+            if self.is_switched_off(name) {
+                return Ok(Meant::SwitchedOff(name.clone()));
             }
             if let Some(known) = self.known(name) {
-                return Ok(self.as_meant_for(file, known));
+                return Ok(Meant::Known(self.as_meant_for(file, known)));
             }
         }
         let name = names.first().map_or("", String::as_str);
         Err(format!(
             "no provider is called `{name}`; write `providers.{name}` with a `kind` and a `base_url`, or name its `provider` in the file"
         ))
+    }
+
+    fn is_switched_off(&self, provider: &str) -> bool {
+        let mut disabled = self.plan.disabled_providers.iter();
+        disabled.any(|name| name == provider)
     }
 
     /// A provider of the configuration, or one whose name says all there is to know.
@@ -109,7 +122,12 @@ impl Providers<'_> {
         known: &Known,
     ) -> Result<(), String> {
         let id = format!("{}/{}", known.vendor.name, entry.name);
-        self.is_no_twin(&id, file)?;
+        let twin = twin(file);
+        if let Some(other) = self.secrets.get(&twin)
+            && !file.disabled
+        {
+            return Err(format!("holds the same secret as {other}; remove one"));
+        }
         let settings = &known.settings;
         let proxy = match &file.proxy_url {
             Some(written) => {
@@ -123,24 +141,25 @@ impl Providers<'_> {
         let excluded: Vec<String> = excluded.cloned().collect();
         let offer = offer(&known.vendor, prefix, &models(file, known), &excluded);
         let draft = draft(id, entry, file, known, &headers, &proxy, self);
-        self.enrol(known, offer, draft, entry.problem.clone())
+        self.enrol(known, offer, draft, entry.problem.clone())?;
+        if !file.disabled {
+            self.secrets
+                .insert(twin, format!("{}/{}", known.vendor.name, entry.name).into());
+        }
+        Ok(())
     }
 
-    /// One account in two places would be asked twice as often, and cool in one of them only.
-    fn is_no_twin(&mut self, id: &str, file: &CredentialFile) -> Result<(), String> {
-        let secret = match &file.material {
-            Written::Key(secret) => secret.expose(),
-            Written::Token { access, .. } => access.expose(),
-            Written::ServiceAccount(account) => account.client_email(),
-        };
-        let digest = blake3::hash(secret.as_bytes());
-        match self.secrets.get(&digest) {
-            Some(other) => Err(format!("holds the same secret as {other}; remove one")),
-            None => {
-                self.secrets.insert(digest, id.into());
-                Ok(())
-            }
-        }
+    /// A file that is as good as any; its provider is not to be called.
+    fn add_switched_off(&mut self, entry: &Entry, file: &CredentialFile, provider: String) {
+        self.roll.push(Enrolled {
+            id: format!("{provider}/{}", entry.name).into(),
+            provider: provider.into(),
+            kind: kind(file),
+            label: file.label.clone(),
+            file: Some(entry.name.clone()),
+            held: Held::ProviderOff,
+            problem: entry.problem.clone(),
+        });
     }
 
     /// A file that cannot be used, and whose provider's it would be.
@@ -174,7 +193,31 @@ impl Providers<'_> {
         let stem = entry.name.rsplit_once('.').map_or("", |(stem, _)| stem);
         let cuts = stem.rmatch_indices(['-', '_']).map(|(at, _)| &stem[..at]);
         let names: Vec<&str> = std::iter::once(stem).chain(cuts).collect();
+        let is_on = |name: &&str| !self.plan.disabled_providers.iter().any(|off| off == name);
+        let names: Vec<&str> = names.into_iter().take_while(is_on).collect();
         names.into_iter().find_map(|name| self.known(name))
+    }
+}
+
+/// What two files have in common that are one account: asked twice as often as the others, it would
+/// cool in one of them only. A service account has a quota of its own in each project and place.
+fn twin(file: &CredentialFile) -> blake3::Hash {
+    match &file.material {
+        Written::Key(secret) => blake3::hash(secret.expose().as_bytes()),
+        Written::Token { access, .. } => blake3::hash(access.expose().as_bytes()),
+        Written::ServiceAccount(account) => {
+            let project = file.project_id.as_deref().unwrap_or_default();
+            let location = file.location.as_deref().unwrap_or_default();
+            blake3::hash(format!("{} {project} {location}", account.client_email()).as_bytes())
+        }
+    }
+}
+
+fn kind(file: &CredentialFile) -> &'static str {
+    match &file.material {
+        Written::Key(_) => "api_key",
+        Written::Token { .. } => "oauth",
+        Written::ServiceAccount(_) => "service_account",
     }
 }
 
@@ -188,24 +231,20 @@ fn draft<'d>(
     providers: &Providers<'_>,
 ) -> Draft<'d> {
     let mut project = file.project_id.clone();
-    let (kind, material, expires_at) = match &file.material {
-        Written::Key(secret) => ("api_key", Material::Secret(secret, Scheme::Key), None),
+    let (material, expires_at) = match &file.material {
+        Written::Key(secret) => (Material::Secret(secret, Scheme::Key), None),
         Written::Token {
             access, expires_at, ..
-        } => (
-            "oauth",
-            Material::Secret(access, Scheme::Bearer),
-            *expires_at,
-        ),
+        } => (Material::Secret(access, Scheme::Bearer), *expires_at),
         Written::ServiceAccount(account) => {
             project = project.or_else(|| account.project_id().map(String::from));
             let tokens = providers.ground.tokens.of(&id, file);
-            ("service_account", Material::Account(account, tokens), None)
+            (Material::Account(account, tokens), None)
         }
     };
     Draft {
         id,
-        kind,
+        kind: kind(file),
         label: file.label.clone(),
         file: Some(entry.name.clone()),
         material,

@@ -27,7 +27,7 @@ pub(super) struct Providers<'a> {
     pub(super) egress: Egress<'a>,
     /// By name: those of the configuration, and those that only credential files name.
     pub(super) known: HashMap<String, Known>,
-    /// Whose each secret is, by its digest.
+    /// Whose each secret is, by its digest; those of what is switched off left out.
     pub(super) secrets: HashMap<blake3::Hash, Arc<str>>,
     pub(super) supplies: Vec<Supply>,
     pub(super) roll: Vec<Enrolled>,
@@ -179,8 +179,10 @@ impl<'a> Providers<'a> {
             proxy: &plan.proxy,
             expires_at: u64::MAX,
         };
-        let digest = blake3::hash(plan.secret.expose().as_bytes());
-        self.secrets.insert(digest, plan.id.as_str().into());
+        if !plan.disabled {
+            let digest = blake3::hash(plan.secret.expose().as_bytes());
+            self.secrets.insert(digest, plan.id.as_str().into());
+        }
         if let Err(problem) = self.enrol(known, offer, draft, None) {
             self.problems
                 .push(format!("credential {}: {problem}", plan.id));

@@ -41,6 +41,9 @@ pub struct Answer {
 pub enum CallError {
     #[error("{endpoint} cannot be called: {why}")]
     Broken { endpoint: String, why: String },
+    /// It answered that the account is not good, and will not be by itself.
+    #[error("{endpoint} gives no token: {why}")]
+    Refused { endpoint: String, why: String },
     #[error("{endpoint} did not answer within {} s", PATIENCE.as_secs())]
     TimedOut { endpoint: String },
     #[error("the answer of {endpoint} is larger than 4 MiB")]

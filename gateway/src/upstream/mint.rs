@@ -2,15 +2,14 @@
 //! time.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+use std::sync::{Arc, Mutex as StdMutex, PoisonError, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
-use http::{HeaderName, Uri};
-use http::{HeaderValue, Method, header};
-use tokio::sync::Mutex;
-use turnpike_api::{Account, Clock, Provider, Scheme};
+use http::{HeaderName, HeaderValue, Method, Uri, header};
+use tokio::sync::{Mutex, MutexGuard};
+use turnpike_api::{Account, Clock, Provider, Scheme, Secret};
 use turnpike_credentials::{CredentialFile, GrantError, ServiceAccount, read_token};
 
 use super::Endpoint;
@@ -19,118 +18,192 @@ use super::credential::Access;
 use crate::clock::millis;
 use crate::runtime::Runtime;
 
-/// So long before its end a token is renewed: a call that begins with it must not outlive it
-/// before it is accepted.
+/// So long before its end a token is renewed, or from half of its life on.
 const LEAD: Duration = Duration::from_secs(60);
 
-/// A token endpoint that failed is not asked again for so long.
-const AFTER_FAILURE: Duration = Duration::from_secs(5);
+/// So long before its end a token is not used any more: a call that begins with it must not
+/// outlive it before it is accepted.
+const LAST: Duration = Duration::from_secs(5);
+
+/// A token endpoint that failed is not asked again for so long. How long the account is left alone
+/// is for its cooldown to say; this is for the calls that were waiting all the while.
+const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 /// What asks for one account's tokens.
 pub struct Mint {
-    account: ServiceAccount,
-    /// Where tokens are asked for.
-    at: Endpoint,
-    /// What makes a token ready to be sent.
-    plugin: Arc<dyn Provider>,
-    calls: Endpoint,
-    headers: Vec<(HeaderName, HeaderValue)>,
+    minting: Minting,
     minted: Arc<Tokens>,
+    /// The current token as this configuration sends it.
+    ready: ArcSwapOption<Ready>,
+}
+
+/// What a mint is made of.
+pub struct Minting {
+    pub account: ServiceAccount,
+    /// Where tokens are asked for.
+    pub at: Endpoint,
+    /// What makes a token ready to be sent.
+    pub plugin: Arc<dyn Provider>,
+    pub calls: Endpoint,
+    pub headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 /// One account's token. It outlives the configuration.
 #[derive(Default)]
 pub struct Tokens {
     current: ArcSwapOption<Token>,
-    /// Held by the one who asks; holds when asking failed last, and why.
-    asking: Mutex<Option<(u64, String)>>,
+    /// Held by the one who asks; holds how asking failed last.
+    asking: Mutex<Option<Failure>>,
 }
 
-/// The tokens of all accounts, by the credentials' ids. A file that changed begins anew.
+struct Token {
+    secret: Secret,
+    /// From when on another one is asked for.
+    renew_at: u64,
+    /// From when on it is not used.
+    last: u64,
+}
+
+struct Ready {
+    token: Arc<Token>,
+    access: Arc<Access>,
+}
+
+struct Failure {
+    at: u64,
+    why: String,
+    is_refusal: bool,
+}
+
+/// The tokens of all accounts, by the credentials' ids. A file that changed begins anew; one that
+/// is gone takes its tokens with it.
 #[derive(Default)]
-pub struct Purse(StdMutex<HashMap<String, (Arc<CredentialFile>, Arc<Tokens>)>>);
+pub struct Purse(StdMutex<HashMap<String, (Weak<CredentialFile>, Arc<Tokens>)>>);
 
 impl Purse {
     /// Those of the account that `file` holds.
     pub fn of(&self, id: &str, file: &Arc<CredentialFile>) -> Arc<Tokens> {
         let mut purse = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        purse.retain(|_, (file, _)| file.strong_count() > 0);
         if let Some((known, tokens)) = purse.get(id)
-            && Arc::ptr_eq(known, file)
+            && known.as_ptr() == Arc::as_ptr(file)
         {
             return tokens.clone();
         }
         let tokens = Arc::<Tokens>::default();
-        purse.insert(id.to_owned(), (file.clone(), tokens.clone()));
+        purse.insert(id.to_owned(), (Arc::downgrade(file), tokens.clone()));
         tokens
     }
-}
-
-struct Token {
-    access: Arc<Access>,
-    expires_at: u64,
-}
-
-/// What a mint is made of.
-pub struct Minting {
-    pub account: ServiceAccount,
-    pub at: Endpoint,
-    pub plugin: Arc<dyn Provider>,
-    pub calls: Endpoint,
-    pub headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Mint {
     pub fn new(minting: Minting, minted: Arc<Tokens>) -> Self {
         Self {
-            account: minting.account,
-            at: minting.at,
-            plugin: minting.plugin,
-            calls: minting.calls,
-            headers: minting.headers,
+            minting,
             minted,
+            ready: ArcSwapOption::empty(),
         }
+    }
+
+    /// Whether both ask with the same version of the same account.
+    pub fn is_kin(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.minted, &other.minted)
     }
 
     /// A token that lasts; asked for when there is none.
     pub async fn access(&self, runtime: &Runtime) -> Result<Arc<Access>, CallError> {
-        if let Some(access) = self.kept(runtime) {
-            return Ok(access);
-        }
-        let mut failed = self.minted.asking.lock().await;
-        // Somebody else may have asked meanwhile.
-        if let Some(access) = self.kept(runtime) {
-            return Ok(access);
-        }
         let now = runtime.board.time.now();
-        if let Some((at, why)) = &*failed
-            && now < at.saturating_add(millis(AFTER_FAILURE))
+        let usable = self.kept(|token| now < token.last);
+        match &usable {
+            Some(token) if now < token.renew_at => self.ready(token),
+            Some(token) => match self.minted.asking.try_lock() {
+                // Somebody asks already, and this one is still good.
+                Err(_) => self.ready(token),
+                Ok(failed) => {
+                    let renewed = self.renewed(runtime, failed).await;
+                    renewed.or_else(|_| self.ready(token))
+                }
+            },
+            None => self.renewed(runtime, self.minted.asking.lock().await).await,
+        }
+    }
+
+    /// A fresh token: somebody else's by now, or one that is asked for.
+    async fn renewed(
+        &self,
+        runtime: &Runtime,
+        mut failed: MutexGuard<'_, Option<Failure>>,
+    ) -> Result<Arc<Access>, CallError> {
+        let now = runtime.board.time.now();
+        if let Some(token) = self.kept(|token| now < token.renew_at) {
+            return self.ready(&token);
+        }
+        if let Some(failure) = &*failed
+            && now < failure.at.saturating_add(millis(AFTER_FAILURE))
         {
-            return Err(self.broken(why));
+            return Err(self.broken(&failure.why, failure.is_refusal));
         }
         match self.ask(runtime, now).await {
             Ok(token) => {
-                let access = token.access.clone();
-                self.minted.current.store(Some(Arc::new(token)));
                 *failed = None;
-                Ok(access)
+                let token = Arc::new(token);
+                self.minted.current.store(Some(token.clone()));
+                self.ready(&token)
             }
             Err(error) => {
-                *failed = Some((now, error.to_string()));
+                *failed = Some(Failure {
+                    at: runtime.board.time.now(),
+                    is_refusal: matches!(error, CallError::Refused { .. }),
+                    why: match &error {
+                        CallError::Broken { why, .. } | CallError::Refused { why, .. } => {
+                            why.clone()
+                        }
+                        other => other.to_string(),
+                    },
+                });
                 Err(error)
             }
         }
     }
 
-    fn kept(&self, runtime: &Runtime) -> Option<Arc<Access>> {
-        let token = self.minted.current.load();
-        let token = token.as_ref()?;
-        let lasts_until = token.expires_at.saturating_sub(millis(LEAD));
-        (runtime.board.time.now() < lasts_until).then(|| token.access.clone())
+    fn kept(&self, is_good: impl Fn(&Token) -> bool) -> Option<Arc<Token>> {
+        self.minted
+            .current
+            .load_full()
+            .filter(|token| is_good(token))
+    }
+
+    /// The token as this configuration sends it. Another one may send it elsewhere, and with other
+    /// headers beside it.
+    fn ready(&self, token: &Arc<Token>) -> Result<Arc<Access>, CallError> {
+        if let Some(ready) = &*self.ready.load()
+            && Arc::ptr_eq(&ready.token, token)
+        {
+            return Ok(ready.access.clone());
+        }
+        let access = Access::new(
+            &*self.minting.plugin,
+            &token.secret,
+            Scheme::Bearer,
+            &Account::default(),
+            &self.minting.calls,
+            &self.minting.headers,
+        );
+        let access = access.ok_or_else(|| self.broken("its token cannot stand in a header", false));
+        let access = Arc::new(access?);
+        self.ready.store(Some(Arc::new(Ready {
+            token: token.clone(),
+            access: access.clone(),
+        })));
+        Ok(access)
     }
 
     async fn ask(&self, runtime: &Runtime, now: u64) -> Result<Token, CallError> {
-        let refused = |error: GrantError| self.broken(&error.to_string());
-        let form = self.account.token_request(now).map_err(refused)?;
+        let failed = |error: GrantError| {
+            let is_refusal = matches!(error, GrantError::Refused(_));
+            self.broken(&error.to_string(), is_refusal)
+        };
+        let form = self.minting.account.token_request(now).map_err(failed)?;
         let url: Uri = form.url.as_str().parse().unwrap_or_default();
         let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
         let request = Request {
@@ -139,27 +212,22 @@ impl Mint {
             headers: vec![(header::CONTENT_TYPE, kind)],
             body: Bytes::copy_from_slice(form.form_body.expose().as_bytes()),
         };
-        let answer = call::send(&runtime.connections, &self.at, request).await?;
-        let minted = read_token(now, answer.status, &answer.body).map_err(refused)?;
-        let access = Access::new(
-            &*self.plugin,
-            &minted.access_token,
-            Scheme::Bearer,
-            &Account::default(),
-            &self.calls,
-            &self.headers,
-        );
-        let access = access.ok_or_else(|| self.broken("its token cannot stand in a header"))?;
+        let answer = call::send(&runtime.connections, &self.minting.at, request).await?;
+        let minted = read_token(now, answer.status, &answer.body).map_err(failed)?;
+        let life = minted.expires_at.saturating_sub(now);
         Ok(Token {
-            access: Arc::new(access),
-            expires_at: minted.expires_at,
+            secret: minted.access_token,
+            renew_at: minted.expires_at - millis(LEAD).min(life / 2),
+            last: minted.expires_at - millis(LAST).min(life / 2),
         })
     }
 
-    fn broken(&self, why: &str) -> CallError {
-        CallError::Broken {
-            endpoint: self.at.to_string(),
-            why: why.to_owned(),
+    fn broken(&self, why: &str, is_refusal: bool) -> CallError {
+        let endpoint = self.minting.at.to_string();
+        let why = why.to_owned();
+        match is_refusal {
+            true => CallError::Refused { endpoint, why },
+            false => CallError::Broken { endpoint, why },
         }
     }
 }

@@ -25,6 +25,8 @@ pub struct Enrolled {
 pub enum Held {
     Usable(Arc<Credential>),
     Disabled,
+    /// Its provider is switched off.
+    ProviderOff,
     /// Its file cannot be read, and never could.
     Broken,
 }
@@ -75,7 +77,7 @@ impl Enrolled {
     pub fn credential(&self) -> Option<&Arc<Credential>> {
         match &self.held {
             Held::Usable(credential) => Some(credential),
-            Held::Disabled | Held::Broken => None,
+            Held::Disabled | Held::ProviderOff | Held::Broken => None,
         }
     }
 
@@ -91,6 +93,11 @@ impl Enrolled {
         }
         match &self.held {
             Held::Disabled => report(Status::Disabled, "switched off".into(), None),
+            Held::ProviderOff => report(
+                Status::Disabled,
+                "its provider is switched off (`enabled: false`)".into(),
+                None,
+            ),
             Held::Broken => report(Status::Error, "its file cannot be read".into(), None),
             Held::Usable(credential) => credential.report(now),
         }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
+use turnpike::assemble::credential_directory;
 use turnpike::configuration;
 use turnpike::reload::Reloader;
 use turnpike_loadtest::{Behaviour, FakeProvider, Options};
@@ -335,6 +336,7 @@ impl Swapped {
         std::fs::write(&path, config(&base_url, 1)).unwrap();
         let own = &house.gateway.reloader;
         let plan = configuration::load(&path, &own.environment).unwrap_or_else(|p| panic!("{p}"));
+        let directory = credential_directory(&plan);
         let reloader = Reloader::new(
             path,
             own.environment.clone(),
@@ -342,6 +344,7 @@ impl Swapped {
             own.runtime.clone(),
             None,
             plan,
+            directory,
         );
         Arc::new(Self {
             reloader,

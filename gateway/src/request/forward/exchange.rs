@@ -59,8 +59,9 @@ impl Broken {
     /// What it says of the credential: a connection that broke says nothing.
     pub(super) fn fault(&self) -> Option<Fault> {
         match self {
-            Self::NoToken(_) => Some(Fault::Unauthorized),
-            Self::Unreachable(_) => Some(Fault::Unreachable),
+            Self::NoToken(CallError::Refused { .. }) => Some(Fault::Unauthorized),
+            // The account may be as good as ever: a token endpoint in trouble is a way that is cut.
+            Self::NoToken(_) | Self::Unreachable(_) => Some(Fault::Unreachable),
             Self::TimedOut(_) => Some(Fault::Timeout),
             Self::Cut(_) => None,
         }

@@ -1,6 +1,8 @@
 //! When a token ends, in any of the ways that tools write it.
 
-use chrono::{DateTime, Datelike, NaiveDateTime};
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
 use serde_json::Value;
 
 use super::FileError;
@@ -17,6 +19,9 @@ const MOST_SECONDS: f64 = 1e11;
 
 /// The end of the year 9999, in milliseconds since 1970.
 const LAST: f64 = 253_402_300_799_999.0;
+
+/// 0002-01-01T00:00:00Z.
+const YEAR_TWO: Timestamp = Timestamp::constant(-62_104_060_800, 0);
 
 /// Milliseconds since 1970; `None` when the file does not say, or says that it never ends.
 pub(super) fn expires_at(fields: &Fields<'_>) -> Result<Option<u64>, FileError> {
@@ -58,26 +63,33 @@ fn from_text(text: &str) -> Result<Option<u64>, &'static str> {
     {
         return from_epoch(text.parse().map_err(|_| EXPECTED)?);
     }
-    let time = DateTime::parse_from_rfc3339(text)
-        .map(|time| time.to_utc().naive_utc())
-        .or_else(|_| from_kin_of_rfc3339(text))
-        .map_err(|_| EXPECTED)?;
+    let time = time(text).ok_or(EXPECTED)?;
     // Year 1 is the zero of Go's clock: no time at all.
-    if time.year() == 1 {
+    if time < YEAR_TWO {
         return Ok(None);
     }
-    let millis = time.and_utc().timestamp_millis();
-    u64::try_from(millis).map(Some).map_err(|_| EXPECTED)
+    u64::try_from(time.as_millisecond())
+        .map(Some)
+        .map_err(|_| EXPECTED)
 }
 
-/// With a blank for the `T`, an offset without a colon, `UTC` behind it, or no offset at all,
-/// which is read as UTC: the tools that write none mean it.
-fn from_kin_of_rfc3339(text: &str) -> chrono::ParseResult<NaiveDateTime> {
+/// RFC 3339 and its kin: with a blank for the `T`, an offset without a colon, `UTC` behind it, or
+/// no offset at all, which is read as UTC: the tools that write none mean it.
+fn time(text: &str) -> Option<Timestamp> {
+    // A day alone would be read as its midnight.
+    if !text.contains(':') {
+        return None;
+    }
     let text = text.strip_suffix("UTC").unwrap_or(text).trim_end();
-    let text = text.replacen('T', " ", 1);
-    DateTime::parse_from_str(&text, "%Y-%m-%d %H:%M:%S%.f%#z")
-        .map(|time| time.to_utc().naive_utc())
-        .or_else(|_| NaiveDateTime::parse_from_str(&text, "%Y-%m-%d %H:%M:%S%.f"))
+    // A blank before the offset, as Go prints it.
+    let text = text.replacen(" +", "+", 1).replacen(" -", "-", 1);
+    text.parse().ok().or_else(|| {
+        let without_offset: DateTime = text.parse().ok()?;
+        without_offset
+            .to_zoned(TimeZone::UTC)
+            .ok()
+            .map(Timestamp::from)
+    })
 }
 
 #[cfg(test)]
