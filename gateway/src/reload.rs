@@ -286,6 +286,11 @@ impl Reloader {
         .tell();
     }
 
+    fn store(&self) -> PathBuf {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.plan.state.path.clone()
+    }
+
     fn directories(&self) -> BTreeSet<PathBuf> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let sources = state.plan.sources.iter().chain([&self.path]);
@@ -328,7 +333,7 @@ fn warn_of_what_stays(before: &Plan, after: &Plan) {
 /// before the start is told: one that is sent then must not be lost.
 pub async fn watch(reloader: Arc<Reloader>, mut hangup: Signal, mut shutdown: ShutdownWatch) {
     let woken = Arc::new(Notify::new());
-    let mut watched = Watched::new(&woken);
+    let mut watched = Watched::new(&woken, reloader.store());
     let mut poll = interval(POLL);
     poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -372,11 +377,18 @@ struct Watched {
 }
 
 impl Watched {
-    fn new(woken: &Arc<Notify>) -> Self {
+    /// `store` lies beside the configuration, and is written with each call.
+    fn new(woken: &Arc<Notify>, store: PathBuf) -> Self {
         let woken = woken.clone();
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             // Reading a file is an event too, and would wake us up to read it again.
-            if event.is_ok_and(|event| !event.kind.is_access()) {
+            let concerns_us = |event: notify::Event| {
+                let mut paths = event.paths.iter();
+                let is_elsewhere = event.paths.is_empty()
+                    || paths.any(|path| !is_of_the_store(path, &store));
+                is_elsewhere && !event.kind.is_access()
+            };
+            if event.is_ok_and(concerns_us) {
                 woken.notify_one();
             }
         });
@@ -402,5 +414,31 @@ impl Watched {
             }
         }
         self.directories = directories;
+    }
+}
+
+/// Whether a file is the store's: the database, or one beside it whose name begins with the
+/// database's.
+fn is_of_the_store(path: &Path, store: &Path) -> bool {
+    let (Some(file), Some(database)) = (path.file_name(), store.file_name()) else {
+        return false;
+    };
+    file.as_encoded_bytes()
+        .starts_with(database.as_encoded_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_stores_files_are_told_by_their_names() {
+        let store = Path::new("state/turnpike.db");
+        for file in ["turnpike.db", "turnpike.db-wal", "turnpike.db.usage.000002"] {
+            assert!(is_of_the_store(&Path::new("/etc").join(file), store), "{file}");
+        }
+        for file in ["turnpike.yaml", "my-turnpike.db", "turnpike.d"] {
+            assert!(!is_of_the_store(Path::new(file), store), "{file}");
+        }
     }
 }

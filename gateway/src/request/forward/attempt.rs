@@ -237,7 +237,8 @@ async fn hold(
         };
         size += piece.len();
         if received.event_stream && received.status < 300 && !piece.is_empty() {
-            held_until.get_or_insert_with(|| Instant::now() + HELD_BACK);
+            let longest = HELD_BACK.min(context.snapshot.timeouts.idle);
+            held_until.get_or_insert_with(|| Instant::now() + longest);
         }
         received.progress = received.meter.read(&piece);
         received.held.push(piece);
