@@ -19,13 +19,15 @@ WRONG_KEY = "sdk-suite-wrong-key-0123456789"
 TEXT = "Hello from the fake provider."
 
 # `openai` fails over: its first credential always says 429.
-# `broken` always answers 500, `cutting` breaks off after two events of a stream.
+# `broken` always answers 500, and is asked every time; `cutting` breaks off after two events of a
+# stream.
 CONFIG = """\
 server: {{port: {proxy}}}
 admin: {{port: {admin}}}
 api_keys:
   - {{key: {key}, name: suite}}
   - {{key: {narrow}, name: narrow, models: [gpt-4o-mini]}}
+auth: {{cooldown: {{transient: -1}}}}
 providers:
   openai:
     base_url: "{upstream}/v1"
