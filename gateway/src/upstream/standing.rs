@@ -190,7 +190,7 @@ impl Standing {
     /// Forgets every cooldown: the operator says so. True when there was one.
     pub fn reset(&self) -> bool {
         let mut cooldowns = self.lock();
-        let had = cooldowns.len() > 0;
+        let had = !cooldowns.is_empty();
         *cooldowns = Cooldowns::default();
         self.count(&cooldowns);
         had
