@@ -384,8 +384,8 @@ impl Watched {
             // Reading a file is an event too, and would wake us up to read it again.
             let concerns_us = |event: notify::Event| {
                 let mut paths = event.paths.iter();
-                let is_elsewhere = event.paths.is_empty()
-                    || paths.any(|path| !is_of_the_store(path, &store));
+                let is_elsewhere =
+                    event.paths.is_empty() || paths.any(|path| !is_of_the_store(path, &store));
                 is_elsewhere && !event.kind.is_access()
             };
             if event.is_ok_and(concerns_us) {
@@ -435,7 +435,10 @@ mod tests {
     fn the_stores_files_are_told_by_their_names() {
         let store = Path::new("state/turnpike.db");
         for file in ["turnpike.db", "turnpike.db-wal", "turnpike.db.usage.000002"] {
-            assert!(is_of_the_store(&Path::new("/etc").join(file), store), "{file}");
+            assert!(
+                is_of_the_store(&Path::new("/etc").join(file), store),
+                "{file}"
+            );
         }
         for file in ["turnpike.yaml", "my-turnpike.db", "turnpike.d"] {
             assert!(!is_of_the_store(Path::new(file), store), "{file}");
