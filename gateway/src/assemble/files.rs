@@ -15,7 +15,7 @@ use crate::upstream::roll::{Enrolled, Held};
 
 /// Whose a file is.
 enum Meant {
-    Known(Known),
+    Known(Box<Known>),
     /// Of a provider with `enabled: false`.
     SwitchedOff(String),
 }
@@ -41,7 +41,7 @@ impl Providers<'_> {
             }
             Ok(Meant::Known(known)) => self.enrol_file(entry, file, &known).map_err(|problem| {
                 let name = &entry.name;
-                (Some(known), format!("{name}: {problem}"))
+                (Some(*known), format!("{name}: {problem}"))
             }),
             Err(problem) => Err((None, format!("{}: {problem}", entry.name))),
         };
@@ -65,7 +65,7 @@ impl Providers<'_> {
                 return Ok(Meant::SwitchedOff(name.clone()));
             }
             if let Some(known) = self.known(name) {
-                return Ok(Meant::Known(self.as_meant_for(file, known)));
+                return Ok(Meant::Known(Box::new(self.as_meant_for(file, known))));
             }
         }
         let name = names.first().map_or("", String::as_str);

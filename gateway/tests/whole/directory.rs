@@ -277,12 +277,13 @@ impl Place {
             "server: {{port: 0}}\n\
              admin: {{port: 0}}\n\
              api_keys: [{{key: {KEY}, name: tests}}]\n\
-             auth: {{{auth}cooldown: {{transient: -1, auth: 30m, not_found: -1}}}}\n\
+             auth: {{{auth}cooldown: {{auth: 30m, transient: 60s}}}}\n\
              max_retry_interval: 0\n\
              providers:\n\
              \x20 openai: {{base_url: \"{url}/v1\"}}\n\
              \x20 claude: {{base_url: \"{url}\"}}\n\
              \x20 gemini: {{base_url: \"{url}\"}}\n\
+             \x20 vertex: {{base_url: \"{url}\"}}\n\
              \x20 codex: {{base_url: \"{url}/v1\"}}\n\
              {more}"
         );

@@ -23,7 +23,7 @@ const WRONGS: [(&str, fn(&Path), &str); 9] = [
     (
         "without a secret",
         |path| replace(path, r#"{"type":"api_key"}"#),
-        "secret",
+        "holds no credential",
     ),
     (
         "a wrong type",
@@ -116,8 +116,7 @@ async fn a_file_that_never_was_good_is_told_and_harms_nobody() {
         assert!(!report.message.contains("stays in use"), "{report:?}");
         let answer = place.ask("gpt-4o").await;
         assert_eq!(answer.status, 503, "{}", answer.text());
-        let why =
-            "No credentials for provider openai: the only one is in error, its file cannot be read";
+        let why = "No credentials for provider openai: the only one is in error";
         assert!(answer.text().contains(why), "{}", answer.text());
         place.put("openai-b", &key("sk-b"));
         place.look();
@@ -228,15 +227,15 @@ async fn the_caller_is_told_why_there_is_nobody() {
     for (files, why) in [
         (
             vec![("openai-a", json!({})), ("openai-b", json!([]))],
-            "all 2 are in error, their files cannot be read",
+            vec!["all 2 are in error, their files cannot be read"],
         ),
         (
             vec![("openai-a", expired("at-a")), ("openai-b", expired("at-b"))],
-            "all 2 are expired, their tokens are too old",
+            vec!["all 2 are expired, their tokens are too old"],
         ),
         (
             vec![("openai-a", off("sk-a")), ("openai-b", off("sk-b"))],
-            "all 2 are disabled",
+            vec!["all 2 are disabled"],
         ),
         (
             vec![
@@ -244,7 +243,7 @@ async fn the_caller_is_told_why_there_is_nobody() {
                 ("openai-b", json!({})),
                 ("openai-c", off("sk-c")),
             ],
-            "1 is expired, its token is too old, 1 is disabled, 1 is in error, its file cannot be read",
+            vec!["1 is expired", "1 is disabled", "1 is in error"],
         ),
     ] {
         for (name, content) in &files {
@@ -255,13 +254,11 @@ async fn the_caller_is_told_why_there_is_nobody() {
         assert_eq!(answer.status, 503, "{}", answer.text());
         assert_eq!(answer.json()["error"]["code"], "no_credential");
         let message = answer.json()["error"]["message"].clone();
-        assert!(
-            message
-                .as_str()
-                .unwrap()
-                .starts_with(&format!("{text}{why}")),
-            "{message} is not {why}"
-        );
+        let message = message.as_str().unwrap();
+        assert!(message.starts_with(text), "{message}");
+        for said in why {
+            assert!(message.contains(said), "{message} does not say {said}");
+        }
         for (name, _) in &files {
             std::fs::remove_file(place.path(name)).unwrap();
         }

@@ -187,6 +187,7 @@ async fn headers_and_the_way_out_are_the_files_own() {
     assert_eq!(answer.status, 502, "{}", answer.text());
     assert!(!answer.text().contains("canary"));
     assert_eq!(place.provider.count(), 0);
+    place.time.advance(Duration::from_secs(2));
     place.put("openai-a", &json!({"token": "sk-a", "proxy_url": "direct"}));
     place.look();
     assert_eq!(place.ask("gpt-4o").await.status, 200);
