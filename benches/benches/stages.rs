@@ -221,6 +221,7 @@ impl Stand {
             let failure = Failure {
                 model,
                 began: NOW,
+                probe: false,
                 now: NOW,
                 fault: Fault::RateLimited,
                 hint: Hint::default(),
@@ -266,7 +267,7 @@ fn assembled(
         &Kinds { providers: &kinds },
     )
     .expect("a configuration without mistakes");
-    assemble(&plan, ground, 1, true).expect("a plan that can be served")
+    assemble(&plan, [].iter(), ground, 1, true).expect("a plan that can be served")
 }
 
 const CHUNK: &str = concat!(

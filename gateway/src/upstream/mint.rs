@@ -78,18 +78,20 @@ struct Failure {
 /// The tokens of all accounts, by the credentials' ids. A file that changed begins anew; one that
 /// is gone takes its tokens with it.
 #[derive(Default)]
-pub struct Purse(StdMutex<HashMap<String, (Weak<CredentialFile>, Arc<Tokens>)>>);
+pub struct Purse(StdMutex<Accounts>);
+
+type Accounts = HashMap<String, (Weak<CredentialFile>, Arc<Tokens>)>;
 
 impl Purse {
     /// Those of the account that `file` holds.
     pub fn of(&self, id: &str, file: &Arc<CredentialFile>) -> Arc<Tokens> {
         let mut purse = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        purse.retain(|_, (file, _)| file.strong_count() > 0);
         if let Some((known, tokens)) = purse.get(id)
             && known.as_ptr() == Arc::as_ptr(file)
         {
             return tokens.clone();
         }
+        purse.retain(|_, (file, _)| file.strong_count() > 0);
         let tokens = Arc::<Tokens>::default();
         purse.insert(id.to_owned(), (Arc::downgrade(file), tokens.clone()));
         tokens
