@@ -180,7 +180,7 @@ async fn files_that_could_not_be_taken_over_are_taken_over_later() {
     );
     place.house.gateway.reloader.reload().unwrap();
 
-    // The watch reads the certificate as one of the sources; the files alone do not read again.
+    // A source of the configuration like any other: without it nothing can be assembled.
     let aside = ca.with_extension("aside");
     std::fs::rename(&ca, &aside).unwrap();
     place.put("openai-a", &key("sk-a"));

@@ -163,12 +163,12 @@ async fn a_file_that_others_can_read_is_used_unless_private_ones_are_required() 
 
 #[tokio::test]
 async fn a_file_of_a_provider_that_is_switched_off_or_unknown_says_so() {
-    let place = Place::with("", "  groq: {enabled: false}\n").await;
-    place.put("groq-a", &key("gsk-a"));
-    place.put("groq-bad", &json!({"type": "api_key"}));
+    let place = Place::with("", "  mistral: {enabled: false}\n").await;
+    place.put("mistral-a", &key("ms-a"));
+    place.put("mistral-bad", &json!({"type": "api_key"}));
     place.put("nobody", &key("sk-nobody"));
     place.look();
-    let report = place.report("groq/groq-a.json").unwrap();
+    let report = place.report("mistral/mistral-a.json").unwrap();
     assert_eq!(report.status, Status::Disabled);
     assert!(report.message.contains("`enabled: false`"), "{report:?}");
     let report = place.report("nobody.json").unwrap();
@@ -178,7 +178,7 @@ async fn a_file_of_a_provider_that_is_switched_off_or_unknown_says_so() {
         "{report:?}"
     );
     assert_eq!(place.files(), (1, 2));
-    let answer = place.ask("llama-3.3-70b-versatile").await;
+    let answer = place.ask("mistral-large-latest").await;
     assert_eq!(
         answer.status,
         404,
