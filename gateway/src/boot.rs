@@ -127,7 +127,7 @@ pub async fn start(
 
     let listening = Listening { shared };
     let runtime = Arc::new(Runtime::new(snapshot, &ground, store, listening));
-    let pages = web::router(runtime.clone());
+    let pages = web::router(&runtime);
     let _ = runtime.pages.set(pages.clone());
     announce(&plan, &runtime, proxy, admin);
     CredentialFilesRead {
@@ -277,5 +277,6 @@ impl Gateway {
         }
         let tasks = self.listeners.iter().chain(&self.background);
         tasks.for_each(JoinHandle::abort);
+        keep::flush(&self.runtime).await;
     }
 }

@@ -191,6 +191,21 @@ pub async fn keep(runtime: Arc<Runtime>) {
     }
 }
 
+/// Writes down what is not yet: the process ends.
+pub async fn flush(runtime: &Runtime) {
+    for id in runtime.board.take_unwritten() {
+        if let Err(error) = &write(runtime, &id).await {
+            let (what, metrics) = ("cooldown", &runtime.metrics);
+            StoreFailed {
+                what,
+                error,
+                metrics,
+            }
+            .tell();
+        }
+    }
+}
+
 async fn write(runtime: &Runtime, id: &str) -> Result<(), StoreError> {
     let Some(standing) = runtime.board.find(id) else {
         return Ok(());

@@ -215,10 +215,11 @@ impl Lease<'_, '_> {
         let cooled = credential
             .standing
             .failed(failure, &context.snapshot.back_off);
-        self.runtime.board.cooldowns_changed(&credential.standing);
         let Some((scope, cooldown)) = cooled else {
-            return;
+            // Who waited for this probe may try another.
+            return self.runtime.board.changed();
         };
+        self.runtime.board.cooldowns_changed(&credential.standing);
         // One line and one count a window, however many calls ran into it.
         if cooldown.since == now {
             CredentialCooled {

@@ -86,10 +86,15 @@ impl Board {
         self.changed.receiver_count()
     }
 
-    /// Waits for cooldowns to write down: the ids of the credentials whose changed.
+    /// The ids of credentials whose cooldowns changed and are to be written down.
+    pub fn take_unwritten(&self) -> BTreeSet<Arc<str>> {
+        std::mem::take(&mut *lock(&self.unwritten))
+    }
+
+    /// Waits for some.
     pub async fn unwritten(&self) -> BTreeSet<Arc<str>> {
         loop {
-            let unwritten = std::mem::take(&mut *lock(&self.unwritten));
+            let unwritten = self.take_unwritten();
             if !unwritten.is_empty() {
                 return unwritten;
             }

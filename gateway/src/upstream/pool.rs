@@ -133,6 +133,9 @@ struct ReadyTier {
     ids: Vec<u32>,
     /// Sums of weights; empty when all are the same.
     weights: Vec<u64>,
+    /// What the pool's turn is short of that of the credential after the one chosen last: the
+    /// round goes on where it was when somebody comes or goes.
+    ahead: u64,
 }
 
 /// A member that was taken for a call.
@@ -264,7 +267,7 @@ impl Pool {
         self.selector.pick(&Tier {
             ids: &tier.ids,
             weights: &tier.weights,
-            turn,
+            turn: turn.wrapping_add(tier.ahead),
             last: self.roster.last.load(Ordering::Relaxed),
             tried: &|slot| passes(tier.ids[slot] as usize),
             remaining: &|slot| credential(slot).left(),
@@ -289,6 +292,8 @@ impl Pool {
     #[cold]
     fn work_out(&self, epoch: u64, now: u64) -> Ready {
         let mut stale_at = u64::MAX;
+        let last = self.roster.last.load(Ordering::Relaxed);
+        let turn = self.turn.load(Ordering::Relaxed);
         let tiers = self.roster.tiers.iter().zip(&self.roster.weighted);
         let tiers = tiers.map(|(range, &weighted)| {
             let mut tier = ReadyTier::default();
@@ -308,6 +313,7 @@ impl Pool {
                     tier.weights.push(sum);
                 }
             }
+            tier.ahead = ahead(&tier.ids, last, turn);
             tier
         });
         let tiers = tiers.filter(|tier| !tier.ids.is_empty()).collect();
@@ -328,6 +334,16 @@ impl Pool {
             }
         }
         outlook
+    }
+}
+
+/// How far `turn` is from one that falls on the credential after `last`, round the end.
+fn ahead(ids: &[u32], last: u32, turn: u64) -> u64 {
+    let len = ids.len() as u64;
+    let next = ids.partition_point(|&id| id <= last) as u64;
+    match turn.checked_rem(len) {
+        Some(at) => (next + len - at) % len,
+        None => 0,
     }
 }
 
@@ -370,5 +386,22 @@ impl Outlook {
             Some((_, count)) => *count += 1,
             None => self.faults.push((fault, 1)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_round_goes_on_where_it_was() {
+        let ids = [2, 4, 7];
+        for (last, next) in [(0, 0), (2, 1), (3, 1), (4, 2), (7, 0), (9, 0)] {
+            for turn in [0, 1, 5, 1_000] {
+                let at = (turn + ahead(&ids, last, turn)) % 3;
+                assert_eq!(at, next, "after {last}");
+            }
+        }
+        assert_eq!(ahead(&[], 3, 7), 0);
     }
 }

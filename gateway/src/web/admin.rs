@@ -1,6 +1,6 @@
 //! Health, readiness and metrics.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -11,13 +11,17 @@ use serde_json::json;
 
 use crate::runtime::Runtime;
 
-pub(super) fn router(runtime: Arc<Runtime>) -> Router {
+/// The runtime holds the router, so the router must not hold the runtime: its store is closed when
+/// the last one who holds it is gone.
+type Shared = Weak<Runtime>;
+
+pub(super) fn router(runtime: &Arc<Runtime>) -> Router {
     Router::new()
         .route("/health", get(health))
         .route("/healthz", get(health))
         .route("/ready", get(ready))
         .route("/metrics", get(metrics))
-        .with_state(runtime)
+        .with_state(Arc::downgrade(runtime))
 }
 
 /// The process answers: no more is asked of a liveness probe.
@@ -27,7 +31,10 @@ async fn health() -> Response {
 
 /// Whether traffic should be sent here. A configuration is always in force, or the process would
 /// not run; providers that are away do not make a replica unready, for then all would be at once.
-async fn ready(State(runtime): State<Arc<Runtime>>) -> Response {
+async fn ready(State(runtime): State<Shared>) -> Response {
+    let Some(runtime) = runtime.upgrade() else {
+        return stopped();
+    };
     let generation = runtime.snapshot().generation;
     if runtime.is_draining() {
         let body = json!({ "status": "draining", "generation": generation });
@@ -41,7 +48,10 @@ async fn ready(State(runtime): State<Arc<Runtime>>) -> Response {
     Json(body).into_response()
 }
 
-async fn metrics(State(runtime): State<Arc<Runtime>>) -> Response {
+async fn metrics(State(runtime): State<Shared>) -> Response {
+    let Some(runtime) = runtime.upgrade() else {
+        return stopped();
+    };
     match runtime.exposition() {
         Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
         Err(error) => (
@@ -50,4 +60,9 @@ async fn metrics(State(runtime): State<Arc<Runtime>>) -> Response {
         )
             .into_response(),
     }
+}
+
+fn stopped() -> Response {
+    let body = json!({ "status": "stopped" });
+    (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response()
 }

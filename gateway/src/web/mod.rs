@@ -22,7 +22,7 @@ use crate::runtime::Runtime;
 const PAGE: usize = 16 << 20;
 
 /// What the admin listener serves.
-pub fn router(runtime: Arc<Runtime>) -> Router {
+pub fn router(runtime: &Arc<Runtime>) -> Router {
     admin::router(runtime)
 }
 

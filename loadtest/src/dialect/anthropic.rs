@@ -41,9 +41,9 @@ fn stream(ask: &Ask, id: &str, model: &str) -> Plan {
          \"stop_sequence\":null,\"usage\":{usage}}}}}"
     );
     let mut events = Vec::with_capacity(ask.events + 6);
-    // Input is told at the start and output, cumulative, at the end: a stream
-    // cut between the two has told its input.
-    events.push(event("message_start", &start, Totals::one(ask.input(), 0)));
+    // Input and a first token of output are told at the start and all output,
+    // cumulative, at the end: a stream cut between the two has told that much.
+    events.push(event("message_start", &start, Totals::one(ask.input(), 1)));
     events.push(event(
         "content_block_start",
         "{\"type\":\"content_block_start\",\"index\":0,\
@@ -66,7 +66,11 @@ fn stream(ask: &Ask, id: &str, model: &str) -> Plan {
         "{{\"type\":\"message_delta\",\"delta\":{{\"stop_reason\":\"end_turn\",\
          \"stop_sequence\":null}},\"usage\":{{\"output_tokens\":{output}}}}}"
     );
-    events.push(event("message_delta", &delta, Totals::more(output)));
+    events.push(event(
+        "message_delta",
+        &delta,
+        Totals::more(output.saturating_sub(1)),
+    ));
     let terminal = events.len();
     events.push(event(
         "message_stop",
