@@ -1,6 +1,7 @@
 //! Taking over a changed configuration, or keeping the one in force and saying why.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -373,8 +374,11 @@ async fn stopping(shutdown: &mut ShutdownWatch) {
 /// reached through a `..data` symlink that is swapped, has no events of its own.
 struct Watched {
     watcher: Option<RecommendedWatcher>,
-    directories: BTreeSet<PathBuf>,
+    directories: BTreeSet<WatchedDirectory>,
 }
+
+/// By its path, and which one it is: a directory that was replaced is not the one that is watched.
+type WatchedDirectory = (PathBuf, Option<(u64, u64)>);
 
 impl Watched {
     /// `store` lies beside the configuration, and is written with each call.
@@ -405,10 +409,16 @@ impl Watched {
         let Some(watcher) = &mut self.watcher else {
             return;
         };
-        for gone in self.directories.difference(&directories) {
+        let identified = |path: PathBuf| {
+            let identity = std::fs::metadata(&path).map(|found| (found.dev(), found.ino()));
+            (path, identity.ok())
+        };
+        let directories: BTreeSet<WatchedDirectory> =
+            directories.into_iter().map(identified).collect();
+        for (gone, _) in self.directories.difference(&directories) {
             let _ = watcher.unwatch(gone);
         }
-        for new in directories.difference(&self.directories) {
+        for (new, _) in directories.difference(&self.directories) {
             if let Err(error) = watcher.watch(new, RecursiveMode::NonRecursive) {
                 warn!(%error, directory = %new.display(), "cannot watch; changes are found by looking every 5 s");
             }

@@ -78,22 +78,29 @@ struct Failure {
 /// The tokens of all accounts, by the credentials' ids. A file that changed begins anew; one that
 /// is gone takes its tokens with it.
 #[derive(Default)]
-pub struct Purse(StdMutex<Accounts>);
+pub struct Purse(StdMutex<HashMap<String, Held>>);
 
-type Accounts = HashMap<String, (Weak<CredentialFile>, Arc<Tokens>)>;
+struct Held {
+    file: Weak<CredentialFile>,
+    tokens: Arc<Tokens>,
+}
 
 impl Purse {
     /// Those of the account that `file` holds.
     pub fn of(&self, id: &str, file: &Arc<CredentialFile>) -> Arc<Tokens> {
         let mut purse = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((known, tokens)) = purse.get(id)
-            && known.as_ptr() == Arc::as_ptr(file)
+        if let Some(held) = purse.get(id)
+            && held.file.as_ptr() == Arc::as_ptr(file)
         {
-            return tokens.clone();
+            return held.tokens.clone();
         }
-        purse.retain(|_, (file, _)| file.strong_count() > 0);
+        purse.retain(|_, held| held.file.strong_count() > 0);
         let tokens = Arc::<Tokens>::default();
-        purse.insert(id.to_owned(), (Arc::downgrade(file), tokens.clone()));
+        let held = Held {
+            file: Arc::downgrade(file),
+            tokens: tokens.clone(),
+        };
+        purse.insert(id.to_owned(), held);
         tokens
     }
 }
@@ -231,5 +238,29 @@ impl Mint {
             true => CallError::Refused { endpoint, why },
             false => CallError::Broken { endpoint, why },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_stay_with_a_version_of_a_file_and_go_with_it() {
+        let file = || {
+            let file = turnpike_credentials::parse("robot", br#"{"token":"any"}"#);
+            Arc::new(file.ok().unwrap())
+        };
+        let (purse, first) = (Purse::default(), file());
+        let tokens = purse.of("a", &first);
+        assert!(Arc::ptr_eq(&tokens, &purse.of("a", &first)));
+        assert!(!Arc::ptr_eq(&tokens, &purse.of("b", &first)));
+        let second = file();
+        assert!(!Arc::ptr_eq(&tokens, &purse.of("a", &second)));
+        let gone = Arc::downgrade(&purse.of("b", &first));
+        drop(first);
+        assert!(gone.upgrade().is_some(), "nobody has looked yet");
+        purse.of("a", &second);
+        assert!(gone.upgrade().is_none());
     }
 }

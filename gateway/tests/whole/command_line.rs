@@ -194,8 +194,10 @@ async fn the_file_is_named_by_either_flag_or_by_the_environment() {
             vec![("TURNPIKE_CONFIG", "absent.yaml")],
         ),
     ] {
-        let running = place.start_bare(&arguments, &variables).await;
+        let mut running = place.start_bare(&arguments, &variables).await;
         assert_ne!(running.proxy.port(), 0, "{arguments:?}");
+        // The next one wants its store.
+        running.child.kill().await.unwrap();
     }
     // Without either it is `turnpike.yaml` here.
     place.start_bare(&[], &[]).await;

@@ -172,6 +172,24 @@ async fn a_refused_account_cools_and_the_next_one_serves() {
     served_with(&place, &refusing, 0).await;
 }
 
+/// What the others rely on: the endpoint looks at what it is told.
+#[tokio::test]
+async fn a_token_is_given_only_to_the_account_that_signed_for_itself() {
+    for (known, key, complaint) in [
+        (ROBOT, &PUBLIC[..100], "signed by somebody else"),
+        ("another@p-1.iam", PUBLIC, "another issuer"),
+    ] {
+        let place = Place::new().await;
+        let endpoint = TokenEndpoint::start(known, key).await;
+        place.put("vertex-robot", &account(&endpoint, ROBOT));
+        place.look();
+        assert_eq!(place.post(GENERATE, BODY).await.status, 502);
+        assert_eq!(endpoint.complaints(), [complaint]);
+        assert_eq!(fault(&place), Some(Fault::Unauthorized));
+        assert_eq!(place.provider.count(), 0);
+    }
+}
+
 #[tokio::test]
 async fn an_endpoint_in_trouble_cools_for_a_moment() {
     for trouble in [

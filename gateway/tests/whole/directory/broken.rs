@@ -11,8 +11,11 @@ use crate::binary::replace;
 
 const A: &str = "openai/openai-a.json";
 
-/// Everything that can be wrong with a file: how it becomes so, and what is said of it.
-const WRONGS: [(&str, fn(&Path), &str); 9] = [
+/// Something wrong with a file: how it becomes so, and what is said of it.
+type Wrong = (&'static str, fn(&Path), &'static str);
+
+/// Everything that can be wrong with one.
+const WRONGS: [Wrong; 9] = [
     (
         "cut short",
         |path| replace(path, r#"{"token": "sk-"#),
@@ -74,7 +77,6 @@ async fn a_file_that_breaks_is_used_as_it_was_last_good() {
     let path = place.path("openai-a");
     for (what, spoil, said) in WRONGS {
         println!("{what}");
-        // Removed and made anew between two looks, a directory is one change.
         spoil(&path);
         place.look();
         let report = place.report(A).unwrap();
