@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use turnpike_api::Clock;
+
 use crate::snapshot::Snapshot;
 use crate::upstream::credential::Source;
 use crate::upstream::{Board, Credential};
@@ -14,11 +16,12 @@ pub(super) fn carry_over(before: &Snapshot, next: &Snapshot, board: &Board) {
         .usable()
         .map(|credential| (&*credential.id, &**credential))
         .collect();
+    let now = board.time.now();
     for credential in next.usable() {
         let Some(old) = before.get(&*credential.id) else {
             continue;
         };
-        if !is_same(&old.source, &credential.source) && credential.standing.reset() {
+        if !is_same(&old.source, &credential.source) && credential.standing.reset(now) {
             board.cooldowns_changed(&credential.standing);
         }
         recount(old, credential);

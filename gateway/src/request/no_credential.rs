@@ -36,10 +36,10 @@ fn classes(pool: &Pool, outlook: &Outlook) -> Vec<(usize, &'static str)> {
     let cooling = outlook.faults.iter();
     let cooling = cooling.map(|&(fault, count)| (count, words(fault)));
     let others = [
-        (outlook.exhausted, "exhausted, their quota is spent"),
-        (outlook.expired, "expired, their tokens are too old"),
+        (outlook.exhausted, "exhausted (quota spent)"),
+        (outlook.expired, "expired (access token too old)"),
         (pool.unusable.disabled, "disabled"),
-        (pool.unusable.broken, "in error, their files cannot be read"),
+        (pool.unusable.broken, "in error (file not readable)"),
     ];
     cooling
         .chain(others)
@@ -50,11 +50,11 @@ fn classes(pool: &Pool, outlook: &Outlook) -> Vec<(usize, &'static str)> {
 fn why(classes: &[(usize, &'static str)]) -> String {
     match classes {
         [] => "none are configured".to_owned(),
-        [(1, class)] => format!("the only one is {}", class.replace("their", "its")),
+        [(1, class)] => format!("the only one is {class}"),
         [(count, class)] => format!("all {count} are {class}"),
         several => {
             let counted = several.iter().map(|(count, class)| match count {
-                1 => format!("1 is {}", class.replace("their", "its")),
+                1 => format!("1 is {class}"),
                 _ => format!("{count} are {class}"),
             });
             counted.collect::<Vec<_>>().join(", ")

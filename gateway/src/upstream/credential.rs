@@ -187,6 +187,13 @@ impl Credential {
         }
     }
 
+    /// The provider refused this secret: one that was asked for is asked for anew.
+    pub fn distrust(&self, access: &Access) {
+        if let Source::Minted(mint) = &self.source {
+            mint.forget(access);
+        }
+    }
+
     /// How it stands for a model.
     pub fn state(&self, model: &str, now: u64) -> State {
         if now >= self.expires_at {

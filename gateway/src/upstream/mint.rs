@@ -137,6 +137,16 @@ impl Mint {
         }
     }
 
+    /// Lets go of a token, if it is still the one in use.
+    pub fn forget(&self, access: &Access) {
+        let current = self.minted.current.load();
+        if let Some(token) = &*current
+            && token.secret == access.secret
+        {
+            self.minted.current.compare_and_swap(&current, None);
+        }
+    }
+
     /// A fresh token: somebody else's by now, or one that is asked for.
     async fn renewed(
         &self,

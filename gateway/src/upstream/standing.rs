@@ -1,7 +1,7 @@
 //! How a credential stands: what it may not do for a while, and what of its quota is left. It
 //! outlives the configuration that names the credential.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use turnpike_api::{Fault, Hint};
@@ -19,6 +19,8 @@ pub struct Standing {
     /// How many cooldowns there are. Nearly always none, which is told without a lock.
     troubles: AtomicUsize,
     cooldowns: Mutex<Cooldowns>,
+    /// When everything was forgotten last: what began before says nothing of now.
+    reset: AtomicU64,
     pub allowance: Allowance,
 }
 
@@ -69,6 +71,7 @@ impl Standing {
             id,
             troubles: AtomicUsize::new(0),
             cooldowns: Mutex::default(),
+            reset: AtomicU64::new(0),
             allowance: Allowance::default(),
         }
     }
@@ -121,6 +124,9 @@ impl Standing {
     /// A call failed. Answers with the cooldown that is in force for it now, if there is one.
     pub fn failed(&self, failure: Failure<'_>, policy: &BackOff) -> Option<(Scope, Cooldown)> {
         let mut cooldowns = self.lock();
+        if failure.began < self.reset.load(Ordering::Relaxed) {
+            return None;
+        }
         // The probe's verdict on the model is none on the whole, or the other way round: that waits
         // for another call. A call that began before the probe says nothing of how it will end.
         if failure.probe {
@@ -187,9 +193,11 @@ impl Standing {
             .is_some()
     }
 
-    /// Forgets every cooldown: the operator says so. True when there was one.
-    pub fn reset(&self) -> bool {
+    /// Forgets every cooldown, and those of calls that are under way: the secret is another one.
+    /// True when there was one.
+    pub fn reset(&self, now: u64) -> bool {
         let mut cooldowns = self.lock();
+        self.reset.store(now, Ordering::Relaxed);
         let had = !cooldowns.is_empty();
         *cooldowns = Cooldowns::default();
         self.count(&cooldowns);

@@ -229,7 +229,7 @@ async fn all_are_exhausted() {
         }
         pools.house.settled().await;
         pools.provider.take_calls();
-        let why = "all 2 are exhausted, their quota is spent";
+        let why = "all 2 are exhausted (quota spent)";
         let back = Back { seconds, time, why };
         check_back(speech, &pools.ask(speech).await, &back);
         check_back(speech, &pools.stream(speech).await, &back);
@@ -244,7 +244,7 @@ async fn a_quota_that_never_begins_anew_names_no_time() {
     for speech in SPEECHES {
         assert_eq!(pools.ask(speech).await.status, 200);
         pools.house.settled().await;
-        let why = "the only one is exhausted, its quota is spent";
+        let why = "the only one is exhausted (quota spent)";
         check_gone(speech, &pools.ask(speech).await, why);
     }
 }
@@ -289,7 +289,7 @@ async fn several_classes_are_counted() {
             seconds: 90,
             time: "2026-03-01T00:01:30Z",
             why: "2 are rate limited, 1 is refused by the provider (401), \
-                  1 is exhausted, its quota is spent, 1 is disabled",
+                  1 is exhausted (quota spent), 1 is disabled",
         };
         check_back(speech, &pools.ask(speech).await, &back);
     }

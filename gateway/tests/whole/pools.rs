@@ -205,7 +205,7 @@ impl Pools {
 
     /// Forgets what is wrong with a key.
     pub(crate) fn reset(&self, key: &str) {
-        self.credential(key).standing.reset();
+        self.credential(key).standing.reset(0);
         self.house.gateway.runtime.board.changed();
     }
 
@@ -281,7 +281,10 @@ pub(crate) fn copy_files(from: &Path, to: &Path) {
     for entry in std::fs::read_dir(from).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap();
-        if path.is_file() && !name.ends_with("-shm") && !name.ends_with("lock") {
+        if path.is_dir() {
+            std::fs::create_dir(to.join(name)).unwrap();
+            copy_files(&path, &to.join(name));
+        } else if !name.ends_with("-shm") && !name.ends_with("lock") {
             std::fs::copy(&path, to.join(name)).unwrap();
         }
     }

@@ -1,5 +1,6 @@
 //! One attempt, up to its judgement.
 
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -10,10 +11,11 @@ use pingora::protocols::http::ServerSession;
 use turnpike_api::{Clock, Fault, Hint, Judgement, Meter, Progress};
 
 use super::Outgoing;
-use super::exchange::{Broken, Exchanged, Next, Rest, exchange};
+use super::exchange::{Broken, Exchanged, Next, Rest, exchange, watching};
 use super::heads::{self, Client};
 use crate::context::Context;
 use crate::request::select::Lease;
+use crate::upstream::credential::Access;
 
 /// As much of an answer as is read before it is judged: all of any error's body, and more than
 /// any first event.
@@ -57,16 +59,12 @@ pub(super) async fn attempt(
     deadline: Instant,
 ) -> Attempt {
     let began = Instant::now();
-    let mut exchanged = exchange(session, context, lease, call, deadline, false).await;
-    if let Exchanged::Stale(_) = exchanged {
-        // Nobody's fault, and no reason to leave this credential.
-        lease.member.credential.metrics.outcome("stale");
-        exchanged = exchange(session, context, lease, call, deadline, true).await;
-    }
-    let attempt = match exchanged {
-        Exchanged::Answered(rest) => judge(session, context, lease, call, rest, deadline).await,
-        Exchanged::Broken(broken) | Exchanged::Stale(broken) => Attempt::Broken(broken),
-        Exchanged::ClientGone => Attempt::ClientGone,
+    let credential = lease.member.credential;
+    let asking = pin!(credential.access(context.runtime));
+    let attempt = match watching(session, asking).await {
+        None => Attempt::ClientGone,
+        Some(Err(error)) => Attempt::Broken(Broken::NoToken(error)),
+        Some(Ok(access)) => with(&access, session, context, lease, call, deadline).await,
     };
     let took = began.elapsed();
     if let Attempt::Good(_) | Attempt::Refused(..) = attempt {
@@ -76,11 +74,40 @@ pub(super) async fn attempt(
     attempt
 }
 
+/// The attempt with a secret at hand.
+async fn with(
+    access: &Access,
+    session: &mut ServerSession,
+    context: &Context<'_>,
+    lease: &Lease<'_, '_>,
+    call: &Outgoing<'_>,
+    deadline: Instant,
+) -> Attempt {
+    let mut exchanged = exchange(session, context, lease, access, call, deadline, false).await;
+    if let Exchanged::Stale(_) = exchanged {
+        // Nobody's fault, and no reason to leave this credential.
+        lease.member.credential.metrics.outcome("stale");
+        exchanged = exchange(session, context, lease, access, call, deadline, true).await;
+    }
+    let attempt = match exchanged {
+        Exchanged::Answered(rest) => {
+            judge(session, context, lease, access, call, rest, deadline).await
+        }
+        Exchanged::Broken(broken) | Exchanged::Stale(broken) => Attempt::Broken(broken),
+        Exchanged::ClientGone => Attempt::ClientGone,
+    };
+    if let Attempt::Refused(_, Fault::Unauthorized, _) = attempt {
+        lease.member.credential.distrust(access);
+    }
+    attempt
+}
+
 /// Reads as much of the body as the judgement needs, and judges.
 async fn judge(
     session: &mut ServerSession,
     context: &Context<'_>,
     lease: &Lease<'_, '_>,
+    access: &Access,
     call: &Outgoing<'_>,
     rest: Rest,
     deadline: Instant,
@@ -104,9 +131,8 @@ async fn judge(
         (Held::Enough | Held::Broken(_), Some(headers), _) => {
             let body = received.held.concat();
             let judgement = plugin.judge(received.status, &headers, &body);
-            let access = lease.member.credential.access(context.runtime).await;
-            let secret = access.as_ref().map_or("", |access| access.secret.expose());
-            show_held(&mut received, &body, secret.as_bytes()).await;
+            let secret = access.secret.expose().as_bytes();
+            show_held(&mut received, &body, secret).await;
             match judgement {
                 Judgement::Fault(fault) => {
                     let hint = plugin.hint(now, received.status, &headers, &body);

@@ -20,6 +20,7 @@ use crate::refusal::{Reason, Refusal};
 use crate::request::select::Lease;
 use crate::runtime::Runtime;
 use crate::upstream::call::CallError;
+use crate::upstream::credential::Access;
 use crate::upstream::{Connection, Endpoint};
 
 /// How an exchange ended.
@@ -173,6 +174,7 @@ pub(super) async fn exchange(
     session: &mut ServerSession,
     context: &Context<'_>,
     lease: &Lease<'_, '_>,
+    access: &Access,
     call: &Outgoing<'_>,
     deadline: Instant,
     fresh: bool,
@@ -180,16 +182,6 @@ pub(super) async fn exchange(
     let endpoint = &lease.member.credential.endpoint;
     let left = deadline.saturating_duration_since(Instant::now());
     let patience = context.snapshot.timeouts.first_byte.min(left);
-    let access = match watching(
-        session,
-        pin!(lease.member.credential.access(context.runtime)),
-    )
-    .await
-    {
-        None => return Exchanged::ClientGone,
-        Some(Err(error)) => return Exchanged::Broken(Broken::NoToken(error)),
-        Some(Ok(access)) => access,
-    };
     let body = call.body_for(&lease.member);
     let connecting = context.runtime.connections.get(endpoint, fresh);
     let (connection, reused) = match watching(session, pin!(timeout(left, connecting))).await {
@@ -201,17 +193,18 @@ pub(super) async fn exchange(
     let client = &session.req_header().headers;
     let prepared = match connection {
         Connection::H1(stream) => {
-            let head = heads::http1(call, lease, &access, client, context, body.len());
+            let head = heads::http1(call, lease, access, client, context, body.len());
             Prepared::H1(stream, head)
         }
-        Connection::H2(h2) => match heads::http2(call, lease, &access, client, context, body.len())
-        {
-            Some(head) => Prepared::H2(h2, head),
-            None => {
-                let why = "a header cannot be sent over HTTP/2".to_owned();
-                return Exchanged::Broken(Broken::Cut(why));
+        Connection::H2(h2) => {
+            match heads::http2(call, lease, access, client, context, body.len()) {
+                Some(head) => Prepared::H2(h2, head),
+                None => {
+                    let why = "a header cannot be sent over HTTP/2".to_owned();
+                    return Exchanged::Broken(Broken::Cut(why));
+                }
             }
-        },
+        }
     };
     let talking = pin!(timeout(patience, talk(prepared, endpoint, body)));
     match watching(session, talking).await {

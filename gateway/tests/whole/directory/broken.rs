@@ -229,11 +229,11 @@ async fn the_caller_is_told_why_there_is_nobody() {
     for (files, why) in [
         (
             vec![("openai-a", json!({})), ("openai-b", json!([]))],
-            vec!["all 2 are in error, their files cannot be read"],
+            vec!["all 2 are in error (file not readable)"],
         ),
         (
             vec![("openai-a", expired("at-a")), ("openai-b", expired("at-b"))],
-            vec!["all 2 are expired, their tokens are too old"],
+            vec!["all 2 are expired (access token too old)"],
         ),
         (
             vec![("openai-a", off("sk-a")), ("openai-b", off("sk-b"))],

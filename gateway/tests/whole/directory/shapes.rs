@@ -267,7 +267,7 @@ async fn a_quota_is_kept_and_may_be_changed() {
     let answer = place.ask("gpt-4o").await;
     assert_eq!(answer.status, 429, "{}", answer.text());
     assert!(
-        answer.text().contains("its quota is spent"),
+        answer.text().contains("exhausted (quota spent)"),
         "{}",
         answer.text()
     );

@@ -1,12 +1,14 @@
 //! The journals beside the database: what was recorded and is not folded into it yet.
 //!
 //! Recording is one `write` to a file that is only appended to. Once it has returned, the line is
-//! the system's to keep, whatever becomes of the process.
+//! the system's to keep, whatever becomes of the process. The files have a directory of their own:
+//! somebody who watches the one of the database would be woken by every write.
 
 use std::cell::RefCell;
-use std::fs::{self, File, OpenOptions};
+use std::ffi::OsStr;
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock};
@@ -67,21 +69,30 @@ impl Journal {
         Ok(Some(std::mem::replace(&mut current, next)))
     }
 
-    /// Removes the last file when nothing was written to it.
+    /// Removes the last file when nothing was written to it, and the directory when it is empty.
     pub(super) fn end(&self) {
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
         if current.is_untouched().unwrap_or(false) {
             current.remove();
+            let _ = fs::remove_dir(beside(&self.database, DIRECTORY));
         }
     }
 }
 
 impl Segment {
     fn create(database: &Path, seq: u64) -> Result<Self, Failure> {
-        let path = beside(database, &format!("{INFIX}{seq:06}"));
+        let directory = beside(database, DIRECTORY);
+        let path = directory.join(format!("{seq:06}"));
         let mut options = OpenOptions::new();
         options.create(true).append(true).read(true).mode(0o600);
-        match options.open(&path) {
+        let opened = match options.open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => DirBuilder::new()
+                .mode(0o700)
+                .create(&directory)
+                .and_then(|()| options.open(&path)),
+            opened => opened,
+        };
+        match opened {
             Ok(file) => Ok(Self::of(seq, path, file)),
             Err(error) => Err(Failure::journal(&path, error)),
         }
@@ -130,7 +141,7 @@ impl Segment {
     }
 }
 
-const INFIX: &str = ".usage.";
+const DIRECTORY: &str = ".usage";
 
 /// A file beside the database that bears its name and more.
 pub(super) fn beside(database: &Path, suffix: &str) -> PathBuf {
@@ -141,18 +152,19 @@ pub(super) fn beside(database: &Path, suffix: &str) -> PathBuf {
 
 /// Every journal there is, opened, oldest first. One that disappears meanwhile was folded.
 pub(super) fn segments(database: &Path) -> Result<Vec<Segment>, Failure> {
-    let parent = match database.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
+    let directory = beside(database, DIRECTORY);
+    let failed = |error| Failure::journal(&directory, error);
+    let files = match fs::read_dir(&directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        files => files.map_err(failed)?,
     };
-    let failed = |error| Failure::journal(parent, error);
     let mut segments = Vec::new();
-    for file in fs::read_dir(parent).map_err(failed)? {
+    for file in files {
         let name = file.map_err(failed)?.file_name();
-        let Some(seq) = number(database, &name) else {
+        let Some(seq) = number(&name) else {
             continue;
         };
-        let path = parent.join(name);
+        let path = directory.join(name);
         match File::open(&path) {
             Ok(file) => segments.push(Segment::of(seq, path, file)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -163,11 +175,9 @@ pub(super) fn segments(database: &Path) -> Result<Vec<Segment>, Failure> {
     Ok(segments)
 }
 
-/// The number of a journal of this database, by its name.
-fn number(database: &Path, name: &std::ffi::OsStr) -> Option<u64> {
-    let own = database.file_name()?.as_encoded_bytes();
-    let digits = name.as_encoded_bytes().strip_prefix(own)?;
-    let digits = digits.strip_prefix(INFIX.as_bytes())?;
+/// The number of a journal, by its name.
+fn number(name: &OsStr) -> Option<u64> {
+    let digits = name.as_encoded_bytes();
     let plain = digits.iter().all(u8::is_ascii_digit);
     plain.then(|| str::from_utf8(digits).ok()?.parse().ok())?
 }
@@ -177,19 +187,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_journals_of_this_database_count() {
-        let number = |name: &str| number(Path::new("/a/t.db"), name.as_ref());
-        assert_eq!(number("t.db.usage.000012"), Some(12));
-        assert_eq!(number("t.db.usage.1000000"), Some(1_000_000));
-        for other in [
-            "t.db",
-            "t.db-wal",
-            "t.db.usage.",
-            "t.db.usage.+1",
-            "t.db.usage.1.bak",
-            "at.db.usage.1",
-            "t.db.usage.99999999999999999999999",
-        ] {
+    fn only_numbers_are_journals() {
+        let number = |name: &str| number(name.as_ref());
+        assert_eq!(number("000012"), Some(12));
+        assert_eq!(number("1000000"), Some(1_000_000));
+        for other in ["", "+1", "1.bak", "99999999999999999999999"] {
             assert_eq!(number(other), None, "{other}");
         }
     }

@@ -24,13 +24,14 @@ fn journal() -> Vec<u8> {
     for (credential, tokens) in [("a", 1), ("b", 20), ("c", 300)] {
         store.record(&entry(credential, "m", tokens)).unwrap();
     }
-    fs::read(journal::beside(&bench.path(), ".usage.000001")).unwrap()
+    fs::read(journal::beside(&bench.path(), ".usage/000001")).unwrap()
 }
 
 /// What a store tells that finds `journal`: tokens of a, b and c, and how many lines were damaged.
 fn found(journal: &[u8]) -> ([u64; 3], u64) {
     let bench = Bench::new();
-    fs::write(journal::beside(&bench.path(), ".usage.000007"), journal).unwrap();
+    fs::create_dir(journal::beside(&bench.path(), ".usage")).unwrap();
+    fs::write(journal::beside(&bench.path(), ".usage/000007"), journal).unwrap();
     let store = open(&bench.path()).unwrap();
     let tokens = ["a", "b", "c"].map(|credential| tokens(&store, credential));
     (tokens, store.damaged_lines())
@@ -86,14 +87,15 @@ fn journals_are_folded_once() {
     let bench = Bench::new();
     let store = bench.lazy();
     store.record(&entry("a", "m", 5)).unwrap();
-    let path = journal::beside(&bench.path(), ".usage.000001");
+    let path = journal::beside(&bench.path(), ".usage/000001");
     let journal = fs::read(&path).unwrap();
     assert_eq!(tokens(&store, "a"), 5);
     drop(store);
 
     // As when it was killed between folding and removing, while recording into the next one.
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(&path, &journal).unwrap();
-    fs::write(journal::beside(&bench.path(), ".usage.000003"), &journal).unwrap();
+    fs::write(journal::beside(&bench.path(), ".usage/000003"), &journal).unwrap();
     let reader = bench.reader();
     assert_eq!(tokens(&reader, "a"), 10, "a reader passes over it");
     let store = bench.lazy();
@@ -108,7 +110,7 @@ fn a_journal_that_somebody_removed_is_folded_all_the_same() {
     let bench = Bench::new();
     let store = bench.lazy();
     store.record(&entry("a", "m", 5)).unwrap();
-    fs::remove_file(journal::beside(&bench.path(), ".usage.000001")).unwrap();
+    fs::remove_file(journal::beside(&bench.path(), ".usage/000001")).unwrap();
     store.record(&entry("a", "m", 6)).unwrap();
     assert_eq!(tokens(&store, "a"), 11);
 }
@@ -128,7 +130,7 @@ fn a_directory_that_comes_back_needs_no_help() {
         "the file is open"
     );
     let error = block_on(store.spent("a", 1)).unwrap_err().to_string();
-    assert!(error.contains("t.db.usage.000002: No such file"), "{error}");
+    assert!(error.contains("t.db.usage/000002: No such file"), "{error}");
 
     fs::rename(&away, &home).unwrap();
     assert_eq!(tokens(&store, "a"), 11);
@@ -139,14 +141,15 @@ fn a_directory_that_comes_back_needs_no_help() {
 #[test]
 fn a_full_disk_is_told_and_got_over() {
     let bench = Bench::new();
-    let full = bench.directory.path().join("t.db.usage.000001");
+    let full = bench.directory.path().join("t.db.usage/000001");
+    fs::create_dir(full.parent().unwrap()).unwrap();
     std::os::unix::fs::symlink("/dev/full", &full).unwrap();
     let journal = Journal::begin(&bench.path(), 1).unwrap();
     let error = journal.record(&entry("a", "m", 5)).unwrap_err();
     let StoreError::Unavailable(text) = error else {
         panic!("{error:?}");
     };
-    assert!(text.contains("t.db.usage.000001: No space left"), "{text}");
+    assert!(text.contains("t.db.usage/000001: No space left"), "{text}");
 
     assert!(journal.rotate().unwrap().is_some(), "another file is tried");
     assert_eq!(journal.record(&entry("a", "m", 6)), Ok(()));
