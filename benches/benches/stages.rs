@@ -221,7 +221,7 @@ impl Stand {
             let failure = Failure {
                 model,
                 began: NOW,
-                probe: false,
+                probe: None,
                 now: NOW,
                 fault: Fault::RateLimited,
                 hint: Hint::default(),

@@ -277,6 +277,9 @@ impl Gateway {
         }
         let tasks = self.listeners.iter().chain(&self.background);
         tasks.for_each(JoinHandle::abort);
+        while !self.background.iter().all(JoinHandle::is_finished) {
+            tokio::task::yield_now().await;
+        }
         keep::flush(&self.runtime).await;
     }
 }

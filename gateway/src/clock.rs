@@ -1,6 +1,7 @@
 //! The time of day, by which cooldowns and quotas go.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::watch;
@@ -12,8 +13,9 @@ pub struct Time(Arc<Kind>);
 
 enum Kind {
     /// The system's time at start, and what passed since by a clock that nobody sets: a cooldown
-    /// does not change its length when somebody corrects the time.
-    System { start: u64, since: Instant },
+    /// does not change its length when the time is corrected by little and little. A leap of the
+    /// system's time is followed: the machine slept, or was wrong before.
+    System { start: AtomicU64, since: Instant },
     /// As a test says.
     Simulated(watch::Sender<u64>),
 }
@@ -21,9 +23,22 @@ enum Kind {
 impl Time {
     /// The machine's.
     pub fn system() -> Self {
-        let start = SystemTime::UNIX_EPOCH.elapsed().map_or(0, millis);
+        let start = AtomicU64::new(wall());
         let since = Instant::now();
         Self(Arc::new(Kind::System { start, since }))
+    }
+
+    /// Follows the system's time where it has leapt.
+    pub fn follow(&self) {
+        if let Kind::System { start, since } = &*self.0 {
+            let wall = wall();
+            if wall.abs_diff(self.now()) > LEAP {
+                start.store(
+                    wall.saturating_sub(millis(since.elapsed())),
+                    Ordering::Relaxed,
+                );
+            }
+        }
     }
 
     /// One that stands still until it is advanced.
@@ -56,10 +71,19 @@ impl Time {
 impl Clock for Time {
     fn now(&self) -> u64 {
         match &*self.0 {
-            Kind::System { start, since } => start + millis(since.elapsed()),
+            Kind::System { start, since } => {
+                start.load(Ordering::Relaxed) + millis(since.elapsed())
+            }
             Kind::Simulated(now) => *now.borrow(),
         }
     }
+}
+
+/// A difference between the two clocks that is no drift.
+const LEAP: u64 = 2_000;
+
+fn wall() -> u64 {
+    SystemTime::UNIX_EPOCH.elapsed().map_or(0, millis)
 }
 
 /// As milliseconds; what does not fit lasts for ever.

@@ -217,6 +217,7 @@ impl Reloader {
         // Who waits for a credential may be served by a new one.
         self.runtime.board.changed();
         self.runtime.board.sweep();
+        self.ground.tokens.sweep();
     }
 
     /// Takes over what has changed in the files since they were read last. True when some file is

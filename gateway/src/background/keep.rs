@@ -1,7 +1,7 @@
 //! What survives the process of how credentials stand: read before they are used, written as it
 //! changes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -173,21 +173,37 @@ pub async fn open_accounts(
 pub async fn keep(runtime: Arc<Runtime>) {
     let board = &runtime.board;
     loop {
-        let ids = board.unwritten().await;
-        for id in &ids {
-            if let Err(error) = &write(&runtime, id).await {
-                let metrics = &runtime.metrics;
+        let mut pending = Pending {
+            board,
+            ids: board.unwritten().await,
+        };
+        while let Some(id) = pending.ids.first().cloned() {
+            if let Err(error) = &write(&runtime, &id).await {
+                let (what, metrics) = ("cooldown", &runtime.metrics);
                 StoreFailed {
-                    what: "cooldown",
+                    what,
                     error,
                     metrics,
                 }
                 .tell();
-                board.still_unwritten(ids);
+                drop(pending);
                 tokio::time::sleep(AGAIN).await;
                 break;
             }
+            pending.ids.remove(&id);
         }
+    }
+}
+
+/// Cooldowns that are being written down. What is not when this ends is to be written again.
+struct Pending<'b> {
+    board: &'b Board,
+    ids: BTreeSet<Arc<str>>,
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        self.board.still_unwritten(std::mem::take(&mut self.ids));
     }
 }
 

@@ -37,6 +37,7 @@ pub async fn read(runtime: Arc<Runtime>) {
             .tell();
         }
         failing = read.is_err();
+        runtime.board.time.follow();
         tokio::time::sleep(EVERY).await;
     }
 }

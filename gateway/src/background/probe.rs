@@ -25,6 +25,7 @@ const AT_ONCE: usize = 256;
 pub async fn probe(runtime: Arc<Runtime>) {
     let time = &runtime.board.time;
     let mut next = time.now();
+    let mut first = 0;
     loop {
         let interval = runtime.snapshot().probe_interval;
         next = (next + millis(interval)).max(time.now());
@@ -32,20 +33,27 @@ pub async fn probe(runtime: Arc<Runtime>) {
         next = time.now();
         // What is not answered by then is not waited for: the next look may find it well.
         tokio::select! {
-            () = round(&runtime, interval) => {}
+            () = round(&runtime, interval, first) => {}
             () = time.sleep_until(next + millis(interval)) => {}
         }
+        // Where looks hang, others have their turn.
+        first += AT_ONCE;
     }
 }
 
 /// Looks at everything there is to look at now.
-async fn round(runtime: &Runtime, interval: Duration) {
+async fn round(runtime: &Runtime, interval: Duration, first: usize) {
     let snapshot = runtime.snapshot();
     let now = runtime.board.time.now();
+    for credential in snapshot.usable() {
+        credential.standing.sweep(now, &snapshot.back_off);
+    }
     let due = snapshot
         .usable()
         .filter(|credential| !credential.standing.probed_early(now).is_empty());
-    let due: Vec<Arc<Credential>> = due.cloned().collect();
+    let mut due: Vec<Arc<Credential>> = due.cloned().collect();
+    let first = first.checked_rem(due.len()).unwrap_or(0);
+    due.rotate_left(first);
     stream::iter(due)
         .for_each_concurrent(AT_ONCE, |credential| async move {
             look(runtime, &credential, interval).await;

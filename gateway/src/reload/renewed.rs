@@ -21,7 +21,13 @@ pub(super) fn carry_over(before: &Snapshot, next: &Snapshot, board: &Board) {
         let Some(old) = before.get(&*credential.id) else {
             continue;
         };
-        if !is_same(&old.source, &credential.source) && credential.standing.reset(now) {
+        if is_same(&old.source, &credential.source) {
+            // Nothing to forget.
+        } else if credential.is_account() {
+            if credential.standing.forgive(now) {
+                board.cooldowns_changed(&credential.standing);
+            }
+        } else if credential.standing.reset(now) {
             board.cooldowns_changed(&credential.standing);
         }
         recount(old, credential);

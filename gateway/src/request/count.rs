@@ -30,6 +30,15 @@ impl Count {
         }
     }
 
+    /// Of an answer that was read to be judged, and goes no further.
+    pub(super) fn of_held(operation: Operation, received: &Received) -> Self {
+        let bytes = received.held.iter().map(|piece| piece.len() as u64);
+        Self {
+            bytes: bytes.sum(),
+            ..Self::new(operation)
+        }
+    }
+
     /// Counts what the provider has said by now and was not counted yet.
     pub(super) fn told(&mut self, lease: &Lease<'_, '_>, received: &Received) {
         let Some(usage) = received.meter.usage() else {
@@ -63,7 +72,7 @@ impl Count {
                 ..Usage::default()
             },
             // Cut short: the provider counts what it had made, and had not said so yet.
-            Some(told) if received.progress == Progress::Open => Usage {
+            Some(told) if received.progress != Progress::Finished => Usage {
                 output: output.saturating_sub(told.output),
                 ..Usage::default()
             },
@@ -75,6 +84,18 @@ impl Count {
         if missing != Usage::default() {
             lease.spend(missing, true, self.told.is_none().into());
         }
+    }
+}
+
+/// A call was sent and given up before there was an answer to it: what it asked is billed all the
+/// same, as far as anybody knows.
+pub(super) fn unanswered(lease: &Lease<'_, '_>, operation: Operation) {
+    if states_usage(operation) {
+        let asked = Usage {
+            input: lease.expected_input(),
+            ..Usage::default()
+        };
+        lease.spend(asked, true, 1);
     }
 }
 

@@ -126,7 +126,8 @@ async fn proxied(
     let route = route::route(&identity, &permit, context).await?;
     if context.snapshot.affinity.is_some() {
         let headers = &session.req_header().headers;
-        context.session = session::session(headers, &asked.body.bytes, &identity);
+        let providers = &route.pool().providers;
+        context.session = session::session(headers, &asked.body.bytes, &identity, providers);
     }
     let inject = context.snapshot.inject_usage;
     let edits = forward::Edits {

@@ -42,7 +42,7 @@ impl<'p> Selection<'p> {
     /// The next credential to try, none twice; `None` when there is none ready, or enough were
     /// tried.
     pub fn next<'m>(&mut self, context: &Context<'m>) -> Option<Lease<'p, 'm>> {
-        if self.tried.len() >= self.max_attempts {
+        if self.has_tried_enough() {
             return None;
         }
         let runtime = context.runtime;
@@ -74,13 +74,18 @@ impl<'p> Selection<'p> {
             runtime,
             began: now,
             expected,
-            probe: taken.probe,
+            probe: taken.probe.then_some(patience),
             settled: false,
         })
     }
 }
 
 impl Selection<'_> {
+    /// Whether as many credentials were tried as one request may.
+    pub fn has_tried_enough(&self) -> bool {
+        self.tried.len() >= self.max_attempts
+    }
+
     /// The member that the request's session keeps to.
     fn kept(&self, context: &Context<'_>, now: u64) -> Option<usize> {
         let (session, ttl) = (context.session?, context.snapshot.affinity?);
@@ -96,8 +101,9 @@ pub struct Lease<'p, 'm> {
     began: u64,
     /// Tokens.
     expected: u64,
-    /// The attempt tries whether a cooldown is over, and others wait to hear of it.
-    probe: bool,
+    /// Set while the attempt tries whether a cooldown is over, and others wait to hear of it: until
+    /// when they do, by which its mark is known.
+    probe: Option<u64>,
     settled: bool,
 }
 
@@ -123,7 +129,7 @@ impl Lease<'_, '_> {
     /// The answer is good: whatever was wrong with the credential is over. Told as soon as it is
     /// known, for others may wait for it while the answer streams on.
     pub fn serves(&mut self, session: Option<Session>) {
-        self.probe = false;
+        self.probe = None;
         if let Some(session) = session {
             let now = self.runtime.board.time.now();
             let credential = self.member.credential;
@@ -211,13 +217,16 @@ impl Lease<'_, '_> {
             hint,
             probe: self.probe,
         };
-        self.probe = false;
+        let was_probe = self.probe.take().is_some();
         let cooled = credential
             .standing
             .failed(failure, &context.snapshot.back_off);
         let Some((scope, cooldown)) = cooled else {
-            // Who waited for this probe may try another.
-            return self.runtime.board.changed();
+            if was_probe {
+                // Who waited for it may try another.
+                self.runtime.board.changed();
+            }
+            return;
         };
         self.runtime.board.cooldowns_changed(&credential.standing);
         // One line and one count a window, however many calls ran into it.
@@ -240,9 +249,9 @@ impl Drop for Lease<'_, '_> {
             credential, model, ..
         } = self.member;
         credential.standing.allowance.expect_no_more(self.expected);
-        if self.probe {
+        if let Some(mark) = self.probe {
             // Without a verdict: another call may try.
-            credential.standing.undecided(model);
+            credential.standing.undecided(model, mark);
             self.runtime.board.changed();
         }
         // A panic unwinds through here: the attempt is over, and nobody else will settle it.

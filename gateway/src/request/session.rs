@@ -1,5 +1,7 @@
 //! Which session a call belongs to, where the caller says so.
 
+use std::sync::Arc;
+
 use blake3::Hasher;
 use http::HeaderMap;
 use serde::Deserialize;
@@ -25,13 +27,24 @@ struct Metadata {
 }
 
 /// The session. `None` where nothing names one.
-pub(super) fn session(headers: &HeaderMap, body: &[u8], caller: &Identity) -> Option<Session> {
+///
+/// It is a session with these providers: one that talks with models of several keeps to a
+/// credential of each.
+pub(super) fn session(
+    headers: &HeaderMap,
+    body: &[u8],
+    caller: &Identity,
+    providers: &[Arc<str>],
+) -> Option<Session> {
     let named = HEADERS.iter().find_map(|name| headers.get(*name));
     let named = named.map(|value| value.as_bytes().to_vec());
     let name = named.or_else(|| in_body(body).map(String::into_bytes));
     let name = name.filter(|name| !name.is_empty())?;
     let mut hasher = Hasher::new();
     hasher.update(caller.name.as_bytes()).update(b"\0");
+    for provider in providers {
+        hasher.update(provider.as_bytes()).update(b"\0");
+    }
     let digest = hasher.update(&name).finalize();
     let (first, _) = digest.as_bytes().split_first_chunk()?;
     Some(Session::from_le_bytes(*first))
@@ -58,7 +71,7 @@ mod tests {
             name: caller.into(),
             models: ModelRules::any(),
         };
-        session(&headers, body.as_bytes(), &caller)
+        session(&headers, body.as_bytes(), &caller, &["openai".into()])
     }
 
     #[test]

@@ -181,7 +181,8 @@ impl Passing<'_, '_, '_> {
         session: &mut ServerSession,
         context: &Context<'_>,
     ) -> pingora::Result<()> {
-        let rest = self.hiding.take().map(|mut hiding| hiding.rest());
+        let rest = self.hiding.take();
+        let rest = rest.map(|mut hiding| hiding.pass(Bytes::new(), true));
         match rest.filter(|rest| !rest.is_empty()) {
             Some(rest) => self.write(session, context, rest, false).await,
             None => Ok(()),

@@ -60,11 +60,6 @@ impl WithoutUsage {
             events
         }
     }
-
-    /// What was held back of a stream that broke off.
-    pub(super) fn rest(&mut self) -> Bytes {
-        self.pending.split().freeze()
-    }
 }
 
 /// Whether there is a chunk without choices.
@@ -106,7 +101,8 @@ fn is_usage(event: &[u8]) -> bool {
         choices: Vec<IgnoredAny>,
         usage: Option<IgnoredAny>,
     }
-    let Some(data) = event.strip_prefix(b"data:") else {
+    let mut lines = event.split(|byte| matches!(byte, b'\n' | b'\r'));
+    let Some(data) = lines.find_map(|line| line.strip_prefix(b"data:")) else {
         return false;
     };
     serde_json::from_slice::<Chunk>(data)

@@ -69,6 +69,7 @@ impl Deref for AccessGuard<'_> {
 /// A secret, ready to be sent.
 pub struct Access {
     pub secret: Secret,
+    pub scheme: Scheme,
     /// The headers that carry it.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// The header lines of every call, these among them, as HTTP/1 writes them.
@@ -88,6 +89,7 @@ impl Access {
         let headers = plugin.credential_headers(secret, scheme, account)?;
         Some(Self {
             secret: secret.clone(),
+            scheme,
             lines: lines(endpoint, &headers, operators),
             headers,
         })
@@ -184,6 +186,14 @@ impl Credential {
         match &self.source {
             Source::Fixed(access) => Ok(AccessGuard::Fixed(access)),
             Source::Minted(mint) => mint.access(runtime).await.map(AccessGuard::Minted),
+        }
+    }
+
+    /// Whether its secrets come and go while the account behind them stays the same.
+    pub fn is_account(&self) -> bool {
+        match &self.source {
+            Source::Fixed(access) => access.scheme == Scheme::Bearer,
+            Source::Minted(_) => true,
         }
     }
 

@@ -86,6 +86,12 @@ struct Held {
 }
 
 impl Purse {
+    /// Lets go of the tokens of files that are gone.
+    pub fn sweep(&self) {
+        let mut purse = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        purse.retain(|_, held| held.file.strong_count() > 0);
+    }
+
     /// Those of the account that `file` holds.
     pub fn of(&self, id: &str, file: &Arc<CredentialFile>) -> Arc<Tokens> {
         let mut purse = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -94,7 +100,6 @@ impl Purse {
         {
             return held.tokens.clone();
         }
-        purse.retain(|_, held| held.file.strong_count() > 0);
         let tokens = Arc::<Tokens>::default();
         let held = Held {
             file: Arc::downgrade(file),
@@ -270,7 +275,7 @@ mod tests {
         let gone = Arc::downgrade(&purse.of("b", &first));
         drop(first);
         assert!(gone.upgrade().is_some(), "nobody has looked yet");
-        purse.of("a", &second);
+        purse.sweep();
         assert!(gone.upgrade().is_none());
     }
 }

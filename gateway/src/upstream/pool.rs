@@ -138,6 +138,15 @@ struct ReadyTier {
     ahead: u64,
 }
 
+/// Held by the one who works out who is ready.
+struct Renewing<'p>(&'p AtomicBool);
+
+impl Drop for Renewing<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
 /// A member that was taken for a call.
 pub struct Taken {
     pub at: usize,
@@ -246,7 +255,25 @@ impl Pool {
         patience: u64,
         fits: impl Fn(usize) -> bool,
     ) -> Option<Taken> {
-        let ready = self.ready(now);
+        let (ready, is_fresh) = self.ready(now);
+        let taken = self.take_from(&ready, turn, now, patience, &fits);
+        if taken.is_some() || is_fresh {
+            return taken;
+        }
+        // Somebody else finds out who is ready: a list of a moment ago must not be the reason why
+        // nobody is.
+        let renewed = self.work_out(self.board.epoch(), now);
+        self.take_from(&renewed, turn, now, patience, &fits)
+    }
+
+    fn take_from(
+        &self,
+        ready: &Ready,
+        turn: u64,
+        now: u64,
+        patience: u64,
+        fits: &impl Fn(usize) -> bool,
+    ) -> Option<Taken> {
         // Those who turned out not to be ready any more.
         let mut gone: Vec<usize> = Vec::new();
         for tier in &ready.tiers {
@@ -276,17 +303,17 @@ impl Pool {
 
     /// Who is ready. It is worked out anew when something has changed, by one request at a time:
     /// the others go on with what was so a moment ago, and look at each member they pick.
-    fn ready(&self, now: u64) -> arc_swap::Guard<Arc<Ready>> {
+    /// False beside it = it is of a moment ago.
+    fn ready(&self, now: u64) -> (arc_swap::Guard<Arc<Ready>>, bool) {
         let ready = self.ready.load();
         let epoch = self.board.epoch();
         let is_fresh = ready.epoch == epoch && now < ready.stale_at;
-        if is_fresh || self.renewing.swap(true, Ordering::Acquire) && ready.epoch != u64::MAX {
-            return ready;
+        if is_fresh || self.renewing.swap(true, Ordering::Acquire) {
+            return (ready, is_fresh);
         }
-        let renewed = self.work_out(epoch, now);
-        self.ready.store(Arc::new(renewed));
-        self.renewing.store(false, Ordering::Release);
-        self.ready.load()
+        let _renewing = Renewing(&self.renewing);
+        self.ready.store(Arc::new(self.work_out(epoch, now)));
+        (self.ready.load(), true)
     }
 
     #[cold]

@@ -61,8 +61,8 @@ pub struct Failure<'a> {
     pub now: u64,
     pub fault: Fault,
     pub hint: Hint,
-    /// It was the call that tries whether a cooldown is over.
-    pub probe: bool,
+    /// It was the call that tries whether a cooldown is over: its mark.
+    pub probe: Option<u64>,
 }
 
 impl Standing {
@@ -124,13 +124,15 @@ impl Standing {
     /// A call failed. Answers with the cooldown that is in force for it now, if there is one.
     pub fn failed(&self, failure: Failure<'_>, policy: &BackOff) -> Option<(Scope, Cooldown)> {
         let mut cooldowns = self.lock();
-        if failure.began < self.reset.load(Ordering::Relaxed) {
+        let is_of_the_secret =
+            !matches!(failure.fault, Fault::RateLimited | Fault::PaymentRequired);
+        if is_of_the_secret && failure.began < self.reset.load(Ordering::Relaxed) {
             return None;
         }
         // The probe's verdict on the model is none on the whole, or the other way round: that waits
         // for another call. A call that began before the probe says nothing of how it will end.
-        if failure.probe {
-            cooldowns.each_of(failure.model, Cooldown::unprobed);
+        if let Some(mark) = failure.probe {
+            cooldowns.unprobed(failure.model, mark);
         }
         let scope = scope(failure.fault, failure.hint);
         let current = match scope {
@@ -147,9 +149,25 @@ impl Standing {
         Some((scope, next))
     }
 
-    /// The call that was to try it ended without a verdict.
-    pub fn undecided(&self, model: &str) {
-        self.lock().each_of(model, Cooldown::unprobed);
+    /// The call that was to try it ended without a verdict. Another one may be trying meanwhile:
+    /// `mark` tells them apart.
+    pub fn undecided(&self, model: &str, mark: u64) {
+        self.lock().unprobed(model, mark);
+    }
+
+    /// Lets go of cooldowns that ended so long ago that they say nothing of the next.
+    pub fn sweep(&self, now: u64, policy: &BackOff) {
+        if self.troubles.load(Ordering::Acquire) == 0 {
+            return;
+        }
+        let mut cooldowns = self.lock();
+        cooldowns.whole = cooldowns
+            .whole
+            .filter(|cooldown| !policy.is_forgotten(cooldown, now));
+        cooldowns
+            .models
+            .retain(|(_, cooldown)| !policy.is_forgotten(cooldown, now));
+        self.count(&cooldowns);
     }
 
     /// What there is to be probed early, without a cost: the models, and `None` for all of it.
@@ -202,6 +220,21 @@ impl Standing {
         *cooldowns = Cooldowns::default();
         self.count(&cooldowns);
         had
+    }
+
+    /// The account has another secret: what was wrong with the old one is over, a limit of the
+    /// account's is not. True when something was.
+    pub fn forgive(&self, now: u64) -> bool {
+        let mut cooldowns = self.lock();
+        self.reset.store(now, Ordering::Relaxed);
+        let before = cooldowns.len();
+        let stays = |cooldown: &Cooldown| {
+            matches!(cooldown.fault, Fault::RateLimited | Fault::PaymentRequired)
+        };
+        cooldowns.whole = cooldowns.whole.filter(stays);
+        cooldowns.models.retain(|(_, cooldown)| stays(cooldown));
+        self.count(&cooldowns);
+        cooldowns.len() < before
     }
 
     /// Everything that cools, to be kept or shown.
@@ -285,12 +318,32 @@ impl Cooldowns {
             *current = cooldown;
             return;
         }
-        if self.models.len() >= MODELS {
-            let ends = |at: &usize| self.models[*at].1.until;
-            let soonest = (0..self.models.len()).min_by_key(ends);
-            soonest.map(|at| self.models.swap_remove(at));
+        if self.models.len() >= MODELS && !self.give_way(cooldown.fault) {
+            return;
         }
         self.models.push((model.into(), cooldown));
+    }
+
+    /// Makes room for one more: names that nobody has go first, and never is a limit forgotten for
+    /// one of those.
+    fn give_way(&mut self, to: Fault) -> bool {
+        let rank = |at: &usize| {
+            let cooldown = &self.models[*at].1;
+            (cooldown.fault != Fault::ModelNotFound, cooldown.until)
+        };
+        let first = (0..self.models.len()).min_by_key(rank);
+        let gives_way = first.filter(|at| {
+            to != Fault::ModelNotFound || self.models[*at].1.fault == Fault::ModelNotFound
+        });
+        gives_way.map(|at| self.models.swap_remove(at)).is_some()
+    }
+
+    /// Ends the probe of this mark.
+    fn unprobed(&mut self, model: &str, mark: u64) {
+        self.each_of(model, |cooldown| match cooldown.probing == mark {
+            true => cooldown.unprobed(),
+            false => cooldown,
+        });
     }
 
     /// Changes what concerns a call for `model`.
@@ -317,7 +370,7 @@ mod tests {
         not_found: Some(Duration::from_secs(60)),
     };
 
-    fn limited(began: u64, now: u64, wait: u64, probe: bool) -> Failure<'static> {
+    fn limited(began: u64, now: u64, wait: u64, probe: Option<u64>) -> Failure<'static> {
         Failure {
             model: "m",
             began,
@@ -334,7 +387,7 @@ mod tests {
     #[test]
     fn what_served_from_before_a_failure_on_says_nothing_of_it() {
         let standing = Standing::new("c".into());
-        standing.failed(limited(5, 5, 1_000, false), &POLICY);
+        standing.failed(limited(5, 5, 1_000, None), &POLICY);
         assert!(!standing.served("m", 5));
         assert!(!standing.served("m", 4));
         assert!(!standing.served("other", 6));
@@ -345,13 +398,72 @@ mod tests {
     #[test]
     fn a_probe_ends_with_its_own_verdict() {
         let standing = Standing::new("c".into());
-        standing.failed(limited(0, 0, 1_000, false), &POLICY);
+        standing.failed(limited(0, 0, 1_000, None), &POLICY);
         assert_eq!(standing.take("m", 1_000, 9_000), Some(true));
         // Somebody from before, whom the provider tells to stay away longer.
-        standing.failed(limited(0, 1_000, 2_000, false), &POLICY);
+        standing.failed(limited(0, 1_000, 2_000, None), &POLICY);
         assert_eq!(standing.take("m", 3_000, 9_000), None);
         // Now nobody is waited for any more.
-        standing.failed(limited(1_000, 3_000, 1_000, true), &POLICY);
+        standing.failed(limited(1_000, 3_000, 1_000, Some(9_000)), &POLICY);
         assert_eq!(standing.take("m", 4_000, 9_000), Some(true));
+    }
+
+    #[test]
+    fn a_probe_that_was_given_up_does_not_end_the_next() {
+        let standing = Standing::new("c".into());
+        standing.failed(limited(0, 0, 1_000, None), &POLICY);
+        assert_eq!(standing.take("m", 1_000, 5_000), Some(true));
+        assert_eq!(standing.take("m", 5_000, 9_000), Some(true));
+        standing.undecided("m", 5_000);
+        assert_eq!(standing.take("m", 5_001, 10_000), None);
+        standing.undecided("m", 9_000);
+        assert_eq!(standing.take("m", 5_001, 10_000), Some(true));
+    }
+
+    #[test]
+    fn made_up_names_do_not_push_a_limit_out() {
+        let standing = Standing::new("c".into());
+        standing.failed(limited(0, 0, 1_000, None), &POLICY);
+        for n in 0..2 * MODELS {
+            let unknown = Failure {
+                model: &format!("made-up-{n}"),
+                fault: Fault::ModelNotFound,
+                hint: Hint::default(),
+                ..limited(0, 0, 0, None)
+            };
+            standing.failed(unknown, &POLICY);
+        }
+        assert_eq!(standing.cooldowns().models.len(), MODELS);
+        let cooling = Readiness::Cooling(1_000, Fault::RateLimited);
+        assert_eq!(standing.readiness("m", 0), cooling);
+    }
+
+    #[test]
+    fn a_new_secret_of_the_same_account_keeps_its_limits() {
+        let standing = Standing::new("c".into());
+        let refused = |began| Failure {
+            fault: Fault::Unauthorized,
+            hint: Hint::default(),
+            ..limited(began, 10, 0, None)
+        };
+        standing.failed(limited(0, 10, 1_000, None), &POLICY);
+        standing.failed(refused(0), &POLICY);
+        assert!(standing.forgive(20));
+        // With the old secret.
+        assert_eq!(standing.failed(refused(19), &POLICY), None);
+        let cooling = Readiness::Cooling(1_010, Fault::RateLimited);
+        assert_eq!(standing.readiness("m", 20), cooling);
+        assert!(standing.reset(30));
+        assert_eq!(standing.readiness("m", 30), Readiness::Ready);
+    }
+
+    #[test]
+    fn what_ended_long_ago_is_let_go() {
+        let standing = Standing::new("c".into());
+        standing.failed(limited(0, 0, 1_000, None), &POLICY);
+        standing.sweep(61_000, &POLICY);
+        assert_eq!(standing.readiness("m", 61_000), Readiness::Due);
+        standing.sweep(61_001, &POLICY);
+        assert_eq!(standing.readiness("m", 61_001), Readiness::Ready);
     }
 }

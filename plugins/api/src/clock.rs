@@ -1,7 +1,7 @@
 /// Tells the time. The only way a plugin learns it, so that a test can be in any month.
 ///
-/// Milliseconds since 1970-01-01 UTC, leap seconds not counted. It does not go back while the
-/// process runs.
+/// Milliseconds since 1970-01-01 UTC, leap seconds not counted. It goes on evenly, and leaps only
+/// where the machine's own time was wrong or stood still.
 ///
 /// ```
 /// use turnpike_api::Clock;

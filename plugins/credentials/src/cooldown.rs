@@ -131,7 +131,7 @@ impl BackOff {
     }
 
     /// A window that ended long ago says nothing of the next one.
-    fn is_forgotten(&self, cooldown: &Cooldown, now: u64) -> bool {
+    pub fn is_forgotten(&self, cooldown: &Cooldown, now: u64) -> bool {
         now.saturating_sub(cooldown.until) > millis(self.max)
     }
 }

@@ -14,6 +14,7 @@ use super::Outgoing;
 use super::exchange::{Broken, Exchanged, Next, Rest, exchange, watching};
 use super::heads::{self, Client};
 use crate::context::Context;
+use crate::request::count::Count;
 use crate::request::select::Lease;
 use crate::upstream::credential::Access;
 
@@ -126,7 +127,11 @@ async fn judge(
         Some(_) => hold(session, context, &mut received, deadline, |_| false).await,
     };
     match (held, headers, received.progress) {
-        (Held::ClientGone, _, _) => Attempt::ClientGone,
+        (Held::ClientGone, None, _) => {
+            Count::of_held(call.operation, &received).end(lease, &received);
+            Attempt::ClientGone
+        }
+        (Held::ClientGone, Some(_), _) => Attempt::ClientGone,
         // A refusal whose body broke off is still that refusal.
         (Held::Enough | Held::Broken(_), Some(headers), _) => {
             let body = received.held.concat();
@@ -141,7 +146,10 @@ async fn judge(
                 Judgement::Good | Judgement::Caller => Attempt::Good(received),
             }
         }
-        (Held::Broken(broken), None, _) => Attempt::Broken(broken),
+        (Held::Broken(broken), None, _) => {
+            Count::of_held(call.operation, &received).end(lease, &received);
+            Attempt::Broken(broken)
+        }
         (Held::Enough, None, Progress::Failed(fault)) => {
             let hint = received.meter.hint(now);
             Attempt::Refused(received, fault, hint)
@@ -254,7 +262,7 @@ async fn hold(
             }
             Next::Silent => {
                 received.rest = None;
-                return Held::Broken(Broken::TimedOut(patience));
+                return Held::Broken(Broken::silent(patience, context));
             }
             Next::BrokeOff(error) => {
                 received.rest = None;

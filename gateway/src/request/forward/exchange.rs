@@ -17,6 +17,7 @@ use turnpike_api::Fault;
 use super::{Outgoing, heads, send};
 use crate::context::Context;
 use crate::refusal::{Reason, Refusal};
+use crate::request::count;
 use crate::request::select::Lease;
 use crate::runtime::Runtime;
 use crate::upstream::call::CallError;
@@ -44,9 +45,20 @@ pub(super) enum Broken {
     Cut(String),
     #[error("the provider did not answer within {0:?}")]
     TimedOut(Duration),
+    /// Nor is it to blame: the request's own time was over sooner than the provider's.
+    #[error("the request's time was over {0:?} after this call was sent")]
+    Late(Duration),
 }
 
 impl Broken {
+    /// The provider said nothing for as long as was waited.
+    pub(super) fn silent(patience: Duration, context: &Context<'_>) -> Self {
+        match patience < context.snapshot.timeouts.first_byte {
+            true => Self::Late(patience),
+            false => Self::TimedOut(patience),
+        }
+    }
+
     /// As it stands in metrics.
     pub(super) fn outcome(&self) -> &'static str {
         match self {
@@ -54,6 +66,7 @@ impl Broken {
             Self::Unreachable(_) => "unreachable",
             Self::Cut(_) => "cut",
             Self::TimedOut(_) => "timed_out",
+            Self::Late(_) => "late",
         }
     }
 
@@ -64,7 +77,7 @@ impl Broken {
             // The account may be as good as ever: a token endpoint in trouble is a way that is cut.
             Self::NoToken(_) | Self::Unreachable(_) => Some(Fault::Unreachable),
             Self::TimedOut(_) => Some(Fault::Timeout),
-            Self::Cut(_) => None,
+            Self::Cut(_) | Self::Late(_) => None,
         }
     }
 
@@ -77,7 +90,9 @@ impl Broken {
                 Reason::UpstreamFailed,
                 "closed the connection before it answered",
             ),
-            Self::TimedOut(_) => (Reason::UpstreamTimeout, "did not answer in time"),
+            Self::TimedOut(_) | Self::Late(_) => {
+                (Reason::UpstreamTimeout, "did not answer in time")
+            }
         };
         Refusal::new(reason, format!("the provider {providers} {what}"))
     }
@@ -186,7 +201,7 @@ pub(super) async fn exchange(
     let connecting = context.runtime.connections.get(endpoint, fresh);
     let (connection, reused) = match watching(session, pin!(timeout(left, connecting))).await {
         None => return Exchanged::ClientGone,
-        Some(Err(_)) => return Exchanged::Broken(Broken::TimedOut(left)),
+        Some(Err(_)) => return Exchanged::Broken(Broken::Late(left)),
         Some(Ok(Err(error))) => return Exchanged::Broken(Broken::Unreachable(error)),
         Some(Ok(Ok(connected))) => connected,
     };
@@ -208,11 +223,17 @@ pub(super) async fn exchange(
     };
     let talking = pin!(timeout(patience, talk(prepared, endpoint, body)));
     match watching(session, talking).await {
-        None => Exchanged::ClientGone,
+        None => {
+            count::unanswered(lease, call.operation);
+            Exchanged::ClientGone
+        }
         Some(Ok(Ok(rest))) => Exchanged::Answered(rest),
         Some(Ok(Err(lost))) if reused && lost.stale => Exchanged::Stale(Broken::Cut(lost.why)),
         Some(Ok(Err(lost))) => Exchanged::Broken(Broken::Cut(lost.why)),
-        Some(Err(_)) => Exchanged::Broken(Broken::TimedOut(patience)),
+        Some(Err(_)) => {
+            count::unanswered(lease, call.operation);
+            Exchanged::Broken(Broken::silent(patience, context))
+        }
     }
 }
 

@@ -143,10 +143,12 @@ pub async fn forward<'p, 'm>(
     route: &'p Route,
     call: &Outgoing<'_>,
 ) -> Result<Answer<'p, 'm>, Stop> {
+    let deadline = context.record.started + context.snapshot.timeouts.total;
     let mut forwarding = Forwarding {
         permit,
         call,
-        deadline: context.record.started + context.snapshot.timeouts.total,
+        deadline,
+        enough: false,
         failures: Failures::default(),
     };
     let mut wait = Wait::default();
@@ -156,21 +158,18 @@ pub async fn forward<'p, 'm>(
             return Ok(answer);
         }
         let tried = context.record.attempts > tried_before;
-        let enough = tried && (wait.has_begun() || forwarding.others_are_ready(route, context));
-        if enough
+        if forwarding.enough
+            || (tried && wait.has_begun())
             || forwarding.is_over()
             || !wait
-                .for_somebody(session, context, route.pool(), call.operation)
+                .for_somebody(session, context, route.pool(), call.operation, deadline)
                 .await?
         {
             break;
         }
     }
     context.record.committed = Some(context.record.started.elapsed());
-    let Forwarding {
-        deadline, failures, ..
-    } = forwarding;
-    let received = failures.last_word(route, permit, context)?;
+    let received = forwarding.failures.last_word(route, permit, context)?;
     Ok(Answer {
         lease: None,
         received,
@@ -185,6 +184,8 @@ struct Forwarding<'p, 'c> {
     permit: &'p Permit,
     call: &'c Outgoing<'c>,
     deadline: Instant,
+    /// As many credentials of a pool were tried as may be.
+    enough: bool,
     failures: Failures,
 }
 
@@ -253,6 +254,7 @@ impl<'p> Forwarding<'p, '_> {
                     self.failures.refused(fault, received);
                     lease.settle(Outcome::Fault(fault, hint), context);
                     if is_of_quota(fault) && !context.snapshot.quota_exceeded.switch_project {
+                        self.enough = true;
                         break;
                     }
                 }
@@ -271,6 +273,7 @@ impl<'p> Forwarding<'p, '_> {
                 }
             }
         }
+        self.enough |= selection.has_tried_enough();
         Ok(None)
     }
 
@@ -283,12 +286,6 @@ impl<'p> Forwarding<'p, '_> {
         let outlook = route.pool().outlook(now, self.call.operation);
         let of_quota = |(fault, _): &(Fault, usize)| is_of_quota(*fault);
         outlook.ready == 0 && (outlook.exhausted > 0 || outlook.faults.iter().any(of_quota))
-    }
-
-    /// Whether there are credentials that were not tried only because enough were.
-    fn others_are_ready(&self, route: &Route, context: &Context<'_>) -> bool {
-        let now = context.runtime.board.time.now();
-        route.pool().outlook(now, self.call.operation).ready > 0
     }
 }
 

@@ -1,6 +1,7 @@
 //! Waiting for a credential that is soon back.
 
 use std::pin::pin;
+use std::time::Instant;
 
 use pingora::protocols::http::ServerSession;
 use turnpike_api::{Clock, Operation};
@@ -31,13 +32,15 @@ impl Wait {
         context: &mut Context<'_>,
         pool: &Pool,
         operation: Operation,
+        deadline: Instant,
     ) -> Result<bool, Stop> {
         let board = &context.runtime.board;
-        let longest = millis(context.snapshot.max_retry_interval);
+        let left = deadline.saturating_duration_since(Instant::now());
+        let longest = millis(context.snapshot.max_retry_interval.min(left));
         let until = *self.until.get_or_insert_with(|| board.time.now() + longest);
         // Before the look: a change after it is not missed.
         let mut changes = board.watch();
-        let began = std::time::Instant::now();
+        let began = Instant::now();
         let mut waited = false;
         let somebody = loop {
             let now = board.time.now();
