@@ -1,12 +1,11 @@
 //! The words for a pool of which nobody can serve: how many are away, why, and when the first is
 //! back.
 
-use turnpike_api::Fault;
-
 use super::authorize::shown;
 use crate::refusal::{Comeback, Reason, Refusal};
 use crate::upstream::Pool;
 use crate::upstream::pool::Outlook;
+use crate::upstream::roll::cause;
 
 /// Says why, and when to try again where that is known.
 pub fn refusal(pool: &Pool, outlook: &Outlook, model: &str, now: u64) -> Refusal {
@@ -34,7 +33,7 @@ pub fn refusal(pool: &Pool, outlook: &Outlook, model: &str, now: u64) -> Refusal
 /// How many there are of each kind, in words that stand behind "are".
 fn classes(pool: &Pool, outlook: &Outlook) -> Vec<(usize, &'static str)> {
     let cooling = outlook.faults.iter();
-    let cooling = cooling.map(|&(fault, count)| (count, words(fault)));
+    let cooling = cooling.map(|&(fault, count)| (count, cause(fault)));
     let others = [
         (outlook.exhausted, "exhausted (quota spent)"),
         (outlook.expired, "expired (access token too old)"),
@@ -59,20 +58,5 @@ fn why(classes: &[(usize, &'static str)]) -> String {
             });
             counted.collect::<Vec<_>>().join(", ")
         }
-    }
-}
-
-/// Why somebody is left alone for a while.
-fn words(fault: Fault) -> &'static str {
-    match fault {
-        Fault::RateLimited => "rate limited",
-        Fault::Unauthorized => "refused by the provider (401)",
-        Fault::PaymentRequired => "out of credit at the provider (402)",
-        Fault::Forbidden => "forbidden by the provider (403)",
-        Fault::ModelNotFound => "without this model (404)",
-        Fault::Overloaded => "overloaded",
-        Fault::Timeout => "not answering in time",
-        Fault::ServerError => "failing at the provider (5xx)",
-        Fault::Unreachable => "unreachable",
     }
 }

@@ -155,17 +155,17 @@ impl Credential {
     }
 }
 
-/// What went wrong, for an operator.
+/// Why somebody is left alone for a while, in words that stand behind "is" and "are".
 pub fn cause(fault: Fault) -> &'static str {
     match fault {
-        Fault::RateLimited => "rate limited (429)",
+        Fault::RateLimited => "rate limited",
         Fault::Unauthorized => "refused by the provider (401)",
         Fault::PaymentRequired => "out of credit at the provider (402)",
         Fault::Forbidden => "forbidden by the provider (403)",
-        Fault::ModelNotFound => "model not found (404)",
+        Fault::ModelNotFound => "without this model (404)",
         Fault::Overloaded => "overloaded",
-        Fault::Timeout => "did not answer in time",
-        Fault::ServerError => "failing (5xx)",
+        Fault::Timeout => "not answering in time",
+        Fault::ServerError => "failing at the provider (5xx)",
         Fault::Unreachable => "unreachable",
     }
 }

@@ -38,6 +38,7 @@ mod quota;
 mod refused;
 mod reload;
 mod routing;
+mod selection;
 mod service_account;
 mod smoke;
 mod smuggling;
