@@ -185,7 +185,10 @@ impl Credential {
     pub async fn access<'a>(&'a self, runtime: &Runtime) -> Result<AccessGuard<'a>, CallError> {
         match &self.source {
             Source::Fixed(access) => Ok(AccessGuard::Fixed(access)),
-            Source::Minted(mint) => mint.access(runtime).await.map(AccessGuard::Minted),
+            // Boxed: the future of a whole call would lie within that of every request.
+            Source::Minted(mint) => Box::pin(mint.access(runtime))
+                .await
+                .map(AccessGuard::Minted),
         }
     }
 
