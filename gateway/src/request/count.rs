@@ -7,7 +7,7 @@ use super::forward::Received;
 use super::select::Lease;
 
 /// Bytes of a document to a token of it, roughly.
-const BYTES_A_TOKEN: u64 = 4;
+pub(super) const BYTES_A_TOKEN: u64 = 4;
 
 /// Bytes of a stream to a token of it: nearly every token comes in an event of its own.
 const BYTES_AN_EVENT: u64 = 160;

@@ -4,6 +4,7 @@ use tracing::error;
 use turnpike_api::{Clock, Entry, Fault, Hint, StoreError, Usage};
 
 use super::authorize::Permit;
+use super::count::BYTES_A_TOKEN;
 use crate::clock::millis;
 use crate::context::Context;
 use crate::observe::events::{CredentialCooled, CredentialRecovered, QuotaSpent, UsageKept};
@@ -11,9 +12,6 @@ use crate::runtime::Runtime;
 use crate::upstream::affinity::Session;
 use crate::upstream::standing::Failure;
 use crate::upstream::{Member, Pool};
-
-/// Bytes of a body to a token of its prompt, roughly.
-const BYTES_A_TOKEN: u64 = 4;
 
 /// Tokens an answer is expected to have.
 const ANSWER: u64 = 500;

@@ -13,6 +13,7 @@
     reason = "not every test uses all of the harness"
 )]
 
+mod affinity;
 mod bad_input;
 mod binary;
 mod bytes;
@@ -29,6 +30,7 @@ mod endings;
 mod failover;
 mod harness;
 mod identity;
+mod injected;
 mod matrix;
 mod observation;
 mod outcomes;
