@@ -27,6 +27,7 @@ use crate::observe::logging;
 use crate::proxy::Proxy;
 use crate::reload::{self, Reloader};
 use crate::runtime::{Listening, Runtime};
+use crate::snapshot::Snapshot;
 use crate::web;
 
 /// The longest a stopping process waits for requests that are under way.
@@ -109,11 +110,7 @@ pub async fn start(
     let scan = directory.scan();
     let snapshot = assemble(&plan, directory.entries(), &ground, 1, true);
     let snapshot = snapshot.map_err(BootError::Assemble)?;
-    let known = async {
-        keep::restore(&ground.board, &*store).await?;
-        keep::open_accounts(snapshot.usable(), &ground.board, &*store).await
-    };
-    known.await.map_err(BootError::ReadStore)?;
+    remember(&snapshot, &ground, &*store).await?;
     // Port 0 asks for any free port: asked for twice, it is two.
     let shared = plan.admin == plan.server.listen && plan.admin.port != 0;
     let proxy_socket = bind(&plan.server.listen, "server.host` and `server.port").await?;
@@ -148,11 +145,7 @@ pub async fn start(
         app,
         stopping.clone(),
     ))];
-    let background = vec![
-        tokio::spawn(keep::keep(runtime.clone())),
-        tokio::spawn(news::read(runtime.clone())),
-        tokio::spawn(probe::probe(runtime.clone())),
-    ];
+    let background = background(&runtime);
     listeners.extend(admin_socket.map(|socket| tokio::spawn(serve_admin(socket, pages))));
     let reloader = Arc::new(Reloader::new(
         source.path,
@@ -173,6 +166,28 @@ pub async fn start(
         listeners,
         background,
     })
+}
+
+/// What the process before knew of the credentials.
+async fn remember(
+    snapshot: &Snapshot,
+    ground: &Ground,
+    store: &dyn Store,
+) -> Result<(), BootError> {
+    let known = async {
+        keep::restore(&ground.board, store).await?;
+        keep::open_accounts(snapshot.usable(), &ground.board, store).await
+    };
+    known.await.map_err(BootError::ReadStore)
+}
+
+/// What goes on beside the requests.
+fn background(runtime: &Arc<Runtime>) -> Vec<JoinHandle<()>> {
+    vec![
+        tokio::spawn(keep::keep(runtime.clone())),
+        tokio::spawn(news::read(runtime.clone())),
+        tokio::spawn(probe::probe(runtime.clone())),
+    ]
 }
 
 /// It stays up while draining: readiness and metrics are asked for then.

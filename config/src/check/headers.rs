@@ -3,36 +3,12 @@
 use std::collections::BTreeMap;
 
 use http::{HeaderName, HeaderValue};
+use turnpike_api::Reserved;
 
 use crate::document::SecretText;
 use crate::locate::Path;
 
 use super::Context;
-
-/// Belong to one connection; the gateway writes them itself.
-const HOP_BY_HOP: [&str; 8] = [
-    "connection",
-    "expect",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
-
-/// Follow from the request.
-const FRAMING: [&str; 2] = ["content-length", "host"];
-
-/// Carry a credential.
-const CREDENTIALS: [&str; 6] = [
-    "api-key",
-    "authorization",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "x-api-key",
-    "x-goog-api-key",
-];
 
 pub(super) fn headers(
     written: &BTreeMap<String, SecretText>,
@@ -63,14 +39,12 @@ fn check(name: &str, value: &str) -> Result<(), &'static str> {
     if HeaderValue::from_str(value).is_err() {
         return Err("not a valid value of an HTTP header; line breaks cannot be sent");
     }
-    if HOP_BY_HOP.contains(&name) {
-        return Err("belongs to one connection and cannot be set; remove it");
+    match Reserved::of(name) {
+        Some(Reserved::Connection) => Err("belongs to one connection and cannot be set; remove it"),
+        Some(Reserved::Framing) => Err("follows from the request and cannot be set; remove it"),
+        Some(Reserved::Credential) => {
+            Err("carries a credential; write the credential as `api_key` instead")
+        }
+        None => Ok(()),
     }
-    if FRAMING.contains(&name) {
-        return Err("follows from the request and cannot be set; remove it");
-    }
-    if CREDENTIALS.contains(&name) {
-        return Err("carries a credential; write the credential as `api_key` instead");
-    }
-    Ok(())
 }

@@ -25,6 +25,7 @@ mod identity;
 mod models;
 mod provider;
 mod registry;
+mod reserved;
 mod secret;
 mod selection;
 mod store;
@@ -43,6 +44,7 @@ pub use provider::{
     Account, Call, Fault, Hint, Judgement, Meter, Progress, Provider, Scheme, Target,
 };
 pub use registry::{Row, UnknownKind, find};
+pub use reserved::Reserved;
 pub use secret::Secret;
 pub use selection::{Selector, Slot, Tier};
 pub use store::{

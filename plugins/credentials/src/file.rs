@@ -174,11 +174,12 @@ fn priority(top: &Fields<'_>, attributes: &Fields<'_>) -> Result<i64, FileError>
     Ok(own.unwrap_or(1_i64.saturating_sub(other_way_round)))
 }
 
+/// As in configuration: two sources make one pool.
 fn weight(top: &Fields<'_>) -> Result<u32, FileError> {
     match top.whole("weight")? {
         None => Ok(1),
-        Some(weight @ 1..=1_000_000) => Ok(weight as u32),
-        Some(_) => Err(top.wrong("weight", "expected a number from 1 to 1,000,000")),
+        Some(weight @ 1..=1_000) => Ok(weight as u32),
+        Some(_) => Err(top.wrong("weight", "expected a number from 1 to 1,000")),
     }
 }
 

@@ -6,7 +6,7 @@ use turnpike_api::{Selector, Slot, Tier};
 /// exactly so over as many turns as the weights' sum, while the tier stays the same.
 pub struct Weighted;
 
-/// A prime larger than any sum of weights: multiplied by it, the tickets of one round come in
+/// A prime larger than any sum of weights, which are at most 1,000 each: multiplied by it, the tickets of one round come in
 /// another order, each of them once.
 const STRIDE: u64 = (1 << 31) - 1;
 

@@ -2,33 +2,9 @@
 //! credential may move from one to the other.
 
 use http::{HeaderName, HeaderValue};
+use turnpike_api::Reserved;
 
 const NOT_PLAIN: &str = "expected printable ASCII characters without blanks or line breaks";
-
-/// Belong to one connection; the gateway writes them itself.
-const HOP_BY_HOP: [&str; 8] = [
-    "connection",
-    "expect",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
-
-/// Follow from the request.
-const FRAMING: [&str; 2] = ["content-length", "host"];
-
-/// Carry a credential.
-const CREDENTIALS: [&str; 6] = [
-    "api-key",
-    "authorization",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "x-api-key",
-    "x-goog-api-key",
-];
 
 /// What can stand in a header, and is no value from an example.
 pub(crate) fn secret(text: &str) -> Result<(), &'static str> {
@@ -133,16 +109,14 @@ pub(crate) fn header_name(name: &str) -> Result<(), &'static str> {
     if name.len() > 100 || HeaderName::from_bytes(name.as_bytes()).is_err() {
         return Err("holds what is not a valid name of an HTTP header");
     }
-    if HOP_BY_HOP.contains(&name) {
-        return Err("belongs to one connection and cannot be set; remove it");
+    match Reserved::of(name) {
+        Some(Reserved::Connection) => Err("belongs to one connection and cannot be set; remove it"),
+        Some(Reserved::Framing) => Err("follows from the request and cannot be set; remove it"),
+        Some(Reserved::Credential) => {
+            Err("carries a credential, which the gateway sets itself; remove it")
+        }
+        None => Ok(()),
     }
-    if FRAMING.contains(&name) {
-        return Err("follows from the request and cannot be set; remove it");
-    }
-    if CREDENTIALS.contains(&name) {
-        return Err("carries a credential, which the gateway sets itself; remove it");
-    }
-    Ok(())
 }
 
 pub(crate) fn header_value(value: &str) -> Result<(), &'static str> {
