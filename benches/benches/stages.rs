@@ -2,25 +2,23 @@
 //! to one stage costs shows here first; what it costs the whole, `bench-path` tells.
 
 use std::hint::black_box;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use http::Method;
-use turnpike::assemble::{Ground, assemble, provider_kinds};
-use turnpike::clock::Time;
-use turnpike::snapshot::Snapshot;
-use turnpike::upstream::standing::Failure;
-use turnpike::upstream::{Board, Member, Pool};
 use turnpike_api::{
-    Answer, Authenticator, Dialect, Fault, Hint, Identity, ModelRules, Operation, Presented,
-    Provider, Secret, Verdict, find,
+    Answer, Authenticator, Identity, ModelRules, Operation, Presented, Provider, Secret, Verdict,
+    find,
 };
-use turnpike_config::{Environment, Kinds};
 use turnpike_credentials::SELECTORS;
 use turnpike_identity::{ApiKeys, Settings};
 use turnpike_providers::{PROVIDERS, Splitter};
+
+#[path = "../stand/mod.rs"]
+mod stand;
+
+use stand::{Stand, assembled, ground};
 
 criterion_group! {
     name = stages;
@@ -126,7 +124,7 @@ fn authorize(criterion: &mut Criterion) {
 }
 
 fn route(criterion: &mut Criterion) {
-    let snapshot = snapshot(16);
+    let snapshot = assembled(&ground(), "round_robin", 16, |_| String::new());
     let mut group = criterion.benchmark_group("route");
     // Listed ones were resolved when the configuration was read, others when first asked for.
     for (name, model) in [
@@ -161,113 +159,9 @@ fn select(criterion: &mut Criterion) {
         stand.cool_half();
         let id = BenchmarkId::new("who is ready, worked out anew", credentials);
         group.bench_function(id, |bencher| {
-            bencher.iter(|| {
-                stand.board.changed();
-                stand.tries(1);
-            });
+            bencher.iter(|| stand.try_anew());
         });
     }
-}
-
-/// A pool, at a moment that does not pass.
-struct Stand {
-    snapshot: Snapshot,
-    board: Arc<Board>,
-    pool: Arc<Pool>,
-}
-
-const NOW: u64 = 1_800_000_000_000;
-
-impl Stand {
-    /// Quotas and weights are where the strategy looks at them.
-    fn new(strategy: &str, credentials: usize) -> Self {
-        let ground = ground();
-        let each = |nth: usize| match strategy {
-            "quota_aware" => format!(", quota: {{limit: {}}}", 1_000_000 + nth),
-            "weighted" => format!(", weight: {}", 1 + nth % 3),
-            _ => String::new(),
-        };
-        let snapshot = assembled(&ground, strategy, credentials, each);
-        let served = snapshot.catalogue.find("gpt-4o-mini");
-        let pool = served
-            .as_ref()
-            .and_then(|served| served.pool(Dialect::OpenAi))
-            .expect("the model is served");
-        Self {
-            pool: pool.clone(),
-            snapshot,
-            board: ground.board,
-        }
-    }
-
-    /// One request that is given so many credentials, one after the other.
-    fn tries(&self, count: usize) {
-        let turn = self.pool.next_turn();
-        let patience = NOW + 1_000;
-        let mut tried = Vec::new();
-        for _ in 0..count {
-            let fits = |at| !tried.contains(&at);
-            let taken = self.pool.take(black_box(turn), NOW, patience, fits);
-            tried.push(taken.expect("somebody is ready").at);
-        }
-    }
-
-    /// Every other one has just been told that it is over its limit.
-    fn cool_half(&self) {
-        for Member {
-            credential, model, ..
-        } in self.pool.members().step_by(2)
-        {
-            let failure = Failure {
-                model,
-                began: NOW,
-                probe: None,
-                now: NOW,
-                fault: Fault::RateLimited,
-                hint: Hint::default(),
-            };
-            let standing = &credential.standing;
-            standing.failed(failure, &self.snapshot.back_off);
-            self.board.cooldowns_changed(standing);
-        }
-    }
-}
-
-/// What is under a gateway, at that moment.
-fn ground() -> Ground {
-    Ground::new(Time::simulated(NOW)).expect("metrics and a key of its own")
-}
-
-/// A gateway's configuration with so many credentials of one provider, assembled.
-fn snapshot(credentials: usize) -> Snapshot {
-    assembled(&ground(), "round_robin", credentials, |_| String::new())
-}
-
-fn assembled(
-    ground: &Ground,
-    strategy: &str,
-    credentials: usize,
-    each: impl Fn(usize) -> String,
-) -> Snapshot {
-    let rows: String = (0..credentials)
-        .map(|nth| {
-            let more = each(nth);
-            format!("      - {{api_key: sk-bench-{nth:08}, label: c{nth}{more}}}\n")
-        })
-        .collect();
-    let text = format!(
-        "routing: {{strategy: {strategy}}}\nproviders:\n  openai:\n    credentials:\n{rows}"
-    );
-    let nothing: [(&str, &str); 0] = [];
-    let kinds = provider_kinds();
-    let plan = turnpike_config::load_str(
-        &text,
-        Path::new("."),
-        &Environment::from_pairs(nothing),
-        &Kinds { providers: &kinds },
-    )
-    .expect("a configuration without mistakes");
-    assemble(&plan, [].iter(), ground, 1, true).expect("a plan that can be served")
 }
 
 const CHUNK: &str = concat!(

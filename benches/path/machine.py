@@ -42,9 +42,12 @@ class Programs:
 
     def build(self):
         # Apart from the tools, so that Turnpike has the features it ships with and no more.
-        for packages in (["turnpike"], ["turnpike-loadtest", "turnpike-benches"]):
-            chosen = [word for package in packages for word in ("-p", package)]
-            command = ["cargo", "build", "--profile", self.profile, "--bins", *chosen]
+        for chosen in (
+            ["--bins", "-p", "turnpike"],
+            ["--bins", "-p", "turnpike-loadtest", "-p", "turnpike-benches"],
+            ["--example", "select", "-p", "turnpike-benches"],
+        ):
+            command = ["cargo", "build", "--profile", self.profile, *chosen]
             say("· " + " ".join(command))
             environment = {**os.environ, "CARGO_TARGET_DIR": str(TARGET)}
             if subprocess.run(command, cwd=ROOT, env=environment).returncode:
@@ -55,9 +58,10 @@ class Programs:
         path = self.folder / name
         if not path.exists():
             raise Failed(f"{path} is not there; run without --no-build")
-        if not (folder / name).exists():
-            shutil.copy2(path, folder / name)
-        return str(folder / name)
+        copy = folder / path.name
+        if not copy.exists():
+            shutil.copy2(path, copy)
+        return str(copy)
 
 
 class Process:

@@ -24,6 +24,8 @@ def write(results):
     say("\n" + table(list(rows(results))))
     if any(row.get("core", 1) < 0.9 for lane in ("chat", "large") for row in results.get("rates", {}).get(lane, {}).values()):
         say("A subject had less than 0.9 of its core to do: the load, the provider or other work on this machine was the limit. Go by CPU, not by requests/s.")
+    if "pools" in results:
+        growth(results["pools"])
     say(f"as JSON: {path}")
 
 
@@ -40,6 +42,15 @@ def rows(results):
             yield name, style, {subject: row[key] for subject, row in results["memory"].items()}
     if "after_load_mib" in results:
         yield "MiB after load", "{:.1f}", results["after_load_mib"]
+
+
+def growth(pools):
+    """What ten thousand credentials cost a selection beyond ten, and each of them in memory."""
+    for strategy, by_size in pools["instructions"].items():
+        sizes = sorted(by_size)
+        said = ", ".join(f"{by_size[size]:,.0f} of {size:,}" for size in sizes)
+        say(f"a selection, {strategy}: {said} credentials; {by_size[sizes[-1]] / by_size[sizes[0]] - 1:+.1%} (goal ≤ 5 %)")
+    say(f"memory: {pools['memory_kib']} KiB resident a credential")
 
 
 def rate_rows(lane, by_name):

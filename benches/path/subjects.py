@@ -14,9 +14,12 @@ api_keys: [{{key: bench-client-key, name: bench, models: ["gpt-*"]}}]
 providers:
   openai:
     base_url: "http://127.0.0.1:{upstream}/v1"
-    credentials: [{{api_key: sk-bench-upstream, label: bench}}]
+    credentials: {credentials}
+routing: {{strategy: {strategy}}}
 egress: {{allow_private: true}}
 """
+
+ONE_KEY = {"strategy": "round_robin", "credentials": "[{api_key: sk-bench-upstream, label: bench}]"}
 
 # One process, as the others are; a worker does the same work under a master. The request limits
 # only keep it from closing connections, and the buffer keeps large bodies off the disk.
@@ -62,13 +65,13 @@ def available():
     return names
 
 
-def command(bench, name, upstream):
+def command(bench, name, upstream, config):
     """The command line of a subject, and the port it will listen on."""
     port = free_port()
     values = {"port": port, "admin": free_port(), "upstream": upstream, "folder": bench.folder}
     if name == "turnpike":
         path = bench.folder / "turnpike.yaml"
-        path.write_text(TURNPIKE.format(**values))
+        path.write_text(TURNPIKE.format(**values, **config))
         return [bench.program("turnpike"), "--config", str(path)], port
     if name == "nginx":
         path = bench.folder / "nginx.conf"
@@ -78,9 +81,9 @@ def command(bench, name, upstream):
     return [bench.program("bare-pingora"), "--listen", listen, "--upstream", to], port
 
 
-def start(bench, name, upstream, under=()):
+def start(bench, name, upstream, under=(), config=ONE_KEY):
     """Starts a subject, below the words of `under` if there are any."""
-    words, port = command(bench, name, upstream)
+    words, port = command(bench, name, upstream, config)
     process = bench.start(name, [*under, *words], SUBJECT_CORE)
     process.wait_until_listening(port)
     return process, port
