@@ -23,6 +23,7 @@ use crate::upstream::catalogue::Contents;
 use crate::upstream::mint::Purse;
 use crate::upstream::resolve::Resolver;
 use crate::upstream::{Board, Catalogue};
+use files::LastGood;
 use providers::Providers;
 
 /// What snapshots are made on: the handles that outlive them.
@@ -34,6 +35,7 @@ pub struct Ground {
     pub board: Arc<Board>,
     /// Access tokens of service accounts.
     pub tokens: Arc<Purse>,
+    pub last_good: Arc<LastGood>,
 }
 
 impl Ground {
@@ -47,6 +49,7 @@ impl Ground {
             digest_key,
             board: Arc::new(Board::new(time)),
             tokens: Arc::default(),
+            last_good: Arc::default(),
         })
     }
 }
@@ -57,7 +60,7 @@ impl Ground {
 /// when it was open before. A reload never opens a gateway that was closed.
 pub fn assemble<'e>(
     plan: &Plan,
-    files: impl Iterator<Item = &'e Entry>,
+    files: impl Iterator<Item = &'e Entry> + Clone,
     ground: &Ground,
     generation: u64,
     may_open: bool,
@@ -73,6 +76,7 @@ pub fn assemble<'e>(
     if !providers.problems.is_empty() {
         return Err(providers.problems);
     }
+    providers.roll.shrink_to_fit();
     let settings = Settings {
         api_keys: client_keys(plan),
         digest_key: ground.digest_key,

@@ -27,7 +27,6 @@ use crate::observe::logging;
 use crate::proxy::Proxy;
 use crate::reload::{self, Reloader};
 use crate::runtime::{Listening, Runtime};
-use crate::snapshot::Snapshot;
 use crate::web;
 
 /// The longest a stopping process waits for requests that are under way.
@@ -108,9 +107,13 @@ pub async fn start(
     let store: Arc<dyn Store> = Arc::new(Embedded::open(&plan.state.path, Arc::new(time))?);
     let mut directory = credential_directory(&plan);
     let scan = directory.scan();
+    let restored = keep::restore(&ground.board, &*store).await;
+    restored.map_err(BootError::ReadStore)?;
     let snapshot = assemble(&plan, directory.entries(), &ground, 1, true);
     let snapshot = snapshot.map_err(BootError::Assemble)?;
-    remember(&snapshot, &ground, &*store).await?;
+    let opened = keep::open_accounts(snapshot.usable(), &ground.board, &*store).await;
+    opened.map_err(BootError::ReadStore)?;
+    reload::carry_over(&snapshot, &ground.board, &ground.metrics);
     // Port 0 asks for any free port: asked for twice, it is two.
     let shared = plan.admin == plan.server.listen && plan.admin.port != 0;
     let proxy_socket = bind(&plan.server.listen, "server.host` and `server.port").await?;
@@ -166,19 +169,6 @@ pub async fn start(
         listeners,
         background,
     })
-}
-
-/// What the process before knew of the credentials.
-async fn remember(
-    snapshot: &Snapshot,
-    ground: &Ground,
-    store: &dyn Store,
-) -> Result<(), BootError> {
-    let known = async {
-        keep::restore(&ground.board, store).await?;
-        keep::open_accounts(snapshot.usable(), &ground.board, store).await
-    };
-    known.await.map_err(BootError::ReadStore)
 }
 
 /// What goes on beside the requests.

@@ -51,19 +51,19 @@ pub async fn run(
 ) -> Result<(), CommandError> {
     match command {
         CredentialsCommand::List { asked } => {
-            let look = Look::take(asked, environment).await?;
+            let look = Look::take(asked, environment, false).await?;
             say(look.list(asked.json).trim_end());
             Ok(())
         }
         CredentialsCommand::Show { id, asked } => {
-            let look = Look::take(asked, environment).await?;
+            let look = Look::take(asked, environment, false).await?;
             let found = look.roll().find(|one| *one.id == **id);
             let found = found.ok_or_else(|| CommandError::Unknown(id.clone()))?;
             say(look.show(found, asked.json).trim_end());
             Ok(())
         }
         CredentialsCommand::Test { id, asked } => {
-            let look = Look::take(asked, environment).await?;
+            let look = Look::take(asked, environment, true).await?;
             look.test(id.as_deref(), asked.json, say).await
         }
     }
@@ -77,16 +77,20 @@ struct Look {
 }
 
 impl Look {
-    async fn take(asked: &Asked, environment: &Environment) -> Result<Self, CommandError> {
+    async fn take(
+        asked: &Asked,
+        environment: &Environment,
+        tells: bool,
+    ) -> Result<Self, CommandError> {
         let plan = configuration::load(&asked.config, environment)?;
         let clock = Time::system();
         let ground = Ground::new(clock.clone())?;
         let mut directory = credential_directory(&plan);
         directory.scan();
+        let store = store(&plan.state.path, clock, tells)?;
+        keep::restore(&ground.board, &*store).await?;
         let snapshot = assemble(&plan, directory.entries(), &ground, 0, true);
         let snapshot = snapshot.map_err(BootError::Assemble)?;
-        let store = store(&plan.state.path, clock)?;
-        keep::restore(&ground.board, &*store).await?;
         keep::open_accounts(snapshot.usable(), &ground.board, &*store).await?;
         let now = ground.board.time.now();
         let listening = Listening { shared: false };
@@ -278,12 +282,16 @@ impl Look {
     }
 }
 
-/// The gateway's, if one ever ran here.
-fn store(path: &Path, clock: Time) -> Result<Arc<dyn Store>, CommandError> {
-    match path.exists() {
-        true => Ok(Arc::new(Embedded::open_beside(path, Arc::new(clock))?)),
-        false => Ok(Arc::new(Blank)),
+/// The gateway's, if one ever ran here; to be written to where the gateway is to be told something.
+fn store(path: &Path, clock: Time, tells: bool) -> Result<Arc<dyn Store>, CommandError> {
+    if !path.exists() {
+        return Ok(Arc::new(Blank));
     }
+    let clock = Arc::new(clock);
+    Ok(Arc::new(match tells {
+        true => Embedded::open_beside(path, clock)?,
+        false => Embedded::open_read_only(path, clock)?,
+    }))
 }
 
 fn used(one: &Enrolled) -> String {

@@ -1,6 +1,9 @@
 //! Flags, then boot. The only exit code and the only `anyhow`.
 
+use std::panic::resume_unwind;
+use std::path::Path;
 use std::process::ExitCode;
+use std::thread;
 
 use anyhow::{Context as _, Result};
 use clap::Parser;
@@ -10,7 +13,7 @@ use turnpike::clock::Time;
 use turnpike::observe::logging;
 use turnpike::{assemble, configuration};
 use turnpike_config::plan::LogLevel;
-use turnpike_config::{Environment, Plan};
+use turnpike_config::{Environment, Plan, Problems};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -34,7 +37,7 @@ fn main() -> ExitCode {
 
 fn serve(flags: &Serve) -> Result<()> {
     let environment = Environment::from_process();
-    let mut plan = configuration::load(&flags.config, &environment)?;
+    let mut plan = read(&flags.config, &environment)?;
     override_logging(&mut plan, flags);
     if flags.validate_only {
         let found = assemble::check(&plan)?;
@@ -61,6 +64,15 @@ fn serve(flags: &Serve) -> Result<()> {
         let gateway = boot::start(plan, source, reloads_level, Time::system()).await?;
         gateway.run(signals).await;
         Ok(())
+    })
+}
+
+/// Reads the configuration on a thread of its own: what the allocator keeps of reading a large one
+/// is given back when the thread ends.
+fn read(config: &Path, environment: &Environment) -> Result<Plan, Problems> {
+    thread::scope(|scope| {
+        let reading = scope.spawn(|| configuration::load(config, environment));
+        reading.join().unwrap_or_else(|panic| resume_unwind(panic))
     })
 }
 

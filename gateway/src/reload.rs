@@ -26,6 +26,8 @@ use crate::snapshot::Snapshot;
 
 mod renewed;
 
+pub(crate) use renewed::carry_over;
+
 /// Editors and kubelets write in several steps; the last one counts.
 const DEBOUNCE: Duration = Duration::from_millis(100);
 
@@ -211,11 +213,10 @@ impl Reloader {
     }
 
     fn take_over(&self, snapshot: Snapshot) {
-        let before = self.runtime.snapshot();
-        renewed::carry_over(&before, &snapshot, &self.runtime.board);
+        let (board, metrics) = (&self.runtime.board, &self.runtime.metrics);
+        carry_over(&snapshot, board, metrics);
         self.runtime.swap(snapshot);
-        // Who waits for a credential may be served by a new one.
-        self.runtime.board.changed();
+        board.changed();
         self.runtime.board.sweep();
         self.ground.tokens.sweep();
     }

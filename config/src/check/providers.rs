@@ -162,11 +162,15 @@ fn join(earlier: &mut Group, added: Group, context: &mut Context<'_>) {
 }
 
 fn finish(group: Group) -> ProviderPlan {
+    let drafts = group.drafts.into_iter();
+    let mut credentials: Vec<_> = drafts.map(|draft| draft.plan).collect();
+    // They are kept; `collect` leaves them in the room of the drafts.
+    credentials.shrink_to_fit();
     ProviderPlan {
         name: group.name,
         kind: group.kind,
         selection: group.selection,
         settings: group.settings,
-        credentials: group.drafts.into_iter().map(|draft| draft.plan).collect(),
+        credentials,
     }
 }

@@ -1,7 +1,8 @@
 //! The credentials of the watched directory. What is wrong with one is told of that one and stands
 //! in nobody else's way.
 
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use turnpike_api::{Account, Scheme};
 use turnpike_config::plan::{ModelPlan, ProxyChoice};
@@ -20,9 +21,22 @@ enum Meant {
     SwitchedOff(String),
 }
 
+/// The files of the directory by their names, as each made a credential last.
+#[derive(Default)]
+pub struct LastGood(Mutex<HashMap<String, Arc<CredentialFile>>>);
+
+impl LastGood {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<CredentialFile>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Providers<'_> {
     /// Adds what the files hold.
-    pub(super) fn add_files<'e>(&mut self, entries: impl Iterator<Item = &'e Entry>) {
+    pub(super) fn add_files<'e>(&mut self, entries: impl Iterator<Item = &'e Entry> + Clone) {
+        let names: HashSet<&str> = entries.clone().map(|entry| &*entry.name).collect();
+        let is_there = |name: &String, _: &mut _| names.contains(&**name);
+        self.ground.last_good.lock().retain(is_there);
         for entry in entries {
             match &entry.state {
                 Some(file) => self.add_file(entry, file),
@@ -34,26 +48,46 @@ impl Providers<'_> {
         }
     }
 
+    /// Adds a file, or where it makes no credential what it was when it last did.
     fn add_file(&mut self, entry: &Entry, file: &Arc<CredentialFile>) {
-        let found = match self.provider_of(file) {
-            Ok(Meant::SwitchedOff(provider)) => {
-                return self.add_switched_off(entry, file, provider);
-            }
-            Ok(Meant::Known(known)) => self.enrol_file(entry, file, &known).map_err(|problem| {
-                let name = &entry.name;
-                (Some(*known), format!("{name}: {problem}"))
-            }),
-            Err(problem) => Err((None, format!("{}: {problem}", entry.name))),
+        let Err((known, problem)) = self.try_file(entry, file) else {
+            let mut last_good = self.ground.last_good.lock();
+            last_good.insert(entry.name.clone(), file.clone());
+            return;
         };
-        if let Err((known, problem)) = found {
-            let entry = Entry {
-                name: entry.name.clone(),
-                state: None,
-                problem: Some(problem),
-                warning: None,
-                modified_ms: entry.modified_ms,
-            };
-            self.add_broken(&entry, known.as_ref());
+        let with = |problem: String| Entry {
+            name: entry.name.clone(),
+            state: None,
+            problem: Some(problem),
+            warning: None,
+            modified_ms: entry.modified_ms,
+        };
+        let last_good = self.ground.last_good.lock().get(&entry.name).cloned();
+        if let Some(last_good) = last_good.filter(|last_good| !Arc::ptr_eq(last_good, file)) {
+            let entry = with(format!("{problem}; the version read before stays in use"));
+            if self.try_file(&entry, &last_good).is_ok() {
+                return;
+            }
+        }
+        self.add_broken(&with(problem), known.as_deref());
+    }
+
+    fn try_file(
+        &mut self,
+        entry: &Entry,
+        file: &Arc<CredentialFile>,
+    ) -> Result<(), (Option<Box<Known>>, String)> {
+        let told = |problem: String| format!("{}: {problem}", entry.name);
+        match self.provider_of(file) {
+            Ok(Meant::SwitchedOff(provider)) => {
+                self.add_switched_off(entry, file, provider);
+                Ok(())
+            }
+            Ok(Meant::Known(known)) => {
+                let enrolled = self.enrol_file(entry, file, &known);
+                enrolled.map_err(|problem| (Some(known), told(problem)))
+            }
+            Err(problem) => Err((None, told(problem))),
         }
     }
 

@@ -14,11 +14,11 @@ use url::Url;
 
 use super::Ground;
 use super::egress::Egress;
-use crate::upstream::Endpoint;
 use crate::upstream::catalogue::{Offer, StandIns, Supplied, Supply};
 use crate::upstream::credential::{Access, Credential, Quota, Source, Vendor};
 use crate::upstream::mint::{Mint, Minting, Tokens};
 use crate::upstream::roll::{Enrolled, Held};
+use crate::upstream::{Endpoint, Holder};
 
 /// What the providers of a configuration come to.
 pub(super) struct Providers<'a> {
@@ -255,6 +255,7 @@ impl<'a> Providers<'a> {
 
     fn credential(&mut self, known: &Known, draft: Draft<'_>) -> Result<Credential, String> {
         let headers = operator_headers(draft.headers)?;
+        let holder = holder(&draft);
         let (vendor, endpoint, source) = match draft.material {
             Material::Secret(secret, scheme) => {
                 let base_url = base_url(&draft, &*known.vendor.plugin)?;
@@ -277,7 +278,7 @@ impl<'a> Providers<'a> {
         let id: Arc<str> = draft.id.into();
         let schedules = &self.plan.auth.quota;
         Ok(Credential {
-            standing: self.ground.board.standing(&id),
+            standing: self.ground.board.standing(&id, holder),
             metrics: self.ground.metrics.credential(&vendor.name, &id),
             id,
             endpoint,
@@ -328,6 +329,31 @@ impl<'a> Providers<'a> {
         };
         let mint = Box::new(Mint::new(minting, tokens));
         Ok((vendor, endpoint, Source::Minted(mint)))
+    }
+}
+
+fn holder(draft: &Draft<'_>) -> Holder {
+    let Account {
+        project,
+        location,
+        id,
+    } = &draft.account;
+    match draft.material {
+        Material::Secret(secret, Scheme::Key) => Holder::of_key(secret.expose().as_bytes()),
+        Material::Secret(secret, Scheme::Bearer) => {
+            let name = id.as_ref().or(draft.label.as_ref());
+            Holder::of_account([name.map(String::as_str)], secret.expose().as_bytes())
+        }
+        Material::Account(account, _) => {
+            let names = [
+                Some(account.client_email()),
+                project.as_deref(),
+                location.as_deref(),
+            ];
+            let (name, public) = account.key();
+            let key = [name.unwrap_or_default().as_bytes(), public].concat();
+            Holder::of_account(names, &key)
+        }
     }
 }
 

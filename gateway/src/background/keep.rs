@@ -12,9 +12,9 @@ use turnpike_credentials::Cooldown;
 
 use crate::observe::events::StoreFailed;
 use crate::runtime::Runtime;
-use crate::upstream::Board;
 use crate::upstream::credential::Credential;
 use crate::upstream::standing::Cooldowns;
+use crate::upstream::{Board, Holder};
 
 /// The kind of record that holds a credential's cooldowns; its key is the credential's id.
 const KIND: &str = "cooldown";
@@ -28,6 +28,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// A credential's cooldowns as they are kept.
 #[derive(Serialize, Deserialize)]
 struct Kept {
+    holder: Holder,
     #[serde(skip_serializing_if = "Option::is_none")]
     whole: Option<KeptCooldown>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -97,9 +98,10 @@ impl From<KeptCooldown> for Cooldown {
 }
 
 impl Kept {
-    fn of(cooldowns: &Cooldowns) -> Self {
+    fn of(holder: Holder, cooldowns: &Cooldowns) -> Self {
         let models = cooldowns.models.iter();
         Self {
+            holder,
             whole: cooldowns.whole.map(Into::into),
             models: models
                 .map(|(name, cooldown)| (name.clone(), (*cooldown).into()))
@@ -107,15 +109,16 @@ impl Kept {
         }
     }
 
-    fn read(value: &[u8]) -> Option<Cooldowns> {
+    fn read(value: &[u8]) -> Option<(Holder, Cooldowns)> {
         let kept: Self = serde_json::from_slice(value).ok()?;
         let models = kept.models.into_iter();
-        Some(Cooldowns {
+        let cooldowns = Cooldowns {
             whole: kept.whole.map(Into::into),
             models: models
                 .map(|(name, cooldown)| (name, cooldown.into()))
                 .collect(),
-        })
+        };
+        Some((kept.holder, cooldowns))
     }
 
     /// When the last of them ends.
@@ -126,15 +129,16 @@ impl Kept {
     }
 }
 
-/// Takes over the cooldowns of the process before. What cannot be read is left out: a release that
-/// is older than the one that wrote it.
+/// Takes over the cooldowns of the process before, for the credentials that are made next. What
+/// cannot be read is left out: a release that is older than the one that wrote it.
 pub async fn restore(board: &Board, store: &dyn Store) -> Result<(), StoreError> {
     for (id, record) in store.list(KIND).await? {
-        if let Some(cooldowns) = Kept::read(&record.value) {
-            board.standing(&id.into()).restore(cooldowns);
+        if let Some((holder, cooldowns)) = Kept::read(&record.value) {
+            let standing = board.standing(&id.into(), holder);
+            standing.restore(cooldowns);
+            board.enter(&standing);
         }
     }
-    board.changed();
     Ok(())
 }
 
@@ -160,7 +164,8 @@ pub async fn open_accounts(
             credential.standing.allowance.begin(
                 period.start_ms,
                 period.end_ms.unwrap_or(u64::MAX),
-                spent.tokens.saturating_add(before),
+                spent.tokens,
+                before,
             );
             Ok(())
         })
@@ -230,7 +235,7 @@ async fn write(runtime: &Runtime, id: &str) -> Result<(), StoreError> {
     if cooldowns.is_empty() {
         return runtime.store.remove(KIND, id).await.map(drop);
     }
-    let kept = Kept::of(&cooldowns);
+    let kept = Kept::of(standing.holder, &cooldowns);
     let Ok(value) = serde_json::to_vec(&kept) else {
         return Ok(());
     };
@@ -264,16 +269,19 @@ mod tests {
                 .map(|fault| (fault.as_str().into(), cooldown(fault, 9)))
                 .into(),
         };
-        let kept = Kept::of(&cooldowns);
+        let holder = Holder::of_key(b"key");
+        let kept = Kept::of(holder, &cooldowns);
         assert_eq!(kept.end(), 70);
-        let mut read = Kept::read(&serde_json::to_vec(&kept).unwrap()).unwrap();
+        let read = Kept::read(&serde_json::to_vec(&kept).unwrap());
+        let (read_holder, mut read) = read.unwrap();
+        assert_eq!(read_holder, holder);
         assert_eq!(read.models.len(), Fault::ALL.len());
         let order = |fault: Fault| Fault::ALL.iter().position(|known| *known == fault);
         read.models
             .sort_by_key(|(_, cooldown)| order(cooldown.fault));
         assert_eq!(read, cooldowns);
         assert!(
-            Kept::read(br#"{"whole":{"fault":"odd","since":1,"until":2,"level":0}}"#).is_none()
+            Kept::read(br#"{"holder":{"account":1,"secret":1},"whole":{"fault":"odd","since":1,"until":2,"level":0}}"#).is_none()
         );
     }
 }

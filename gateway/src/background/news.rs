@@ -61,7 +61,10 @@ fn act(runtime: &Runtime, notice: &Notice) {
     let Some(credential) = found else { return };
     let now = runtime.board.time.now();
     let mut changed = false;
-    for model in credential.standing.probed_early(now) {
+    let models = credential.standing.probed_early(now).into_iter();
+    // That it answers does not say that it has a model which it did not find.
+    let is_told_of = |model: &Option<Box<str>>| !matches!(model, Some(model) if credential.standing.is_not_found(model, now));
+    for model in models.filter(is_told_of) {
         changed |= credential.standing.found_well(model.as_deref(), now, now);
     }
     if changed {

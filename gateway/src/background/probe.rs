@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream;
+use tokio::time::timeout;
 use turnpike_api::Clock;
 
 use super::super::clock::millis;
@@ -17,6 +18,9 @@ use crate::observe::events::{CredentialProbed, CredentialRecovered};
 use crate::runtime::Runtime;
 use crate::upstream::Credential;
 use crate::upstream::call::{self, CallError, Listed};
+
+/// A store that has not answered by then is one that is away.
+const CLAIMED_IN: Duration = Duration::from_secs(1);
 
 /// As many are looked at at once.
 const AT_ONCE: usize = 256;
@@ -45,8 +49,9 @@ pub async fn probe(runtime: Arc<Runtime>) {
 async fn round(runtime: &Runtime, interval: Duration, first: usize) {
     let snapshot = runtime.snapshot();
     let now = runtime.board.time.now();
-    for credential in snapshot.usable() {
-        credential.standing.sweep(now, &snapshot.back_off);
+    // Also of those that are configured no more.
+    for standing in runtime.board.standings() {
+        standing.sweep(now, &snapshot.back_off);
     }
     let due = snapshot
         .usable()
@@ -68,8 +73,8 @@ async fn look(runtime: &Runtime, credential: &Arc<Credential>, interval: Duratio
     };
     let claim = format!("probe/{}", credential.id);
     // One replica looks. A store that is away must not keep credentials away too.
-    let mine = runtime.store.claim(&claim, runtime.name(), interval).await;
-    if mine == Ok(false) {
+    let claiming = runtime.store.claim(&claim, runtime.name(), interval);
+    if timeout(CLAIMED_IN, claiming).await == Ok(Ok(false)) {
         return;
     }
     let began = runtime.board.time.now();

@@ -161,7 +161,7 @@ pub struct CredentialRecovered<'a> {
     pub credential: &'a Credential,
     /// `None` = all of it.
     pub model: Option<&'a str>,
-    /// What showed it: `call`, `probe` or `operator`.
+    /// What showed it: `call`, `probe`, `operator` or `new_secret`.
     pub by: &'static str,
     pub metrics: &'a Metrics,
 }

@@ -4,7 +4,7 @@
 use super::authorize::shown;
 use crate::refusal::{Comeback, Reason, Refusal};
 use crate::upstream::Pool;
-use crate::upstream::pool::Outlook;
+use crate::upstream::outlook::Outlook;
 use crate::upstream::roll::cause;
 
 /// Says why, and when to try again where that is known.

@@ -16,24 +16,29 @@ use crate::upstream::{Member, Pool};
 /// Tokens an answer is expected to have.
 const ANSWER: u64 = 500;
 
+/// As many tokens as a prompt is estimated at, at most: what is longer is pictures in Base64, which
+/// take far fewer than their bytes.
+const LONGEST_PROMPT: u64 = 200_000;
+
 /// One request's way through a pool: which credentials it has tried.
 pub struct Selection<'p> {
     permit: &'p Permit,
     pool: &'p Pool,
     turn: u64,
+    /// Positions in the pool.
     tried: Vec<usize>,
-    max_attempts: usize,
+    most: usize,
 }
 
 impl<'p> Selection<'p> {
-    /// Draws the request's turn.
-    pub fn new(permit: &'p Permit, pool: &'p Pool, context: &Context<'_>) -> Self {
+    /// Draws the request's turn. Those in `tried` are not tried again; with them, `most` are.
+    pub fn new(permit: &'p Permit, pool: &'p Pool, tried: Vec<usize>, most: usize) -> Self {
         Self {
             permit,
             pool,
             turn: pool.next_turn(),
-            tried: Vec::new(),
-            max_attempts: context.snapshot.max_attempts as usize,
+            tried,
+            most,
         }
     }
 
@@ -65,7 +70,8 @@ impl<'p> Selection<'p> {
         }
         self.tried.push(taken.at);
         let member = self.pool.member(taken.at);
-        let expected = ask.body_len as u64 / BYTES_A_TOKEN + ANSWER;
+        let prompt = ask.body_len as u64 / BYTES_A_TOKEN;
+        let expected = prompt.min(LONGEST_PROMPT) + ANSWER;
         member.credential.standing.allowance.expect(expected);
         Some(Lease {
             member,
@@ -79,9 +85,13 @@ impl<'p> Selection<'p> {
 }
 
 impl Selection<'_> {
-    /// Whether as many credentials were tried as one request may.
-    pub fn has_tried_enough(&self) -> bool {
-        self.tried.len() >= self.max_attempts
+    fn has_tried_enough(&self) -> bool {
+        self.tried.len() >= self.most
+    }
+
+    /// Positions in the pool.
+    pub fn tried(self) -> Vec<usize> {
+        self.tried
     }
 
     /// The member that the request's session keeps to.
@@ -153,9 +163,11 @@ impl Lease<'_, '_> {
         let now = self.runtime.board.time.now();
         credential.begin_period(now);
         let allowance = &credential.standing.allowance;
-        let was_left = credential.has_quota();
-        let period = allowance.spend(usage.input.saturating_add(usage.output));
-        if was_left && !credential.has_quota() {
+        let tokens = usage.input.saturating_add(usage.output);
+        let period = allowance.spend(tokens);
+        // Of the calls that end together, one goes over the limit.
+        let limit = credential.quota.limit.unwrap_or(u64::MAX);
+        if period.spent >= limit && period.spent.saturating_sub(tokens) < limit {
             self.runtime.board.changed();
             let metrics = &self.runtime.metrics;
             QuotaSpent {

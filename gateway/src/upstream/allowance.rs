@@ -24,8 +24,10 @@ pub struct Running {
     pub start: u64,
     /// The first millisecond after it; `u64::MAX` = it never ends, 0 = none has begun.
     pub end: u64,
-    /// Tokens used.
+    /// Tokens used, `before` among them.
     pub spent: u64,
+    /// Tokens that somebody else had counted before this gateway did.
+    pub before: u64,
 }
 
 impl Allowance {
@@ -34,22 +36,33 @@ impl Allowance {
         now >= self.ends.load(Ordering::Acquire)
     }
 
-    /// Begins a period, unless it is the one that runs, with what is known to be used of it.
-    pub fn begin(&self, start: u64, end: u64, spent: u64) {
+    /// Begins a period, unless it is the one that runs, with what is known to be used of it: what
+    /// this gateway counted, and what others had before.
+    pub fn begin(&self, start: u64, end: u64, counted: u64, before: u64) {
         let mut running = self.lock();
         if running.end == 0 || running.start != start {
-            *running = Running { start, end, spent };
+            let spent = counted.saturating_add(before);
+            *running = Running {
+                start,
+                end,
+                spent,
+                before,
+            };
             self.spent.store(spent, Ordering::Release);
         }
         running.end = end;
         self.ends.store(end, Ordering::Release);
     }
 
-    /// Puts what was used to what another process counted, or to nothing.
-    pub fn set_spent(&self, spent: u64) {
+    /// Others had counted this much of the period that began at `start`, not what was known.
+    pub fn recount(&self, start: u64, before: u64) {
         let mut running = self.lock();
-        running.spent = spent;
-        self.spent.store(spent, Ordering::Release);
+        if running.start == start {
+            let counted = running.spent.saturating_sub(running.before);
+            running.spent = counted.saturating_add(before);
+            running.before = before;
+            self.spent.store(running.spent, Ordering::Release);
+        }
     }
 
     /// Counts tokens, and answers with the period they are counted in: its start goes with them
@@ -101,14 +114,20 @@ mod tests {
     fn a_period_begins_with_what_is_known_of_it() {
         let allowance = Allowance::default();
         assert!(allowance.is_over(0));
-        allowance.begin(100, 200, 7);
+        allowance.begin(100, 200, 5, 2);
         assert!(!allowance.is_over(199));
         assert_eq!(allowance.spend(5).start, 100);
         // Begun by somebody else in the meantime.
-        allowance.begin(100, 200, 0);
+        allowance.begin(100, 200, 0, 0);
         assert_eq!(allowance.spent(), 12);
+        // Of the period before.
+        allowance.recount(0, 50);
+        assert_eq!(allowance.spent(), 12);
+        allowance.recount(100, 3);
+        allowance.recount(100, 3);
+        assert_eq!(allowance.spent(), 13);
         assert!(allowance.is_over(200));
-        allowance.begin(200, u64::MAX, 0);
+        allowance.begin(200, u64::MAX, 0, 0);
         assert_eq!(allowance.spent(), 0);
         assert!(!allowance.is_over(u64::MAX - 1));
     }
@@ -116,7 +135,7 @@ mod tests {
     #[test]
     fn running_calls_take_from_what_is_left() {
         let allowance = Allowance::default();
-        allowance.begin(0, 100, 30);
+        allowance.begin(0, 100, 30, 0);
         allowance.expect(50);
         assert_eq!(allowance.left_of(Some(100)), 20);
         assert_eq!(allowance.left_of(Some(60)), 0);

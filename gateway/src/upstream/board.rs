@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, watch};
 
+use super::Holder;
 use super::standing::Standing;
 use crate::clock::Time;
 
@@ -34,11 +35,20 @@ impl Board {
         }
     }
 
-    /// The credential's standing: the one it had before, or a new one.
-    pub fn standing(&self, id: &Arc<str>) -> Arc<Standing> {
-        let mut standings = lock(&self.standings);
-        let new = || Arc::new(Standing::new(id.clone()));
-        standings.entry(id.clone()).or_insert_with(new).clone()
+    /// The standing of the credential with this secret: the one in force, its successor, or a new
+    /// one. Calls under way go on with their own.
+    pub fn standing(&self, id: &Arc<str>, holder: Holder) -> Arc<Standing> {
+        match self.find(id) {
+            Some(standing) if standing.holder == holder => standing,
+            Some(standing) => Arc::new(standing.successor(holder)),
+            None => Arc::new(Standing::new(id.clone(), holder)),
+        }
+    }
+
+    /// Puts a standing in force. Answers with the one that was before, if it was another.
+    pub fn enter(&self, standing: &Arc<Standing>) -> Option<Arc<Standing>> {
+        let entered = lock(&self.standings).insert(standing.id.clone(), standing.clone());
+        entered.filter(|before| !Arc::ptr_eq(before, standing))
     }
 
     /// The credential's standing, if anything was ever known of it.

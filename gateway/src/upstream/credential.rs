@@ -1,5 +1,6 @@
 //! One upstream credential: what a call with it needs, and whether it may be used.
 
+use std::iter;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -102,19 +103,16 @@ fn lines(
     secret: &[(HeaderName, HeaderValue)],
     operators: &[(HeaderName, HeaderValue)],
 ) -> Zeroizing<Vec<u8>> {
-    let mut lines = Zeroizing::new(Vec::with_capacity(256));
-    let mut line = |name: &str, value: &[u8]| {
-        for part in [name.as_bytes(), b": ", value, b"\r\n"] {
-            lines.extend_from_slice(part);
-        }
-    };
-    line("host", endpoint.host().as_bytes());
-    for (name, value) in secret.iter().chain(operators) {
-        line(name.as_str(), value.as_bytes());
-    }
-    // A compressed answer could not be metered; nothing is lost inside a data centre.
-    line("accept-encoding", b"identity");
-    lines
+    let headers = secret.iter().chain(operators);
+    let headers = headers.map(|(name, value)| (name.as_str(), value.as_bytes()));
+    let parts: Vec<&[u8]> = iter::once(("host", endpoint.host().as_bytes()))
+        .chain(headers)
+        // A compressed answer could not be metered; nothing is lost inside a data centre.
+        .chain(iter::once(("accept-encoding", &b"identity"[..])))
+        .flat_map(|(name, value)| [name.as_bytes(), b": ", value, b"\r\n"])
+        .collect();
+    // In one piece of the right size: growing would leave the secret behind in pieces let go of.
+    Zeroizing::new(parts.concat())
 }
 
 /// What a credential may use.
@@ -192,14 +190,6 @@ impl Credential {
         }
     }
 
-    /// Whether its secrets come and go while the account behind them stays the same.
-    pub fn is_account(&self) -> bool {
-        match &self.source {
-            Source::Fixed(access) => access.scheme == Scheme::Bearer,
-            Source::Minted(_) => true,
-        }
-    }
-
     /// The provider refused this secret: one that was asked for is asked for anew.
     pub fn distrust(&self, access: &Access) {
         if let Source::Minted(mint) = &self.source {
@@ -243,7 +233,9 @@ impl Credential {
         let allowance = &self.standing.allowance;
         if allowance.is_over(now) {
             let period = self.quota.schedule.period(now);
-            allowance.begin(period.start_ms, period.end_ms.unwrap_or(u64::MAX), 0);
+            let before = self.quota.spent_before(period.start_ms);
+            let end = period.end_ms.unwrap_or(u64::MAX);
+            allowance.begin(period.start_ms, end, 0, before);
         }
     }
 

@@ -119,11 +119,6 @@ impl Mint {
         }
     }
 
-    /// Whether both ask with the same version of the same account.
-    pub fn is_kin(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.minted, &other.minted)
-    }
-
     /// A token that lasts; asked for when there is none.
     pub async fn access(&self, runtime: &Runtime) -> Result<Arc<Access>, CallError> {
         let now = runtime.board.time.now();

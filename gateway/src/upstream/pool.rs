@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
-use turnpike_api::{Fault, Operation, Selector, Slot, Tier};
+use turnpike_api::{Operation, Selector, Slot, Tier};
 
 use super::board::Board;
-use super::credential::{Credential, State};
+use super::credential::Credential;
+use super::outlook::{Outlook, Outlooks};
 use crate::observe::metrics::TokenMetrics;
 
 /// Credentials, best priority first. Names that the same credentials serve share one.
@@ -103,6 +104,7 @@ pub struct Pool {
     turn: AtomicU64,
     board: Arc<Board>,
     ready: ArcSwap<Ready>,
+    outlooks: Outlooks,
     /// Somebody works out who is ready.
     renewing: AtomicBool,
     /// Providers whose credentials would serve it, for a refusal's text.
@@ -154,23 +156,6 @@ pub struct Taken {
     pub probe: bool,
 }
 
-/// When a pool's credentials come back, and why they are not there.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Outlook {
-    pub ready: usize,
-    pub cooling: usize,
-    /// A call tries whether they are well again.
-    pub probing: usize,
-    pub exhausted: usize,
-    pub expired: usize,
-    /// Why the cooling ones do, and how many for each reason.
-    pub faults: Vec<(Fault, usize)>,
-    /// The provider of the one that is back first, and when.
-    pub soonest: Option<(Arc<str>, u64)>,
-    /// When the first spent quota begins anew.
-    pub first_reset: Option<u64>,
-}
-
 impl Pool {
     pub fn new(
         roster: Arc<Roster>,
@@ -190,6 +175,7 @@ impl Pool {
             turn: AtomicU64::new(fastrand::u64(..)),
             board,
             ready: ArcSwap::from_pointee(never),
+            outlooks: Outlooks::default(),
             renewing: AtomicBool::new(false),
             providers: Vec::new(),
             unusable: Unusable::default(),
@@ -232,6 +218,12 @@ impl Pool {
     /// Where a credential is among them.
     pub fn position(&self, id: &str) -> Option<usize> {
         self.roster.position(id)
+    }
+
+    /// Whether this member may be tried.
+    pub fn is_ready(&self, at: usize, now: u64) -> bool {
+        let member = self.member(at);
+        member.credential.state(member.model, now).is_ready()
     }
 
     /// Takes this member, if it is ready.
@@ -351,16 +343,10 @@ impl Pool {
         }
     }
 
-    /// Why nobody is there, and when somebody is back. `serves` leaves out those that do not
-    /// matter to the call.
-    pub fn outlook(&self, now: u64, operation: Operation) -> Outlook {
-        let mut outlook = Outlook::default();
-        for member in self.members() {
-            if member.credential.vendor.plugin.serves(operation) {
-                outlook.add(&member, now);
-            }
-        }
-        outlook
+    /// Why nobody is there, and when somebody is back. Those that do not speak the operation do not
+    /// matter to it.
+    pub fn outlook(&self, now: u64, operation: Operation) -> Arc<Outlook> {
+        self.outlooks.of(self, operation, self.board.epoch(), now)
     }
 }
 
@@ -371,48 +357,6 @@ fn ahead(ids: &[u32], last: u32, turn: u64) -> u64 {
     match turn.checked_rem(len) {
         Some(at) => (next + len - at) % len,
         None => 0,
-    }
-}
-
-impl Outlook {
-    fn add(&mut self, member: &Member<'_>, now: u64) {
-        let state = member.credential.state(member.model, now);
-        match state {
-            State::Ready | State::Due => self.ready += 1,
-            State::Cooling(_, fault) => {
-                self.cooling += 1;
-                self.add_fault(fault);
-            }
-            State::Probing(_, fault) => {
-                self.probing += 1;
-                self.add_fault(fault);
-            }
-            State::Exhausted(reset) => {
-                self.exhausted += 1;
-                self.first_reset = Some(self.first_reset.unwrap_or(u64::MAX).min(reset));
-            }
-            State::Expired => self.expired += 1,
-        }
-        let back = match state {
-            State::Cooling(until, _) | State::Probing(until, _) => until,
-            State::Exhausted(reset) if reset < u64::MAX => reset,
-            _ => return,
-        };
-        if self
-            .soonest
-            .as_ref()
-            .is_none_or(|(_, soonest)| back < *soonest)
-        {
-            self.soonest = Some((member.credential.vendor.name.clone(), back));
-        }
-    }
-
-    fn add_fault(&mut self, fault: Fault) {
-        let mut known = self.faults.iter_mut();
-        match known.find(|(known, _)| *known == fault) {
-            Some((_, count)) => *count += 1,
-            None => self.faults.push((fault, 1)),
-        }
     }
 }
 

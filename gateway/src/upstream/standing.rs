@@ -1,12 +1,13 @@
 //! How a credential stands: what it may not do for a while, and what of its quota is left. It
-//! outlives the configuration that names the credential.
+//! outlives the configuration that names the credential, and ends with its secret.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use turnpike_api::{Fault, Hint};
 use turnpike_credentials::{BackOff, Cooldown, Phase};
 
+use super::Holder;
 use super::allowance::Allowance;
 
 /// As many models of one credential may cool at once: callers choose their names. The one that is
@@ -16,12 +17,12 @@ const MODELS: usize = 64;
 /// One credential's.
 pub struct Standing {
     pub id: Arc<str>,
+    pub holder: Holder,
     /// How many cooldowns there are. Nearly always none, which is told without a lock.
     troubles: AtomicUsize,
     cooldowns: Mutex<Cooldowns>,
-    /// When everything was forgotten last: what began before says nothing of now.
-    reset: AtomicU64,
-    pub allowance: Allowance,
+    /// The credential's, whoever holds it.
+    pub allowance: Arc<Allowance>,
 }
 
 /// What a credential is not asked for.
@@ -66,14 +67,36 @@ pub struct Failure<'a> {
 }
 
 impl Standing {
-    pub fn new(id: Arc<str>) -> Self {
+    pub fn new(id: Arc<str>, holder: Holder) -> Self {
         Self {
             id,
+            holder,
             troubles: AtomicUsize::new(0),
             cooldowns: Mutex::default(),
-            reset: AtomicU64::new(0),
-            allowance: Allowance::default(),
+            allowance: Arc::default(),
         }
+    }
+
+    /// That of another secret in the place of this one. What was wrong with the old one is over; a
+    /// limit of the same account's is not.
+    pub fn successor(&self, holder: Holder) -> Self {
+        let mut kept = Cooldowns::default();
+        if holder.is_account_of(self.holder) {
+            kept = self.cooldowns();
+            let stays = |cooldown: &Cooldown| {
+                matches!(cooldown.fault, Fault::RateLimited | Fault::PaymentRequired)
+            };
+            kept.whole = kept.whole.filter(stays).map(Cooldown::unprobed);
+            kept.models.retain(|(_, cooldown)| stays(cooldown));
+            let models = kept.models.iter_mut();
+            models.for_each(|(_, cooldown)| *cooldown = cooldown.unprobed());
+        }
+        let successor = Self {
+            allowance: self.allowance.clone(),
+            ..Self::new(self.id.clone(), holder)
+        };
+        successor.restore(kept);
+        successor
     }
 
     /// Whether it may be asked for `model` now.
@@ -124,11 +147,6 @@ impl Standing {
     /// A call failed. Answers with the cooldown that is in force for it now, if there is one.
     pub fn failed(&self, failure: Failure<'_>, policy: &BackOff) -> Option<(Scope, Cooldown)> {
         let mut cooldowns = self.lock();
-        let is_of_the_secret =
-            !matches!(failure.fault, Fault::RateLimited | Fault::PaymentRequired);
-        if is_of_the_secret && failure.began < self.reset.load(Ordering::Relaxed) {
-            return None;
-        }
         // The probe's verdict on the model is none on the whole, or the other way round: that waits
         // for another call. A call that began before the probe says nothing of how it will end.
         if let Some(mark) = failure.probe {
@@ -143,7 +161,8 @@ impl Standing {
         let next = policy.after(current, began, now, failure.fault, failure.hint)?;
         match scope {
             Scope::Credential => cooldowns.whole = Some(next),
-            Scope::Model => cooldowns.set_model(failure.model, next),
+            Scope::Model if !cooldowns.set_model(failure.model, next) => return None,
+            Scope::Model => {}
         }
         self.count(&cooldowns);
         Some((scope, next))
@@ -198,43 +217,19 @@ impl Standing {
     }
 
     /// An unbilled probe that began at `began` found it well, for a model or on the whole. True
-    /// when that changes anything.
+    /// when that changes anything: where its time is over, a call tries it anyway.
     pub fn found_well(&self, model: Option<&str>, began: u64, now: u64) -> bool {
         let mut cooldowns = self.lock();
         let cooldown = match model {
             None => cooldowns.whole.as_mut(),
             Some(model) => cooldowns.of_model(model),
         };
-        let found = cooldown.filter(|cooldown| cooldown.since < began);
+        let found = cooldown.filter(|cooldown| {
+            cooldown.since < began && matches!(cooldown.phase(now), Phase::Cooling(_))
+        });
         found
             .map(|cooldown| *cooldown = cooldown.found_well(now))
             .is_some()
-    }
-
-    /// Forgets every cooldown, and those of calls that are under way: the secret is another one.
-    /// True when there was one.
-    pub fn reset(&self, now: u64) -> bool {
-        let mut cooldowns = self.lock();
-        self.reset.store(now, Ordering::Relaxed);
-        let had = !cooldowns.is_empty();
-        *cooldowns = Cooldowns::default();
-        self.count(&cooldowns);
-        had
-    }
-
-    /// The account has another secret: what was wrong with the old one is over, a limit of the
-    /// account's is not. True when something was.
-    pub fn forgive(&self, now: u64) -> bool {
-        let mut cooldowns = self.lock();
-        self.reset.store(now, Ordering::Relaxed);
-        let before = cooldowns.len();
-        let stays = |cooldown: &Cooldown| {
-            matches!(cooldown.fault, Fault::RateLimited | Fault::PaymentRequired)
-        };
-        cooldowns.whole = cooldowns.whole.filter(stays);
-        cooldowns.models.retain(|(_, cooldown)| stays(cooldown));
-        self.count(&cooldowns);
-        cooldowns.len() < before
     }
 
     /// Everything that cools, to be kept or shown.
@@ -313,15 +308,17 @@ impl Cooldowns {
             .map(|(_, cooldown)| cooldown)
     }
 
-    fn set_model(&mut self, model: &str, cooldown: Cooldown) {
+    /// False when there is no room for one more.
+    fn set_model(&mut self, model: &str, cooldown: Cooldown) -> bool {
         if let Some(current) = self.of_model(model) {
             *current = cooldown;
-            return;
+            return true;
         }
         if self.models.len() >= MODELS && !self.give_way(cooldown.fault) {
-            return;
+            return false;
         }
         self.models.push((model.into(), cooldown));
+        true
     }
 
     /// Makes room for one more: names that nobody has go first, and never is a limit forgotten for
@@ -370,6 +367,10 @@ mod tests {
         not_found: Some(Duration::from_secs(60)),
     };
 
+    fn standing() -> Standing {
+        Standing::new("c".into(), Holder::of_account([None], b"one"))
+    }
+
     fn limited(began: u64, now: u64, wait: u64, probe: Option<u64>) -> Failure<'static> {
         Failure {
             model: "m",
@@ -386,7 +387,7 @@ mod tests {
 
     #[test]
     fn what_served_from_before_a_failure_on_says_nothing_of_it() {
-        let standing = Standing::new("c".into());
+        let standing = standing();
         standing.failed(limited(5, 5, 1_000, None), &POLICY);
         assert!(!standing.served("m", 5));
         assert!(!standing.served("m", 4));
@@ -397,7 +398,7 @@ mod tests {
 
     #[test]
     fn a_probe_ends_with_its_own_verdict() {
-        let standing = Standing::new("c".into());
+        let standing = standing();
         standing.failed(limited(0, 0, 1_000, None), &POLICY);
         assert_eq!(standing.take("m", 1_000, 9_000), Some(true));
         // Somebody from before, whom the provider tells to stay away longer.
@@ -410,7 +411,7 @@ mod tests {
 
     #[test]
     fn a_probe_that_was_given_up_does_not_end_the_next() {
-        let standing = Standing::new("c".into());
+        let standing = standing();
         standing.failed(limited(0, 0, 1_000, None), &POLICY);
         assert_eq!(standing.take("m", 1_000, 5_000), Some(true));
         assert_eq!(standing.take("m", 5_000, 9_000), Some(true));
@@ -422,7 +423,7 @@ mod tests {
 
     #[test]
     fn made_up_names_do_not_push_a_limit_out() {
-        let standing = Standing::new("c".into());
+        let standing = standing();
         standing.failed(limited(0, 0, 1_000, None), &POLICY);
         for n in 0..2 * MODELS {
             let unknown = Failure {
@@ -440,7 +441,7 @@ mod tests {
 
     #[test]
     fn a_new_secret_of_the_same_account_keeps_its_limits() {
-        let standing = Standing::new("c".into());
+        let standing = standing();
         let refused = |began| Failure {
             fault: Fault::Unauthorized,
             hint: Hint::default(),
@@ -448,18 +449,37 @@ mod tests {
         };
         standing.failed(limited(0, 10, 1_000, None), &POLICY);
         standing.failed(refused(0), &POLICY);
-        assert!(standing.forgive(20));
+        assert_eq!(standing.take("m", 1_010, 9_000), None);
+        let renewed = standing.successor(Holder::of_account([None], b"two"));
         // With the old secret.
-        assert_eq!(standing.failed(refused(19), &POLICY), None);
+        standing.failed(refused(19), &POLICY);
         let cooling = Readiness::Cooling(1_010, Fault::RateLimited);
-        assert_eq!(standing.readiness("m", 20), cooling);
-        assert!(standing.reset(30));
-        assert_eq!(standing.readiness("m", 30), Readiness::Ready);
+        assert_eq!(renewed.readiness("m", 20), cooling);
+        renewed.allowance.spend(7);
+        let other = renewed.successor(Holder::of_key(b"three"));
+        assert_eq!(other.readiness("m", 20), Readiness::Ready);
+        assert_eq!(other.allowance.spent(), 7);
+    }
+
+    #[test]
+    fn a_look_that_comes_late_lets_nobody_in_beside_the_one_who_tries() {
+        let standing = standing();
+        let refused = Failure {
+            fault: Fault::Unauthorized,
+            hint: Hint::default(),
+            ..limited(0, 0, 0, None)
+        };
+        standing.failed(refused, &POLICY);
+        let began = 59_000;
+        assert_eq!(standing.probed_early(began), [None]);
+        assert_eq!(standing.take("m", 60_000, 90_000), Some(true));
+        assert!(!standing.found_well(None, began, 60_001));
+        assert_eq!(standing.take("m", 60_002, 90_000), None);
     }
 
     #[test]
     fn what_ended_long_ago_is_let_go() {
-        let standing = Standing::new("c".into());
+        let standing = standing();
         standing.failed(limited(0, 0, 1_000, None), &POLICY);
         standing.sweep(61_000, &POLICY);
         assert_eq!(standing.readiness("m", 61_000), Readiness::Due);

@@ -7,10 +7,12 @@ use serde_json::json;
 use turnpike_api::Fault;
 use turnpike_loadtest::{Behaviour, FakeProvider, Options, gemini_quota_error};
 
+use crate::binary::Binary;
 use crate::calls;
-use crate::harness::{Client, Http, chat, until};
+use crate::harness::{Client, House, Http, chat, until};
 use crate::pools::{
-    CLAUDE, GOOGLE, OPENAI, Pools, SPEECHES, START, Speech, assert_whole, seconds, server,
+    CLAUDE, GOOGLE, OPENAI, Pools, SPEECHES, START, Speech, assert_whole, copy_files, seconds,
+    server, stopped, yaml,
 };
 
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -373,6 +375,41 @@ async fn a_look_that_knows_no_better_is_believed_once() {
     assert_eq!((fault, left), (Fault::Unauthorized, 1_800_000 - 30_000));
 }
 
+/// Lists may be long: they are asked for in one page.
+#[tokio::test]
+async fn a_model_that_was_not_found_is_tried_once_the_list_has_it() {
+    let pools = Pools::of(1, "").await;
+    let google = r#"{"error":{"code":404,"message":"models/gemini-2.5-pro is not found for API version v1beta","status":"NOT_FOUND"}}"#;
+    for (speech, refusal, page) in [
+        (&CLAUDE, NO_MODEL, "/v1/models?limit=1000"),
+        (&GOOGLE, google, "/v1beta/models?pageSize=1000"),
+    ] {
+        let key = speech.key(1);
+        let lists = |names: &str| {
+            let list = format!("{{\"data\":[{names}],\"models\":[{names}]}}");
+            pools.provider.lists(&key, Behaviour::refusing(200, list));
+        };
+        let not_found = Behaviour::refusing(404, refusal);
+        pools.provider.script(&key, [not_found]);
+        lists(r#"{"id":"another","name":"models/another"}"#);
+        assert_eq!(pools.ask(speech).await.status, 404);
+        assert_eq!(pools.cooldown(&key).fault, Fault::ModelNotFound);
+        pools.provider.take_calls();
+        interval(&pools, 1).await;
+        let looks = pools.provider.calls_with(&key);
+        assert_eq!(looks[0].path_and_query, page);
+        assert_eq!(pools.ask(speech).await.status, 429);
+        let model = speech.model;
+        lists(&format!(
+            "{{\"id\":\"{model}\",\"name\":\"models/{model}\"}}"
+        ));
+        interval(&pools, 1).await;
+        assert_eq!(pools.billed(&key), 0);
+        assert_whole(speech, &pools.ask(speech).await);
+        assert!(pools.is_well(&key));
+    }
+}
+
 #[tokio::test]
 async fn a_hanging_look_does_not_delay_the_next_one() {
     let pools = Pools::of(1, "").await;
@@ -536,6 +573,65 @@ async fn cooldowns_and_their_levels_survive_a_restart() {
     let pools = pools.restarted().await;
     assert!(pools.is_well(&CLAUDE.key(1)));
     assert!(!pools.is_well(&CLAUDE.key(2)));
+}
+
+/// A key that was changed while nothing ran serves no sentence of the old one.
+#[tokio::test]
+async fn a_key_that_was_changed_between_two_processes_begins_anew() {
+    let yaml = |url: &str, key: &str| {
+        let credential = format!("{{label: main, api_key: {key}}}");
+        format!(
+            "{}providers: {{claude: {{base_url: \"{url}\", credentials: [{credential}]}}}}\n",
+            server("")
+        )
+    };
+    let provider = FakeProvider::start(Options::default()).await;
+    let url = provider.base_url();
+    let pools = Pools::before(provider, &yaml(&url, "sk-claude-1")).await;
+    pools.always(&CLAUDE, &[1], &Behaviour::unauthorized());
+    pools.ask(&CLAUDE).await;
+    written(&pools).await;
+    let Pools {
+        time,
+        provider,
+        house,
+    } = pools;
+    let (dir, _) = stopped(house).await;
+    let house = House::serve_by(time.clone(), dir, &yaml(&url, "sk-claude-2")).await;
+    let pools = Pools {
+        time,
+        provider,
+        house,
+    };
+    assert_whole(&CLAUDE, &pools.ask(&CLAUDE).await);
+    written(&pools).await;
+    assert!(pools.is_well("sk-claude-2"));
+}
+
+/// A process that is killed has written down who cools.
+#[tokio::test]
+async fn cooldowns_survive_a_process_that_is_killed() {
+    let provider = FakeProvider::start(Options::default()).await;
+    let yaml = yaml(&provider.base_url(), 1, "");
+    let binary = Binary::start(&yaml, &[]).await;
+    let far = Behaviour::rate_limited(seconds(3600));
+    provider.always(&CLAUDE.key(1), far);
+    let mut client = binary.client(Http::One).await;
+    let answer = client.post(CLAUDE.path, CLAUDE.body).await;
+    assert_eq!(answer.status, 429);
+    // It writes at once, beside the answer.
+    until(|| binary.kept().contains(r#""fault":"rate_limited""#)).await;
+    binary.signal("-KILL").await;
+    let left = tempfile::tempdir().unwrap();
+    copy_files(binary.config.parent().unwrap(), left.path());
+    let house = House::serve_in(left, &yaml).await;
+    provider.take_calls();
+    let mut client = Client::connect(&house, Http::One).await;
+    let answer = client.post(CLAUDE.path, CLAUDE.body).await;
+    assert_eq!(answer.status, 429);
+    let left = answer.json()["error"]["reset_seconds"].as_u64().unwrap();
+    assert!((3500..=3600).contains(&left), "{left}");
+    assert_eq!(provider.count(), 0);
 }
 
 /// Waits until the store has the cooldowns as they are.

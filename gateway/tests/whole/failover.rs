@@ -181,6 +181,43 @@ async fn nobody_waits_longer_than_they_may() {
     assert_eq!(pools.billed(&key), 1);
 }
 
+/// As shipped: three may be tried, and thirty seconds waited.
+#[tokio::test]
+async fn who_finds_out_that_all_are_limited_waits_too() {
+    let pools = Pools::of(3, "max_retry_interval: 30\nmax_retry_credentials: 3").await;
+    for n in 1..=3 {
+        let limited = Behaviour::rate_limited(seconds(2));
+        pools.provider.script(&CLAUDE.key(n), [limited]);
+    }
+    let time = async {
+        pools.waiting(1).await;
+        assert_eq!(pools.provider.count(), 3);
+        pools.advance(seconds(2));
+    };
+    assert_whole(&CLAUDE, &futures::join!(pools.ask(&CLAUDE), time).0);
+    assert_eq!(pools.provider.count(), 4);
+}
+
+/// It was billed once: nobody knows that another call would go better.
+#[tokio::test]
+async fn a_failure_that_cools_nothing_is_not_repeated_on_the_same_key() {
+    let pools = Pools::of(
+        2,
+        "max_retry_interval: 30\nmax_retry_credentials: 3\nauth: {cooldown: {transient: -1}}",
+    )
+    .await;
+    pools.always(&CLAUDE, &[1, 2], &Behaviour::CutBeforeHead);
+    assert_eq!(pools.ask(&CLAUDE).await.status, 502);
+    assert_eq!([1, 2].map(|n| pools.billed(&CLAUDE.key(n))), [1, 1]);
+    // Nor is the other one waited for while it is there.
+    pools.always(&CLAUDE, &[1], &Behaviour::server_error(500));
+    let limited = Behaviour::rate_limited(seconds(5));
+    pools.provider.script(&CLAUDE.key(2), [limited]);
+    pools.provider.take_calls();
+    assert!([429, 500].contains(&pools.ask(&CLAUDE).await.status));
+    assert_eq!([1, 2].map(|n| pools.billed(&CLAUDE.key(n))), [1, 1]);
+}
+
 #[tokio::test]
 async fn who_is_back_too_late_is_not_waited_for() {
     let pools = limited_for(seconds(31), "max_retry_interval: 30").await;

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use turnpike::clock::Time;
 use turnpike::upstream::Credential;
 use turnpike::upstream::credential::Source;
+use turnpike::upstream::standing::Cooldowns;
 use turnpike_api::{Clock, Fault, Spent};
 use turnpike_credentials::Cooldown;
 use turnpike_loadtest::{Behaviour, FakeProvider, Options, Recorded, Totals};
@@ -205,7 +206,7 @@ impl Pools {
 
     /// Forgets what is wrong with a key.
     pub(crate) fn reset(&self, key: &str) {
-        self.credential(key).standing.reset(0);
+        self.credential(key).standing.restore(Cooldowns::default());
         self.house.gateway.runtime.board.changed();
     }
 

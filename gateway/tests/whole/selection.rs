@@ -82,8 +82,13 @@ fn snapshot(strategy: &str, keys: &[Key]) -> Snapshot {
     let ground = Ground::new(Time::simulated(NOW)).unwrap();
     let snapshot = assemble(&plan, [].iter(), &ground, 1, true).unwrap();
     for (n, key) in keys.iter().enumerate() {
-        let standing = ground.board.standing(&format!("openai/{n}").into());
-        standing.allowance.begin(0, u64::MAX, 0);
+        let id = format!("openai/{n}");
+        let Some(credential) = snapshot.usable().find(|one| *one.id == *id) else {
+            // It is disabled.
+            continue;
+        };
+        let standing = &credential.standing;
+        standing.allowance.begin(0, u64::MAX, 0, 0);
         if key.cooling {
             let failure = Failure {
                 model: MODEL,

@@ -29,6 +29,27 @@ impl Secret {
         &self.0
     }
 
+    /// Whether it is a value from an example, which somebody forgot to replace, in any case of
+    /// letters and with `_` for `-`.
+    ///
+    /// ```
+    /// use turnpike_api::Secret;
+    /// assert!(Secret::new("YOUR_API_KEY_HERE").is_placeholder());
+    /// assert!(!Secret::new("sk-your-own-9f3a").is_placeholder());
+    /// ```
+    pub fn is_placeholder(&self) -> bool {
+        let text = Zeroizing::new(self.0.to_lowercase().replace('_', "-"));
+        let starts = [
+            "your-api-key",
+            "sk-your-api-key",
+            "your-token",
+            "${",
+            "<your",
+        ];
+        starts.iter().any(|start| text.starts_with(start))
+            || matches!(text.as_str(), "changeme" | "change-me" | "replace-me")
+    }
+
     /// The last four characters, the most a listing may show; empty for a value of fewer than
     /// twelve characters, of which four would say too much.
     pub fn tail(&self) -> &str {

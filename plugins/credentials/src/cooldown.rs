@@ -70,8 +70,12 @@ impl BackOff {
             // A way that is cut for a second must not cost a minute.
             Fault::Unreachable => backed_off.min(self.transient?),
         };
-        // "At once" is no time to stay away from what has just refused.
-        Some(hinted.map_or(own, |hinted| hinted.max(self.base)))
+        Some(match hinted {
+            None => own,
+            Some(hinted) if hinted >= self.base => hinted,
+            // "At once" is no time to stay away from what has just refused, and less so each time.
+            Some(_) => backed_off.min(own).max(self.base),
+        })
     }
 
     /// The cooldown after a call that began at `began` failed, if there is to be one.
@@ -270,10 +274,26 @@ mod tests {
         assert_eq!(until(hint(0)), SECOND);
         assert_eq!(until(hint(7 * 24 * 60 * 60)), 6 * 60 * 60 * SECOND);
         assert_eq!(until(hint(u64::MAX)), 6 * 60 * 60 * SECOND);
-        let overloaded = back_off()
-            .after(None, 0, 0, Fault::Overloaded, hint(5))
-            .unwrap();
-        assert_eq!(overloaded.until, 5 * SECOND);
+        let overloaded = |hint| {
+            back_off()
+                .after(None, 0, 0, Fault::Overloaded, hint)
+                .unwrap()
+        };
+        assert_eq!(overloaded(hint(5)).until, 5 * SECOND);
+        assert_eq!(overloaded(hint(0)).until, SECOND);
+    }
+
+    #[test]
+    fn a_hint_of_no_time_at_all_backs_off_all_the_same() {
+        let mut at = 0;
+        let mut cooldown = None;
+        for level in 0..4 {
+            let next = back_off().after(cooldown, at, at, Fault::RateLimited, hint(0));
+            let next = next.unwrap();
+            assert_eq!(next.until - at, SECOND << level);
+            at = next.until;
+            cooldown = Some(next);
+        }
     }
 
     #[test]

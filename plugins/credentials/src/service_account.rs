@@ -77,6 +77,12 @@ impl ServiceAccount {
         self.project_id.as_deref()
     }
 
+    /// What tells one of its keys from another: the key's name, and its public half in DER.
+    pub fn key(&self) -> (Option<&str>, &[u8]) {
+        let name = self.private_key_id.as_deref();
+        (name, self.private_key.public().as_ref())
+    }
+
     /// Where the form goes; the same as [`TokenRequest::url`].
     pub fn token_uri(&self) -> &Url {
         &self.token_uri

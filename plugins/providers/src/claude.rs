@@ -73,7 +73,7 @@ impl Provider for Claude {
     }
 
     fn model_list(&self) -> Option<&'static str> {
-        Some("/v1/models")
+        Some("/v1/models?limit=1000")
     }
 
     fn default_headers(&self) -> &'static [(&'static str, &'static str)] {

@@ -153,7 +153,7 @@ impl Provider for Google {
 
     fn model_list(&self) -> Option<&'static str> {
         match self.place {
-            Place::Version => Some("/v1beta/models"),
+            Place::Version => Some("/v1beta/models?pageSize=1000"),
             Place::Publisher | Place::Project => None,
         }
     }

@@ -26,6 +26,9 @@ const JUDGED: usize = 64 * 1024;
 /// says so at once; one that thinks must not keep the caller without a sign of life.
 const HELD_BACK: Duration = Duration::from_secs(10);
 
+/// How long a refusal's body is read. Its status says most of it, and another credential waits.
+const REFUSED_IN: Duration = Duration::from_secs(10);
+
 /// How an attempt ended.
 pub(super) enum Attempt {
     /// With an answer for the caller: a good one, or one that tells of its own fault.
@@ -124,7 +127,10 @@ async fn judge(
     let held = match &headers {
         None if !received.event_stream => Held::Enough,
         None => hold(session, context, &mut received, deadline, has_content).await,
-        Some(_) => hold(session, context, &mut received, deadline, |_| false).await,
+        Some(_) => {
+            let until = deadline.min(Instant::now() + REFUSED_IN);
+            hold(session, context, &mut received, until, |_| false).await
+        }
     };
     match (held, headers, received.progress) {
         (Held::ClientGone, None, _) => {
@@ -133,11 +139,12 @@ async fn judge(
         }
         (Held::ClientGone, Some(_), _) => Attempt::ClientGone,
         // A refusal whose body broke off is still that refusal.
-        (Held::Enough | Held::Broken(_), Some(headers), _) => {
+        (held @ (Held::Enough | Held::Broken(_)), Some(headers), _) => {
+            let is_whole = received.rest.is_none() && matches!(held, Held::Enough);
             let body = received.held.concat();
             let judgement = plugin.judge(received.status, &headers, &body);
             let secret = access.secret.expose().as_bytes();
-            show_held(&mut received, &body, secret).await;
+            show_held(&mut received, &body, is_whole, secret).await;
             match judgement {
                 Judgement::Fault(fault) => {
                     let hint = plugin.hint(now, received.status, &headers, &body);
@@ -199,7 +206,7 @@ const EVENT_STREAM: &[u8] = b"text/event-stream";
 
 /// Makes one body of what is held of a refusal, with our own credential blotted out should the
 /// provider have quoted it.
-async fn show_held(received: &mut Received, body: &[u8], secret: &[u8]) {
+async fn show_held(received: &mut Received, body: &[u8], is_whole: bool, secret: &[u8]) {
     // A made-up key of a few letters stands in every text, and is no secret.
     let finder = (secret.len() >= 8).then(|| Finder::new(secret));
     let mut scrubbed = Vec::with_capacity(body.len());
@@ -210,10 +217,12 @@ async fn show_held(received: &mut Received, body: &[u8], secret: &[u8]) {
         from = at + secret.len();
     }
     scrubbed.extend_from_slice(&body[from..]);
-    if let Some(rest) = received.rest.take() {
-        // No honest error is longer than what is held. The rest could quote the credential too,
-        // and so could the end of what is held, in part: neither is shown.
+    if !is_whole {
+        // The end of what is held could quote the credential, in part.
         scrubbed.truncate(scrubbed.len().saturating_sub(secret.len()));
+    }
+    if let Some(rest) = received.rest.take() {
+        // No honest error is longer than what is held, and the rest could quote it, too.
         rest.abandon().await;
     }
     if let Some(head) = &mut received.head {

@@ -40,7 +40,7 @@ pub use attempt::Received;
 use exchange::Broken;
 pub use exchange::Next;
 use failures::Failures;
-use wait::Wait;
+use wait::{Somebody, Wait};
 
 /// What goes out, the same for every attempt.
 pub struct Outgoing<'a> {
@@ -148,26 +148,31 @@ pub async fn forward<'p, 'm>(
         permit,
         call,
         deadline,
-        enough: false,
+        tried: Vec::new(),
+        most: context.snapshot.max_attempts as usize,
+        switches: true,
         failures: Failures::default(),
     };
     let mut wait = Wait::default();
     loop {
         let tried_before = context.record.attempts;
         if let Some(answer) = forwarding.round(session, context, route).await? {
+            wait.tell(context, true);
             return Ok(answer);
         }
-        let tried = context.record.attempts > tried_before;
-        if forwarding.enough
-            || (tried && wait.has_begun())
-            || forwarding.is_over()
-            || !wait
-                .for_somebody(session, context, route.pool(), call.operation, deadline)
-                .await?
-        {
+        let has_tried = context.record.attempts > tried_before;
+        let had_its_chance = has_tried && wait.has_waited();
+        if !forwarding.switches || had_its_chance || forwarding.is_over() {
             break;
         }
+        let waited = wait.for_somebody(session, context, route.pool(), &mut forwarding);
+        match waited.await? {
+            Somebody::Is => {}
+            Somebody::CameBack => forwarding.begin_anew(),
+            Somebody::IsNot => break,
+        }
     }
+    wait.tell(context, false);
     context.record.committed = Some(context.record.started.elapsed());
     let received = forwarding.failures.last_word(route, permit, context)?;
     Ok(Answer {
@@ -184,8 +189,12 @@ struct Forwarding<'p, 'c> {
     permit: &'p Permit,
     call: &'c Outgoing<'c>,
     deadline: Instant,
-    /// As many credentials of a pool were tried as may be.
-    enough: bool,
+    /// Who was tried, of the route's pool and of each stand-in's.
+    tried: Vec<Vec<usize>>,
+    /// As many of one pool may be.
+    most: usize,
+    /// Another credential may be tried after one whose quota is used up.
+    switches: bool,
     failures: Failures,
 }
 
@@ -195,6 +204,22 @@ impl<'p> Forwarding<'p, '_> {
         Instant::now() >= self.deadline
     }
 
+    /// How many members of the route's pool failed for this call and are ready all the same;
+    /// `None` when no more of them may be tried.
+    fn failed_and_ready(&self, pool: &Pool, now: u64) -> Option<usize> {
+        let tried = self.tried.first().map_or(&[][..], Vec::as_slice);
+        let is_ready = |at: &&usize| pool.is_ready(**at, now);
+        (tried.len() < self.most).then(|| tried.iter().filter(is_ready).count())
+    }
+
+    /// After a wait all may be tried again, as many as are left of those that one request may try:
+    /// one at least, or it would have waited for nothing.
+    fn begin_anew(&mut self) {
+        let tried = self.tried.iter().map(Vec::len).max().unwrap_or(0);
+        self.most = self.most.saturating_sub(tried).max(1);
+        self.tried.clear();
+    }
+
     /// The asked model's pool, then the stand-ins' that may.
     async fn round<'m>(
         &mut self,
@@ -202,11 +227,11 @@ impl<'p> Forwarding<'p, '_> {
         context: &mut Context<'m>,
         route: &'p Route,
     ) -> Result<Option<Answer<'p, 'm>>, Stop> {
-        let answer = self.pool(session, context, route.pool()).await?;
+        let answer = self.pool(session, context, route.pool(), 0).await?;
         if answer.is_some() {
             return Ok(answer);
         }
-        for stand_in in route.stand_ins() {
+        for (stand_in, at) in route.stand_ins().iter().zip(1..) {
             let may = match stand_in.when {
                 When::Unserved => true,
                 When::OutOfQuota => {
@@ -214,7 +239,7 @@ impl<'p> Forwarding<'p, '_> {
                         && self.is_out_of_quota(route, context)
                 }
             };
-            if may && let Some(answer) = self.pool(session, context, &stand_in.pool).await? {
+            if may && let Some(answer) = self.pool(session, context, &stand_in.pool, at).await? {
                 return Ok(Some(answer));
             }
         }
@@ -227,8 +252,11 @@ impl<'p> Forwarding<'p, '_> {
         session: &mut ServerSession,
         context: &mut Context<'m>,
         pool: &'p Pool,
+        at: usize,
     ) -> Result<Option<Answer<'p, 'm>>, Stop> {
-        let mut selection = Selection::new(self.permit, pool, context);
+        let tried = self.tried.get_mut(at).map(std::mem::take);
+        let tried = tried.unwrap_or_default();
+        let mut selection = Selection::new(self.permit, pool, tried, self.most);
         while !self.is_over()
             && let Some(mut lease) = selection.next(context)
         {
@@ -254,7 +282,7 @@ impl<'p> Forwarding<'p, '_> {
                     self.failures.refused(fault, received);
                     lease.settle(Outcome::Fault(fault, hint), context);
                     if is_of_quota(fault) && !context.snapshot.quota_exceeded.switch_project {
-                        self.enough = true;
+                        self.switches = false;
                         break;
                     }
                 }
@@ -273,7 +301,9 @@ impl<'p> Forwarding<'p, '_> {
                 }
             }
         }
-        self.enough |= selection.has_tried_enough();
+        self.tried
+            .resize_with(self.tried.len().max(at + 1), Vec::new);
+        self.tried[at] = selection.tried();
         Ok(None)
     }
 

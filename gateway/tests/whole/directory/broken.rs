@@ -105,6 +105,47 @@ async fn a_file_that_breaks_is_used_as_it_was_last_good() {
     place.house.settled().await;
 }
 
+/// What a file says may be good and yet make no credential.
+#[tokio::test]
+async fn a_file_that_makes_no_credential_is_used_as_it_was_last_good() {
+    let place = Place::new().await;
+    let account = json!({"type": "service_account"});
+    for (what, said) in [
+        (
+            json!({"token": "sk-a", "proxy_url": "ftp://p:1"}),
+            "proxy_url",
+        ),
+        (
+            json!({"token": "sk-a", "provider": "opnai"}),
+            "no provider is called `opnai`",
+        ),
+        (
+            json!({"token": "sk-a", "headers": {"x": "\u{1}"}}),
+            "header",
+        ),
+        (account, "private_key"),
+    ] {
+        place.put("openai-a", &key("sk-good"));
+        place.look();
+        assert_eq!(place.status(A), Some(Status::Active));
+        place.put("openai-a", &what);
+        place.look();
+        let report = place.report(A).unwrap();
+        assert_eq!(report.status, Status::Error, "{report:?}");
+        assert!(report.message.contains(said), "{report:?}");
+        let kept = "the version read before stays in use";
+        assert!(report.message.contains(kept), "{report:?}");
+        place.provider.take_calls();
+        assert_eq!(place.ask("gpt-4o").await.status, 200);
+        assert_eq!(place.keys(), ["sk-good"], "{what}");
+    }
+    std::fs::remove_file(place.path("openai-a")).unwrap();
+    place.look();
+    place.put("openai-a", &json!({"token": "sk-a", "provider": "opnai"}));
+    place.look();
+    assert_eq!(place.ask("gpt-4o").await.status, 503);
+}
+
 #[tokio::test]
 async fn a_file_that_never_was_good_is_told_and_harms_nobody() {
     let place = Place::new().await;

@@ -111,6 +111,31 @@ async fn a_new_secret_begins_anew_and_the_same_one_does_not() {
     assert_eq!(place.status(A), Some(Status::Active));
 }
 
+/// What a provider says of the old key while the new one is in force is not of the new one.
+#[tokio::test]
+async fn a_new_secret_does_not_serve_the_sentence_of_calls_with_the_old_one() {
+    for refusal in [
+        Behaviour::rate_limited_without_hint(),
+        Behaviour::unauthorized(),
+    ] {
+        let place = Place::new().await;
+        place.put("openai-a", &key("sk-old"));
+        place.look();
+        let held = Behaviour::held(refusal);
+        place.provider.script("sk-old", [held]);
+        let swapped = async {
+            place.provider.wait_for_calls(1).await;
+            place.put("openai-a", &key("sk-new"));
+            place.look();
+            place.provider.gate("sk-old").release(1);
+        };
+        let (answer, ()) = futures::join!(place.ask("gpt-4o"), swapped);
+        assert_eq!(answer.status, 429);
+        assert_eq!(place.status(A), Some(Status::Active));
+        assert_eq!(place.ask("gpt-4o").await.status, 200);
+    }
+}
+
 #[tokio::test]
 async fn a_file_says_which_models_it_serves() {
     let place = Place::new().await;

@@ -2,7 +2,7 @@
 //! credential may move from one to the other.
 
 use http::{HeaderName, HeaderValue};
-use turnpike_api::Reserved;
+use turnpike_api::{Reserved, Secret};
 
 const NOT_PLAIN: &str = "expected printable ASCII characters without blanks or line breaks";
 
@@ -17,19 +17,11 @@ pub(crate) fn secret(text: &str) -> Result<(), &'static str> {
     if !is_plain(text) {
         return Err(NOT_PLAIN);
     }
-    match is_placeholder(text) {
+    // `${NAME}` is one too: references are resolved in configuration only.
+    match Secret::new(text).is_placeholder() {
         true => Err("a placeholder from an example; write a secret of your own"),
         false => Ok(()),
     }
-}
-
-/// `${NAME}` is one too: references are resolved in configuration only.
-fn is_placeholder(text: &str) -> bool {
-    let text = text.to_lowercase().replace('_', "-");
-    ["your-", "sk-your-", "${", "<your"]
-        .iter()
-        .any(|start| text.starts_with(start))
-        || matches!(text.as_str(), "changeme" | "change-me" | "replace-me")
 }
 
 fn is_plain(text: &str) -> bool {
