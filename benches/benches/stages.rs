@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use http::Method;
+use turnpike::clock::Time;
 use turnpike_api::{
     Answer, Authenticator, Identity, ModelRules, Operation, Presented, Provider, Secret, Verdict,
     find,
 };
 use turnpike_credentials::SELECTORS;
-use turnpike_identity::{ApiKeys, Settings};
+use turnpike_identity::agent_tokens::{Costs, NewToken};
+use turnpike_identity::{AgentTokens, ApiKeys, Checks, Settings, TokenBook};
 use turnpike_providers::{PROVIDERS, Splitter};
 
 #[path = "../stand/mod.rs"]
@@ -52,12 +54,23 @@ fn identify(criterion: &mut Criterion) {
         let token = key(count - 1);
         group.bench_function(BenchmarkId::new("api_key", count), |bencher| {
             bencher.iter(|| {
-                let presented = Presented {
-                    token: black_box(&token),
-                };
+                let presented = Presented::new(black_box(&token));
                 match keys.authenticate(presented) {
                     Answer::Ready(Verdict::Known(holder)) => holder,
                     _ => unreachable!("the key is configured"),
+                }
+            });
+        });
+    }
+    for count in [1, 100_000] {
+        let (tokens, token) = tokens(count);
+        let id = BenchmarkId::new("agent_token, proven", count);
+        group.bench_function(id, |bencher| {
+            bencher.iter(|| {
+                let presented = Presented::new(black_box(token.expose()));
+                match tokens.authenticate(presented) {
+                    Answer::Ready(Verdict::Known(holder)) => holder,
+                    _ => unreachable!("the token was proven"),
                 }
             });
         });
@@ -69,12 +82,45 @@ fn keys(count: usize) -> ApiKeys {
         name: "bench".into(),
         models: ModelRules::any(),
     });
-    ApiKeys::new(&Settings {
-        api_keys: (0..count)
-            .map(|nth| (Secret::new(key(nth)), holder.clone()))
-            .collect(),
+    let api_keys = (0..count).map(|nth| (Secret::new(key(nth)), holder.clone()));
+    ApiKeys::new(&settings(api_keys.collect()))
+}
+
+fn settings(api_keys: Vec<(Secret, Arc<Identity>)>) -> Settings {
+    let book = TokenBook::new([7; 32], 1, Arc::new(Time::system()));
+    Settings {
+        api_keys,
         digest_key: [7; 32],
-    })
+        agent_tokens: Arc::new(book),
+        checks: Checks {
+            cache_ttl: Duration::from_secs(3600),
+            max_stale: Duration::from_secs(3600),
+        },
+    }
+}
+
+/// Tokens of which one was proven, and that one.
+fn tokens(count: usize) -> (AgentTokens, Secret) {
+    let settings = settings(Vec::new());
+    let new = NewToken {
+        name: "bench".into(),
+        ..NewToken::default()
+    };
+    let issued = new.make(Costs::default(), 0).expect("a token");
+    let record = serde_json::to_string(&issued.record).expect("a record");
+    for nth in 1..count {
+        let other = record.replace(&issued.record.id, &format!("{nth:a>16}"));
+        settings.agent_tokens.enter(other.as_bytes());
+    }
+    settings.agent_tokens.enter(record.as_bytes());
+    let tokens = AgentTokens::new(&settings);
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let proving = tokens
+        .authenticate(Presented::new(issued.token.expose()))
+        .get();
+    let proven = runtime.block_on(proving);
+    assert!(matches!(proven, Verdict::Known(_)), "the token is known");
+    (tokens, issued.token)
 }
 
 fn key(nth: usize) -> String {

@@ -84,7 +84,7 @@ impl Stand {
 
 /// What is under a gateway, at that moment.
 pub(crate) fn ground() -> Ground {
-    Ground::new(Time::simulated(NOW)).expect("metrics and a key of its own")
+    Ground::new(Time::simulated(NOW), 1).expect("metrics and a key of its own")
 }
 
 /// A gateway's configuration with so many credentials of one provider, assembled.

@@ -11,7 +11,6 @@ use crate::tree::{Content, Entry, Node};
 /// Keys by their pattern.
 const KEYS: &[&str] = &[
     "admin.keys",
-    "agent_tokens",
     "api_keys[].limits",
     "api_keys[].roles",
     "api_keys[].tenant",
@@ -34,7 +33,6 @@ const KEYS: &[&str] = &[
     "server.secret_key",
     "spent_status",
     "sso",
-    "state.max_stale",
     "state.redis",
     "telemetry",
     "tenants",
@@ -127,7 +125,7 @@ pub(crate) fn is_idle(pattern: &str, node: &Node, beside: &[Entry]) -> bool {
 const SWITCHED: &[&str] = &["audit", "auth.encryption", "auth.refresh", "sso"];
 
 /// Keys that only mean something with a store that can be away.
-const OF_REDIS: &[&str] = &["state.max_stale", "state.redis"];
+const OF_REDIS: &[&str] = &["state.redis"];
 
 fn is_embedded(entry: &Entry) -> bool {
     entry.key == "backend"

@@ -4,6 +4,7 @@
 //! Types that hold a [`Secret`] have no `Debug`, because a secret has none.
 
 mod auth;
+mod identity;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -15,6 +16,7 @@ use turnpike_api::Secret;
 use url::Url;
 
 pub use auth::{AuthPlan, CooldownPlan, QuotaExceededPlan, QuotaPlan, StatePlan};
+pub use identity::{AgentTokensPlan, Argon2Plan};
 
 /// Everything the gateway was told.
 #[derive(Clone)]
@@ -24,6 +26,7 @@ pub struct Plan {
     pub admin: ListenAddr,
     pub logging: LoggingPlan,
     pub client_keys: Vec<ClientKeyPlan>,
+    pub agent_tokens: AgentTokensPlan,
     pub providers: Vec<ProviderPlan>,
     /// Names of providers that are switched off; a credential file does not bring one back.
     pub disabled_providers: Vec<String>,

@@ -7,11 +7,13 @@ mod providers;
 
 use std::sync::Arc;
 
+use futures::executor::block_on;
 use turnpike_api::{Identity, ModelRules};
 use turnpike_config::plan::{CooldownPlan, Plan};
 use turnpike_credentials::{BackOff, CredentialDirectory, Entry, Policy};
-use turnpike_identity::{AUTHENTICATORS, Settings};
+use turnpike_identity::{AUTHENTICATORS, Checks, Settings, TokenBook};
 use turnpike_providers::PROVIDERS;
+use turnpike_store::Embedded;
 
 use crate::boot::BootError;
 use crate::clock::Time;
@@ -36,17 +38,19 @@ pub struct Ground {
     /// Access tokens of service accounts.
     pub tokens: Arc<Purse>,
     pub last_good: Arc<LastGood>,
+    pub agent_tokens: Arc<TokenBook>,
 }
 
 impl Ground {
-    /// For one process.
-    pub fn new(time: Time) -> Result<Self, BootError> {
+    /// For one process, which computes so many hashes of tokens at once.
+    pub fn new(time: Time, hashes: usize) -> Result<Self, BootError> {
         let mut digest_key = [0; 32];
         getrandom::fill(&mut digest_key).map_err(BootError::Random)?;
         Ok(Self {
             metrics: Metrics::new()?,
             resolver: Arc::default(),
             digest_key,
+            agent_tokens: Arc::new(TokenBook::new(digest_key, hashes, Arc::new(time.clone()))),
             board: Arc::new(Board::new(time)),
             tokens: Arc::default(),
             last_good: Arc::default(),
@@ -73,6 +77,7 @@ pub fn assemble<'e>(
         None
     });
     let default_selector = providers.selector(plan.selection);
+    providers.problems.extend(open_to_the_network(plan, ground));
     if !providers.problems.is_empty() {
         return Err(providers.problems);
     }
@@ -80,7 +85,13 @@ pub fn assemble<'e>(
     let settings = Settings {
         api_keys: client_keys(plan),
         digest_key: ground.digest_key,
+        agent_tokens: ground.agent_tokens.clone(),
+        checks: Checks {
+            cache_ttl: plan.agent_tokens.cache_ttl,
+            max_stale: plan.state.max_stale,
+        },
     };
+    let is_keyless = plan.client_keys.is_empty() && ground.agent_tokens.is_empty();
     Ok(Snapshot {
         generation,
         authenticators: AUTHENTICATORS
@@ -91,7 +102,7 @@ pub fn assemble<'e>(
             .iter()
             .map(|row| (row.build)(&()))
             .collect(),
-        open: may_open && plan.client_keys.is_empty() && plan.server.listen.is_loopback(),
+        open: may_open && is_keyless && plan.server.listen.is_loopback(),
         catalogue: Catalogue::new(Contents {
             supplies: providers.supplies,
             stand_ins: providers.stand_ins,
@@ -125,7 +136,11 @@ pub fn assemble<'e>(
 pub fn check(plan: &Plan) -> Result<Vec<String>, BootError> {
     let mut directory = credential_directory(plan);
     let scan = directory.scan();
-    let ground = Ground::new(Time::system())?;
+    let ground = Ground::new(Time::system(), 1)?;
+    if plan.state.path.exists() {
+        let store = Embedded::open_read_only(&plan.state.path, Arc::new(Time::system()))?;
+        block_on(ground.agent_tokens.read(&store)).map_err(BootError::ReadStore)?;
+    }
     let snapshot =
         assemble(plan, directory.entries(), &ground, 0, true).map_err(BootError::Assemble)?;
     let problems = snapshot.roll.iter().filter_map(|one| one.problem.clone());
@@ -136,6 +151,14 @@ pub fn check(plan: &Plan) -> Result<Vec<String>, BootError> {
         .chain(problems)
         .chain(open)
         .collect())
+}
+
+/// Without keys everyone is let in, so only this machine may reach the listener.
+fn open_to_the_network(plan: &Plan, ground: &Ground) -> Option<String> {
+    let has_keys = !plan.client_keys.is_empty() || !ground.agent_tokens.is_empty();
+    (!has_keys && !plan.server.listen.is_loopback()).then(|| {
+        "server.host: no client keys are configured and no agent token is stored: open mode is only allowed on a loopback address; add `api_keys`, make a token with `turnpike token create`, or bind `server.host` to 127.0.0.1".into()
+    })
 }
 
 /// The files of a directory that others than their owners can read.

@@ -19,7 +19,7 @@ use turnpike_config::{Environment, Plan};
 use turnpike_store::Embedded;
 
 use crate::assemble::{Ground, assemble, credential_directory, open_to_others};
-use crate::background::{keep, news, probe};
+use crate::background::{keep, news, probe, uses};
 use crate::clock::Time;
 use crate::listener::{self, Listener};
 use crate::observe::events::{ConfigurationRead, CredentialFilesRead};
@@ -103,12 +103,14 @@ pub async fn start(
     time: Time,
 ) -> Result<Gateway, BootError> {
     let hangup = signal(SignalKind::hangup()).map_err(BootError::Signals)?;
-    let ground = Ground::new(time.clone())?;
+    let ground = Ground::new(time.clone(), plan.agent_tokens.max_concurrent_hashes)?;
     let store: Arc<dyn Store> = Arc::new(Embedded::open(&plan.state.path, Arc::new(time))?);
     let mut directory = credential_directory(&plan);
     let scan = directory.scan();
     let restored = keep::restore(&ground.board, &*store).await;
     restored.map_err(BootError::ReadStore)?;
+    let tokens_read = ground.agent_tokens.read(&*store).await;
+    tokens_read.map_err(BootError::ReadStore)?;
     let snapshot = assemble(&plan, directory.entries(), &ground, 1, true);
     let snapshot = snapshot.map_err(BootError::Assemble)?;
     let opened = keep::open_accounts(snapshot.usable(), &ground.board, &*store).await;
@@ -177,6 +179,7 @@ fn background(runtime: &Arc<Runtime>) -> Vec<JoinHandle<()>> {
         tokio::spawn(keep::keep(runtime.clone())),
         tokio::spawn(news::read(runtime.clone())),
         tokio::spawn(probe::probe(runtime.clone())),
+        tokio::spawn(uses::keep(runtime.clone())),
     ]
 }
 
@@ -210,7 +213,10 @@ fn announce(plan: &Plan, runtime: &Runtime, proxy: SocketAddr, admin: SocketAddr
     }
     let authentication = match (snapshot.open, plan.client_keys.len()) {
         (true, _) => "open: anyone on this machine, without a key".to_owned(),
-        (false, keys) => format!("client keys: {keys}"),
+        (false, keys) => format!(
+            "client keys: {keys}, agent tokens: {}",
+            runtime.agent_tokens.len()
+        ),
     };
     if snapshot.open {
         warn!(
@@ -286,5 +292,6 @@ impl Gateway {
             tokio::task::yield_now().await;
         }
         keep::flush(&self.runtime).await;
+        uses::flush(&self.runtime).await;
     }
 }

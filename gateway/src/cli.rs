@@ -1,8 +1,10 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use ipnet::IpNet;
 
 /// Turnpike, an LLM edge gateway.
 #[derive(Debug, Parser)]
@@ -24,6 +26,67 @@ pub enum Command {
     /// Look at upstream credentials: what each can serve, how it stands and why, when it is back.
     #[command(subcommand)]
     Credentials(CredentialsCommand),
+    /// Make, look at and end agent tokens: what agents and devices present instead of a key. A
+    /// running gateway follows within a second.
+    #[command(subcommand)]
+    Token(TokenCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum TokenCommand {
+    /// Make one, of a service account that belongs to no person. It is shown once.
+    Create {
+        /// The agent's or device's name.
+        #[arg(long)]
+        name: String,
+        /// Accept it only from this network, such as 10.0.0.0/8; may be repeated.
+        #[arg(long, value_name = "CIDR")]
+        cidr: Vec<IpNet>,
+        /// Accept it only with the client certificate of this SHA-256, in hexadecimal digits;
+        /// may be repeated.
+        #[arg(long, value_name = "SHA256", value_parser = fingerprint)]
+        certificate: Vec<String>,
+        #[command(flatten)]
+        asked: Asked,
+    },
+    /// List all of them.
+    List {
+        #[command(flatten)]
+        asked: Asked,
+    },
+    /// Show one.
+    Show {
+        /// As `list` shows it.
+        id: String,
+        #[command(flatten)]
+        asked: Asked,
+    },
+    /// Make one that takes the place of another, which goes on for a while. It is shown once.
+    Rotate {
+        /// As `list` shows it.
+        id: String,
+        /// How long the old one goes on [default: agent_tokens.rotation_overlap].
+        #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+        overlap: Option<Duration>,
+        #[command(flatten)]
+        asked: Asked,
+    },
+    /// End one, for good.
+    Revoke {
+        /// As `list` shows it.
+        id: String,
+        #[command(flatten)]
+        asked: Asked,
+    },
+}
+
+/// `openssl x509 -fingerprint -sha256` separates the bytes by colons.
+fn fingerprint(text: &str) -> Result<String, &'static str> {
+    let digits = text.replace(':', "").to_ascii_lowercase();
+    let is_digest = digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_digest
+        .then_some(digits)
+        .ok_or("expected the 64 hexadecimal digits of a SHA-256")
 }
 
 #[derive(Debug, Subcommand)]

@@ -24,6 +24,8 @@ pub struct Context<'r> {
     pub head_only: bool,
     /// Whose credential it keeps to, where sessions do.
     pub session: Option<Session>,
+    /// SHA-256 of the certificate that the caller proved to have.
+    pub certificate: Option<Vec<u8>>,
     pub record: Record,
 }
 
@@ -58,6 +60,7 @@ impl<'r> Context<'r> {
             head_read: false,
             head_only: false,
             session: None,
+            certificate: None,
             record: Record::new(id),
         }
     }

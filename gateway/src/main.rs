@@ -8,7 +8,7 @@ use std::thread;
 use anyhow::{Context as _, Result};
 use clap::Parser;
 use turnpike::boot::{self, Signals, Source};
-use turnpike::cli::{Cli, Command, ConfigCommand, CredentialsCommand, Level, Serve};
+use turnpike::cli::{Cli, Command, ConfigCommand, CredentialsCommand, Level, Serve, TokenCommand};
 use turnpike::clock::Time;
 use turnpike::observe::logging;
 use turnpike::{assemble, configuration};
@@ -24,6 +24,7 @@ fn main() -> ExitCode {
         None => serve(&cli.serve),
         Some(Command::Serve(flags)) => serve(&flags),
         Some(Command::Config(command)) => config(&command),
+        Some(Command::Token(command)) => token(&command),
         Some(Command::Credentials(command)) => credentials(&command),
     };
     match done {
@@ -107,7 +108,21 @@ fn credentials(command: &CredentialsCommand) -> Result<()> {
         .build()
         .context("cannot start a worker thread")?;
     let environment = Environment::from_process();
-    runtime.block_on(turnpike::credentials::run(command, &environment, say))?;
+    runtime.block_on(turnpike::command::credentials::run(
+        command,
+        &environment,
+        say,
+    ))?;
+    Ok(())
+}
+
+fn token(command: &TokenCommand) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start a worker thread")?;
+    let environment = Environment::from_process();
+    runtime.block_on(turnpike::command::tokens::run(command, &environment, say))?;
     Ok(())
 }
 

@@ -68,6 +68,7 @@ impl HttpServerApp for Proxy {
         // A caller that reads nothing for as long as a provider may be silent is gone.
         session.set_write_timeout(Some(context.snapshot.timeouts.idle));
         context.record.client = self.client_address(&session, &context);
+        context.certificate = client_certificate(&session);
         let connection = request::serve(&mut session, &mut context).await;
         request::settle(context);
 
@@ -93,6 +94,12 @@ impl HttpServerApp for Proxy {
     fn server_options(&self) -> Option<&HttpServerOptions> {
         Some(&self.options)
     }
+}
+
+/// The digest of the certificate that the connection's TLS checked.
+fn client_certificate(session: &ServerSession) -> Option<Vec<u8>> {
+    let tls = session.digest()?.ssl_digest.as_ref()?;
+    (!tls.cert_digest.is_empty()).then(|| tls.cert_digest.clone())
 }
 
 impl Proxy {

@@ -16,6 +16,7 @@ use turnpike_api::{Dialect, Operation};
 /// Why a request was refused. Closed: a new reason makes the compiler ask for its words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
+    BindingMismatch,
     BodyTooLarge,
     CredentialMalformed,
     CredentialMissing,
@@ -31,6 +32,9 @@ pub enum Reason {
     Overloaded,
     ProxyRequest,
     RequestTimeout,
+    SessionExpired,
+    StorageUnavailable,
+    TokenRevoked,
     UnknownPath,
     UnsupportedPathForModel,
     UpstreamFailed,
@@ -51,7 +55,8 @@ pub struct Words {
 
 impl Reason {
     #[cfg(test)]
-    const ALL: [Self; 21] = [
+    const ALL: [Self; 25] = [
+        Self::BindingMismatch,
         Self::BodyTooLarge,
         Self::CredentialMalformed,
         Self::CredentialMissing,
@@ -67,6 +72,9 @@ impl Reason {
         Self::Overloaded,
         Self::ProxyRequest,
         Self::RequestTimeout,
+        Self::SessionExpired,
+        Self::StorageUnavailable,
+        Self::TokenRevoked,
         Self::UnknownPath,
         Self::UnsupportedPathForModel,
         Self::UpstreamFailed,
@@ -116,10 +124,23 @@ impl Reason {
                 gemini_status,
             )
         };
+        let unavailable = |reason| {
+            words(
+                reason,
+                503,
+                "server_error",
+                reason,
+                "overloaded_error",
+                "UNAVAILABLE",
+            )
+        };
         match self {
             Self::CredentialMissing => unauthenticated("credential_missing"),
             Self::CredentialMalformed => unauthenticated("credential_malformed"),
             Self::CredentialUnknown => unauthenticated("credential_unknown"),
+            Self::TokenRevoked => unauthenticated("token_revoked"),
+            Self::SessionExpired => unauthenticated("session_expired"),
+            Self::BindingMismatch => unauthenticated("binding_mismatch"),
             Self::ModelDenied => words(
                 "model_denied",
                 403,
@@ -179,14 +200,8 @@ impl Reason {
             Self::UpstreamFailed => upstream("upstream_failed", 502, "UNAVAILABLE"),
             Self::UpstreamIncomplete => upstream("upstream_incomplete", 502, "UNAVAILABLE"),
             Self::UpstreamTimeout => upstream("upstream_timeout", 504, "DEADLINE_EXCEEDED"),
-            Self::Overloaded => words(
-                "overloaded",
-                503,
-                "server_error",
-                "overloaded",
-                "overloaded_error",
-                "UNAVAILABLE",
-            ),
+            Self::Overloaded => unavailable("overloaded"),
+            Self::StorageUnavailable => unavailable("storage_unavailable"),
         }
     }
 }
@@ -432,6 +447,7 @@ mod tests {
         assert_eq!(
             table,
             [
+                "binding_mismatch 401 authentication_error/invalid_api_key authentication_error UNAUTHENTICATED",
                 "body_too_large 413 invalid_request_error/request_too_large request_too_large INVALID_ARGUMENT",
                 "credential_malformed 401 authentication_error/invalid_api_key authentication_error UNAUTHENTICATED",
                 "credential_missing 401 authentication_error/invalid_api_key authentication_error UNAUTHENTICATED",
@@ -447,6 +463,9 @@ mod tests {
                 "overloaded 503 server_error/overloaded overloaded_error UNAVAILABLE",
                 "proxy_request 405 invalid_request_error/proxy_request invalid_request_error INVALID_ARGUMENT",
                 "request_timeout 408 invalid_request_error/request_timeout invalid_request_error DEADLINE_EXCEEDED",
+                "session_expired 401 authentication_error/invalid_api_key authentication_error UNAUTHENTICATED",
+                "storage_unavailable 503 server_error/storage_unavailable overloaded_error UNAVAILABLE",
+                "token_revoked 401 authentication_error/invalid_api_key authentication_error UNAUTHENTICATED",
                 "unknown_path 404 invalid_request_error/unknown_path not_found_error NOT_FOUND",
                 "unsupported_path_for_model 400 invalid_request_error/unsupported_path_for_model invalid_request_error INVALID_ARGUMENT",
                 "upstream_failed 502 server_error/upstream_failed api_error UNAVAILABLE",

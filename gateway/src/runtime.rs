@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use turnpike_api::{Clock, Store};
+use turnpike_identity::TokenBook;
 
 use crate::assemble::Ground;
 use crate::observe::metrics::Metrics;
@@ -23,6 +24,8 @@ pub struct Runtime {
     pub affinity: Affinity,
     /// What survives the process.
     pub store: Arc<dyn Store>,
+    /// The agent tokens there are.
+    pub agent_tokens: Arc<TokenBook>,
     pub metrics: Metrics,
     pub listening: Listening,
     /// Bytes of request bodies held now, over all requests.
@@ -54,6 +57,7 @@ impl Runtime {
             board: ground.board.clone(),
             affinity: Affinity::default(),
             store,
+            agent_tokens: ground.agent_tokens.clone(),
             metrics: ground.metrics.clone(),
             listening,
             buffered: AtomicU64::new(0),

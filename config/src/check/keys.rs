@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use turnpike_api::Secret;
 
-use crate::document::{ClientKeyEntry, Server};
+use crate::document::ClientKeyEntry;
 use crate::locate::Path;
-use crate::plan::{ClientKeyPlan, is_loopback_host};
+use crate::plan::ClientKeyPlan;
 
 use super::Context;
 
@@ -151,18 +151,6 @@ pub(super) fn refuse_placeholder(secret: &Secret) -> Result<(), &'static str> {
 
 pub(super) fn is_name(name: &str) -> bool {
     !name.trim().is_empty() && name.len() <= 200 && !name.chars().any(char::is_control)
-}
-
-/// Without keys everyone is let in, so only this machine may reach the listener.
-pub(super) fn open_mode(keys: &[ClientKeyPlan], server: &Server, context: &mut Context<'_>) {
-    let host = Path::default().field("server").field("host");
-    let list = Path::default().field("api_keys");
-    let broken = context.report.is_broken(&list) || context.report.is_broken(&host);
-    if keys.is_empty() && !broken && !is_loopback_host(&server.host) {
-        let message = "no client keys are configured: open mode is only allowed on a loopback \
-                       address; add `api_keys` or bind `server.host` to 127.0.0.1";
-        context.report.at(&host, message);
-    }
 }
 
 #[cfg(test)]

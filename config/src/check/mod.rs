@@ -21,11 +21,14 @@ use std::path::{Path as FilePath, PathBuf};
 use std::time::Duration;
 
 use crate::Kinds;
-use crate::document::{Document, Format, InjectUsage, Level, Logging, State};
+use crate::document::{AgentTokens, Document, Format, InjectUsage, Level, Logging, State};
 use crate::environment::Environment;
 use crate::later;
 use crate::locate::{Path, Report};
-use crate::plan::{LogFormat, LogLevel, LoggingPlan, Plan, QuotaExceededPlan, StatePlan};
+use crate::plan::{
+    AgentTokensPlan, Argon2Plan, LogFormat, LogLevel, LoggingPlan, Plan, QuotaExceededPlan,
+    StatePlan,
+};
 use crate::resolve;
 
 pub use proxy::proxy_choice;
@@ -103,7 +106,6 @@ pub(crate) fn plan(document: &Document, mut context: Context<'_>) -> Option<Plan
     let server = server::server(&document.server, context);
     let admin = server::admin(&document.admin, &document.server, context);
     let client_keys = keys::client_keys(&document.api_keys, context);
-    keys::open_mode(&client_keys, &document.server, context);
     let (providers, disabled_providers) = providers::providers(document, context);
     let egress = egress::egress(&document.egress, context);
     let selection = selection::selection(document, context);
@@ -118,6 +120,7 @@ pub(crate) fn plan(document: &Document, mut context: Context<'_>) -> Option<Plan
         admin,
         logging,
         client_keys,
+        agent_tokens: agent_tokens(&document.agent_tokens),
         providers,
         disabled_providers,
         force_model_prefix: document.force_model_prefix,
@@ -179,6 +182,19 @@ fn logging(written: &Logging, context: &mut Context<'_>) -> LoggingPlan {
     }
 }
 
+fn agent_tokens(written: &AgentTokens) -> AgentTokensPlan {
+    AgentTokensPlan {
+        cache_ttl: written.cache_ttl.0,
+        rotation_overlap: written.rotation_overlap.0,
+        argon2: Argon2Plan {
+            memory_kib: written.argon2.memory_kib,
+            iterations: written.argon2.iterations,
+            parallelism: written.argon2.parallelism,
+        },
+        max_concurrent_hashes: written.max_concurrent_hashes as usize,
+    }
+}
+
 fn state(written: &State, context: &mut Context<'_>) -> StatePlan {
     let key = Path::default().field("state").field("path");
     if written.path.is_empty() {
@@ -187,5 +203,6 @@ fn state(written: &State, context: &mut Context<'_>) -> StatePlan {
     }
     StatePlan {
         path: context.base_dir.join(&written.path),
+        max_stale: written.max_stale.0,
     }
 }

@@ -5,6 +5,7 @@
 //! field is its description in the schema.
 
 mod auth;
+mod identity;
 mod keys;
 mod lists;
 mod provider;
@@ -19,6 +20,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use auth::{Auth, Cooldown, Quota};
+pub(crate) use identity::AgentTokens;
 pub(crate) use keys::{ClientKeyEntry, Unauthenticated};
 pub(crate) use lists::{CompatibleEntry, KeyEntry};
 pub(crate) use provider::{CredentialQuota, ModelEntry, Provider, Weight};
@@ -43,6 +45,8 @@ pub(crate) struct Document {
     pub(crate) state: State,
     /// Static client keys. Without any, and on a loopback address only, everyone is let in.
     pub(crate) api_keys: Vec<ClientKeyEntry>,
+    /// Long-lived tokens of agents and devices (`turnpike token create`).
+    pub(crate) agent_tokens: AgentTokens,
     /// What a caller without a valid credential gets.
     pub(crate) unauthenticated_response: Unauthenticated,
     /// Upstream providers and their credentials, by name.

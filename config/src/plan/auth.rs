@@ -65,6 +65,8 @@ pub struct QuotaExceededPlan {
 pub struct StatePlan {
     /// The embedded store's file.
     pub path: PathBuf,
+    /// How long what is known of tokens counts while the store cannot be read.
+    pub max_stale: Duration,
 }
 
 #[cfg(test)]

@@ -3,3 +3,4 @@
 pub mod keep;
 pub mod news;
 pub mod probe;
+pub mod uses;

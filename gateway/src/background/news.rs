@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use turnpike_api::{Clock, Notice, Store, StoreError};
+use turnpike_api::{Clock, Store, StoreError};
+use turnpike_identity::agent_tokens;
 
 use crate::observe::events::{CredentialRecovered, StoreFailed};
 use crate::runtime::Runtime;
@@ -43,21 +44,39 @@ pub async fn read(runtime: Arc<Runtime>) {
 }
 
 async fn news(runtime: &Runtime, place: &mut Option<u64>) -> Result<(), StoreError> {
+    let (tokens, store) = (&runtime.agent_tokens, &*runtime.store);
     let Some(after) = *place else {
-        *place = Some(runtime.store.latest().await?);
+        // What was told before is in the records, which were read before that.
+        let latest = store.latest().await?;
+        tokens.read(store).await?;
+        *place = Some(latest);
         return Ok(());
     };
-    let news = runtime.store.since(after).await?;
-    news.notices.iter().for_each(|notice| act(runtime, notice));
+    let news = store.since(after).await?;
+    if news.gap {
+        tokens.read(store).await?;
+    }
+    for notice in &news.notices {
+        match &*notice.topic {
+            WELL => found_well(runtime, &notice.body),
+            agent_tokens::TOPIC => {
+                let id = String::from_utf8_lossy(&notice.body);
+                tokens.read_one(&id, store).await?;
+            }
+            // Of another release.
+            _ => {}
+        }
+    }
+    tokens.is_fresh();
     *place = Some(news.next);
     Ok(())
 }
 
-fn act(runtime: &Runtime, notice: &Notice) {
+/// Somebody found a credential well.
+fn found_well(runtime: &Runtime, id: &[u8]) {
     let snapshot = runtime.snapshot();
-    let id = notice.body.as_slice();
     let mut usable = snapshot.usable();
-    let found = usable.find(|credential| notice.topic == WELL && credential.id.as_bytes() == id);
+    let found = usable.find(|credential| credential.id.as_bytes() == id);
     let Some(credential) = found else { return };
     let now = runtime.board.time.now();
     let mut changed = false;

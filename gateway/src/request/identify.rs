@@ -1,11 +1,11 @@
 //! Who is calling.
 
 use std::borrow::Cow;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use http::HeaderMap;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, USER_AGENT};
 use ipnet::IpNet;
 use percent_encoding::percent_decode_str;
 use pingora::http::RequestHeader;
@@ -19,6 +19,9 @@ use crate::snapshot::Snapshot;
 /// Where callers put credentials, in the order in which they are looked at; the query comes after.
 pub const CREDENTIAL_HEADERS: [&str; 3] = ["authorization", "x-api-key", "x-goog-api-key"];
 
+/// No network has it.
+const UNKNOWN: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+
 /// Asks the authenticators about each credential that is presented; the first one that is known
 /// wins.
 pub async fn identify(
@@ -27,9 +30,10 @@ pub async fn identify(
     context: &mut Context<'_>,
 ) -> Result<Arc<Identity>, Refusal> {
     let snapshot = context.snapshot.clone();
-    let identity = match snapshot.open {
+    // The first token that is made closes a gateway that was open.
+    let identity = match snapshot.open && context.runtime.agent_tokens.is_empty() {
         true => anyone(head)?,
-        false => known(head, query, &snapshot).await?,
+        false => known(head, query, context, &snapshot).await?,
     };
     context.record.identity = Some(identity.clone());
     Ok(identity)
@@ -38,8 +42,17 @@ pub async fn identify(
 async fn known(
     head: &RequestHeader,
     query: &str,
+    context: &Context<'_>,
     snapshot: &Snapshot,
 ) -> Result<Arc<Identity>, Refusal> {
+    let user_agent = head.headers.get(USER_AGENT);
+    let from = Presented {
+        token: "",
+        // A listener always knows its peer.
+        client: context.record.client.unwrap_or(UNKNOWN),
+        certificate: context.certificate.as_deref(),
+        user_agent: user_agent.and_then(|agent| agent.to_str().ok()),
+    };
     let mut failure = None;
     for place in places(&head.headers, query) {
         let token = match place? {
@@ -51,7 +64,10 @@ async fn known(
         };
         for authenticator in &snapshot.authenticators {
             match authenticator
-                .authenticate(Presented { token: &token })
+                .authenticate(Presented {
+                    token: &token,
+                    ..from
+                })
                 .get()
                 .await
             {
@@ -165,6 +181,26 @@ fn refusal(failure: Option<Rejection>) -> Refusal {
         Some(Rejection::Unknown) => Refusal::new(
             Reason::CredentialUnknown,
             "the key is not known here: check it for typing errors, or ask your platform team for one",
+        ),
+        Some(Rejection::Revoked) => Refusal::new(
+            Reason::TokenRevoked,
+            "the agent token is revoked, which is for good: ask your platform team for another one",
+        ),
+        Some(Rejection::SessionExpired) => Refusal::new(
+            Reason::SessionExpired,
+            "Session expired: sign in again, and the same agent token works again",
+        ),
+        Some(Rejection::Elsewhere) => Refusal::new(
+            Reason::BindingMismatch,
+            "the agent token is bound to other networks or another client certificate",
+        ),
+        Some(Rejection::Busy) => Refusal::new(
+            Reason::Overloaded,
+            "too many credentials are being checked; try again in a moment",
+        ),
+        Some(Rejection::Unavailable) => Refusal::new(
+            Reason::StorageUnavailable,
+            "the gateway's store cannot be read, so agent tokens cannot be checked; try again in a moment",
         ),
     }
 }

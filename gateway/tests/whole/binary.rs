@@ -104,6 +104,11 @@ impl Binary {
 
     /// Stops it in good order and returns all that it wrote.
     pub(crate) async fn stop(mut self) -> String {
+        self.stop_in_place().await
+    }
+
+    /// The same; its files stay.
+    pub(crate) async fn stop_in_place(&mut self) -> String {
         self.signal("-TERM").await;
         let exit = tokio::time::timeout(PATIENCE, self.child.wait()).await;
         assert!(exit.expect("it stops").unwrap().success());

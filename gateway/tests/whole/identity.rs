@@ -512,7 +512,10 @@ async fn a_gateway_without_keys_is_open_on_loopback_only() {
     );
 
     // Reached from elsewhere it does not start.
-    let everywhere = keyless.replace("server: {port: 0}", "server: {host: 0.0.0.0, port: 0}");
+    let everywhere = keyless.replace(
+        "server: {port: 0}",
+        "state: {path: another.db}\nserver: {host: 0.0.0.0, port: 0}",
+    );
     let problems = started(&house, &everywhere).await.unwrap_err();
     assert!(
         problems.contains("api_keys") && problems.contains("server.host"),

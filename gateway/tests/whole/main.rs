@@ -14,6 +14,7 @@
 )]
 
 mod affinity;
+mod agent_tokens;
 mod bad_input;
 mod binary;
 mod bytes;

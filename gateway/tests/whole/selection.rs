@@ -79,7 +79,7 @@ fn snapshot(strategy: &str, keys: &[Key]) -> Snapshot {
         &Kinds { providers: &kinds },
     );
     let plan = plan.unwrap_or_else(|problems| panic!("{problems}"));
-    let ground = Ground::new(Time::simulated(NOW)).unwrap();
+    let ground = Ground::new(Time::simulated(NOW), 1).unwrap();
     let snapshot = assemble(&plan, [].iter(), &ground, 1, true).unwrap();
     for (n, key) in keys.iter().enumerate() {
         let id = format!("openai/{n}");

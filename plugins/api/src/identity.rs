@@ -1,3 +1,4 @@
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use crate::{Answer, ModelRules};
@@ -19,6 +20,24 @@ pub struct Identity {
 pub struct Presented<'a> {
     /// The credential itself.
     pub token: &'a str,
+    /// The caller's address: the peer's, or what trusted proxies say of it.
+    pub client: IpAddr,
+    /// SHA-256 of the certificate that the caller proved to have.
+    pub certificate: Option<&'a [u8]>,
+    /// As the caller says, which proves nothing.
+    pub user_agent: Option<&'a str>,
+}
+
+impl<'a> Presented<'a> {
+    /// From loopback, without a certificate.
+    pub fn new(token: &'a str) -> Self {
+        Self {
+            token,
+            client: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            certificate: None,
+            user_agent: None,
+        }
+    }
 }
 
 /// Why an authenticator refuses a credential that is its own.
@@ -28,6 +47,16 @@ pub enum Rejection {
     Malformed(&'static str),
     /// Its form is right, but nobody has it.
     Unknown,
+    /// It was good, and is no more, for good.
+    Revoked,
+    /// It is good again once its owner has logged in.
+    SessionExpired,
+    /// It is good, but not from there.
+    Elsewhere,
+    /// Too many are being checked; it may be good.
+    Busy,
+    /// What it would have to be checked against cannot be read.
+    Unavailable,
 }
 
 /// What an authenticator says of a credential.
@@ -59,7 +88,7 @@ pub enum Verdict {
 /// }
 ///
 /// let open = Everyone(Arc::new(Identity { name: "anyone".into(), models: ModelRules::any() }));
-/// let Answer::Ready(Verdict::Known(who)) = open.authenticate(Presented { token: "x" }) else {
+/// let Answer::Ready(Verdict::Known(who)) = open.authenticate(Presented::new("x")) else {
 ///     panic!()
 /// };
 /// assert_eq!(&*who.name, "anyone");

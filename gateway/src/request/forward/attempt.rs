@@ -129,7 +129,7 @@ async fn judge(
         None => hold(session, context, &mut received, deadline, has_content).await,
         Some(_) => {
             let until = deadline.min(Instant::now() + REFUSED_IN);
-            hold(session, context, &mut received, until, |_| false).await
+            Box::pin(hold(session, context, &mut received, until, |_| false)).await
         }
     };
     match (held, headers, received.progress) {

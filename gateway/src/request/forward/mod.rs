@@ -165,8 +165,10 @@ pub async fn forward<'p, 'm>(
         if !forwarding.switches || had_its_chance || forwarding.is_over() {
             break;
         }
-        let waited = wait.for_somebody(session, context, route.pool(), &mut forwarding);
-        match waited.await? {
+        let waiting = wait.for_somebody(session, context, route.pool(), &mut forwarding);
+        // Boxed, as all that is seldom awaited here: it would lie within the future of every
+        // request.
+        match Box::pin(waiting).await? {
             Somebody::Is => {}
             Somebody::CameBack => forwarding.begin_anew(),
             Somebody::IsNot => break,

@@ -20,7 +20,7 @@ const STRANGERS: &[&str] = &[
 /// It knows them, again and again; it claims no stranger; and a known credential cut short,
 /// lengthened, or of another case is a stranger.
 pub fn conforming_authenticator(authenticator: &dyn Authenticator, known: &[&str]) {
-    let verdict = |token: &str| block_on(authenticator.authenticate(Presented { token }).get());
+    let verdict = |token: &str| block_on(authenticator.authenticate(Presented::new(token)).get());
     let is_known = |token: &str| matches!(verdict(token), Verdict::Known(_));
 
     for token in known {

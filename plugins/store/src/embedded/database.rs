@@ -14,7 +14,10 @@ use super::failure::{Failure, OpenError};
 const APPLICATION: i64 = 0x5470_6b31;
 
 /// Each step brings the tables from one version to the next. Never change one that was released.
-const STEPS: &[&str] = &[include_str!("sql/tables_1.sql")];
+const STEPS: &[&str] = &[
+    include_str!("sql/tables_1.sql"),
+    include_str!("sql/tables_2.sql"),
+];
 
 /// The version of the tables this release knows.
 pub(super) const KNOWN: i64 = STEPS.len() as i64;

@@ -1,8 +1,6 @@
 //! The command `turnpike credentials`: what the configuration, the credential files and the store
 //! say of each credential, whether a gateway runs beside it or not.
 
-mod blank;
-
 use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -14,6 +12,8 @@ use turnpike_api::{Clock, Store, StoreError};
 use turnpike_config::{Environment, Problems};
 use turnpike_store::{Embedded, OpenError};
 
+use super::blank::Blank;
+use super::table::{Table, pretty};
 use crate::assemble::{Ground, assemble, credential_directory};
 use crate::background::{keep, news};
 use crate::boot::BootError;
@@ -24,7 +24,6 @@ use crate::runtime::{Listening, Runtime};
 use crate::snapshot::Snapshot;
 use crate::upstream::call::{self, Listed};
 use crate::upstream::roll::{Enrolled, Report, time};
-use blank::Blank;
 
 /// Why the command has no answer.
 #[derive(Debug, Error)]
@@ -84,11 +83,12 @@ impl Look {
     ) -> Result<Self, CommandError> {
         let plan = configuration::load(&asked.config, environment)?;
         let clock = Time::system();
-        let ground = Ground::new(clock.clone())?;
+        let ground = Ground::new(clock.clone(), plan.agent_tokens.max_concurrent_hashes)?;
         let mut directory = credential_directory(&plan);
         directory.scan();
         let store = store(&plan.state.path, clock, tells)?;
         keep::restore(&ground.board, &*store).await?;
+        ground.agent_tokens.read(&*store).await?;
         let snapshot = assemble(&plan, directory.entries(), &ground, 0, true);
         let snapshot = snapshot.map_err(BootError::Assemble)?;
         keep::open_accounts(snapshot.usable(), &ground.board, &*store).await?;
@@ -317,43 +317,5 @@ fn relative(at: u64, now: u64) -> String {
     match Timestamp::from_second(i64::try_from(at / 1000).unwrap_or(i64::MAX)) {
         Ok(_) => format!("in {left}"),
         Err(_) => "-".into(),
-    }
-}
-
-fn pretty(value: &Value) -> String {
-    serde_json::to_string_pretty(value).unwrap_or_default()
-}
-
-/// Columns as wide as what stands in them.
-struct Table<const N: usize> {
-    rows: Vec<[String; N]>,
-}
-
-impl<const N: usize> Table<N> {
-    fn new(head: [&str; N]) -> Self {
-        Self {
-            rows: vec![head.map(String::from)],
-        }
-    }
-
-    fn row(&mut self, row: [String; N]) {
-        self.rows.push(row);
-    }
-
-    fn text(&self) -> String {
-        let width = |column: usize| {
-            let cells = self.rows.iter().map(|row| row[column].chars().count());
-            cells.max().unwrap_or(0)
-        };
-        let widths: Vec<usize> = (0..N).map(width).collect();
-        let mut text = String::new();
-        for row in &self.rows {
-            let mut line = String::new();
-            for (cell, width) in row.iter().zip(&widths) {
-                let _ = write!(line, "{cell:width$}  ");
-            }
-            let _ = writeln!(text, "{}", line.trim_end());
-        }
-        text
     }
 }

@@ -1,0 +1,56 @@
+//! The sections that say how callers prove who they are.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Span;
+
+/// Long-lived tokens of agents and devices.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct AgentTokens {
+    /// How long a token that was checked is known without another computation.
+    pub(crate) cache_ttl: Span,
+    /// How long a token goes on beside the one that took its place.
+    pub(crate) rotation_overlap: Span,
+    pub(crate) argon2: Argon2,
+    /// As many hashes are computed at once.
+    #[schemars(range(min = 1, max = 64))]
+    pub(crate) max_concurrent_hashes: u32,
+}
+
+impl Default for AgentTokens {
+    fn default() -> Self {
+        Self {
+            cache_ttl: Span::seconds(5 * 60),
+            rotation_overlap: Span::seconds(24 * 60 * 60),
+            argon2: Argon2::default(),
+            max_concurrent_hashes: 2,
+        }
+    }
+}
+
+/// What the hash of a new token costs.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Argon2 {
+    /// KiB of memory.
+    #[schemars(range(min = 1024, max = 1_048_576))]
+    pub(crate) memory_kib: u32,
+    /// Passes over the memory.
+    #[schemars(range(min = 1, max = 100))]
+    pub(crate) iterations: u32,
+    /// Lanes.
+    #[schemars(range(min = 1, max = 16))]
+    pub(crate) parallelism: u32,
+}
+
+impl Default for Argon2 {
+    fn default() -> Self {
+        Self {
+            memory_kib: 19_456,
+            iterations: 2,
+            parallelism: 1,
+        }
+    }
+}

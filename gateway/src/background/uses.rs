@@ -1,0 +1,49 @@
+//! Writing down who presented which agent token last.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use turnpike_api::{Directory, Expected, StoreError};
+use turnpike_identity::agent_tokens::USE;
+
+use crate::observe::events::StoreFailed;
+use crate::runtime::Runtime;
+
+/// A listing is that much behind, and a process that is killed loses as much of it.
+const EVERY: Duration = Duration::from_secs(30);
+
+/// A token that nobody presented for so long is not known to have been used.
+const KEPT: Duration = Duration::from_secs(400 * 24 * 60 * 60);
+
+/// Writes, until the process ends.
+pub async fn keep(runtime: Arc<Runtime>) {
+    loop {
+        tokio::time::sleep(EVERY).await;
+        flush(&runtime).await;
+    }
+}
+
+/// Writes what is not written yet. What cannot be written is told, and noted anew with the token's
+/// next use.
+pub async fn flush(runtime: &Runtime) {
+    if let Err(error) = &write(runtime).await {
+        let (what, metrics) = ("token_use", &runtime.metrics);
+        StoreFailed {
+            what,
+            error,
+            metrics,
+        }
+        .tell();
+    }
+}
+
+async fn write(runtime: &Runtime) -> Result<(), StoreError> {
+    for (id, last) in runtime.agent_tokens.take_uses() {
+        let Ok(value) = serde_json::to_vec(&last) else {
+            continue;
+        };
+        let store = &*runtime.store;
+        Directory::put(store, USE, &id, &value, Some(KEPT), Expected::Anything).await?;
+    }
+    Ok(())
+}

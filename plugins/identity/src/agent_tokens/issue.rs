@@ -1,0 +1,181 @@
+//! Making tokens, and ending them. What is done here is done to the store; running gateways hear
+//! of it by its news.
+
+use std::time::Duration;
+
+use thiserror::Error;
+use turnpike_api::{Bulletin, Directory, Expected, Record, Secret, Store, StoreError};
+
+use super::hashing::{Costs, HashError, hash};
+use super::record::{AgentTokenRecord, Binding, KIND, Owner};
+use super::text;
+
+/// The topic of the news that a token changed; the body is its id.
+pub const TOPIC: &str = "agent_token";
+
+/// The kind of record that says who presented a token last; its key is the token's id.
+pub const USE: &str = "agent_token_use";
+
+/// What a new token is to be.
+#[derive(Clone, Debug, Default)]
+pub struct NewToken {
+    pub name: String,
+    pub owner: Option<Owner>,
+    /// Until when its owner's session lasts, in milliseconds since 1970.
+    pub auth_expires_at: Option<u64>,
+    pub binding: Binding,
+}
+
+/// A new token. Its secret is known now and never again.
+pub struct Issued {
+    pub record: AgentTokenRecord,
+    pub token: Secret,
+}
+
+/// Why there is no new token, or the old one stays.
+#[derive(Debug, Error)]
+pub enum IssueError {
+    #[error("a token's name has 1 to 100 printable characters")]
+    Name,
+    #[error("the system has no randomness: {0}")]
+    Random(getrandom::Error),
+    #[error(transparent)]
+    Hash(#[from] HashError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("no agent token has the id `{0}`")]
+    Unknown(String),
+    #[error("the agent token `{0}` is revoked; that is for good: create another one")]
+    Revoked(String),
+    #[error("the agent token `{0}` cannot be read; a newer release wrote it")]
+    Unreadable(String),
+}
+
+impl NewToken {
+    /// Makes it; nothing is stored. `now` is in milliseconds since 1970. It computes a hash: not on
+    /// a thread that serves requests.
+    pub fn make(&self, costs: Costs, now: u64) -> Result<Issued, IssueError> {
+        let name = self.name.trim();
+        if name.is_empty() || name.chars().count() > 100 || name.chars().any(char::is_control) {
+            return Err(IssueError::Name);
+        }
+        let (id, secret) = text::generate().map_err(IssueError::Random)?;
+        let token = text::whole(&id, &secret);
+        let record = AgentTokenRecord {
+            name: name.to_owned(),
+            hash: hash(&secret, costs)?,
+            owner: self.owner.clone(),
+            created_at: now,
+            last_authenticated_at: self.auth_expires_at.map(|_| now),
+            auth_expires_at: self.auth_expires_at,
+            ends_at: None,
+            rotated_to: None,
+            revoked_at: None,
+            binding: self.binding.clone(),
+            id,
+        };
+        Ok(Issued { record, token })
+    }
+}
+
+/// Makes a token and stores what is to be kept of it.
+pub async fn issue(
+    store: &dyn Store,
+    new: NewToken,
+    costs: Costs,
+    now: u64,
+) -> Result<Issued, IssueError> {
+    loop {
+        let issued = new.make(costs, now)?;
+        // Two ids alike are next to impossible, and would be one token too many.
+        if put(store, &issued.record, Expected::Absent).await? {
+            return Ok(issued);
+        }
+    }
+}
+
+/// Makes a token that takes the place of another, which goes on for `overlap`.
+pub async fn rotate(
+    store: &dyn Store,
+    id: &str,
+    overlap: Duration,
+    costs: Costs,
+    now: u64,
+) -> Result<Issued, IssueError> {
+    let (old, _) = find(store, id).await?;
+    refuse_revoked(&old, now)?;
+    let new = NewToken {
+        name: old.name,
+        owner: old.owner,
+        auth_expires_at: old.auth_expires_at,
+        binding: old.binding,
+    };
+    let issued = issue(store, new, costs, now).await?;
+    let ends_at = now.saturating_add(u64::try_from(overlap.as_millis()).unwrap_or(u64::MAX));
+    let replaced = change(store, id, |old| {
+        refuse_revoked(old, now)?;
+        // It does not live longer for being rotated once more.
+        old.ends_at = Some(old.ends_at.map_or(ends_at, |end| end.min(ends_at)));
+        old.rotated_to = Some(issued.record.id.clone());
+        Ok(())
+    });
+    if let Err(error) = replaced.await {
+        // Nobody was shown the new one.
+        revoke(store, &issued.record.id, now).await?;
+        return Err(error);
+    }
+    Ok(issued)
+}
+
+/// Ends a token for good. One that is revoked already stays as it is.
+pub async fn revoke(store: &dyn Store, id: &str, now: u64) -> Result<AgentTokenRecord, IssueError> {
+    change(store, id, |record| {
+        record.revoked_at.get_or_insert(now);
+        Ok(())
+    })
+    .await
+}
+
+fn refuse_revoked(record: &AgentTokenRecord, now: u64) -> Result<(), IssueError> {
+    match record.state(now) {
+        super::TokenState::Revoked => Err(IssueError::Revoked(record.id.clone())),
+        super::TokenState::Active | super::TokenState::SessionExpired => Ok(()),
+    }
+}
+
+async fn change(
+    store: &dyn Store,
+    id: &str,
+    change: impl Fn(&mut AgentTokenRecord) -> Result<(), IssueError>,
+) -> Result<AgentTokenRecord, IssueError> {
+    loop {
+        let (mut record, version) = find(store, id).await?;
+        change(&mut record)?;
+        if put(store, &record, Expected::Version(version)).await? {
+            return Ok(record);
+        }
+    }
+}
+
+async fn find(store: &dyn Store, id: &str) -> Result<(AgentTokenRecord, u64), IssueError> {
+    let found: Option<Record> = Directory::get(store, KIND, id).await?;
+    let found = found.ok_or_else(|| IssueError::Unknown(id.to_owned()))?;
+    let record = serde_json::from_slice(&found.value);
+    let record = record.map_err(|_| IssueError::Unreadable(id.to_owned()))?;
+    Ok((record, found.version))
+}
+
+/// Writes a record and tells of it; false when it is not as expected.
+async fn put(
+    store: &dyn Store,
+    record: &AgentTokenRecord,
+    expected: Expected,
+) -> Result<bool, IssueError> {
+    let value = serde_json::to_vec(record);
+    let value = value.map_err(|_| IssueError::Unreadable(record.id.clone()))?;
+    let written = store.put(KIND, &record.id, &value, None, expected).await?;
+    if written.is_some() {
+        Bulletin::post(store, TOPIC, record.id.as_bytes()).await?;
+    }
+    Ok(written.is_some())
+}

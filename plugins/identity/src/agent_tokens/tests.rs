@@ -1,0 +1,241 @@
+use std::collections::HashSet;
+use std::time::Duration;
+
+use futures::future::join_all;
+use turnpike_api::{Secret, testing};
+
+use super::*;
+use crate::tests::Noon;
+
+/// The least that Argon2 takes: what is proven here does not depend on what it costs.
+const CHEAP: Costs = Costs {
+    memory_kib: 8,
+    iterations: 1,
+    parallelism: 1,
+};
+
+const CHECKS: Checks = Checks {
+    cache_ttl: Duration::from_secs(300),
+    max_stale: Duration::from_secs(60),
+};
+
+/// A token that is in the book.
+struct Known {
+    record: AgentTokenRecord,
+    token: Secret,
+}
+
+fn new_token(change: impl FnOnce(&mut AgentTokenRecord)) -> Known {
+    let new = NewToken {
+        name: "laptop".into(),
+        ..NewToken::default()
+    };
+    let Issued { mut record, token } = new.make(CHEAP, 0).unwrap();
+    change(&mut record);
+    Known { record, token }
+}
+
+fn authenticator(known: &[&Known]) -> AgentTokens {
+    let settings = Settings {
+        checks: CHECKS,
+        ..Settings::none()
+    };
+    for one in known {
+        put(&settings.agent_tokens, &one.record);
+    }
+    AgentTokens::new(&settings)
+}
+
+fn put(book: &TokenBook, record: &AgentTokenRecord) {
+    book.enter(&serde_json::to_vec(record).unwrap());
+}
+
+async fn verdict(tokens: &AgentTokens, token: &str) -> Verdict {
+    tokens.authenticate(Presented::new(token)).get().await
+}
+
+fn is_known(verdict: &Verdict) -> bool {
+    matches!(verdict, Verdict::Known(identity) if &*identity.name == "laptop")
+}
+
+#[tokio::test]
+async fn a_token_is_proven_once_however_many_present_it_at_once() {
+    let known = new_token(|_| {});
+    let tokens = authenticator(&[&known]);
+    let token = known.token.expose();
+    let tolerated = format!("sk-{token}");
+    let asked = (0..16).map(|n| match n % 2 {
+        0 => verdict(&tokens, token),
+        _ => verdict(&tokens, &tolerated),
+    });
+    assert!(join_all(asked).await.iter().all(is_known));
+    assert_eq!(tokens.book.computed(), 1);
+    let at_once = tokens.authenticate(Presented::new(token));
+    assert!(matches!(at_once, Answer::Ready(verdict) if is_known(&verdict)));
+}
+
+#[tokio::test]
+async fn what_nobody_has_costs_no_computation_and_what_is_wrong_costs_one() {
+    let known = new_token(|_| {});
+    let tokens = authenticator(&[&known]);
+    let unknown = Verdict::Reject(Rejection::Unknown);
+    let stranger = new_token(|_| {});
+    for _ in 0..3 {
+        assert_eq!(verdict(&tokens, stranger.token.expose()).await, unknown);
+    }
+    assert_eq!(tokens.book.computed(), 0);
+    let wrong = format!("tp-{}.{}", known.record.id, "A".repeat(43));
+    for _ in 0..3 {
+        assert_eq!(verdict(&tokens, &wrong).await, unknown);
+    }
+    assert_eq!(tokens.book.computed(), 1);
+    // The right one is not kept from being proven by that.
+    assert!(is_known(&verdict(&tokens, known.token.expose()).await));
+    assert_eq!(tokens.book.computed(), 2);
+}
+
+#[tokio::test]
+async fn a_crowd_for_one_token_is_told_to_come_back() {
+    let known = new_token(|_| {});
+    let tokens = authenticator(&[&known]);
+    let wrong: Vec<String> = (0..100)
+        .map(|n| format!("tp-{}.{n:A>43}", known.record.id))
+        .collect();
+    let asked = wrong.iter().map(|wrong| verdict(&tokens, wrong));
+    let verdicts = join_all(asked).await;
+    let busy = verdicts
+        .iter()
+        .filter(|verdict| **verdict == Verdict::Reject(Rejection::Busy));
+    assert_eq!(busy.count(), 100 - 16);
+    assert_eq!(tokens.book.computed(), 16);
+}
+
+#[tokio::test]
+async fn a_proven_token_proves_no_other() {
+    let known = new_token(|_| {});
+    let tokens = authenticator(&[&known]);
+    let token = known.token.expose();
+    assert!(is_known(&verdict(&tokens, token).await));
+    // Each differs in one character, wherever it stands; and from the others in more.
+    let letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let secret_at = token.len() - 43;
+    let mut other = token.as_bytes().to_vec();
+    let mut at_once = 0;
+    for n in 0..1_000_000_usize {
+        let at = secret_at + n % 43;
+        let before = std::mem::replace(&mut other[at], letters[(n / 43) % letters.len()]);
+        let presented = std::str::from_utf8(&other).unwrap();
+        let answer = tokens.authenticate(Presented::new(presented));
+        let is_let_in = matches!(answer, Answer::Ready(Verdict::Known(_)));
+        at_once += usize::from(is_let_in && presented != token);
+        drop(answer);
+        if n % 7 > 0 {
+            other[at] = before;
+        }
+    }
+    assert_eq!(at_once, 0);
+    assert_eq!(tokens.book.computed(), 1);
+}
+
+#[test]
+fn no_two_tokens_are_the_same() {
+    let tokens: HashSet<String> = (0..10_000)
+        .map(|_| {
+            let (id, secret) = text::generate().unwrap();
+            text::whole(&id, &secret).expose().to_owned()
+        })
+        .collect();
+    assert_eq!(tokens.len(), 10_000);
+}
+
+#[tokio::test]
+async fn what_changes_in_the_store_counts_at_once() {
+    let mut known = new_token(|_| {});
+    let tokens = authenticator(&[&known]);
+    let (book, token) = (tokens.book.clone(), known.token.expose().to_owned());
+    assert!(is_known(&verdict(&tokens, &token).await));
+    known.record.auth_expires_at = Some(1);
+    put(&book, &known.record);
+    let expired = Verdict::Reject(Rejection::SessionExpired);
+    assert_eq!(verdict(&tokens, &token).await, expired);
+    // The owner has logged in again: the same token works again.
+    known.record.auth_expires_at = Some(u64::MAX);
+    put(&book, &known.record);
+    assert!(is_known(&verdict(&tokens, &token).await));
+    known.record.revoked_at = Some(1);
+    put(&book, &known.record);
+    assert_eq!(
+        verdict(&tokens, &token).await,
+        Verdict::Reject(Rejection::Revoked)
+    );
+    // None of it took another computation.
+    assert_eq!(book.computed(), 1);
+    // Who does not have its secret is told nothing of how it stands.
+    let wrong = format!("tp-{}.{}", known.record.id, "A".repeat(43));
+    assert_eq!(
+        verdict(&tokens, &wrong).await,
+        Verdict::Reject(Rejection::Unknown)
+    );
+}
+
+#[tokio::test]
+async fn a_token_that_is_bound_is_refused_elsewhere() {
+    let known = new_token(|record| record.binding.cidrs = vec!["10.0.0.0/8".parse().unwrap()]);
+    let tokens = authenticator(&[&known]);
+    let from = |ip: &str| Presented {
+        client: ip.parse().unwrap(),
+        ..Presented::new(known.token.expose())
+    };
+    for _ in 0..2 {
+        let elsewhere = tokens.authenticate(from("192.0.2.1")).get().await;
+        assert_eq!(elsewhere, Verdict::Reject(Rejection::Elsewhere));
+        assert!(is_known(&tokens.authenticate(from("10.1.2.3")).get().await));
+    }
+}
+
+#[tokio::test]
+async fn who_presented_it_last_is_noted_once_a_minute() {
+    let known = new_token(|_| {});
+    let tokens = authenticator(&[&known]);
+    let presented = Presented {
+        user_agent: Some("agent/1"),
+        ..Presented::new(known.token.expose())
+    };
+    for _ in 0..3 {
+        tokens.authenticate(presented).get().await;
+    }
+    let uses = tokens.book.take_uses();
+    assert_eq!(uses.len(), 1);
+    let (id, last) = &uses[0];
+    assert_eq!(
+        (id, last.user_agent.as_deref()),
+        (&known.record.id, Some("agent/1"))
+    );
+    tokens.authenticate(presented).get().await;
+    assert_eq!(tokens.book.take_uses(), []);
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_be_read_for_too_long_is_told() {
+    let known = new_token(|_| {});
+    let mut tokens = authenticator(&[&known]);
+    tokens.checks.max_stale = Duration::ZERO;
+    let away = Verdict::Reject(Rejection::Unavailable);
+    assert_eq!(verdict(&tokens, known.token.expose()).await, away);
+}
+
+#[test]
+fn conforms() {
+    let known = [new_token(|_| {}), new_token(|_| {})];
+    let tokens = authenticator(&[&known[0], &known[1]]);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let _entered = runtime.enter();
+    testing::conforming_authenticator(&tokens, &[known[0].token.expose(), known[1].token.expose()]);
+}
+
+#[test]
+fn a_record_of_another_release_is_left_out() {
+    let book = TokenBook::new([7; 32], 1, Arc::new(Noon));
+    book.enter(br#"{"id":"x","name":"n","hash":{"new":"shape"},"created_at":1}"#);
+    assert!(book.is_empty());
+}
