@@ -91,6 +91,8 @@ fn settings(api_keys: Vec<(Secret, Arc<Identity>)>) -> Settings {
     Settings {
         api_keys,
         digest_key: [7; 32],
+        jwt_issuers: Vec::new(),
+        clock: Arc::new(Time::system()),
         agent_tokens: Arc::new(book),
         checks: Checks {
             cache_ttl: Duration::from_secs(3600),
@@ -109,10 +111,13 @@ fn tokens(count: usize) -> (AgentTokens, Secret) {
     let issued = new.make(Costs::default(), 0).expect("a token");
     let record = serde_json::to_string(&issued.record).expect("a record");
     for nth in 1..count {
-        let other = record.replace(&issued.record.id, &format!("{nth:a>16}"));
-        settings.agent_tokens.enter(other.as_bytes());
+        let id = format!("{nth:a>16}");
+        let other = record.replace(&issued.record.id, &id);
+        settings.agent_tokens.enter(&id, other.as_bytes());
     }
-    settings.agent_tokens.enter(record.as_bytes());
+    settings
+        .agent_tokens
+        .enter(&issued.record.id, record.as_bytes());
     let tokens = AgentTokens::new(&settings);
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let proving = tokens

@@ -19,7 +19,7 @@ const KEYS: &[&str] = &[
     "auth.notifications",
     "auth.refresh",
     "authorization",
-    "jwt",
+    "jwt.issuers[].tenant",
     "limits",
     "prices",
     "providers.*.credentials[].caps",

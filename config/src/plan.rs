@@ -16,7 +16,7 @@ use turnpike_api::Secret;
 use url::Url;
 
 pub use auth::{AuthPlan, CooldownPlan, QuotaExceededPlan, QuotaPlan, StatePlan};
-pub use identity::{AgentTokensPlan, Argon2Plan};
+pub use identity::{AgentTokensPlan, Argon2Plan, ClaimNamesPlan, JwtIssuerPlan};
 
 /// Everything the gateway was told.
 #[derive(Clone)]
@@ -27,6 +27,8 @@ pub struct Plan {
     pub logging: LoggingPlan,
     pub client_keys: Vec<ClientKeyPlan>,
     pub agent_tokens: AgentTokensPlan,
+    /// Issuers of signed tokens; each once.
+    pub jwt_issuers: Vec<JwtIssuerPlan>,
     pub providers: Vec<ProviderPlan>,
     /// Names of providers that are switched off; a credential file does not bring one back.
     pub disabled_providers: Vec<String>,

@@ -1,7 +1,7 @@
 //! Plan and plugin tables to a snapshot. Pure but for reading certificates: it neither connects
 //! nor spawns, so a configuration that fails here leaves nothing behind.
 
-mod egress;
+pub mod egress;
 mod files;
 mod providers;
 
@@ -11,12 +11,13 @@ use futures::executor::block_on;
 use turnpike_api::{Identity, ModelRules};
 use turnpike_config::plan::{CooldownPlan, Plan};
 use turnpike_credentials::{BackOff, CredentialDirectory, Entry, Policy};
-use turnpike_identity::{AUTHENTICATORS, Checks, Settings, TokenBook};
+use turnpike_identity::{AUTHENTICATORS, Checks, Settings, TokenBook, TrustedIssuer};
 use turnpike_providers::PROVIDERS;
 use turnpike_store::Embedded;
 
 use crate::boot::BootError;
 use crate::clock::Time;
+use crate::jwks::{self, IssuersKeys};
 use crate::observe::events;
 use crate::observe::metrics::Metrics;
 use crate::snapshot::Snapshot;
@@ -24,8 +25,8 @@ use crate::tls;
 use crate::upstream::catalogue::Contents;
 use crate::upstream::mint::Purse;
 use crate::upstream::resolve::Resolver;
-use crate::upstream::{Board, Catalogue};
-use files::LastGood;
+use crate::upstream::{Board, Catalogue, Connections};
+pub use files::{GoodFiles, LastGood};
 use providers::Providers;
 
 /// What snapshots are made on: the handles that outlive them.
@@ -39,6 +40,9 @@ pub struct Ground {
     pub tokens: Arc<Purse>,
     pub last_good: Arc<LastGood>,
     pub agent_tokens: Arc<TokenBook>,
+    pub connections: Arc<Connections>,
+    /// Keys of the issuers of signed tokens.
+    pub issuers_keys: Arc<IssuersKeys>,
 }
 
 impl Ground {
@@ -50,6 +54,8 @@ impl Ground {
             metrics: Metrics::new()?,
             resolver: Arc::default(),
             digest_key,
+            connections: Arc::default(),
+            issuers_keys: Arc::default(),
             agent_tokens: Arc::new(TokenBook::new(digest_key, hashes, Arc::new(time.clone()))),
             board: Arc::new(Board::new(time)),
             tokens: Arc::default(),
@@ -64,7 +70,7 @@ impl Ground {
 /// when it was open before. A reload never opens a gateway that was closed.
 pub fn assemble<'e>(
     plan: &Plan,
-    files: impl Iterator<Item = &'e Entry> + Clone,
+    files: impl Iterator<Item = &'e Entry>,
     ground: &Ground,
     generation: u64,
     may_open: bool,
@@ -78,6 +84,7 @@ pub fn assemble<'e>(
     });
     let default_selector = providers.selector(plan.selection);
     providers.problems.extend(open_to_the_network(plan, ground));
+    let jwt_issuers = issuers(plan, ground, &mut providers);
     if !providers.problems.is_empty() {
         return Err(providers.problems);
     }
@@ -85,13 +92,15 @@ pub fn assemble<'e>(
     let settings = Settings {
         api_keys: client_keys(plan),
         digest_key: ground.digest_key,
+        jwt_issuers,
+        clock: Arc::new(ground.board.time.clone()),
         agent_tokens: ground.agent_tokens.clone(),
         checks: Checks {
             cache_ttl: plan.agent_tokens.cache_ttl,
             max_stale: plan.state.max_stale,
         },
     };
-    let is_keyless = plan.client_keys.is_empty() && ground.agent_tokens.is_empty();
+    let is_keyless = is_keyless(plan, ground);
     Ok(Snapshot {
         generation,
         authenticators: AUTHENTICATORS
@@ -112,6 +121,7 @@ pub fn assemble<'e>(
             board: ground.board.clone(),
         }),
         roll: providers.roll,
+        good_files: Arc::new(providers.good_files),
         acceptor,
         max_attempts: plan.max_retry_credentials.max(1),
         max_retry_interval: plan.max_retry_interval,
@@ -137,7 +147,8 @@ pub fn check(plan: &Plan) -> Result<Vec<String>, BootError> {
     let mut directory = credential_directory(plan);
     let scan = directory.scan();
     let ground = Ground::new(Time::system(), 1)?;
-    if plan.state.path.exists() {
+    if is_keyless(plan, &ground) && plan.state.path.exists() {
+        // A token may be what makes it servable.
         let store = Embedded::open_read_only(&plan.state.path, Arc::new(Time::system()))?;
         block_on(ground.agent_tokens.read(&store)).map_err(BootError::ReadStore)?;
     }
@@ -153,10 +164,29 @@ pub fn check(plan: &Plan) -> Result<Vec<String>, BootError> {
         .collect())
 }
 
+/// Whether there is nothing by which a caller could be known.
+fn is_keyless(plan: &Plan, ground: &Ground) -> bool {
+    plan.client_keys.is_empty() && plan.jwt_issuers.is_empty() && !ground.agent_tokens.had_any()
+}
+
+/// The issuers of signed tokens, with what is known of their keys.
+fn issuers(plan: &Plan, ground: &Ground, providers: &mut Providers<'_>) -> Vec<TrustedIssuer> {
+    let mut issuers = Vec::new();
+    for written in &plan.jwt_issuers {
+        match jwks::terms(written) {
+            Ok(issuer) => issuers.push(TrustedIssuer {
+                issuer,
+                keys: ground.issuers_keys.of(written, &providers.egress, ground),
+            }),
+            Err(error) => providers.problems.push(format!("jwt.issuers: {error}")),
+        }
+    }
+    issuers
+}
+
 /// Without keys everyone is let in, so only this machine may reach the listener.
 fn open_to_the_network(plan: &Plan, ground: &Ground) -> Option<String> {
-    let has_keys = !plan.client_keys.is_empty() || !ground.agent_tokens.is_empty();
-    (!has_keys && !plan.server.listen.is_loopback()).then(|| {
+    (is_keyless(plan, ground) && !plan.server.listen.is_loopback()).then(|| {
         "server.host: no client keys are configured and no agent token is stored: open mode is only allowed on a loopback address; add `api_keys`, make a token with `turnpike token create`, or bind `server.host` to 127.0.0.1".into()
     })
 }

@@ -19,7 +19,7 @@ use turnpike_config::{Environment, Plan};
 use turnpike_store::Embedded;
 
 use crate::assemble::{Ground, assemble, credential_directory, open_to_others};
-use crate::background::{keep, news, probe, uses};
+use crate::background::{keep, keys, news, probe, uses};
 use crate::clock::Time;
 use crate::listener::{self, Listener};
 use crate::observe::events::{ConfigurationRead, CredentialFilesRead};
@@ -116,6 +116,7 @@ pub async fn start(
     let opened = keep::open_accounts(snapshot.usable(), &ground.board, &*store).await;
     opened.map_err(BootError::ReadStore)?;
     reload::carry_over(&snapshot, &ground.board, &ground.metrics);
+    ground.last_good.set(snapshot.good_files.clone());
     // Port 0 asks for any free port: asked for twice, it is two.
     let shared = plan.admin == plan.server.listen && plan.admin.port != 0;
     let proxy_socket = bind(&plan.server.listen, "server.host` and `server.port").await?;
@@ -180,6 +181,7 @@ fn background(runtime: &Arc<Runtime>) -> Vec<JoinHandle<()>> {
         tokio::spawn(news::read(runtime.clone())),
         tokio::spawn(probe::probe(runtime.clone())),
         tokio::spawn(uses::keep(runtime.clone())),
+        tokio::spawn(keys::keep_fresh(runtime.clone())),
     ]
 }
 

@@ -215,10 +215,12 @@ impl Reloader {
     fn take_over(&self, snapshot: Snapshot) {
         let (board, metrics) = (&self.runtime.board, &self.runtime.metrics);
         carry_over(&snapshot, board, metrics);
+        self.ground.last_good.set(snapshot.good_files.clone());
         self.runtime.swap(snapshot);
         board.changed();
         self.runtime.board.sweep();
         self.ground.tokens.sweep();
+        self.ground.issuers_keys.sweep();
     }
 
     /// Takes over what has changed in the files since they were read last. True when some file is
@@ -326,6 +328,10 @@ fn digest(path: &Path, plan: &Plan) -> blake3::Hash {
 }
 
 fn warn_of_what_stays(before: &Plan, after: &Plan) {
+    let hashes = |plan: &Plan| plan.agent_tokens.max_concurrent_hashes;
+    if hashes(before) != hashes(after) {
+        warn!("`agent_tokens.max_concurrent_hashes` is taken over at the next start only");
+    }
     let addresses = (&before.server.listen, &before.admin) != (&after.server.listen, &after.admin);
     if addresses || before.server.threads != after.server.threads {
         warn!("listener addresses and `server.threads` are taken over at the next start only");

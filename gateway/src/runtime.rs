@@ -9,6 +9,7 @@ use turnpike_api::{Clock, Store};
 use turnpike_identity::TokenBook;
 
 use crate::assemble::Ground;
+use crate::jwks::IssuersKeys;
 use crate::observe::metrics::Metrics;
 use crate::snapshot::Snapshot;
 use crate::upstream::affinity::Affinity;
@@ -17,7 +18,7 @@ use crate::upstream::{Board, Connections};
 /// One process.
 pub struct Runtime {
     snapshot: ArcSwap<Snapshot>,
-    pub connections: Connections,
+    pub connections: Arc<Connections>,
     /// How the credentials stand.
     pub board: Arc<Board>,
     /// Which credentials sessions keep to.
@@ -26,6 +27,8 @@ pub struct Runtime {
     pub store: Arc<dyn Store>,
     /// The agent tokens there are.
     pub agent_tokens: Arc<TokenBook>,
+    /// The keys of the issuers of signed tokens.
+    pub issuers_keys: Arc<IssuersKeys>,
     pub metrics: Metrics,
     pub listening: Listening,
     /// Bytes of request bodies held now, over all requests.
@@ -53,11 +56,12 @@ impl Runtime {
     ) -> Self {
         Self {
             snapshot: ArcSwap::from_pointee(first),
-            connections: Connections::default(),
+            connections: ground.connections.clone(),
             board: ground.board.clone(),
             affinity: Affinity::default(),
             store,
             agent_tokens: ground.agent_tokens.clone(),
+            issuers_keys: ground.issuers_keys.clone(),
             metrics: ground.metrics.clone(),
             listening,
             buffered: AtomicU64::new(0),

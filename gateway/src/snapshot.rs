@@ -10,6 +10,7 @@ use turnpike_api::{Authenticator, Authorizer};
 use turnpike_config::plan::{LimitsPlan, QuotaExceededPlan, TimeoutsPlan};
 use turnpike_credentials::BackOff;
 
+use crate::assemble::GoodFiles;
 use crate::upstream::roll::Enrolled;
 use crate::upstream::{Catalogue, Credential};
 
@@ -25,6 +26,8 @@ pub struct Snapshot {
     pub catalogue: Catalogue,
     /// Every credential, those that cannot be used too.
     pub roll: Vec<Enrolled>,
+    /// The credential files that it was made of.
+    pub good_files: Arc<GoodFiles>,
     /// How many credentials one request may try.
     pub max_attempts: u32,
     /// How long one request may wait for a credential to come back.

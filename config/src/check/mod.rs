@@ -7,6 +7,7 @@ mod auth;
 mod credential;
 mod egress;
 mod headers;
+mod jwt;
 mod keys;
 mod lists;
 mod models;
@@ -106,6 +107,7 @@ pub(crate) fn plan(document: &Document, mut context: Context<'_>) -> Option<Plan
     let server = server::server(&document.server, context);
     let admin = server::admin(&document.admin, &document.server, context);
     let client_keys = keys::client_keys(&document.api_keys, context);
+    let jwt_issuers = jwt::issuers(&document.jwt, context);
     let (providers, disabled_providers) = providers::providers(document, context);
     let egress = egress::egress(&document.egress, context);
     let selection = selection::selection(document, context);
@@ -121,6 +123,7 @@ pub(crate) fn plan(document: &Document, mut context: Context<'_>) -> Option<Plan
         logging,
         client_keys,
         agent_tokens: agent_tokens(&document.agent_tokens),
+        jwt_issuers,
         providers,
         disabled_providers,
         force_model_prefix: document.force_model_prefix,
@@ -200,6 +203,11 @@ fn state(written: &State, context: &mut Context<'_>) -> StatePlan {
     if written.path.is_empty() {
         let message = "empty; write a path or leave the key out";
         context.report.at(&key, message);
+    }
+    // Other processes' changes are heard of twice a second.
+    if written.max_stale.0 < Duration::from_secs(2) {
+        let key = Path::default().field("state").field("max_stale");
+        context.report.at(&key, "expected at least 2s");
     }
     StatePlan {
         path: context.base_dir.join(&written.path),

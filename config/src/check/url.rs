@@ -2,6 +2,8 @@
 
 use ::url::Url;
 
+use crate::plan::is_loopback_host;
+
 /// An `http` or `https` address that paths may be appended to: a host, no user, no query, no
 /// fragment; the slash at its end is cut off. The answers to a bad one never repeat it, because a
 /// user part would be a secret.
@@ -21,6 +23,16 @@ pub fn upstream_url(text: &str) -> Result<Url, String> {
         "expected a URL that begins with https://, http:// or h2c://",
     )?;
     Ok(url)
+}
+
+/// As [`base`], of who signs tokens: in clear text on this machine only, for what comes in clear
+/// text could be anybody's.
+pub(super) fn issuer(written: &str) -> Result<Url, &'static str> {
+    let url = base(written)?;
+    match url.scheme() == "https" || url.host_str().is_some_and(is_loopback_host) {
+        true => Ok(url),
+        false => Err("expected a URL that begins with https://; http:// is for this machine only"),
+    }
 }
 
 fn of_scheme(written: &str, schemes: &[&str], expected: &'static str) -> Result<Url, &'static str> {

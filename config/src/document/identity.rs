@@ -54,3 +54,55 @@ impl Default for Argon2 {
         }
     }
 }
+
+/// Tokens that other issuers sign, checked with the keys they publish.
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Jwt {
+    pub(crate) issuers: Vec<JwtIssuer>,
+}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct JwtIssuer {
+    /// The `iss` of its tokens, letter for letter; also where its keys are found, unless `jwks_url`
+    /// says so.
+    pub(crate) issuer: String,
+    /// A token must name one of these in `aud`.
+    pub(crate) audience: Vec<String>,
+    /// Where its keys are; the default is what `/.well-known/openid-configuration` of the issuer
+    /// says.
+    #[serde(default)]
+    pub(crate) jwks_url: Option<String>,
+    /// What a token may be signed with: `RS256` to `RS512`, `PS256` to `PS512`, `ES256`, `ES384`,
+    /// `EdDSA`.
+    #[serde(default = "usual_algorithms")]
+    pub(crate) algorithms: Vec<String>,
+    #[serde(default)]
+    pub(crate) claims: JwtClaims,
+}
+
+fn usual_algorithms() -> Vec<String> {
+    vec!["RS256".into(), "ES256".into()]
+}
+
+/// The claims that say what there is to know of a caller; `a.b` is the claim `b` within `a`.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct JwtClaims {
+    pub(crate) groups: String,
+    pub(crate) scopes: String,
+    pub(crate) email: String,
+    pub(crate) team: String,
+}
+
+impl Default for JwtClaims {
+    fn default() -> Self {
+        Self {
+            groups: "groups".into(),
+            scopes: "scope".into(),
+            email: "email".into(),
+            team: "team".into(),
+        }
+    }
+}

@@ -20,7 +20,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use auth::{Auth, Cooldown, Quota};
-pub(crate) use identity::AgentTokens;
+pub(crate) use identity::{AgentTokens, Jwt, JwtIssuer};
 pub(crate) use keys::{ClientKeyEntry, Unauthenticated};
 pub(crate) use lists::{CompatibleEntry, KeyEntry};
 pub(crate) use provider::{CredentialQuota, ModelEntry, Provider, Weight};
@@ -47,6 +47,7 @@ pub(crate) struct Document {
     pub(crate) api_keys: Vec<ClientKeyEntry>,
     /// Long-lived tokens of agents and devices (`turnpike token create`).
     pub(crate) agent_tokens: AgentTokens,
+    pub(crate) jwt: Jwt,
     /// What a caller without a valid credential gets.
     pub(crate) unauthenticated_response: Unauthenticated,
     /// Upstream providers and their credentials, by name.

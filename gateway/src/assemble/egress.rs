@@ -16,16 +16,17 @@ use crate::upstream::dial::{EgressProxy, ProxyProtocol};
 use crate::upstream::endpoint::{Roots, Way};
 
 /// Makes the endpoints of one configuration.
-pub(super) struct Egress<'a> {
-    plan: &'a EgressPlan,
+#[derive(Clone)]
+pub struct Egress {
+    plan: EgressPlan,
     way: Way,
     /// One endpoint an origin and way, whichever credentials share it.
     endpoints: HashMap<(String, String), Endpoint>,
 }
 
-impl<'a> Egress<'a> {
+impl Egress {
     /// With what stands in its way, if anything: the roots that cannot be read.
-    pub(super) fn new(plan: &'a Plan, ground: &Ground) -> (Self, Option<String>) {
+    pub(super) fn new(plan: &Plan, ground: &Ground) -> (Self, Option<String>) {
         let (roots, problem) = match roots(plan) {
             Ok(roots) => (roots, None),
             Err(problem) => (None, Some(problem)),
@@ -37,7 +38,7 @@ impl<'a> Egress<'a> {
             roots,
         };
         let egress = Self {
-            plan: &plan.egress,
+            plan: plan.egress.clone(),
             way,
             endpoints: HashMap::new(),
         };
@@ -45,11 +46,7 @@ impl<'a> Egress<'a> {
     }
 
     /// The endpoint of a URL by the chosen way, if its host may be called.
-    pub(super) fn endpoint(
-        &mut self,
-        base_url: &Url,
-        proxy: &ProxyChoice,
-    ) -> Result<Endpoint, String> {
+    pub fn endpoint(&mut self, base_url: &Url, proxy: &ProxyChoice) -> Result<Endpoint, String> {
         self.allowed(base_url)?;
         let proxy = self.proxy(proxy, base_url);
         let way = proxy.as_ref().map_or(String::new(), way_through);

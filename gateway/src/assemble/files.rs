@@ -1,8 +1,8 @@
 //! The credentials of the watched directory. What is wrong with one is told of that one and stands
 //! in nobody else's way.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use turnpike_api::{Account, Scheme};
 use turnpike_config::plan::{ModelPlan, ProxyChoice};
@@ -21,22 +21,28 @@ enum Meant {
     SwitchedOff(String),
 }
 
-/// The files of the directory by their names, as each made a credential last.
+/// Files of the directory by their names, as each makes a credential.
+pub type GoodFiles = HashMap<String, Arc<CredentialFile>>;
+
+/// Those of the snapshot in force.
 #[derive(Default)]
-pub struct LastGood(Mutex<HashMap<String, Arc<CredentialFile>>>);
+pub struct LastGood(Mutex<Arc<GoodFiles>>);
 
 impl LastGood {
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<CredentialFile>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The snapshot that was made of these is in force.
+    pub fn set(&self, files: Arc<GoodFiles>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = files;
+    }
+
+    fn of(&self, name: &str) -> Option<Arc<CredentialFile>> {
+        let files = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        files.get(name).cloned()
     }
 }
 
 impl Providers<'_> {
     /// Adds what the files hold.
-    pub(super) fn add_files<'e>(&mut self, entries: impl Iterator<Item = &'e Entry> + Clone) {
-        let names: HashSet<&str> = entries.clone().map(|entry| &*entry.name).collect();
-        let is_there = |name: &String, _: &mut _| names.contains(&**name);
-        self.ground.last_good.lock().retain(is_there);
+    pub(super) fn add_files<'e>(&mut self, entries: impl Iterator<Item = &'e Entry>) {
         for entry in entries {
             match &entry.state {
                 Some(file) => self.add_file(entry, file),
@@ -51,8 +57,7 @@ impl Providers<'_> {
     /// Adds a file, or where it makes no credential what it was when it last did.
     fn add_file(&mut self, entry: &Entry, file: &Arc<CredentialFile>) {
         let Err((known, problem)) = self.try_file(entry, file) else {
-            let mut last_good = self.ground.last_good.lock();
-            last_good.insert(entry.name.clone(), file.clone());
+            self.good_files.insert(entry.name.clone(), file.clone());
             return;
         };
         let with = |problem: String| Entry {
@@ -62,10 +67,11 @@ impl Providers<'_> {
             warning: None,
             modified_ms: entry.modified_ms,
         };
-        let last_good = self.ground.last_good.lock().get(&entry.name).cloned();
+        let last_good = self.ground.last_good.of(&entry.name);
         if let Some(last_good) = last_good.filter(|last_good| !Arc::ptr_eq(last_good, file)) {
             let entry = with(format!("{problem}; the version read before stays in use"));
             if self.try_file(&entry, &last_good).is_ok() {
+                self.good_files.insert(entry.name, last_good);
                 return;
             }
         }

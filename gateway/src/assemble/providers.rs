@@ -14,6 +14,7 @@ use url::Url;
 
 use super::Ground;
 use super::egress::Egress;
+use super::files::GoodFiles;
 use crate::upstream::catalogue::{Offer, StandIns, Supplied, Supply};
 use crate::upstream::credential::{Access, Credential, Quota, Source, Vendor};
 use crate::upstream::mint::{Mint, Minting, Tokens};
@@ -24,7 +25,7 @@ use crate::upstream::{Endpoint, Holder};
 pub(super) struct Providers<'a> {
     pub(super) plan: &'a Plan,
     pub(super) ground: &'a Ground,
-    pub(super) egress: Egress<'a>,
+    pub(super) egress: Egress,
     /// By name: those of the configuration, and those that only credential files name.
     pub(super) known: HashMap<String, Known>,
     /// Whose each secret is, by its digest; those of what is switched off left out.
@@ -32,6 +33,7 @@ pub(super) struct Providers<'a> {
     pub(super) supplies: Vec<Supply>,
     pub(super) roll: Vec<Enrolled>,
     pub(super) stand_ins: HashMap<String, StandIns>,
+    pub(super) good_files: GoodFiles,
     pub(super) problems: Vec<String>,
 }
 
@@ -82,6 +84,7 @@ impl<'a> Providers<'a> {
             supplies: Vec::new(),
             roll: Vec::new(),
             stand_ins: HashMap::new(),
+            good_files: GoodFiles::new(),
             problems: problem.into_iter().collect(),
         };
         for provider in &plan.providers {

@@ -1,6 +1,7 @@
 //! What goes on beside the requests.
 
 pub mod keep;
+pub mod keys;
 pub mod news;
 pub mod probe;
 pub mod uses;

@@ -12,6 +12,10 @@ use crate::runtime::Runtime;
 /// Somebody found a credential well; the body is its id.
 const WELL: &str = "well";
 
+/// So many looks apart the tokens are read as a whole: who changed one may have been stopped before
+/// it was told.
+const WHOLE_EVERY: u32 = 60;
+
 /// How often there is a look for news.
 const EVERY: Duration = Duration::from_millis(500);
 
@@ -24,8 +28,11 @@ pub async fn tell_well(store: &dyn Store, id: &str) -> Result<(), StoreError> {
 pub async fn read(runtime: Arc<Runtime>) {
     let mut place = None;
     let mut failing = false;
+    let mut looks = 0u32;
     loop {
-        let read = news(&runtime, &mut place).await;
+        looks = looks.wrapping_add(1);
+        let whole = looks.is_multiple_of(WHOLE_EVERY);
+        let read = news(&runtime, &mut place, whole).await;
         if let Err(error) = &read
             && !failing
         {
@@ -43,17 +50,15 @@ pub async fn read(runtime: Arc<Runtime>) {
     }
 }
 
-async fn news(runtime: &Runtime, place: &mut Option<u64>) -> Result<(), StoreError> {
+async fn news(runtime: &Runtime, place: &mut Option<u64>, whole: bool) -> Result<(), StoreError> {
     let (tokens, store) = (&runtime.agent_tokens, &*runtime.store);
-    let Some(after) = *place else {
-        // What was told before is in the records, which were read before that.
-        let latest = store.latest().await?;
-        tokens.read(store).await?;
-        *place = Some(latest);
-        return Ok(());
+    let after = match *place {
+        Some(after) => after,
+        // What was told before is in the records, which are read after that.
+        None => store.latest().await?,
     };
     let news = store.since(after).await?;
-    if news.gap {
+    if place.is_none() || news.gap || whole {
         tokens.read(store).await?;
     }
     for notice in &news.notices {

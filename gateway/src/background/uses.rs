@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use turnpike_api::{Directory, Expected, StoreError};
-use turnpike_identity::agent_tokens::USE;
+use turnpike_identity::agent_tokens::{LastUse, USE};
 
 use crate::observe::events::StoreFailed;
 use crate::runtime::Runtime;
@@ -23,8 +23,7 @@ pub async fn keep(runtime: Arc<Runtime>) {
     }
 }
 
-/// Writes what is not written yet. What cannot be written is told, and noted anew with the token's
-/// next use.
+/// Writes what is not written yet.
 pub async fn flush(runtime: &Runtime) {
     if let Err(error) = &write(runtime).await {
         let (what, metrics) = ("token_use", &runtime.metrics);
@@ -38,12 +37,30 @@ pub async fn flush(runtime: &Runtime) {
 }
 
 async fn write(runtime: &Runtime) -> Result<(), StoreError> {
-    for (id, last) in runtime.agent_tokens.take_uses() {
-        let Ok(value) = serde_json::to_vec(&last) else {
-            continue;
-        };
-        let store = &*runtime.store;
-        Directory::put(store, USE, &id, &value, Some(KEPT), Expected::Anything).await?;
+    let mut unwritten = Unwritten {
+        runtime,
+        uses: runtime.agent_tokens.take_uses(),
+    };
+    while let Some((id, last)) = unwritten.uses.last() {
+        if let Ok(value) = serde_json::to_vec(last) {
+            let store = &*runtime.store;
+            Directory::put(store, USE, id, &value, Some(KEPT), Expected::Anything).await?;
+        }
+        unwritten.uses.pop();
     }
     Ok(())
+}
+
+/// What is being written. What is not when this ends is to be written again.
+struct Unwritten<'r> {
+    runtime: &'r Runtime,
+    uses: Vec<(String, LastUse)>,
+}
+
+impl Drop for Unwritten<'_> {
+    fn drop(&mut self) {
+        for (id, last) in self.uses.drain(..) {
+            self.runtime.agent_tokens.put_back(&id, last);
+        }
+    }
 }

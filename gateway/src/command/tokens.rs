@@ -110,10 +110,7 @@ impl Office {
         );
         let (path, now) = (&plan.state.path, time.now());
         let clock = Arc::new(time);
-        let store: Arc<dyn Store> = match path.exists() {
-            true => Arc::new(Embedded::open_beside(path, clock)?),
-            false => Arc::new(Embedded::open(path, clock)?),
-        };
+        let store: Arc<dyn Store> = Arc::new(Embedded::open_beside(path, clock)?);
         Ok(Self { plan, store, now })
     }
 

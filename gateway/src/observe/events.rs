@@ -4,6 +4,7 @@
 use tracing::{Level, debug, error, info, warn};
 use turnpike_api::{Fault, Operation, StoreError};
 use turnpike_credentials::Cooldown;
+use turnpike_identity::jwt::FetchError;
 
 use super::metrics::Metrics;
 use crate::record::{Ending, Record};
@@ -329,6 +330,26 @@ impl ConfigurationRead<'_> {
             Some(problems) => error!(
                 generation = self.generation,
                 problems, "configuration not taken over; the one in force stays"
+            ),
+        }
+    }
+}
+
+/// The keys of an issuer of signed tokens were asked for.
+pub struct IssuerKeysFetched<'a> {
+    pub issuer: &'a str,
+    pub problem: Option<&'a FetchError>,
+}
+
+impl IssuerKeysFetched<'_> {
+    pub fn tell(&self) {
+        let issuer = self.issuer;
+        match self.problem {
+            None => debug!(issuer, "the issuer's keys were fetched"),
+            Some(error) => warn!(
+                issuer,
+                %error,
+                "the issuer's keys cannot be fetched; tokens that they signed are refused unless they are known already"
             ),
         }
     }

@@ -31,7 +31,7 @@ pub async fn identify(
 ) -> Result<Arc<Identity>, Refusal> {
     let snapshot = context.snapshot.clone();
     // The first token that is made closes a gateway that was open.
-    let identity = match snapshot.open && context.runtime.agent_tokens.is_empty() {
+    let identity = match snapshot.open && !context.runtime.agent_tokens.had_any() {
         true => anyone(head)?,
         false => known(head, query, context, &snapshot).await?,
     };
@@ -73,7 +73,10 @@ async fn known(
             {
                 Verdict::Known(identity) => return Ok(identity),
                 Verdict::Reject(rejection) => {
-                    failure = Some(rejection);
+                    // What may be good in a moment is told before what never is.
+                    if !matches!(failure, Some(Rejection::Busy | Rejection::Unavailable(_))) {
+                        failure = Some(rejection);
+                    }
                     break;
                 }
                 Verdict::NotMine => {}
@@ -182,6 +185,7 @@ fn refusal(failure: Option<Rejection>) -> Refusal {
             Reason::CredentialUnknown,
             "the key is not known here: check it for typing errors, or ask your platform team for one",
         ),
+        Some(Rejection::NotGood(why)) => Refusal::new(Reason::CredentialUnknown, why),
         Some(Rejection::Revoked) => Refusal::new(
             Reason::TokenRevoked,
             "the agent token is revoked, which is for good: ask your platform team for another one",
@@ -198,10 +202,7 @@ fn refusal(failure: Option<Rejection>) -> Refusal {
             Reason::Overloaded,
             "too many credentials are being checked; try again in a moment",
         ),
-        Some(Rejection::Unavailable) => Refusal::new(
-            Reason::StorageUnavailable,
-            "the gateway's store cannot be read, so agent tokens cannot be checked; try again in a moment",
-        ),
+        Some(Rejection::Unavailable(why)) => Refusal::new(Reason::StorageUnavailable, why),
     }
 }
 
@@ -242,6 +243,8 @@ fn is_loopback(host: &str) -> bool {
 
 /// The caller's address: the peer's, or what trusted proxies in front say of it.
 pub fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
+    // An IPv4 peer of a socket for both is mapped into IPv6.
+    let peer = peer.to_canonical();
     let is_trusted = |ip: IpAddr| trusted.iter().any(|network| network.contains(&ip));
     if trusted.is_empty() || !is_trusted(peer) {
         return peer;
@@ -258,6 +261,7 @@ pub fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> I
         let Ok(ip) = hop.trim().parse::<IpAddr>() else {
             return client;
         };
+        let ip = ip.to_canonical();
         client = ip;
         if !is_trusted(ip) {
             return client;
@@ -364,6 +368,7 @@ mod tests {
             "198.51.100.1"
         );
         assert_eq!(client("10.0.0.1", "garbage"), "10.0.0.1");
+        assert_eq!(client("::ffff:10.0.0.1", "::ffff:6.6.6.6"), "6.6.6.6");
         assert_eq!(client("10.0.0.1", "10.0.0.3, 10.0.0.2"), "10.0.0.3");
     }
 }

@@ -298,12 +298,11 @@ async fn tokens_are_listed_with_their_last_use() {
     let none = place.token(&["list"]).await;
     assert_eq!(none["tokens"], Value::Array(Vec::new()));
     let (id, token) = place.create(&[]).await;
-    place.until_answered(&token, 200).await;
-    let user = [
-        ("authorization", &*format!("Bearer {token}")),
-        ("user-agent", "agent/7"),
-    ];
-    place.ask_with(&user).await;
+    let bearer = format!("Bearer {token}");
+    let user = [("authorization", &*bearer), ("user-agent", "agent/7")];
+    let known = async { while place.ask_with(&user).await.status != 200 {} };
+    let known = tokio::time::timeout(PATIENCE, known).await;
+    known.expect("the gateway follows");
     let config = place.binary.config.clone();
     // Stopping writes down what is not written yet.
     let dir = config.parent().unwrap().to_owned();
@@ -316,6 +315,7 @@ async fn tokens_are_listed_with_their_last_use() {
         (Some(&*id), Some("laptop"))
     );
     assert_eq!(one["last_used_ip"], "127.0.0.1");
+    assert_eq!(one["last_used_user_agent"], "agent/7");
     assert!(one["last_used_at"].is_string());
     assert!(one.get("hash").is_none() && one.get("token").is_none());
 }

@@ -32,6 +32,7 @@ mod failover;
 mod harness;
 mod identity;
 mod injected;
+mod jwt;
 mod matrix;
 mod observation;
 mod outcomes;

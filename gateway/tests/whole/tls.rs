@@ -12,9 +12,11 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use turnpike_identity::agent_tokens::{self, Binding, Costs, NewToken};
 use turnpike_loadtest::{FakeProvider, Options, Protocol};
 
-use crate::harness::{Client, House, Http, PATIENCE, chat, config};
+use crate::calls::post_with;
+use crate::harness::{Client, House, Http, PATIENCE, chat, config, until};
 use crate::wire::Wire;
 
 const CHAT: &str = "/v1/chat/completions";
@@ -93,6 +95,40 @@ async fn client_certificates_may_be_required() {
         "shown by a stranger"
     );
     assert_eq!(bench.provider.count(), 1);
+}
+
+#[tokio::test]
+async fn a_token_may_be_bound_to_a_client_certificate() {
+    let bench = Bench::new("client_ca: ca.crt, client_auth: optional, ").await;
+    let (bound, other) = (bench.ca.client(), bench.ca.client());
+    let digest = ring::digest::digest(&ring::digest::SHA256, &bound.chain[0]);
+    let digits = digest.as_ref().iter().map(|byte| format!("{byte:02x}"));
+    let new = NewToken {
+        name: "agent".into(),
+        binding: Binding {
+            certificates: vec![digits.collect()],
+            ..Binding::default()
+        },
+        ..NewToken::default()
+    };
+    let runtime = &bench.house.gateway.runtime;
+    let costs = Costs {
+        memory_kib: 1024,
+        iterations: 1,
+        parallelism: 1,
+    };
+    let issued = agent_tokens::issue(&*runtime.store, new, costs, 1).await;
+    let bearer = format!("Bearer {}", issued.unwrap().token.expose());
+    until(|| runtime.agent_tokens.len() == 1).await;
+    for (http, alpn) in [(Http::One, "http/1.1"), (Http::Two, "h2")] {
+        for (identity, status) in [(Some(&bound), 200), (Some(&other), 401), (None, 401)] {
+            let tls = bench.connect("one.test", &[alpn], identity).await.unwrap();
+            let mut client = Client::on(tls, http).await;
+            let headers = [("authorization", &*bearer)];
+            let answer = post_with(&mut client, CHAT, &headers, chat("gpt-4o")).await;
+            assert_eq!(answer.status, status, "{alpn}: {}", answer.text());
+        }
+    }
 }
 
 #[tokio::test]

@@ -47,6 +47,8 @@ pub enum Rejection {
     Malformed(&'static str),
     /// Its form is right, but nobody has it.
     Unknown,
+    /// It is not good, or not here; the text says why, which its holder may know.
+    NotGood(&'static str),
     /// It was good, and is no more, for good.
     Revoked,
     /// It is good again once its owner has logged in.
@@ -55,8 +57,8 @@ pub enum Rejection {
     Elsewhere,
     /// Too many are being checked; it may be good.
     Busy,
-    /// What it would have to be checked against cannot be read.
-    Unavailable,
+    /// What it would have to be checked against cannot be had; the text says what that is.
+    Unavailable(&'static str),
 }
 
 /// What an authenticator says of a credential.

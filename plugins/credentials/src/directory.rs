@@ -79,7 +79,7 @@ impl CredentialDirectory {
     }
 
     /// The files, in order of their names.
-    pub fn entries(&self) -> impl Iterator<Item = &Entry> + Clone {
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.files.values().map(|known| &known.entry)
     }
 

@@ -2,13 +2,16 @@
 
 pub mod agent_tokens;
 mod api_keys;
+pub mod jwt;
 
 use std::sync::Arc;
 
-use turnpike_api::{Authenticator, Identity, Row, Secret};
+use jwt::{Issuer, JwtVerifier, KeyCache};
+use turnpike_api::{Authenticator, Clock, Identity, Row, Secret};
 
 pub use agent_tokens::{AgentTokens, Checks, TokenBook};
 pub use api_keys::ApiKeys;
+pub use jwt::JwtBearers;
 
 /// Everything the authenticators are built from.
 pub struct Settings {
@@ -16,10 +19,22 @@ pub struct Settings {
     pub api_keys: Vec<(Secret, Arc<Identity>)>,
     /// Random, made at start and never written down: what look-ups are keyed by.
     pub digest_key: [u8; 32],
+    /// Issuers whose signed tokens are taken; each once.
+    pub jwt_issuers: Vec<TrustedIssuer>,
+    pub clock: Arc<dyn Clock>,
     /// The agent tokens there are.
     pub agent_tokens: Arc<TokenBook>,
     /// How they are checked.
     pub checks: Checks,
+}
+
+/// An issuer, and the keys it signs with. They outlive a configuration that does not change it.
+#[derive(Clone)]
+pub struct TrustedIssuer {
+    /// On what terms its tokens are taken.
+    pub issuer: Issuer,
+    /// Its keys.
+    pub keys: Arc<KeyCache>,
 }
 
 #[cfg(test)]
@@ -31,6 +46,8 @@ impl Settings {
         Self {
             api_keys: Vec::new(),
             digest_key: [7; 32],
+            jwt_issuers: Vec::new(),
+            clock: clock.clone(),
             agent_tokens: Arc::new(TokenBook::new([7; 32], 1, clock)),
             checks: Checks {
                 cache_ttl: Duration::from_secs(300),
@@ -49,6 +66,17 @@ pub const AUTHENTICATORS: &[Row<dyn Authenticator, Settings>] = &[
     Row {
         kind: "agent_tokens",
         build: |settings| Arc::new(AgentTokens::new(settings)),
+    },
+    Row {
+        kind: "jwt",
+        build: |settings| {
+            let issuers = settings.jwt_issuers.iter();
+            let verifiers = issuers.map(|TrustedIssuer { issuer, keys }| {
+                JwtVerifier::new(issuer.clone(), keys.clone(), settings.clock.clone())
+            });
+            let clock = settings.clock.clone();
+            Arc::new(JwtBearers::new(verifiers, clock, settings.digest_key))
+        },
     },
 ];
 

@@ -6,8 +6,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
@@ -20,14 +20,18 @@ use super::hashing::{HashError, Hashing};
 use super::record::{AgentTokenRecord, KIND, TokenState};
 use super::text::Text;
 
+/// Why a token cannot be checked.
+pub(super) const AWAY: &str =
+    "the gateway's store cannot be read, so agent tokens cannot be checked; try again in a moment";
+
 /// Look-ups of different tokens seldom meet.
 const SHARDS: usize = 64;
 
 /// As many requests may wait for one token's check.
 const WAITING: usize = 16;
 
-/// As many wrong secrets of one token are remembered: an agent with an old one asks again and again.
-const WRONG: usize = 4;
+/// As many wrong secrets of one token are remembered: agents with an old one ask again and again.
+const WRONG: usize = 32;
 
 /// The client's address and agent are noted this often.
 const NOTED_EVERY: u64 = 60_000;
@@ -52,6 +56,8 @@ pub struct TokenBook {
     began: Instant,
     /// When the store was read last, in milliseconds since `began`.
     read_at: AtomicU64,
+    /// Whether the store ever had a token, one that this release cannot read included.
+    had_any: AtomicBool,
 }
 
 type Shard = RwLock<HashMap<Box<str>, Arc<Token>>>;
@@ -60,11 +66,15 @@ struct Token {
     record: AgentTokenRecord,
     hash: Arc<str>,
     identity: Arc<Identity>,
+    /// The digest that was proven last; it has to be proven again from its time on.
     proven: ArcSwapOption<Proven>,
-    /// Held by the one who computes; the digests of secrets that were wrong.
-    checking: tokio::sync::Mutex<VecDeque<Proven>>,
+    /// Secrets that were wrong, the last one first.
+    wrong: Mutex<VecDeque<Proven>>,
+    /// Held by the one who computes.
+    checking: futures::lock::Mutex<()>,
     waiting: AtomicUsize,
-    used: Used,
+    /// Outlives the record.
+    used: Arc<Used>,
 }
 
 /// A presented token's digest, and until when what is known of it counts.
@@ -76,8 +86,8 @@ struct Proven {
 #[derive(Default)]
 struct Used {
     at: AtomicU64,
+    /// What is not written down yet.
     noted: Mutex<Option<LastUse>>,
-    is_new: AtomicUsize,
 }
 
 /// Who presented a token last.
@@ -110,6 +120,7 @@ impl TokenBook {
             clock,
             began: Instant::now(),
             read_at: AtomicU64::new(0),
+            had_any: AtomicBool::new(false),
         }
     }
 
@@ -120,8 +131,13 @@ impl TokenBook {
 
     /// Whether there is none at all.
     pub fn is_empty(&self) -> bool {
-        let is_empty = |shard: &Shard| read(shard).is_empty();
-        self.shards.iter().all(is_empty)
+        self.len() == 0
+    }
+
+    /// Whether there ever was one: it does not become untrue again. A gateway that tokens have
+    /// closed stays closed, whatever becomes of the store.
+    pub fn had_any(&self) -> bool {
+        self.had_any.load(Ordering::Acquire)
     }
 
     /// How many hashes were computed.
@@ -143,8 +159,8 @@ impl TokenBook {
             );
         }
         gone.iter().for_each(|id| self.forget(id));
-        for (_, record) in &records {
-            self.enter(&record.value);
+        for (id, record) in &records {
+            self.enter(id, &record.value);
         }
         self.is_fresh();
         Ok(())
@@ -153,7 +169,7 @@ impl TokenBook {
     /// Takes over one token that changed.
     pub async fn read_one(&self, id: &str, store: &dyn Directory) -> Result<(), StoreError> {
         match store.get(KIND, id).await? {
-            Some(record) => self.enter(&record.value),
+            Some(record) => self.enter(id, &record.value),
             None => self.forget(id),
         }
         Ok(())
@@ -165,16 +181,18 @@ impl TokenBook {
         self.read_at.store(at, Ordering::Relaxed);
     }
 
-    /// Takes over a record as the store has it. One that cannot be read is of a newer release: its
-    /// token is not known here.
-    pub fn enter(&self, value: &[u8]) {
-        let Ok(record) = serde_json::from_slice::<AgentTokenRecord>(value) else {
-            return;
+    /// Takes over a record as the store has it. One that cannot be read is of a newer release, which
+    /// may have revoked it: its token is not known here any more.
+    pub fn enter(&self, id: &str, value: &[u8]) {
+        self.had_any.store(true, Ordering::Release);
+        let record = serde_json::from_slice::<AgentTokenRecord>(value).ok();
+        let Some(record) = record.filter(|record| record.id == id) else {
+            return self.forget(id);
         };
-        let mut shard = write(self.shard(&record.id));
-        let before = shard.remove(&*record.id);
+        let mut shard = write(self.shard(id));
+        let before = shard.remove(id);
         let token = Token::new(record, before.as_deref());
-        shard.insert(token.record.id.as_str().into(), Arc::new(token));
+        shard.insert(id.into(), Arc::new(token));
     }
 
     fn forget(&self, id: &str) {
@@ -199,16 +217,18 @@ impl TokenBook {
         checks: &Checks,
     ) -> Option<Verdict> {
         if self.is_stale(checks) {
-            return Some(Verdict::Reject(Rejection::Unavailable));
+            return Some(Verdict::Reject(Rejection::Unavailable(AWAY)));
         }
         let shard = read(self.shard(text.id));
         let Some(token) = shard.get(text.id) else {
             return Some(Verdict::Reject(Rejection::Unknown));
         };
-        let now = self.clock.now();
-        let proven = token.proven.load();
-        let proven = proven.as_ref().filter(|proven| now < proven.until)?;
-        (proven.digest == self.digest(text)).then(|| token.verdict(presented, now))
+        let (now, digest) = (self.clock.now(), self.digest(text));
+        if token.is_proven(&digest, now) {
+            return Some(token.verdict(presented, now));
+        }
+        let is_wrong = token.is_wrong(&digest, now);
+        is_wrong.then_some(Verdict::Reject(Rejection::Unknown))
     }
 
     /// Whether the store has not been read for too long.
@@ -233,21 +253,17 @@ impl TokenBook {
         let Some(token) = self.find(text.id) else {
             return Verdict::Reject(Rejection::Unknown);
         };
-        if token.waiting.fetch_add(1, Ordering::Relaxed) >= WAITING {
-            token.waiting.fetch_sub(1, Ordering::Relaxed);
+        let (digest, now) = (self.digest(&text), self.clock.now());
+        // Who had the right one before is not kept away by those who guess.
+        let waiting = token.waiting.fetch_add(1, Ordering::Relaxed);
+        let _waiting = Waiting(&token.waiting);
+        if waiting >= WAITING && !token.was_proven(&digest) {
             return Verdict::Reject(Rejection::Busy);
         }
-        let _waiting = Waiting(&token.waiting);
-        let mut wrong = token.checking.lock().await;
+        let _checking = token.checking.lock().await;
         // Somebody else may have proven it, or it may have been revoked, meanwhile.
         if let Some(verdict) = self.at_once(&text, &presented, &checks) {
             return verdict;
-        }
-        let digest = self.digest(&text);
-        let now = self.clock.now();
-        wrong.retain(|wrong| now < wrong.until);
-        if wrong.iter().any(|wrong| wrong.digest == digest) {
-            return Verdict::Reject(Rejection::Unknown);
         }
         let until = now.saturating_add(millis(checks.cache_ttl));
         let computed = self
@@ -267,8 +283,7 @@ impl TokenBook {
                 }
             }
             Ok(false) => {
-                wrong.truncate(WRONG - 1);
-                wrong.push_front(Proven { digest, until });
+                token.note_wrong(Proven { digest, until });
                 Verdict::Reject(Rejection::Unknown)
             }
             Err(HashError::Busy | HashError::Gone | HashError::Costs(_)) => {
@@ -282,14 +297,35 @@ impl TokenBook {
         let mut uses = Vec::new();
         for shard in &self.shards {
             for (id, token) in &*read(shard) {
-                if token.used.is_new.swap(0, Ordering::AcqRel) == 1 {
-                    let noted = token.used.noted.lock();
-                    let noted = noted.unwrap_or_else(PoisonError::into_inner).clone();
-                    uses.extend(noted.map(|noted| (id.to_string(), noted)));
-                }
+                let mut noted = lock(&token.used.noted);
+                uses.extend(noted.take().map(|noted| (id.to_string(), noted)));
             }
         }
         uses
+    }
+
+    /// Puts back what could not be written, unless there is something newer.
+    pub fn put_back(&self, id: &str, last: LastUse) {
+        if let Some(token) = self.find(id) {
+            lock(&token.used.noted).get_or_insert(last);
+        }
+    }
+}
+
+#[cfg(test)]
+impl TokenBook {
+    /// As when `cache_ttl` is over.
+    pub(super) fn forget_proofs(&self) {
+        for shard in &self.shards {
+            for token in read(shard).values() {
+                let proven = token.proven.load_full();
+                let over = proven.map(|proven| Proven {
+                    digest: proven.digest,
+                    until: 0,
+                });
+                token.proven.store(over.map(Arc::new));
+            }
+        }
     }
 }
 
@@ -306,11 +342,35 @@ impl Token {
             hash: record.hash.as_str().into(),
             identity: Arc::new(identity),
             proven: ArcSwapOption::new(proven),
-            checking: tokio::sync::Mutex::default(),
+            wrong: Mutex::default(),
+            checking: futures::lock::Mutex::default(),
             waiting: AtomicUsize::new(0),
-            used: Used::default(),
+            used: before.map(|before| before.used.clone()).unwrap_or_default(),
             record,
         }
+    }
+
+    fn is_proven(&self, digest: &Hash, now: u64) -> bool {
+        let proven = self.proven.load();
+        let mut proven = proven.iter();
+        proven.any(|proven| now < proven.until && proven.digest == *digest)
+    }
+
+    fn was_proven(&self, digest: &Hash) -> bool {
+        let proven = self.proven.load();
+        proven.iter().any(|proven| proven.digest == *digest)
+    }
+
+    fn is_wrong(&self, digest: &Hash, now: u64) -> bool {
+        let wrong = lock(&self.wrong);
+        let mut wrong = wrong.iter();
+        wrong.any(|wrong| now < wrong.until && wrong.digest == *digest)
+    }
+
+    fn note_wrong(&self, proven: Proven) {
+        let mut wrong = lock(&self.wrong);
+        wrong.truncate(WRONG - 1);
+        wrong.push_front(proven);
     }
 
     /// Of a token whose secret is proven.
@@ -336,20 +396,22 @@ impl Used {
             return;
         }
         self.at.store(now, Ordering::Relaxed);
-        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
-        *noted = Some(LastUse {
+        *lock(&self.noted) = Some(LastUse {
             at: now,
             ip: presented.client,
             user_agent: presented
                 .user_agent
                 .map(|agent| agent.chars().take(200).collect()),
         });
-        self.is_new.store(1, Ordering::Release);
     }
 }
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn read<T>(lock: &RwLock<T>) -> std::sync::RwLockReadGuard<'_, T> {

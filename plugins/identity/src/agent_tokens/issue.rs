@@ -119,12 +119,17 @@ pub async fn rotate(
         old.rotated_to = Some(issued.record.id.clone());
         Ok(())
     });
-    if let Err(error) = replaced.await {
-        // Nobody was shown the new one.
-        revoke(store, &issued.record.id, now).await?;
-        return Err(error);
+    let Err(error) = replaced.await else {
+        return Ok(issued);
+    };
+    // It was written, and only telling of it failed: the old one ends, so the new one must live.
+    let is_written = find(store, id).await;
+    if is_written.is_ok_and(|(old, _)| old.rotated_to.as_ref() == Some(&issued.record.id)) {
+        return Ok(issued);
     }
-    Ok(issued)
+    // Nobody was shown the new one.
+    revoke(store, &issued.record.id, now).await?;
+    Err(error)
 }
 
 /// Ends a token for good. One that is revoked already stays as it is.

@@ -106,7 +106,8 @@ impl AgentTokenRecord {
     /// How it stands at `now`.
     pub fn state(&self, now: u64) -> TokenState {
         let is_over = |end: Option<u64>| end.is_some_and(|end| now >= end);
-        if is_over(self.revoked_at) || is_over(self.ends_at) {
+        // Whatever the time: a clock that is put back brings no token back.
+        if self.revoked_at.is_some() || is_over(self.ends_at) {
             TokenState::Revoked
         } else if is_over(self.auth_expires_at) {
             TokenState::SessionExpired
@@ -160,7 +161,7 @@ mod tests {
         assert_eq!(token.state(149), TokenState::Active);
         assert_eq!(token.state(150), TokenState::Revoked);
         token.revoked_at = Some(120);
-        assert_eq!(token.state(120), TokenState::Revoked);
+        assert_eq!(token.state(119), TokenState::Revoked);
     }
 
     #[test]

@@ -5,7 +5,6 @@ use futures::future::join_all;
 use turnpike_api::{Secret, testing};
 
 use super::*;
-use crate::tests::Noon;
 
 /// The least that Argon2 takes: what is proven here does not depend on what it costs.
 const CHEAP: Costs = Costs {
@@ -47,7 +46,7 @@ fn authenticator(known: &[&Known]) -> AgentTokens {
 }
 
 fn put(book: &TokenBook, record: &AgentTokenRecord) {
-    book.enter(&serde_json::to_vec(record).unwrap());
+    book.enter(&record.id, &serde_json::to_vec(record).unwrap());
 }
 
 async fn verdict(tokens: &AgentTokens, token: &str) -> Verdict {
@@ -220,7 +219,7 @@ async fn a_store_that_cannot_be_read_for_too_long_is_told() {
     let known = new_token(|_| {});
     let mut tokens = authenticator(&[&known]);
     tokens.checks.max_stale = Duration::ZERO;
-    let away = Verdict::Reject(Rejection::Unavailable);
+    let away = Verdict::Reject(Rejection::Unavailable(book::AWAY));
     assert_eq!(verdict(&tokens, known.token.expose()).await, away);
 }
 
@@ -228,14 +227,53 @@ async fn a_store_that_cannot_be_read_for_too_long_is_told() {
 fn conforms() {
     let known = [new_token(|_| {}), new_token(|_| {})];
     let tokens = authenticator(&[&known[0], &known[1]]);
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let _entered = runtime.enter();
     testing::conforming_authenticator(&tokens, &[known[0].token.expose(), known[1].token.expose()]);
 }
 
-#[test]
-fn a_record_of_another_release_is_left_out() {
-    let book = TokenBook::new([7; 32], 1, Arc::new(Noon));
-    book.enter(br#"{"id":"x","name":"n","hash":{"new":"shape"},"created_at":1}"#);
-    assert!(book.is_empty());
+/// It may have been revoked by that release.
+#[tokio::test]
+async fn a_token_whose_record_cannot_be_read_any_more_is_not_known() {
+    let known = new_token(|_| {});
+    let tokens = authenticator(&[&known]);
+    assert!(is_known(&verdict(&tokens, known.token.expose()).await));
+    let newer = br#"{"id":"x","name":"n","hash":{"new":"shape"},"created_at":1}"#;
+    tokens.book.enter(&known.record.id, newer);
+    let unknown = Verdict::Reject(Rejection::Unknown);
+    assert_eq!(verdict(&tokens, known.token.expose()).await, unknown);
+    // And a gateway that it has closed stays closed.
+    assert!(tokens.book.is_empty() && tokens.book.had_any());
+}
+
+/// Whoever knows the id, which is no secret, does not keep the holder away.
+#[tokio::test]
+async fn a_crowd_that_guesses_does_not_keep_the_holder_away() {
+    let known = new_token(|_| {});
+    let mut tokens = authenticator(&[&known]);
+    assert!(is_known(&verdict(&tokens, known.token.expose()).await));
+    // As after five minutes.
+    tokens.checks.cache_ttl = Duration::ZERO;
+    put(&tokens.book, &known.record);
+    tokens.book.forget_proofs();
+    let wrong: Vec<String> = (0..100)
+        .map(|n| format!("tp-{}.{n:A>43}", known.record.id))
+        .collect();
+    let guesses = join_all(wrong.iter().map(|wrong| verdict(&tokens, wrong)));
+    let holders = verdict(&tokens, known.token.expose());
+    let (_, holders) = futures::future::join(guesses, holders).await;
+    assert!(is_known(&holders), "{holders:?}");
+}
+
+#[tokio::test]
+async fn a_use_that_was_not_written_yet_outlives_a_change() {
+    let mut known = new_token(|_| {});
+    let tokens = authenticator(&[&known]);
+    verdict(&tokens, known.token.expose()).await;
+    known.record.revoked_at = Some(1);
+    put(&tokens.book, &known.record);
+    let uses = tokens.book.take_uses();
+    assert_eq!(uses.len(), 1);
+    let (id, last) = uses.into_iter().next().unwrap();
+    assert!(tokens.book.take_uses().is_empty());
+    tokens.book.put_back(&id, last.clone());
+    assert_eq!(tokens.book.take_uses(), [(id, last)]);
 }

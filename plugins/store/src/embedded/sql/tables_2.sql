@@ -1,16 +1,26 @@
--- For inspection: the records of a kind, column by column. Times are milliseconds since 1970.
+-- For inspection: the agent tokens among the records, column by column. Times are milliseconds
+-- since 1970. A session that has ended makes a token inactive until its owner logs in again.
 CREATE VIEW agent_tokens AS
 SELECT
-    key                                                       AS id,
-    json_extract(CAST(value AS TEXT), '$.name')               AS name,
-    json_extract(CAST(value AS TEXT), '$.hash')               AS hash,
-    json_extract(CAST(value AS TEXT), '$.owner.issuer')       AS owner_issuer,
-    json_extract(CAST(value AS TEXT), '$.owner.subject')      AS owner_subject,
-    json_extract(CAST(value AS TEXT), '$.owner.email')        AS owner_email,
-    json_extract(CAST(value AS TEXT), '$.created_at')         AS created_at,
-    json_extract(CAST(value AS TEXT), '$.auth_expires_at')    AS auth_expires_at,
-    json_extract(CAST(value AS TEXT), '$.ends_at')            AS ends_at,
-    json_extract(CAST(value AS TEXT), '$.rotated_to')         AS rotated_to,
-    json_extract(CAST(value AS TEXT), '$.revoked_at')         AS revoked_at
-FROM records
-WHERE kind = 'agent_token';
+    key                                  AS id,
+    value ->> '$.name'                   AS name,
+    value ->> '$.hash'                   AS token_hash,
+    value ->> '$.owner.email'            AS user_email,
+    value ->> '$.owner.subject'          AS user_id,
+    value ->> '$.owner.issuer'           AS provider,
+    value ->> '$.revoked_at' IS NULL
+        AND coalesce(value ->> '$.ends_at' > unixepoch() * 1000, 1)
+                                         AS is_active,
+    value ->> '$.revoked_at' IS NULL
+        AND coalesce(value ->> '$.ends_at' > unixepoch() * 1000, 1)
+        AND coalesce(value ->> '$.auth_expires_at' > unixepoch() * 1000, 1)
+                                         AS is_authenticated,
+    value ->> '$.created_at'             AS created_at,
+    value ->> '$.last_authenticated_at'  AS last_authenticated_at,
+    value ->> '$.auth_expires_at'        AS auth_expires_at,
+    value ->> '$.ends_at'                AS ends_at,
+    value ->> '$.rotated_to'             AS rotated_to,
+    value ->> '$.revoked_at'             AS revoked_at
+FROM (
+    SELECT key, CAST(value AS TEXT) AS value FROM records WHERE kind = 'agent_token'
+);

@@ -1,0 +1,163 @@
+//! Tokens of configured issuers (F5): JWT bearers, and the ID tokens of logins (F23).
+//!
+//! A token goes this way: taken apart within bounds (`token`), matched with an issuer by its `iss`,
+//! its claims compared with what the issuer's tokens must say (`claims`), and only then its
+//! signature checked (`signature`) with one of the issuer's keys (`key_set`), which are fetched
+//! and kept (`key_cache`). The cheap refusals come first, so that a stranger can make neither a
+//! fetch nor much work. What was found good is remembered for minutes (`verified`).
+
+mod claims;
+mod issuer;
+mod key_cache;
+mod key_set;
+mod refused;
+mod signature;
+#[cfg(test)]
+mod tests;
+mod token;
+mod verified;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use turnpike_api::{Answer, Authenticator, Clock, Identity, ModelRules, Presented, Verdict};
+
+pub use claims::Claims;
+pub use issuer::{Algorithm, AlgorithmError, ClaimNames, Issuer, IssuerError, MAX_LEEWAY};
+pub use key_cache::{
+    BETWEEN_FETCHES, FetchError, FetchKeys, KeyCache, KeysError, KeysStatus, MAX_AGE, MAX_STALE,
+};
+pub use key_set::{KeySet, KeySetError};
+pub use refused::Refused;
+
+use key_set::Signature;
+use token::Unverified;
+use verified::Verified;
+
+/// For how long a token is taken without its signature being checked again: also how long one
+/// lasts whose key its issuer has withdrawn.
+pub const TRUSTED_FOR: Duration = Duration::from_secs(5 * 60);
+
+/// Checks the tokens of one issuer.
+pub struct JwtVerifier {
+    issuer: Issuer,
+    keys: Arc<KeyCache>,
+    clock: Arc<dyn Clock>,
+}
+
+/// Knows callers by the tokens of the configured issuers.
+pub struct JwtBearers {
+    verifiers: HashMap<Box<str>, JwtVerifier>,
+    verified: Verified,
+    clock: Arc<dyn Clock>,
+}
+
+impl JwtVerifier {
+    /// The keys may be shared with others who check tokens of that issuer, and outlive a reload.
+    pub fn new(issuer: Issuer, keys: Arc<KeyCache>, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            issuer,
+            keys,
+            clock,
+        }
+    }
+
+    /// What the token says, if it is one of this issuer, for us, for now and signed.
+    pub async fn verify(&self, token: &str) -> Result<Claims, Refused> {
+        self.check(&Unverified::parse(token)?).await
+    }
+
+    async fn check(&self, token: &Unverified<'_>) -> Result<Claims, Refused> {
+        let header = token.header()?;
+        if !self.issuer.algorithms.contains(&header.algorithm) {
+            return Err(Refused::Algorithm);
+        }
+        let claims = Claims::check(&self.issuer, &token.claims, self.clock.now())?;
+
+        let signed_with = |keys: &KeySet| {
+            let (message, id) = (token.message.as_bytes(), header.key_id.as_deref());
+            keys.verify(id, header.algorithm, message, &token.signature)
+        };
+        let keys = self.keys.keys().await.map_err(|_| Refused::NoKeys)?;
+        let mut signature = signed_with(&keys);
+        if signature == Signature::UnknownKey
+            && let Some(newer) = self.keys.newer_than(&keys).await
+        {
+            signature = signed_with(&newer);
+        }
+        match signature {
+            Signature::Good => Ok(claims),
+            Signature::Bad => Err(Refused::Signature),
+            Signature::UnknownKey => Err(Refused::UnknownKey),
+        }
+    }
+}
+
+impl JwtBearers {
+    /// Of two verifiers of one issuer the first counts. `digest_key` is random, made at start and
+    /// never written down.
+    pub fn new(
+        verifiers: impl IntoIterator<Item = JwtVerifier>,
+        clock: Arc<dyn Clock>,
+        digest_key: [u8; 32],
+    ) -> Self {
+        let mut by_issuer = HashMap::new();
+        for verifier in verifiers {
+            let url = verifier.issuer.url.clone();
+            by_issuer.entry(url).or_insert(verifier);
+        }
+        Self {
+            verifiers: by_issuer,
+            verified: Verified::new(digest_key),
+            clock,
+        }
+    }
+
+    async fn judge(
+        &self,
+        verifier: &JwtVerifier,
+        token: Unverified<'_>,
+        digest: blake3::Hash,
+    ) -> Verdict {
+        match verifier.check(&token).await {
+            Ok(claims) => {
+                let identity = Arc::new(identity(&claims));
+                let trusted_until = self.clock.now() + TRUSTED_FOR.as_millis() as u64;
+                let until = claims.expires_at.min(trusted_until);
+                self.verified.insert(digest, identity.clone(), until);
+                Verdict::Known(identity)
+            }
+            Err(refused) => Verdict::Reject(refused.rejection()),
+        }
+    }
+}
+
+impl Authenticator for JwtBearers {
+    fn authenticate<'a>(&'a self, presented: Presented<'a>) -> Answer<'a, Verdict> {
+        if !token::has_three_parts(presented.token) {
+            return Answer::Ready(Verdict::NotMine);
+        }
+        if presented.token.len() > token::MAX_BYTES {
+            return Answer::Ready(Verdict::Reject(Refused::TooLong.rejection()));
+        }
+        let digest = self.verified.digest(presented.token);
+        if let Some(identity) = self.verified.get(&digest, self.clock.now()) {
+            return Answer::Ready(Verdict::Known(identity));
+        }
+        let Ok(token) = Unverified::parse(presented.token) else {
+            return Answer::Ready(Verdict::NotMine);
+        };
+        match token.issuer().and_then(|url| self.verifiers.get(url)) {
+            Some(verifier) => Answer::Pending(Box::pin(self.judge(verifier, token, digest))),
+            None => Answer::Ready(Verdict::NotMine),
+        }
+    }
+}
+
+fn identity(claims: &Claims) -> Identity {
+    Identity {
+        name: claims.usable_email().unwrap_or(&claims.subject).into(),
+        models: ModelRules::any(),
+    }
+}

@@ -1,0 +1,5 @@
+mod bearers;
+mod forge;
+mod hostile;
+mod key_cache;
+mod key_set;
