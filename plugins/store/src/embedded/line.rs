@@ -8,8 +8,6 @@
 //! A line begins and ends with a line break. So one that was cut short does not take the line
 //! written after it along, and a single flipped bit never costs more than one entry.
 
-use std::io::Write;
-
 use turnpike_api::{Entry, Usage};
 
 /// Puts `entry` into `line`, in place of what was there.
@@ -35,16 +33,21 @@ pub(super) fn encode(entry: &Entry<'_>, line: &mut Vec<u8>) {
     ] {
         decimal(number, line);
     }
-    let checksum = crc32fast::hash(&line[1..]);
-    // Writing to a vector cannot fail.
-    let _ = writeln!(line, "{checksum:08x}");
+    let checksum = digits(crc32fast::hash(&line[1..]));
+    line.extend_from_slice(&checksum);
+    line.push(b'\n');
+}
+
+/// A checksum in hexadecimal digits. By hand: every call writes one, and the fold reads it.
+fn digits(checksum: u32) -> [u8; 8] {
+    let digit = |nth: usize| b"0123456789abcdef"[(checksum >> (28 - 4 * nth)) as usize & 15];
+    std::array::from_fn(digit)
 }
 
 /// The entry of a line without its line breaks; `None` when it is not exactly what was written.
 pub(super) fn decode(line: &[u8]) -> Option<Entry<'_>> {
     let (body, checksum) = line.split_at_checked(line.len().checked_sub(8)?)?;
-    let checksum = str::from_utf8(checksum).ok()?;
-    if checksum != format!("{:08x}", crc32fast::hash(body)) {
+    if checksum != digits(crc32fast::hash(body)) {
         return None;
     }
     let mut fields = str::from_utf8(body).ok()?.strip_suffix('\t')?.split('\t');

@@ -14,7 +14,7 @@ pub(super) struct Sums {
 
 #[derive(Default)]
 struct Credential {
-    periods: HashMap<u64, Spent>,
+    periods: BTreeMap<u64, Spent>,
     models: HashMap<String, BTreeMap<u32, Day>>,
 }
 
