@@ -356,6 +356,8 @@ impl Cooldowns {
 mod tests {
     use std::time::Duration;
 
+    use proptest::prelude::*;
+
     use super::*;
 
     const POLICY: BackOff = BackOff {
@@ -485,5 +487,133 @@ mod tests {
         assert_eq!(standing.readiness("m", 61_000), Readiness::Due);
         standing.sweep(61_001, &POLICY);
         assert_eq!(standing.readiness("m", 61_001), Readiness::Ready);
+    }
+
+    /// What may happen to a credential, one after the other.
+    #[derive(Clone, Debug)]
+    enum Event {
+        Advance(u64),
+        /// A call for one of the models, if it may be asked.
+        Begin(usize),
+        /// The running call, counted round, ends.
+        Served(usize),
+        Failed(usize, Fault, Option<u64>, bool),
+        GivenUp(usize),
+        /// An unbilled look finds everything well.
+        Look,
+        Sweep,
+    }
+
+    fn events() -> impl Strategy<Value = Event> {
+        let faults = prop::sample::select(Fault::ALL.to_vec());
+        let waits = prop::option::of(0u64..20_000);
+        prop_oneof![
+            (0u64..3_000).prop_map(Event::Advance),
+            (0u64..90_000).prop_map(Event::Advance),
+            (0usize..2).prop_map(Event::Begin),
+            (0usize..2).prop_map(Event::Begin),
+            (0usize..9).prop_map(Event::Served),
+            (0usize..9, faults, waits, any::<bool>())
+                .prop_map(|(nth, fault, wait, whole)| Event::Failed(nth, fault, wait, whole)),
+            (0usize..9).prop_map(Event::GivenUp),
+            Just(Event::Look),
+            Just(Event::Sweep),
+        ]
+    }
+
+    struct Running {
+        model: &'static str,
+        began: u64,
+        mark: Option<u64>,
+    }
+
+    const NAMES: [&str; 2] = ["a", "b"];
+
+    /// Until when each model is left alone, as seen now.
+    fn deadlines(standing: &Standing, now: u64) -> [u64; 2] {
+        NAMES.map(|model| match standing.readiness(model, now) {
+            Readiness::Cooling(until, _) => until,
+            _ => 0,
+        })
+    }
+
+    proptest! {
+        /// Whatever happens in whatever order: a deadline is moved forward only by a success or a
+        /// look, nobody is asked before it, and of a model one call at a time tries whether it is
+        /// over.
+        #[test]
+        fn deadlines_hold_and_one_tries_at_a_time(
+            events in prop::collection::vec(events(), 1..120),
+        ) {
+            let standing = standing();
+            let (mut now, mut running) = (1_000_000u64, Vec::<Running>::new());
+            for event in events {
+                let before = deadlines(&standing, now);
+                let mut may_shorten = false;
+                let ended = |nth: usize, running: &mut Vec<Running>| {
+                    (!running.is_empty()).then(|| running.swap_remove(nth % running.len()))
+                };
+                match event {
+                    Event::Advance(by) => now += by,
+                    Event::Begin(nth) => {
+                        let (model, patience) = (NAMES[nth], now + 10_000);
+                        let taken = standing.take(model, now, patience);
+                        prop_assert!(before[nth] == 0 || taken.is_none());
+                        if taken == Some(true) {
+                            let tries = |call: &&Running| {
+                                call.model == model && call.mark.is_some_and(|mark| now < mark)
+                            };
+                            prop_assert_eq!(running.iter().filter(tries).count(), 0);
+                        }
+                        running.extend(taken.map(|tries| Running {
+                            model,
+                            began: now,
+                            mark: tries.then_some(patience),
+                        }));
+                    }
+                    Event::Served(nth) => {
+                        may_shorten = true;
+                        if let Some(call) = ended(nth, &mut running) {
+                            standing.served(call.model, call.began);
+                        }
+                    }
+                    Event::Failed(nth, fault, wait, whole_credential) => {
+                        if let Some(call) = ended(nth, &mut running) {
+                            let failure = Failure {
+                                model: call.model,
+                                began: call.began,
+                                now,
+                                fault,
+                                hint: Hint {
+                                    wait: wait.map(Duration::from_millis),
+                                    whole_credential,
+                                },
+                                probe: call.mark,
+                            };
+                            standing.failed(failure, &POLICY);
+                        }
+                    }
+                    Event::GivenUp(nth) => {
+                        if let Some((model, mark)) =
+                            ended(nth, &mut running).and_then(|call| Some((call.model, call.mark?)))
+                        {
+                            standing.undecided(model, mark);
+                        }
+                    }
+                    Event::Look => {
+                        may_shorten = true;
+                        for model in standing.probed_early(now) {
+                            standing.found_well(model.as_deref(), now, now);
+                        }
+                    }
+                    Event::Sweep => standing.sweep(now, &POLICY),
+                }
+                let after = deadlines(&standing, now);
+                let held = before.iter().zip(after).all(|(&before, after)| {
+                    before <= now || after >= before
+                });
+                prop_assert!(held || may_shorten, "{before:?} became {after:?} at {now}");
+            }
+        }
     }
 }
