@@ -525,6 +525,8 @@ mod tests {
         model: &'static str,
         began: u64,
         mark: Option<u64>,
+        /// What it tries is not over yet.
+        tries: bool,
     }
 
     const NAMES: [&str; 2] = ["a", "b"];
@@ -538,6 +540,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4_000))]
+
         /// Whatever happens in whatever order: a deadline is moved forward only by a success or a
         /// look, nobody is asked before it, and of a model one call at a time tries whether it is
         /// over.
@@ -561,7 +565,8 @@ mod tests {
                         prop_assert!(before[nth] == 0 || taken.is_none());
                         if taken == Some(true) {
                             let tries = |call: &&Running| {
-                                call.model == model && call.mark.is_some_and(|mark| now < mark)
+                                let waited_for = call.mark.is_some_and(|mark| now < mark);
+                                call.model == model && call.tries && waited_for
                             };
                             prop_assert_eq!(running.iter().filter(tries).count(), 0);
                         }
@@ -569,12 +574,19 @@ mod tests {
                             model,
                             began: now,
                             mark: tries.then_some(patience),
+                            tries,
                         }));
                     }
                     Event::Served(nth) => {
                         may_shorten = true;
                         if let Some(call) = ended(nth, &mut running) {
-                            standing.served(call.model, call.began);
+                            let whole = standing.cooldowns().whole;
+                            let over = standing.served(call.model, call.began);
+                            let whole_is_over = whole != standing.cooldowns().whole;
+                            for other in &mut running {
+                                let concerned = whole_is_over || other.model == call.model;
+                                other.tries &= !(over && concerned);
+                            }
                         }
                     }
                     Event::Failed(nth, fault, wait, whole_credential) => {

@@ -99,6 +99,8 @@ impl BackOff {
         Some(Cooldown {
             misjudged: current.misjudged,
             until: next.until.max(current.until),
+            // Whoever else tries it is still waited for.
+            probing: current.probing,
             ..next
         })
     }
@@ -134,9 +136,10 @@ impl BackOff {
         }
     }
 
-    /// A window that ended long ago says nothing of the next one.
+    /// A window that ended long ago says nothing of the next one, once nobody tries it.
     pub fn is_forgotten(&self, cooldown: &Cooldown, now: u64) -> bool {
         now.saturating_sub(cooldown.until) > millis(self.max)
+            && !matches!(cooldown.phase(now), Phase::Probing(_))
     }
 }
 
@@ -165,11 +168,10 @@ impl Cooldown {
         Self { probing: 0, ..self }
     }
 
-    /// An unbilled probe found the credential well: one call may try it now.
+    /// An unbilled probe found the credential well: one call may try it now, if none does already.
     pub fn found_well(self, now: u64) -> Self {
         Self {
             until: self.until.min(now),
-            probing: 0,
             misjudged: true,
             ..self
         }
