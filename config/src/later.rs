@@ -18,7 +18,6 @@ const KEYS: &[&str] = &[
     "auth.encryption",
     "auth.notifications",
     "auth.refresh",
-    "authorization",
     "jwt.issuers[].tenant",
     "limits",
     "prices",
@@ -30,9 +29,8 @@ const KEYS: &[&str] = &[
     "roles",
     "server.cors",
     "server.drain",
-    "server.secret_key",
     "spent_status",
-    "sso",
+    "sso.silent_renewal",
     "state.redis",
     "telemetry",
     "tenants",
@@ -122,7 +120,12 @@ pub(crate) fn is_idle(pattern: &str, node: &Node, beside: &[Entry]) -> bool {
 }
 
 /// Sections that do nothing while their `enabled` is false.
-const SWITCHED: &[&str] = &["audit", "auth.encryption", "auth.refresh", "sso"];
+const SWITCHED: &[&str] = &[
+    "audit",
+    "auth.encryption",
+    "auth.refresh",
+    "sso.silent_renewal",
+];
 
 /// Keys that only mean something with a store that can be away.
 const OF_REDIS: &[&str] = &["state.redis"];

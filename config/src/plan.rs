@@ -5,6 +5,8 @@
 
 mod auth;
 mod identity;
+mod secret_key;
+mod sso;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -17,6 +19,11 @@ use url::Url;
 
 pub use auth::{AuthPlan, CooldownPlan, QuotaExceededPlan, QuotaPlan, StatePlan};
 pub use identity::{AgentTokensPlan, Argon2Plan, ClaimNamesPlan, JwtIssuerPlan};
+pub use secret_key::SecretKey;
+pub use sso::{
+    AuthorizationPlan, LoginModePlan, LoginRatePlan, LoginWayPlan, SsoClaimsPlan, SsoPlan,
+    SsoProviderPlan,
+};
 
 /// Everything the gateway was told.
 #[derive(Clone)]
@@ -29,6 +36,8 @@ pub struct Plan {
     pub agent_tokens: AgentTokensPlan,
     /// Issuers of signed tokens; each once.
     pub jwt_issuers: Vec<JwtIssuerPlan>,
+    /// How people log in; `None` = they do not.
+    pub sso: Option<SsoPlan>,
     pub providers: Vec<ProviderPlan>,
     /// Names of providers that are switched off; a credential file does not bring one back.
     pub disabled_providers: Vec<String>,
@@ -85,11 +94,13 @@ pub(crate) fn is_loopback_host(host: &str) -> bool {
             .is_ok_and(|ip| ip.to_canonical().is_loopback())
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ServerPlan {
     pub listen: ListenAddr,
     /// How clients reach the gateway; `http://host:port` unless told.
     pub public_url: Url,
+    /// What links, cookies and forms are sealed with; `None` = a key kept beside the database.
+    pub secret_key: Option<SecretKey>,
     /// Peers whose `X-Forwarded-For` counts.
     pub trusted_proxies: Vec<IpNet>,
     pub tls: Option<TlsPlan>,

@@ -5,11 +5,11 @@ pub mod egress;
 mod files;
 mod providers;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use futures::executor::block_on;
 use turnpike_api::{Identity, ModelRules};
-use turnpike_config::plan::{CooldownPlan, Plan};
+use turnpike_config::plan::{CooldownPlan, Plan, SecretKey};
 use turnpike_credentials::{BackOff, CredentialDirectory, Entry, Policy};
 use turnpike_identity::{AUTHENTICATORS, Checks, Settings, TokenBook, TrustedIssuer};
 use turnpike_providers::PROVIDERS;
@@ -20,7 +20,9 @@ use crate::clock::Time;
 use crate::jwks::{self, IssuersKeys};
 use crate::observe::events;
 use crate::observe::metrics::Metrics;
+use crate::secret_key;
 use crate::snapshot::Snapshot;
+use crate::sso::Sso;
 use crate::tls;
 use crate::upstream::catalogue::Contents;
 use crate::upstream::mint::Purse;
@@ -43,6 +45,8 @@ pub struct Ground {
     pub connections: Arc<Connections>,
     /// Keys of the issuers of signed tokens.
     pub issuers_keys: Arc<IssuersKeys>,
+    /// What is sealed with, where the configuration names no key; set once, at the start.
+    pub kept_key: Arc<OnceLock<SecretKey>>,
 }
 
 impl Ground {
@@ -56,6 +60,7 @@ impl Ground {
             digest_key,
             connections: Arc::default(),
             issuers_keys: Arc::default(),
+            kept_key: Arc::default(),
             agent_tokens: Arc::new(TokenBook::new(digest_key, hashes, Arc::new(time.clone()))),
             board: Arc::new(Board::new(time)),
             tokens: Arc::default(),
@@ -85,6 +90,7 @@ pub fn assemble<'e>(
     let default_selector = providers.selector(plan.selection);
     providers.problems.extend(open_to_the_network(plan, ground));
     let jwt_issuers = issuers(plan, ground, &mut providers);
+    let sso = sso(plan, ground, &mut providers);
     if !providers.problems.is_empty() {
         return Err(providers.problems);
     }
@@ -133,6 +139,7 @@ pub fn assemble<'e>(
         limits: plan.server.limits.clone(),
         timeouts: plan.server.timeouts.clone(),
         trusted_proxies: plan.server.trusted_proxies.clone(),
+        sso,
         public_url: plan
             .server
             .public_url
@@ -147,6 +154,8 @@ pub fn check(plan: &Plan) -> Result<Vec<String>, BootError> {
     let mut directory = credential_directory(plan);
     let scan = directory.scan();
     let ground = Ground::new(Time::system(), 1)?;
+    // Nothing is sealed with it, and none is made for a look.
+    let _ = ground.kept_key.set(secret_key::random()?);
     if is_keyless(plan, &ground) && plan.state.path.exists() {
         // A token may be what makes it servable.
         let store = Embedded::open_read_only(&plan.state.path, Arc::new(Time::system()))?;
@@ -166,7 +175,27 @@ pub fn check(plan: &Plan) -> Result<Vec<String>, BootError> {
 
 /// Whether there is nothing by which a caller could be known.
 fn is_keyless(plan: &Plan, ground: &Ground) -> bool {
-    plan.client_keys.is_empty() && plan.jwt_issuers.is_empty() && !ground.agent_tokens.had_any()
+    plan.client_keys.is_empty()
+        && plan.jwt_issuers.is_empty()
+        && plan.sso.is_none()
+        && !ground.agent_tokens.had_any()
+}
+
+/// How people log in, where they do.
+fn sso(plan: &Plan, ground: &Ground, providers: &mut Providers<'_>) -> Option<Arc<Sso>> {
+    let written = plan.sso.as_ref()?;
+    let Some(key) = plan.server.secret_key.as_ref().or(ground.kept_key.get()) else {
+        let problem = "server.secret_key: it was there at the start; put it back, or restart";
+        providers.problems.push(problem.into());
+        return None;
+    };
+    Some(Arc::new(Sso::new(
+        plan,
+        written,
+        key,
+        &providers.egress,
+        ground,
+    )))
 }
 
 /// The issuers of signed tokens, with what is known of their keys.

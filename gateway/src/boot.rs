@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 use turnpike_api::{Store, StoreError};
-use turnpike_config::plan::ListenAddr;
+use turnpike_config::plan::{ListenAddr, LoginModePlan};
 use turnpike_config::{Environment, Plan};
 use turnpike_store::Embedded;
 
@@ -27,6 +27,8 @@ use crate::observe::logging;
 use crate::proxy::Proxy;
 use crate::reload::{self, Reloader};
 use crate::runtime::{Listening, Runtime};
+use crate::secret_key::{self, SecretKeyError};
+use crate::sso::Sso;
 use crate::web;
 
 /// The longest a stopping process waits for requests that are under way.
@@ -46,6 +48,8 @@ pub enum BootError {
     Random(getrandom::Error),
     #[error("cannot register the metrics")]
     Metrics(#[from] prometheus::Error),
+    #[error("there is no secret key")]
+    SecretKey(#[from] SecretKeyError),
     #[error("cannot open the store")]
     Store(#[from] turnpike_store::OpenError),
     #[error("cannot read the store")]
@@ -105,6 +109,9 @@ pub async fn start(
     let hangup = signal(SignalKind::hangup()).map_err(BootError::Signals)?;
     let ground = Ground::new(time.clone(), plan.agent_tokens.max_concurrent_hashes)?;
     let store: Arc<dyn Store> = Arc::new(Embedded::open(&plan.state.path, Arc::new(time))?);
+    if plan.server.secret_key.is_none() {
+        let _ = ground.kept_key.set(secret_key::beside(&plan.state.path)?);
+    }
     let mut directory = credential_directory(&plan);
     let scan = directory.scan();
     let restored = keep::restore(&ground.board, &*store).await;
@@ -132,6 +139,7 @@ pub async fn start(
     let runtime = Arc::new(Runtime::new(snapshot, &ground, store, listening));
     let pages = web::router(&runtime);
     let _ = runtime.pages.set(pages.clone());
+    let _ = runtime.login_pages.set(web::login::router(&runtime));
     announce(&plan, &runtime, proxy, admin);
     CredentialFilesRead {
         roll: &runtime.snapshot().roll,
@@ -216,8 +224,9 @@ fn announce(plan: &Plan, runtime: &Runtime, proxy: SocketAddr, admin: SocketAddr
     let authentication = match (snapshot.open, plan.client_keys.len()) {
         (true, _) => "open: anyone on this machine, without a key".to_owned(),
         (false, keys) => format!(
-            "client keys: {keys}, agent tokens: {}",
-            runtime.agent_tokens.len()
+            "client keys: {keys}, agent tokens: {}{}",
+            runtime.agent_tokens.len(),
+            snapshot.sso.as_deref().map_or(String::new(), logins),
         ),
     };
     if snapshot.open {
@@ -251,6 +260,16 @@ fn announce(plan: &Plan, runtime: &Runtime, proxy: SocketAddr, admin: SocketAddr
         metrics: &runtime.metrics,
     }
     .tell();
+}
+
+/// How people log in.
+fn logins(sso: &Sso) -> String {
+    let names: Vec<&str> = sso.providers.iter().map(|one| &*one.name).collect();
+    let mode = match sso.mode {
+        LoginModePlan::SingleUser { .. } => "single_user",
+        LoginModePlan::Enterprise { .. } => "enterprise",
+    };
+    format!(", single sign-on ({mode}): {}", names.join(", "))
 }
 
 impl Gateway {

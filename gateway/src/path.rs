@@ -23,6 +23,8 @@ pub enum Resource<'p> {
     Root,
     /// Health, metrics and the other pages that are not proxied.
     Page,
+    /// What people log in by, below `/auth`.
+    Login,
     /// The path is known, the method is not.
     WrongMethod {
         dialect: Dialect,
@@ -41,7 +43,7 @@ impl Resource<'_> {
             | Self::Model { dialect, .. }
             | Self::WrongMethod { dialect, .. }
             | Self::Unknown { dialect } => *dialect,
-            Self::Root | Self::Page => Dialect::OpenAi,
+            Self::Root | Self::Page | Self::Login => Dialect::OpenAi,
         }
     }
 }
@@ -134,6 +136,9 @@ pub fn parse<'p>(method: &Method, path: &'p str) -> Resource<'p> {
         ),
         "/" => only(&Method::GET, Resource::Root),
         "/health" | "/healthz" | "/ready" | "/metrics" => only(&Method::GET, Resource::Page),
+        // Which methods a page takes is its own to say.
+        "/auth" => Resource::Login,
+        path if path.starts_with("/auth/") => Resource::Login,
         _ => parse_rest(method, path, only),
     }
 }

@@ -35,6 +35,8 @@ pub struct Runtime {
     pub buffered: AtomicU64,
     /// The pages that are not proxied; set once, before the listeners open.
     pub pages: OnceLock<axum::Router>,
+    /// Those that people log in by, likewise.
+    pub login_pages: OnceLock<axum::Router>,
     draining: AtomicBool,
     usage_is_lost: AtomicBool,
     name: String,
@@ -66,6 +68,7 @@ impl Runtime {
             listening,
             buffered: AtomicU64::new(0),
             pages: OnceLock::new(),
+            login_pages: OnceLock::new(),
             draining: AtomicBool::new(false),
             usage_is_lost: AtomicBool::new(false),
             name: format!("{:016x}", fastrand::u64(..)),

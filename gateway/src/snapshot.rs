@@ -11,6 +11,7 @@ use turnpike_config::plan::{LimitsPlan, QuotaExceededPlan, TimeoutsPlan};
 use turnpike_credentials::BackOff;
 
 use crate::assemble::GoodFiles;
+use crate::sso::Sso;
 use crate::upstream::roll::Enrolled;
 use crate::upstream::{Catalogue, Credential};
 
@@ -46,6 +47,8 @@ pub struct Snapshot {
     /// TLS for the proxy listener's next connections; `None` = clear text.
     pub acceptor: Option<Acceptor>,
     pub trusted_proxies: Vec<IpNet>,
+    /// How people log in; `None` = they do not.
+    pub sso: Option<Arc<Sso>>,
     /// What clients set as their base URL, without a slash at its end.
     pub public_url: String,
 }

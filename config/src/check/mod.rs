@@ -15,6 +15,7 @@ mod providers;
 mod proxy;
 mod selection;
 mod server;
+mod sso;
 mod tls;
 mod url;
 
@@ -24,7 +25,6 @@ use std::time::Duration;
 use crate::Kinds;
 use crate::document::{AgentTokens, Document, Format, InjectUsage, Level, Logging, State};
 use crate::environment::Environment;
-use crate::later;
 use crate::locate::{Path, Report};
 use crate::plan::{
     AgentTokensPlan, Argon2Plan, LogFormat, LogLevel, LoggingPlan, Plan, QuotaExceededPlan,
@@ -103,11 +103,11 @@ fn is_file(file: &std::fs::File) -> std::io::Result<()> {
 /// The plan; `None` when something was reported.
 pub(crate) fn plan(document: &Document, mut context: Context<'_>) -> Option<Plan> {
     let context = &mut context;
-    environment(context);
     let server = server::server(&document.server, context);
     let admin = server::admin(&document.admin, &document.server, context);
     let client_keys = keys::client_keys(&document.api_keys, context);
     let jwt_issuers = jwt::issuers(&document.jwt, context);
+    let sso = sso::sso(&document.sso, &document.authorization, context);
     let (providers, disabled_providers) = providers::providers(document, context);
     let egress = egress::egress(&document.egress, context);
     let selection = selection::selection(document, context);
@@ -124,6 +124,7 @@ pub(crate) fn plan(document: &Document, mut context: Context<'_>) -> Option<Plan
         client_keys,
         agent_tokens: agent_tokens(&document.agent_tokens),
         jwt_issuers,
+        sso,
         providers,
         disabled_providers,
         force_model_prefix: document.force_model_prefix,
@@ -141,21 +142,6 @@ pub(crate) fn plan(document: &Document, mut context: Context<'_>) -> Option<Plan
         warnings: std::mem::take(&mut context.warnings),
         sources: std::mem::take(&mut context.sources),
     })
-}
-
-/// Variables of other programs that ask for what is not served yet.
-fn environment(context: &mut Context<'_>) {
-    let switch = context
-        .environment
-        .get("SSO_ENABLED")
-        .unwrap_or_default()
-        .to_lowercase();
-    if !matches!(switch.trim(), "" | "false" | "0" | "no" | "off") {
-        context.report.variable(
-            "SSO_ENABLED",
-            format!("single sign-on is {}", later::MESSAGE),
-        );
-    }
 }
 
 fn logging(written: &Logging, context: &mut Context<'_>) -> LoggingPlan {

@@ -10,6 +10,7 @@ mod keys;
 mod lists;
 mod provider;
 mod server;
+mod sso;
 mod state;
 mod upstream;
 mod values;
@@ -25,6 +26,7 @@ pub(crate) use keys::{ClientKeyEntry, Unauthenticated};
 pub(crate) use lists::{CompatibleEntry, KeyEntry};
 pub(crate) use provider::{CredentialQuota, ModelEntry, Provider, Weight};
 pub(crate) use server::{Admin, ClientAuth, Format, Level, Limits, Logging, Server, Tls};
+pub(crate) use sso::{Authorization, LoginMode, Preset, Sso, SsoKind, SsoProvider};
 pub(crate) use state::State;
 pub(crate) use upstream::{Egress, InjectUsage, Metering, QuotaExceeded, Routing, Strategy};
 pub(crate) use values::{
@@ -48,6 +50,10 @@ pub(crate) struct Document {
     /// Long-lived tokens of agents and devices (`turnpike token create`).
     pub(crate) agent_tokens: AgentTokens,
     pub(crate) jwt: Jwt,
+    /// Single sign-on: people log in through their own identity provider.
+    pub(crate) sso: Sso,
+    /// Who of those that logged in may have agent tokens.
+    pub(crate) authorization: Authorization,
     /// What a caller without a valid credential gets.
     pub(crate) unauthenticated_response: Unauthenticated,
     /// Upstream providers and their credentials, by name.

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Size, Span};
+use super::{SecretText, Size, Span};
 
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -13,6 +13,9 @@ pub(crate) struct Server {
     pub(crate) port: u16,
     /// How clients reach the gateway; the default is made of `host` and `port`.
     pub(crate) public_url: Option<String>,
+    /// 32 bytes, as they are, in hexadecimal digits or in Base64: what links, cookies and forms are
+    /// sealed with. The default is a file that is made beside the database.
+    pub(crate) secret_key: Option<SecretText>,
     /// Networks (CIDR) of the proxies in front whose `X-Forwarded-For` counts.
     pub(crate) trusted_proxies: Vec<String>,
     pub(crate) tls: Option<Tls>,
@@ -29,6 +32,7 @@ impl Default for Server {
             host: "127.0.0.1".into(),
             port: 8080,
             public_url: None,
+            secret_key: None,
             trusted_proxies: Vec::new(),
             tls: None,
             threads: 0,

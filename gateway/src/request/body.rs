@@ -25,14 +25,23 @@ pub async fn receive<'r>(
     session: &mut ServerSession,
     context: &Context<'r>,
 ) -> Result<Body<'r>, Stop> {
+    receive_up_to(session, context, context.snapshot.limits.max_body).await
+}
+
+/// As [`receive`], of a body that may be `most` bytes long.
+pub async fn receive_up_to<'r>(
+    session: &mut ServerSession,
+    context: &Context<'r>,
+    most: u64,
+) -> Result<Body<'r>, Stop> {
     let limits = &context.snapshot.limits;
     let headers = &session.req_header().headers;
     refuse_unreadable(headers)?;
     let announced = headers
         .get(CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|len| len > limits.max_body) {
-        return Err(too_large(limits.max_body).into());
+    if announced.is_some_and(|len| len > most) {
+        return Err(too_large(most).into());
     }
     let expects_continue = headers
         .get(EXPECT)
@@ -41,7 +50,12 @@ pub async fn receive<'r>(
         let asked_for = session.write_continue_response().await;
         asked_for.map_err(|_| Stop::ClientGone)?;
     }
-    match timeout(limits.body_timeout, collect(session, context, announced)).await {
+    match timeout(
+        limits.body_timeout,
+        collect(session, context, announced, most),
+    )
+    .await
+    {
         Ok(body) => body,
         Err(_) => Err(Refusal::new(
             Reason::RequestTimeout,
@@ -82,6 +96,7 @@ async fn collect<'r>(
     session: &mut ServerSession,
     context: &Context<'r>,
     announced: Option<u64>,
+    most: u64,
 ) -> Result<Body<'r>, Stop> {
     let limits = &context.snapshot.limits;
     let mut charge = Charge {
@@ -90,11 +105,11 @@ async fn collect<'r>(
     };
     let mut pieces = Pieces::default();
     while let Some(piece) = read_piece(session).await? {
-        if charge.bytes + piece.len() as u64 > limits.max_body {
-            return Err(too_large(limits.max_body).into());
+        if charge.bytes + piece.len() as u64 > most {
+            return Err(too_large(most).into());
         }
         charge.add(piece.len() as u64, limits.max_buffered)?;
-        pieces.add(piece, announced.unwrap_or(0).min(limits.max_body));
+        pieces.add(piece, announced.unwrap_or(0).min(most));
     }
     let bytes = pieces.joined();
     if announced.is_some_and(|len| len != bytes.len() as u64) {

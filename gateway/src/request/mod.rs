@@ -88,6 +88,10 @@ pub async fn serve(session: &mut ServerSession, context: &mut Context<'_>) -> Co
         Resource::Model { dialect, id } => {
             listing::model(session, context, dialect, &id, query).await
         }
+        Resource::Root | Resource::Login if web::is_login(session, context, &canonical) => {
+            web::login_page(session, context, &canonical, query).await
+        }
+        Resource::Login => Err(unknown_path(&canonical, context).into()),
         Resource::Root => root(session, context).await,
         Resource::Page => web::page(session, context, &canonical).await,
         Resource::WrongMethod { allow, .. } => Err(wrong_method(&canonical, allow).into()),
@@ -290,6 +294,40 @@ pub async fn refuse(
         // What is left of the request's body is not worth reading to keep the connection.
         Ok(()) => Connection::Close,
     }
+}
+
+/// Answers as a page says, its headers included.
+pub async fn respond_as(
+    session: &mut ServerSession,
+    context: &mut Context<'_>,
+    page: http::response::Parts,
+    body: bytes::Bytes,
+) -> Result<Connection, Stop> {
+    let status = page.status.as_u16();
+    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+    let kind = page.headers.get(header::CONTENT_TYPE).cloned();
+    let kind = kind.unwrap_or(plain);
+    let mut head = response_head(status, kind, body.len(), context.record.id.header())
+        .map_err(|_| Stop::ClientGone)?;
+    let ours = [
+        header::CONTENT_TYPE,
+        header::CONTENT_LENGTH,
+        header::TRANSFER_ENCODING,
+    ];
+    for (name, value) in &page.headers {
+        if !ours.contains(name) {
+            let added = head.append_header(name.clone(), value.clone());
+            added.map_err(|_| Stop::ClientGone)?;
+        }
+    }
+    let written = write_whole(session, head, body, context.head_only).await;
+    written.map_err(|_| Stop::ClientGone)?;
+    context.record.ending = Ending::Answered { status };
+    Ok(match session.is_body_done() {
+        true => Connection::Keep,
+        // What is left of the request's body is not worth reading to keep the connection.
+        false => Connection::Close,
+    })
 }
 
 async fn write_whole(

@@ -24,6 +24,7 @@ use std::time::Duration;
 use turnpike_api::{Answer, Authenticator, Clock, Identity, ModelRules, Presented, Verdict};
 
 pub use claims::Claims;
+pub(crate) use claims::{named, names};
 pub use issuer::{Algorithm, AlgorithmError, ClaimNames, Issuer, IssuerError, MAX_LEEWAY};
 pub use key_cache::{
     BETWEEN_FETCHES, FetchError, FetchKeys, KeyCache, KeysError, KeysStatus, MAX_AGE, MAX_STALE,

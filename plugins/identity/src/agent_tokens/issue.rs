@@ -119,8 +119,18 @@ pub async fn rotate(
         old.rotated_to = Some(issued.record.id.clone());
         Ok(())
     });
-    let Err(error) = replaced.await else {
-        return Ok(issued);
+    let error = match replaced.await {
+        Err(error) => error,
+        Ok(current) => {
+            // Its owner may have logged in or out meanwhile.
+            if let Some(expires_at) = current.auth_expires_at
+                && current.auth_expires_at != issued.record.auth_expires_at
+            {
+                let since = current.last_authenticated_at.unwrap_or(now);
+                keep_to_session(store, &issued.record.id, since, expires_at).await?;
+            }
+            return Ok(issued);
+        }
     };
     // It was written, and only telling of it failed: the old one ends, so the new one must live.
     let is_written = find(store, id).await;
@@ -139,6 +149,34 @@ pub async fn revoke(store: &dyn Store, id: &str, now: u64) -> Result<AgentTokenR
         Ok(())
     })
     .await
+}
+
+/// Has a token of a person last as long as their session. One that is revoked stays so; one that is
+/// gone needs nothing.
+pub async fn keep_to_session(
+    store: &dyn Store,
+    id: &str,
+    authenticated_at: u64,
+    expires_at: u64,
+) -> Result<(), IssueError> {
+    let kept = change(store, id, |record| {
+        record.last_authenticated_at = Some(authenticated_at);
+        record.auth_expires_at = Some(expires_at);
+        Ok(())
+    });
+    match kept.await {
+        Ok(_) | Err(IssueError::Unknown(_)) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// A token as it is kept; `None` when nobody has the id.
+pub async fn look(store: &dyn Store, id: &str) -> Result<Option<AgentTokenRecord>, IssueError> {
+    match find(store, id).await {
+        Ok((record, _)) => Ok(Some(record)),
+        Err(IssueError::Unknown(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 fn refuse_revoked(record: &AgentTokenRecord, now: u64) -> Result<(), IssueError> {

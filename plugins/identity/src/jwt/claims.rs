@@ -160,3 +160,14 @@ fn yes_or_no(value: &Value) -> Option<bool> {
         value => Some(value == &Value::Bool(true)),
     }
 }
+
+/// The text of that name, or at that path, in what a provider says.
+pub(crate) fn named(claims: &Map<String, Value>, at: &str) -> Option<String> {
+    find(claims, at).and_then(name).map(String::from)
+}
+
+/// The names of that claim, a list or a text.
+pub(crate) fn names(claims: &Map<String, Value>, at: &str) -> Vec<String> {
+    let found = names_in(find(claims, at), |text| vec![text]);
+    found.into_iter().map(String::from).collect()
+}

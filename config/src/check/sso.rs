@@ -1,0 +1,290 @@
+//! The sections `sso` and `authorization`.
+
+mod presets;
+
+use std::time::Duration;
+
+use ::url::Url;
+
+use crate::document::{Authorization, LoginMode, Sso, SsoKind, SsoProvider};
+use crate::locate::Path;
+use crate::plan::{
+    AuthorizationPlan, LoginModePlan, LoginRatePlan, LoginWayPlan, SsoClaimsPlan, SsoPlan,
+    SsoProviderPlan,
+};
+
+use super::{Context, url};
+use presets::Filled;
+
+/// Switches single sign-on on or off, for those who move here from a proxy that knows it.
+const VARIABLE: &str = "SSO_ENABLED";
+
+/// Hours that a session lasts, unless said.
+const LIFETIME: u32 = 24;
+
+const DISCOVERY: &str = "/.well-known/openid-configuration";
+
+/// `None` when it is switched off, or nothing good is written there.
+pub(super) fn sso(
+    written: &Sso,
+    authorization: &Authorization,
+    context: &mut Context<'_>,
+) -> Option<SsoPlan> {
+    let section = Path::default().field("sso");
+    let lifetime = lifetime(written, authorization, context);
+    let authorization = authorized(authorization, context)?;
+    if !is_enabled(written, context) {
+        return None;
+    }
+    let enabled = written.providers.iter().filter(|(_, one)| one.enabled);
+    let providers: Vec<_> = enabled
+        .map(|(name, one)| {
+            let at = section.field("providers").entry(name);
+            provider(name, one, &at, context)
+        })
+        .collect();
+    if providers.is_empty() {
+        let message = "single sign-on is enabled, and no provider is; add one";
+        context.report.at(&section.field("providers"), message);
+    }
+    Some(SsoPlan {
+        providers: providers.into_iter().collect::<Option<_>>()?,
+        session_lifetime: lifetime,
+        claims: SsoClaimsPlan {
+            groups: written.claims.groups.clone(),
+            team: written.claims.team.clone(),
+        },
+        authorization,
+    })
+}
+
+fn is_enabled(written: &Sso, context: &mut Context<'_>) -> bool {
+    let Some((_, value)) = context.environment.first(&[VARIABLE]) else {
+        return written.enabled;
+    };
+    match value.trim().to_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => true,
+        "" | "false" | "0" | "no" | "off" => false,
+        _ => {
+            context.report.variable(VARIABLE, "expected true or false");
+            false
+        }
+    }
+}
+
+fn lifetime(written: &Sso, authorization: &Authorization, context: &mut Context<'_>) -> Duration {
+    let key = |section: &str| {
+        Path::default()
+            .field(section)
+            .field("session_lifetime_hours")
+    };
+    let hours = context.either(
+        (&key("sso"), written.session_lifetime_hours),
+        (&key("authorization"), authorization.session_lifetime_hours),
+    );
+    let hours = hours.map_or(LIFETIME, |(_, hours)| hours);
+    Duration::from_secs(u64::from(hours) * 3600)
+}
+
+fn authorized(written: &Authorization, context: &mut Context<'_>) -> Option<AuthorizationPlan> {
+    let section = Path::default().field("authorization");
+    let api = written.api_url.as_deref().map(|text| {
+        let found = called(text);
+        found.map_err(|why| context.report.at(&section.field("api_url"), why))
+    });
+    let api = match api {
+        None => None,
+        Some(found) => Some(found.ok()?),
+    };
+    let mode = match written.mode {
+        LoginMode::SingleUser => LoginModePlan::SingleUser {
+            expiry: Duration::from_secs(u64::from(written.confirmation_code_expiry_minutes) * 60),
+            attempts: written.max_confirmation_attempts,
+        },
+        LoginMode::Enterprise => LoginModePlan::Enterprise {
+            api,
+            timeout: Duration::from_secs(written.api_timeout_seconds.into()),
+        },
+    };
+    let rate = &written.rate_limit;
+    Some(AuthorizationPlan {
+        mode,
+        rate: LoginRatePlan {
+            attempts: rate.max_attempts,
+            multiplier: rate.backoff_multiplier,
+            max: Duration::from_secs(rate.max_backoff_seconds.into()),
+        },
+    })
+}
+
+fn provider(
+    name: &str,
+    written: &SsoProvider,
+    at: &Path,
+    context: &mut Context<'_>,
+) -> Option<SsoProviderPlan> {
+    let plain = |byte: u8| {
+        byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_'
+    };
+    if name.is_empty() || name.len() > 50 || !name.bytes().all(plain) {
+        let message = "a provider's name has 1 to 50 lower-case letters, digits, - and _";
+        context.report.at(at, message);
+    }
+    let preset = written.preset.or_else(|| presets::named(name));
+    let filled = preset.map(|preset| presets::fill(preset, written, at, context));
+    let (filled, is_filled) = match filled {
+        None => (Filled::default(), true),
+        Some(Some(filled)) => (filled, true),
+        Some(None) => (Filled::default(), false),
+    };
+    let client_id = required(&written.client_id, "client_id", at, context);
+    if written.client_secret.is_none() {
+        missing("client_secret", at, context);
+    }
+    let way = if is_filled {
+        way(written, &filled, at, context)
+    } else {
+        None
+    };
+    let label = written.label.clone().or(filled.label.map(str::to_owned));
+    let discovered = matches!(
+        way,
+        Some(LoginWayPlan::Discovered { .. } | LoginWayPlan::Written { .. })
+    );
+    let usual: &[&str] = if discovered {
+        &["openid", "email", "profile"]
+    } else {
+        &[]
+    };
+    let usual = filled.scopes.unwrap_or(usual);
+    let mut scopes = written
+        .scopes
+        .clone()
+        .unwrap_or_else(|| usual.iter().map(|&scope| scope.to_owned()).collect());
+    if discovered && !scopes.iter().any(|scope| scope == "openid") {
+        // Without it there is no ID token.
+        scopes.insert(0, "openid".into());
+    }
+    if scopes
+        .iter()
+        .any(|scope| scope.is_empty() || scope.contains(char::is_whitespace))
+    {
+        let message = "a scope is a word without blanks; write a list of them";
+        context.report.at(&at.field("scopes"), message);
+    }
+    Some(SsoProviderPlan {
+        name: name.to_owned(),
+        label: label.unwrap_or_else(|| name.to_owned()),
+        client_id: client_id?,
+        client_secret: written.client_secret.as_ref()?.0.clone(),
+        scopes,
+        way: way?,
+    })
+}
+
+fn way(
+    written: &SsoProvider,
+    filled: &Filled,
+    at: &Path,
+    context: &mut Context<'_>,
+) -> Option<LoginWayPlan> {
+    if let Some(text) = written
+        .discovery_url
+        .as_deref()
+        .or(filled.issuer.as_deref())
+    {
+        let issuer = text.strip_suffix(DISCOVERY).unwrap_or(text);
+        let found = url::issuer(issuer);
+        let found = found.map_err(|why| context.report.at(&at.field("discovery_url"), why));
+        return Some(LoginWayPlan::Discovered {
+            issuer: found.ok()?,
+        });
+    }
+    let mut endpoint = |names: [(&str, &Option<String>); 2], filled: &Option<String>| {
+        let [(key, text), (alias, other)] = names;
+        let (key, alias) = (at.field(key), at.field(alias));
+        let found = context.either((&key, text.as_ref()), (&alias, other.as_ref()));
+        let found = found.or_else(|| Some((key.clone(), filled.as_ref()?)));
+        let Some((key, text)) = found else {
+            context
+                .report
+                .at(&key, "missing; it is required without `discovery_url`");
+            return None;
+        };
+        called(text)
+            .map_err(|why| context.report.at(&key, why))
+            .ok()
+    };
+    let authorize = endpoint(
+        [
+            ("authorize_url", &written.authorize_url),
+            ("authorization_endpoint", &written.authorization_endpoint),
+        ],
+        &filled.authorize,
+    );
+    let token = endpoint(
+        [
+            ("token_url", &written.token_url),
+            ("token_endpoint", &written.token_endpoint),
+        ],
+        &filled.token,
+    );
+    if written.kind == Some(SsoKind::Oidc) {
+        let names = [
+            ("jwks_url", &written.jwks_url),
+            ("jwks_url", &written.jwks_url),
+        ];
+        let jwks = endpoint(names, &None);
+        let issuer = required(&written.issuer, "issuer", at, context);
+        return Some(LoginWayPlan::Written {
+            issuer: issuer?,
+            authorize: authorize?,
+            token: token?,
+            jwks: jwks?,
+        });
+    }
+    let names = [
+        ("userinfo_url", &written.userinfo_url),
+        ("userinfo_url", &written.userinfo_url),
+    ];
+    let userinfo = endpoint(names, &filled.userinfo);
+    Some(LoginWayPlan::OAuth2 {
+        authorize: authorize?,
+        token: token?,
+        userinfo: userinfo?,
+        emails: filled.emails.as_deref().and_then(|text| called(text).ok()),
+    })
+}
+
+fn required(
+    value: &Option<String>,
+    key: &str,
+    at: &Path,
+    context: &mut Context<'_>,
+) -> Option<String> {
+    let found = value
+        .as_ref()
+        .filter(|text| !text.trim().is_empty())
+        .cloned();
+    if found.is_none() {
+        missing(key, at, context);
+    }
+    found
+}
+
+fn missing(key: &str, at: &Path, context: &mut Context<'_>) {
+    context
+        .report
+        .at(&at.field(key), "missing; this key is required");
+}
+
+/// Who a person is comes from there: in clear text on this machine only. A query is kept.
+fn called(text: &str) -> Result<Url, &'static str> {
+    let (bare, query) = match text.split_once('?') {
+        Some((bare, query)) => (bare, Some(query)),
+        None => (text, None),
+    };
+    let mut url = url::issuer(bare)?;
+    url.set_query(query);
+    Ok(url)
+}

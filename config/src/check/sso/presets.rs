@@ -1,0 +1,157 @@
+//! Where well-known identity providers are.
+
+use crate::document::{Preset, SsoProvider};
+use crate::locate::Path;
+
+use super::Context;
+
+/// What a preset says; what is written comes first.
+#[derive(Default)]
+pub(super) struct Filled {
+    pub(super) label: Option<&'static str>,
+    /// OpenID Connect, found by discovery.
+    pub(super) issuer: Option<String>,
+    pub(super) scopes: Option<&'static [&'static str]>,
+    pub(super) authorize: Option<String>,
+    pub(super) token: Option<String>,
+    pub(super) userinfo: Option<String>,
+    pub(super) emails: Option<String>,
+}
+
+/// The preset that a provider's name is.
+pub(super) fn named(name: &str) -> Option<Preset> {
+    Some(match name {
+        "google" => Preset::Google,
+        "microsoft" => Preset::Microsoft,
+        "azure" => Preset::Azure,
+        "okta" => Preset::Okta,
+        "auth0" => Preset::Auth0,
+        "github" => Preset::Github,
+        "gitlab" => Preset::Gitlab,
+        "onelogin" => Preset::Onelogin,
+        "aws" => Preset::Aws,
+        _ => return None,
+    })
+}
+
+/// `None` when what it needs is not written, which is reported.
+pub(super) fn fill(
+    preset: Preset,
+    written: &SsoProvider,
+    at: &Path,
+    context: &mut Context<'_>,
+) -> Option<Filled> {
+    // Who writes addresses needs none of the preset's.
+    let written_out = written.discovery_url.is_some()
+        || written.authorize_url.is_some()
+        || written.authorization_endpoint.is_some();
+    let mut need = |key: &str, value: &Option<String>| {
+        let found = value.as_deref().map(host).filter(|text| !text.is_empty());
+        if found.is_none() && !written_out {
+            let message = "missing; this preset needs it, or a `discovery_url`";
+            context.report.at(&at.field(key), message);
+        }
+        found.map(str::to_owned)
+    };
+    let (label, issuer) = match preset {
+        Preset::Github => return Some(github(written)),
+        _ if written_out => (label(preset), None),
+        Preset::Google => ("Google", Some("https://accounts.google.com".into())),
+        Preset::Microsoft | Preset::Azure => {
+            let tenant = need("tenant", &written.tenant)?;
+            // Of these the directories' tokens have issuers of their own.
+            if !is_directory_id(&tenant) {
+                let message = "expected the directory's id, such as \
+                               9188040d-6c67-4c5b-b112-36a304b66dad: its tokens name that";
+                context.report.at(&at.field("tenant"), message);
+                return None;
+            }
+            let issuer = format!("https://login.microsoftonline.com/{tenant}/v2.0");
+            ("Microsoft", Some(issuer))
+        }
+        Preset::Okta => (
+            "Okta",
+            Some(format!("https://{}", need("domain", &written.domain)?)),
+        ),
+        Preset::Auth0 => (
+            "Auth0",
+            Some(format!("https://{}", need("domain", &written.domain)?)),
+        ),
+        Preset::Onelogin => {
+            let domain = need("domain", &written.domain)?;
+            ("OneLogin", Some(format!("https://{domain}/oidc/2")))
+        }
+        Preset::Gitlab => {
+            let domain = written.domain.as_deref().map_or("gitlab.com", host);
+            ("GitLab", Some(format!("https://{domain}")))
+        }
+        Preset::Aws => {
+            let region = need("region", &written.region);
+            let pool = need("user_pool_id", &written.user_pool_id);
+            let issuer = format!("https://cognito-idp.{}.amazonaws.com/{}", region?, pool?);
+            ("AWS", Some(issuer))
+        }
+    };
+    Some(Filled {
+        label: Some(label),
+        issuer,
+        scopes: Some(&["openid", "email", "profile"]),
+        ..Filled::default()
+    })
+}
+
+fn label(preset: Preset) -> &'static str {
+    match preset {
+        Preset::Google => "Google",
+        Preset::Microsoft | Preset::Azure => "Microsoft",
+        Preset::Okta => "Okta",
+        Preset::Auth0 => "Auth0",
+        Preset::Github => "GitHub",
+        Preset::Gitlab => "GitLab",
+        Preset::Onelogin => "OneLogin",
+        Preset::Aws => "AWS",
+    }
+}
+
+/// GitHub has no ID tokens for people.
+fn github(written: &SsoProvider) -> Filled {
+    let domain = written.domain.as_deref().map_or("github.com", host);
+    let api = match domain {
+        "github.com" => "https://api.github.com".to_owned(),
+        own => format!("https://{own}/api/v3"),
+    };
+    // Elsewhere than where the preset says, the addresses are not where it says either.
+    let emails = written.userinfo_url.as_ref().map_or_else(
+        || format!("{api}/user/emails"),
+        |user| format!("{}/emails", user.trim_end_matches('/')),
+    );
+    Filled {
+        label: Some("GitHub"),
+        issuer: None,
+        scopes: Some(&["read:user", "user:email"]),
+        authorize: Some(format!("https://{domain}/login/oauth/authorize")),
+        token: Some(format!("https://{domain}/login/oauth/access_token")),
+        userinfo: Some(format!("{api}/user")),
+        emails: Some(emails),
+    }
+}
+
+/// `https://example.okta.com/` is `example.okta.com`.
+fn host(text: &str) -> &str {
+    let text = text.trim();
+    text.strip_prefix("https://")
+        .unwrap_or(text)
+        .trim_end_matches('/')
+}
+
+fn is_directory_id(text: &str) -> bool {
+    let dashes = [8, 13, 18, 23];
+    text.len() == 36
+        && text
+            .bytes()
+            .enumerate()
+            .all(|(at, byte)| match dashes.contains(&at) {
+                true => byte == b'-',
+                false => byte.is_ascii_hexdigit(),
+            })
+}

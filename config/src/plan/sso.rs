@@ -1,0 +1,82 @@
+//! How people log in, and who of them may.
+
+use std::time::Duration;
+
+use turnpike_api::Secret;
+use url::Url;
+
+/// Single sign-on, switched on.
+#[derive(Clone)]
+pub struct SsoPlan {
+    /// In order of names; never empty.
+    pub providers: Vec<SsoProviderPlan>,
+    pub session_lifetime: Duration,
+    pub claims: SsoClaimsPlan,
+    pub authorization: AuthorizationPlan,
+}
+
+/// An identity provider that people log in through.
+#[derive(Clone)]
+pub struct SsoProviderPlan {
+    /// Lower case; part of URLs.
+    pub name: String,
+    /// As people call it.
+    pub label: String,
+    pub client_id: String,
+    pub client_secret: Secret,
+    pub scopes: Vec<String>,
+    pub way: LoginWayPlan,
+}
+
+/// Where a provider is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LoginWayPlan {
+    /// OpenID Connect: everything stands in the issuer's discovery document.
+    Discovered { issuer: Url },
+    /// OpenID Connect without discovery.
+    Written {
+        issuer: String,
+        authorize: Url,
+        token: Url,
+        jwks: Url,
+    },
+    /// OAuth 2 alone: who it is says the answer of `userinfo`.
+    OAuth2 {
+        authorize: Url,
+        token: Url,
+        userinfo: Url,
+        /// Where GitHub lists the addresses of a person, verified or not.
+        emails: Option<Url>,
+    },
+}
+
+/// Under which claims a provider says what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SsoClaimsPlan {
+    pub groups: String,
+    pub team: String,
+}
+
+/// Who may have tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthorizationPlan {
+    pub mode: LoginModePlan,
+    pub rate: LoginRatePlan,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LoginModePlan {
+    /// Whoever can read the log.
+    SingleUser { expiry: Duration, attempts: u32 },
+    /// Whom the authorization API lets in; without one, everybody whom a provider knows.
+    Enterprise { api: Option<Url>, timeout: Duration },
+}
+
+/// How logins are slowed down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoginRatePlan {
+    /// As many in a row are let through.
+    pub attempts: u32,
+    pub multiplier: u32,
+    pub max: Duration,
+}

@@ -1,0 +1,219 @@
+//! Single sign-on, as one configuration has it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use http::header::ACCEPT;
+use http::{Request, Response};
+use turnpike_config::plan::{
+    ClaimNamesPlan, JwtIssuerPlan, LoginModePlan, LoginWayPlan, Plan, ProxyChoice, SecretKey,
+    SsoPlan, SsoProviderPlan,
+};
+use turnpike_identity::agent_tokens::Costs;
+use turnpike_identity::jwt::KeyCache;
+use turnpike_identity::sso::{
+    Client, LoginLinks, LoginRate, Outside, OutsideError, Provider, Seals, Way,
+};
+use url::Url;
+
+use crate::assemble::Ground;
+use crate::assemble::egress::Egress;
+use crate::upstream::call;
+
+/// How people log in.
+pub struct Sso {
+    /// In order of names.
+    pub providers: Vec<Provider>,
+    pub mode: LoginModePlan,
+    pub rate: LoginRate,
+    /// How long a session lasts.
+    pub lifetime: Duration,
+    pub seals: Arc<Seals>,
+    /// Links that a caller without a session is given.
+    pub links: LoginLinks,
+    pub public_url: String,
+    pub redirect_uri: String,
+    /// Browsers reach us over TLS.
+    pub is_secure: bool,
+    /// What the hash of a new agent token costs.
+    pub costs: Costs,
+    pub outside: WayOut,
+}
+
+impl Sso {
+    /// As configured; nothing is called.
+    pub fn new(
+        plan: &Plan,
+        sso: &SsoPlan,
+        key: &SecretKey,
+        egress: &Egress,
+        ground: &Ground,
+    ) -> Self {
+        let public_url = plan
+            .server
+            .public_url
+            .as_str()
+            .trim_end_matches('/')
+            .to_owned();
+        let redirect_uri = redirect_uri(plan);
+        let seals = Arc::new(Seals::new(key.bytes()));
+        let (rate, argon2) = (sso.authorization.rate, plan.agent_tokens.argon2);
+        let providers = sso.providers.iter();
+        Self {
+            providers: providers
+                .map(|one| provider(one, sso, &redirect_uri))
+                .collect(),
+            mode: sso.authorization.mode.clone(),
+            rate: LoginRate {
+                attempts: rate.attempts,
+                multiplier: rate.multiplier,
+                max: rate.max,
+            },
+            lifetime: sso.session_lifetime,
+            links: LoginLinks::new(seals.clone(), &public_url),
+            seals,
+            is_secure: plan.server.public_url.scheme() == "https",
+            public_url,
+            redirect_uri,
+            costs: Costs {
+                memory_kib: argon2.memory_kib,
+                iterations: argon2.iterations,
+                parallelism: argon2.parallelism,
+            },
+            outside: WayOut {
+                egress: Mutex::new(egress.clone()),
+                ground: ground.clone(),
+                keys: Mutex::default(),
+            },
+        }
+    }
+
+    pub fn provider(&self, name: &str) -> Option<&Provider> {
+        self.providers.iter().find(|provider| provider.name == name)
+    }
+}
+
+/// What is to be registered with each provider.
+pub fn redirect_uri(plan: &Plan) -> String {
+    let public_url = plan.server.public_url.as_str().trim_end_matches('/');
+    format!("{public_url}/auth/callback")
+}
+
+fn provider(plan: &SsoProviderPlan, sso: &SsoPlan, redirect_uri: &str) -> Provider {
+    let client = Client {
+        id: plan.client_id.clone(),
+        secret: plan.client_secret.clone(),
+        scopes: plan.scopes.clone(),
+        redirect_uri: redirect_uri.to_owned(),
+        groups: sso.claims.groups.clone(),
+        team: sso.claims.team.clone(),
+    };
+    let way = match plan.way.clone() {
+        LoginWayPlan::Discovered { issuer } => Way::Discovered { issuer },
+        LoginWayPlan::Written {
+            issuer,
+            authorize,
+            token,
+            jwks,
+        } => Way::Written {
+            issuer,
+            authorize,
+            token,
+            jwks,
+        },
+        LoginWayPlan::OAuth2 {
+            authorize,
+            token,
+            userinfo,
+            emails,
+        } => Way::OAuth2 {
+            authorize,
+            token,
+            userinfo,
+            emails,
+        },
+    };
+    Provider::new(plan.name.clone(), plan.label.clone(), client, way)
+}
+
+/// Calls of logins, by the ways that calls leave this gateway.
+pub struct WayOut {
+    egress: Mutex<Egress>,
+    ground: Ground,
+    /// Held, so that they are not swept while this configuration is in force.
+    keys: Mutex<HashMap<(String, Url), Arc<KeyCache>>>,
+}
+
+impl Outside for WayOut {
+    fn call(
+        &self,
+        request: Request<Vec<u8>>,
+    ) -> BoxFuture<'_, Result<Response<Vec<u8>>, OutsideError>> {
+        async move {
+            let (head, body) = request.into_parts();
+            let failed = |why: String| OutsideError(why);
+            let url = Url::parse(&head.uri.to_string());
+            let url = url.map_err(|error| failed(error.to_string()))?;
+            let endpoint = {
+                let mut egress = self.egress.lock().unwrap_or_else(PoisonError::into_inner);
+                egress
+                    .endpoint(&url, &ProxyChoice::Inherit)
+                    .map_err(failed)?
+            };
+            let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
+            let mut headers = Vec::new();
+            for (name, value) in &head.headers {
+                // Every call of ours says that it takes JSON.
+                if name != ACCEPT {
+                    headers.push((name.clone(), value.clone()));
+                }
+            }
+            let request = call::Request {
+                method: head.method,
+                path,
+                headers,
+                body: Bytes::from(body),
+            };
+            let answer = call::send(&self.ground.connections, &endpoint, request).await;
+            let answer = answer.map_err(|error| failed(error.to_string()))?;
+            let response = Response::builder().status(answer.status);
+            let response = response.body(answer.body.to_vec());
+            response.map_err(|error| failed(error.to_string()))
+        }
+        .boxed()
+    }
+
+    fn keys(&self, issuer: &str, jwks: &Url) -> Arc<KeyCache> {
+        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = keys.entry((issuer.to_owned(), jwks.clone()));
+        let made = || {
+            let egress = self.egress.lock().unwrap_or_else(PoisonError::into_inner);
+            let published = published(issuer, jwks);
+            self.ground
+                .issuers_keys
+                .of(&published, &egress, &self.ground)
+        };
+        found.or_insert_with(made).clone()
+    }
+}
+
+/// An issuer, as far as its keys go.
+fn published(issuer: &str, jwks: &Url) -> JwtIssuerPlan {
+    JwtIssuerPlan {
+        issuer: issuer.to_owned(),
+        url: jwks.clone(),
+        audience: Vec::new(),
+        jwks_url: Some(jwks.clone()),
+        algorithms: Vec::new(),
+        claims: ClaimNamesPlan {
+            groups: String::new(),
+            scopes: String::new(),
+            email: String::new(),
+            team: String::new(),
+        },
+    }
+}

@@ -1,0 +1,114 @@
+//! The pages that people log in by: a login's steps, and what a person can do who is signed in.
+
+mod account;
+mod authorize;
+mod callback;
+mod confirm;
+mod cookies;
+mod desk;
+mod pages;
+mod problem;
+mod start;
+
+use std::net::IpAddr;
+use std::sync::{Arc, Weak};
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::{HeaderName, HeaderValue, header};
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::{get, post};
+
+use crate::runtime::Runtime;
+use crate::sso::Sso;
+use problem::Problem;
+
+/// What a page is told of a request beside the request.
+#[derive(Clone)]
+pub struct Visit {
+    pub sso: Arc<Sso>,
+    /// The address, as trusted proxies tell it.
+    pub client: Option<IpAddr>,
+}
+
+/// The runtime holds the router.
+type Shared = Weak<Runtime>;
+
+pub fn router(runtime: &Arc<Runtime>) -> Router {
+    Router::new()
+        .route("/", get(to_login))
+        .route("/auth", get(to_login))
+        .route("/auth/login", get(start::choose))
+        .route("/auth/login/{provider}", get(start::begin))
+        .route(
+            "/auth/callback",
+            get(callback::returned).post(callback::posted),
+        )
+        .route("/auth/confirm", get(confirm::ask).post(confirm::typed))
+        .route("/auth/success", get(account::welcome).post(account::create))
+        .route("/auth/tokens", get(account::tokens))
+        .route("/auth/tokens/revoke", post(account::revoke))
+        .route(
+            "/auth/logout",
+            get(account::ask_logout).post(account::logout),
+        )
+        .route("/auth/style.css", get(style))
+        .fallback(nothing_here)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn(finished))
+        .with_state(Arc::downgrade(runtime))
+}
+
+async fn to_login() -> Redirect {
+    Redirect::to("/auth/login")
+}
+
+async fn nothing_here() -> Problem {
+    Problem::new(404, "unknown_path", "There is no such page")
+}
+
+async fn wrong_method() -> Problem {
+    Problem::new(
+        405,
+        "method_not_allowed",
+        "This page is not asked like that",
+    )
+}
+
+async fn style() -> impl IntoResponse {
+    let sheet = include_str!("../../templates/auth/style.css");
+    let headers = [
+        (header::CONTENT_TYPE, "text/css; charset=utf-8"),
+        (header::CACHE_CONTROL, "public, max-age=300"),
+    ];
+    (headers, sheet)
+}
+
+/// A page may be shown alone, and may load and call nothing but ours.
+const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; \
+                      frame-ancestors 'none'; base-uri 'none'";
+
+/// Shows a problem in the way that it was asked for, and says how each page may be used.
+async fn finished(request: Request, next: Next) -> Response {
+    let as_json = desk::wants_json(request.headers());
+    let mut response = next.run(request).await;
+    if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+        response = problem.shown(as_json);
+    }
+    let headers = response.headers_mut();
+    let mut set = |name: HeaderName, value| {
+        headers.insert(name, HeaderValue::from_static(value));
+    };
+    set(header::CONTENT_SECURITY_POLICY, POLICY);
+    set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    set(header::X_FRAME_OPTIONS, "DENY");
+    set(header::REFERRER_POLICY, "no-referrer");
+    set(
+        HeaderName::from_static("cross-origin-opener-policy"),
+        "same-origin",
+    );
+    let unsaid = HeaderValue::from_static("no-store");
+    headers.entry(header::CACHE_CONTROL).or_insert(unsaid);
+    response
+}

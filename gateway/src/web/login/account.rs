@@ -1,0 +1,200 @@
+//! What a person can do who is signed in: make, see and revoke their own agent tokens, and leave.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::RawQuery;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use futures::executor::block_on;
+use serde_json::json;
+use tracing::{error, info};
+use turnpike_identity::agent_tokens::{self, IssueError, Issued, NewToken};
+use turnpike_identity::sso::{Session, session};
+
+use super::desk::{Desk, Form};
+use super::pages::{self, LogoutPage, Row, SignedOutPage, Snippet, TokenPage, TokensPage};
+use super::problem::Problem;
+use super::start::see_other;
+use super::{authorize, cookies};
+use crate::upstream::roll::time;
+
+/// `GET /auth/success`: where a login ends.
+pub(super) async fn welcome(desk: Desk, RawQuery(query): RawQuery) -> Result<Response, Problem> {
+    let query = Form::read(query.unwrap_or_default().as_bytes());
+    let is_anothers = query.get("link") == "other";
+    let Some(session) = desk.session().await? else {
+        return Ok(see_other("/auth/login"));
+    };
+    list(&desk, &session, Arrival::Login { is_anothers }, None).await
+}
+
+/// `GET /auth/tokens`.
+pub(super) async fn tokens(desk: Desk) -> Result<Response, Problem> {
+    let Some(session) = desk.session().await? else {
+        return Ok(see_other("/auth/login"));
+    };
+    list(&desk, &session, Arrival::Later, None).await
+}
+
+/// `POST /auth/success`: a new token, shown this once.
+pub(super) async fn create(desk: Desk, body: Bytes) -> Result<Response, Problem> {
+    let form = Form::read(&body);
+    let session = desk.signed_in(&form).await?;
+    let issued = match issue(&desk, &session, form.get("name")).await {
+        Ok(issued) => issued,
+        Err(Failed::Name(text)) if desk.as_json => {
+            return Err(Problem::new(400, "invalid_name", text));
+        }
+        Err(Failed::Name(text)) => {
+            let mut response = list(&desk, &session, Arrival::Later, Some(&text)).await?;
+            *response.status_mut() = StatusCode::BAD_REQUEST;
+            return Ok(response);
+        }
+        Err(Failed::Problem(problem)) => return Err(problem),
+    };
+    info!(
+        person = session.person.shown(),
+        token = issued.record.id,
+        client = %desk.client,
+        "agent token made"
+    );
+    let token = issued.token.expose();
+    if desk.as_json {
+        let body = json!({"id": issued.record.id, "name": issued.record.name, "token": token});
+        return Ok((StatusCode::CREATED, axum::Json(body)).into_response());
+    }
+    Ok(pages::html(&TokenPage {
+        person: session.person.shown(),
+        name: &issued.record.name,
+        token,
+        until: &time(session.expires_at),
+        snippets: &Snippet::all(&desk.sso.public_url, token),
+    }))
+}
+
+/// `POST /auth/tokens/revoke`: one's own only.
+pub(super) async fn revoke(desk: Desk, body: Bytes) -> Result<Response, Problem> {
+    let form = Form::read(&body);
+    let session = desk.signed_in(&form).await?;
+    let (id, store) = (form.get("id"), desk.store());
+    let theirs = session::tokens(store, &session).await?;
+    if !theirs.iter().any(|token| token.id == id) {
+        return Err(Problem::new(
+            404,
+            "unknown_token",
+            "You have no such agent token",
+        ));
+    }
+    let revoked = agent_tokens::revoke(store, id, desk.now).await;
+    revoked.map_err(session::SessionError::from)?;
+    desk.runtime.agent_tokens.read_one(id, store).await?;
+    info!(person = session.person.shown(), token = id, client = %desk.client, "agent token revoked");
+    Ok(see_other("/auth/tokens"))
+}
+
+/// `GET /auth/logout`.
+pub(super) async fn ask_logout(desk: Desk) -> Result<Response, Problem> {
+    match desk.session().await? {
+        None => Ok(pages::html(&SignedOutPage {})),
+        Some(session) => Ok(pages::html(&LogoutPage {
+            person: session.person.shown(),
+            csrf: &desk.form_seal(),
+        })),
+    }
+}
+
+/// `POST /auth/logout`: the session ends, in every browser, and its tokens stop.
+pub(super) async fn logout(desk: Desk, body: Bytes) -> Result<Response, Problem> {
+    let session = desk.signed_in(&Form::read(&body)).await?;
+    authorize::sign_out(&desk, &session.person.key()).await?;
+    info!(person = session.person.shown(), client = %desk.client, "logout");
+    let mut response = pages::html(&SignedOutPage {});
+    cookies::set(&mut response, cookies::SESSION, "", 0, desk.sso.is_secure);
+    Ok(response)
+}
+
+/// How somebody came to their tokens.
+enum Arrival {
+    Login { is_anothers: bool },
+    Later,
+}
+
+/// Why there is no new token.
+enum Failed {
+    Name(String),
+    Problem(Problem),
+}
+
+impl<E: Into<Problem>> From<E> for Failed {
+    fn from(error: E) -> Self {
+        Self::Problem(error.into())
+    }
+}
+
+/// Makes a token as the command line does, and has it be theirs.
+async fn issue(desk: &Desk, session: &Session, name: &str) -> Result<Issued, Failed> {
+    let new = NewToken {
+        name: name.to_owned(),
+        owner: Some(session.person.owner()),
+        auth_expires_at: Some(session.expires_at),
+        ..NewToken::default()
+    };
+    let (store, costs, now) = (desk.runtime.store.clone(), desk.sso.costs, desk.now);
+    // A hash takes its time: not on a thread that serves requests.
+    let making = move || block_on(agent_tokens::issue(&*store, new, costs, now));
+    let made = tokio::task::spawn_blocking(making).await;
+    let made = made.map_err(|error| {
+        error!(%error, "an agent token cannot be made");
+        Problem::new(500, "internal", "The gateway cannot do that now")
+    })?;
+    let issued = match made {
+        Err(IssueError::Name) => return Err(Failed::Name(IssueError::Name.to_string())),
+        made => made.map_err(session::SessionError::from)?,
+    };
+    session::adopt(desk.store(), session, &issued.record, desk.now).await?;
+    let book: &Arc<_> = &desk.runtime.agent_tokens;
+    book.read_one(&issued.record.id, desk.store()).await?;
+    Ok(issued)
+}
+
+async fn list(
+    desk: &Desk,
+    session: &Session,
+    arrival: Arrival,
+    wrong: Option<&str>,
+) -> Result<Response, Problem> {
+    let tokens = session::tokens(desk.store(), session).await?;
+    if desk.as_json {
+        let tokens = tokens.iter().map(|token| {
+            json!({
+                "id": token.id,
+                "name": token.name,
+                "state": token.state(desk.now).as_str(),
+                "created_at": time(token.created_at),
+            })
+        });
+        let body = json!({
+            "email": session.person.email,
+            "subject": session.person.subject,
+            "provider": session.provider,
+            "expires_at": time(session.expires_at),
+            "tokens": tokens.collect::<Vec<_>>(),
+        });
+        return Ok(axum::Json(body).into_response());
+    }
+    let rows: Vec<Row> = tokens
+        .iter()
+        .map(|token| Row::of(token, desk.now))
+        .collect();
+    Ok(pages::html(&TokensPage {
+        person: session.person.shown(),
+        until: &time(session.expires_at),
+        csrf: &desk.form_seal(),
+        has_just_come: matches!(arrival, Arrival::Login { .. }),
+        is_anothers: matches!(arrival, Arrival::Login { is_anothers: true }),
+        works_again: rows.iter().any(|row| row.is_active),
+        rows: &rows,
+        wrong,
+    }))
+}

@@ -1,0 +1,181 @@
+//! Whether somebody who logged in is let in (F25), and what follows.
+
+use axum::response::Response;
+use http::Request;
+use http::header::CONTENT_TYPE;
+use jiff::Timestamp;
+use std::time::Duration;
+use tokio::time::timeout;
+use tracing::{info, warn};
+use turnpike_config::plan::LoginModePlan;
+use turnpike_identity::sso::authorization::{self, Denied, Granted, Question};
+use turnpike_identity::sso::confirmation::Waiting;
+use turnpike_identity::sso::session::{self, Login};
+use turnpike_identity::sso::{Outside as _, Pending, Person};
+use url::Url;
+
+use super::cookies;
+use super::desk::Desk;
+use super::problem::Problem;
+use super::start::see_other;
+
+/// Asks for a confirmation code, or the authorization API, as configured.
+pub(super) async fn authorize(
+    desk: &Desk,
+    person: Person,
+    pending: Pending,
+    browser: &str,
+) -> Result<Response, Problem> {
+    let granted = match &desk.sso.mode {
+        LoginModePlan::SingleUser { expiry, .. } => {
+            return have_confirmed(desk, person, pending, browser, *expiry).await;
+        }
+        LoginModePlan::Enterprise { api: None, .. } => Granted::default(),
+        LoginModePlan::Enterprise {
+            api: Some(api),
+            timeout,
+        } => match ask(desk, &person, &pending.provider, api, *timeout).await {
+            Ok(granted) => granted,
+            Err(denied) => return Err(refuse(desk, &person, &pending.provider, denied).await),
+        },
+    };
+    let login = Login {
+        person,
+        provider: pending.provider,
+        roles: granted.roles,
+        tenant: granted.tenant,
+    };
+    let_in(desk, &login, pending.link.as_deref(), browser).await
+}
+
+/// Begins the session.
+pub(super) async fn let_in(
+    desk: &Desk,
+    login: &Login,
+    link: Option<&str>,
+    browser: &str,
+) -> Result<Response, Problem> {
+    let store = desk.store();
+    let link = link.and_then(|token| desk.sso.links.read(token, desk.now));
+    if let Some(link) = &link {
+        // Used before, it is as good as none: who logs in may log in without.
+        link.spend(store, desk.now).await?;
+    }
+    let session = session::sign_in(store, login, desk.sso.lifetime, desk.now).await?;
+    let tokens = session::tokens(store, &session).await?;
+    for token in &tokens {
+        // Others hear of it by the store's news; here it counts at once.
+        desk.runtime.agent_tokens.read_one(&token.id, store).await?;
+    }
+    desk.clear_count(browser).await?;
+    info!(
+        person = login.person.shown(),
+        provider = login.provider,
+        client = %desk.client,
+        tokens = tokens.len(),
+        "login"
+    );
+    let renews = link.and_then(|link| link.renews);
+    let is_anothers = renews.is_some_and(|id| tokens.iter().all(|token| token.id != id));
+    let mut response = see_other(match is_anothers {
+        true => "/auth/success?link=other",
+        false => "/auth/success",
+    });
+    let lasts = session.expires_at.saturating_sub(desk.now) / 1000;
+    let (value, lasts) = (
+        session.cookie(&desk.sso.seals),
+        lasts.try_into().unwrap_or(i64::MAX),
+    );
+    cookies::set(
+        &mut response,
+        cookies::SESSION,
+        &value,
+        lasts,
+        desk.sso.is_secure,
+    );
+    Ok(response)
+}
+
+async fn have_confirmed(
+    desk: &Desk,
+    person: Person,
+    pending: Pending,
+    browser: &str,
+    expiry: Duration,
+) -> Result<Response, Problem> {
+    let (shown, provider) = (person.shown().to_owned(), pending.provider.clone());
+    let login = (person, pending.provider, pending.link);
+    let (seals, store) = (&desk.sso.seals, desk.store());
+    let code = Waiting::begin(login, browser, expiry, seals, store, desk.now).await;
+    let code = code.map_err(|error| Problem::of_login(error, &provider, &desk.sso.redirect_uri))?;
+    warn!(
+        person = shown,
+        provider,
+        client = %desk.client,
+        minutes = expiry.as_secs() / 60,
+        "Confirmation Code: {code}"
+    );
+    Ok(see_other("/auth/confirm"))
+}
+
+/// Asks the authorization API. Redirects are not followed, and it is asked once.
+async fn ask(
+    desk: &Desk,
+    person: &Person,
+    provider: &str,
+    api: &Url,
+    patience: Duration,
+) -> Result<Granted, Denied> {
+    let now = i64::try_from(desk.now).ok();
+    let now = now.and_then(|now| Timestamp::from_millisecond(now).ok());
+    let now = now.unwrap_or(Timestamp::UNIX_EPOCH).to_string();
+    let question = Question::new(person, provider, desk.client.to_string(), now);
+    let body = serde_json::to_vec(&question).map_err(|_| authorization::ERROR)?;
+    let request = Request::post(api.as_str())
+        .header(CONTENT_TYPE, "application/json")
+        .body(body)
+        .map_err(|_| authorization::ERROR)?;
+    let answer = match timeout(patience, desk.sso.outside.call(request)).await {
+        Err(_) => return Err(authorization::TIMEOUT),
+        Ok(Err(error)) => {
+            warn!(%error, "authorization API not reachable");
+            return Err(authorization::UNREACHABLE);
+        }
+        Ok(Ok(answer)) => answer,
+    };
+    let (status, body) = (answer.status().as_u16(), answer.body());
+    let judged = authorization::judge(status, body);
+    if judged == Err(authorization::ERROR) {
+        let body = authorization::excerpt(body);
+        warn!(status, body, "authorization API error");
+    }
+    judged
+}
+
+/// Says no. Where the API itself said so, a session that lasts from before ends, too.
+async fn refuse(desk: &Desk, person: &Person, provider: &str, denied: Denied) -> Problem {
+    let reason = match &denied {
+        Denied::Refused(reason) => reason.as_str(),
+        Denied::Broken(text) => text,
+    };
+    warn!(person = person.shown(), provider, client = %desk.client, reason, "login denied");
+    if matches!(denied, Denied::Refused(_))
+        && let Err(error) = sign_out(desk, &person.key()).await
+    {
+        return error;
+    }
+    Problem::denied(reason)
+}
+
+/// Ends a person's session, and has their tokens stop at once.
+pub(super) async fn sign_out(desk: &Desk, key: &str) -> Result<(), Problem> {
+    let store = desk.store();
+    let Some((session, _)) = session::find(store, key).await? else {
+        return Ok(());
+    };
+    session::sign_out(store, key, desk.now).await?;
+    for token in session::tokens(store, &session).await? {
+        desk.runtime.agent_tokens.read_one(&token.id, store).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,88 @@
+//! The browser comes back from its provider.
+
+use axum::body::Bytes;
+use axum::extract::RawQuery;
+use axum::response::Response;
+use std::sync::Arc;
+use turnpike_identity::sso::{Pending, Returned};
+
+use super::authorize;
+use super::desk::{Desk, Form};
+use super::problem::Problem;
+use super::start::see_other;
+
+/// `GET /auth/callback`.
+pub(super) async fn returned(desk: Desk, RawQuery(query): RawQuery) -> Result<Response, Problem> {
+    let query = Form::read(query.unwrap_or_default().as_bytes());
+    let (code, state) = (query.get("code"), query.get("state"));
+    let pending = match (state, desk.browser()) {
+        ("", _) | (_, None) => None,
+        (state, Some(browser)) => {
+            let taken = Pending::take(desk.store(), state, &browser).await;
+            taken.map_err(|error| Problem::of_login(error, "", &desk.sso.redirect_uri))?
+        }
+    };
+    if !query.get("error").is_empty() {
+        return Err(said(&query, &desk.sso.redirect_uri));
+    }
+    if code.is_empty() || state.is_empty() {
+        return Err(
+            Problem::new(400, "missing_parameters", "Missing parameters").with(
+                "The identity provider sent you back without `code` and `state`. Begin again.",
+            ),
+        );
+    }
+    let (Some(pending), Some(browser)) = (pending, desk.browser()) else {
+        return Err(Problem::session());
+    };
+    let name = &pending.provider;
+    let provider = desk.sso.provider(name);
+    let provider = provider.ok_or_else(|| Problem::unknown_provider(name))?;
+    let returned = Returned {
+        code,
+        state,
+        issuer: Some(query.get("iss")).filter(|issuer| !issuer.is_empty()),
+    };
+    let (seals, outside) = (&desk.sso.seals, &desk.sso.outside);
+    let clock = Arc::new(desk.runtime.board.time.clone());
+    let person = provider.finish(returned, seals, outside, clock).await;
+    let person = person.map_err(|error| Problem::of_login(error, name, &desk.sso.redirect_uri))?;
+    authorize::authorize(&desk, person, pending, &browser).await
+}
+
+/// `POST /auth/callback`: some providers have the browser send a form, to which it adds no cookies.
+/// It is asked to come once more.
+pub(super) async fn posted(body: Bytes) -> Response {
+    let form = Form::read(&body);
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    for name in ["code", "state", "iss", "error", "error_description"] {
+        let value = form.get(name);
+        if !value.is_empty() {
+            query.append_pair(name, value);
+        }
+    }
+    see_other(&format!("/auth/callback?{}", query.finish()))
+}
+
+/// What the provider says went wrong, in its words.
+fn said(query: &Form, redirect_uri: &str) -> Problem {
+    let plain =
+        |text: &str| -> String { text.chars().filter(|c| !c.is_control()).take(200).collect() };
+    let (error, description) = (
+        plain(query.get("error")),
+        plain(query.get("error_description")),
+    );
+    if error.contains("redirect_uri") || description.contains("redirect_uri") {
+        return Problem::redirect_uri(redirect_uri);
+    }
+    let said = match description.as_str() {
+        "" => error,
+        description => format!("{error}: {description}"),
+    };
+    Problem::new(
+        400,
+        "provider_error",
+        "The identity provider did not let you in",
+    )
+    .with(said)
+}

@@ -1,0 +1,69 @@
+//! The confirmation code, which stands in the gateway's log.
+
+use axum::body::Bytes;
+use axum::http::StatusCode;
+use axum::response::Response;
+use tracing::warn;
+use turnpike_config::plan::LoginModePlan;
+use turnpike_identity::sso::confirmation::{self, Typed, Waiting};
+
+use super::authorize;
+use super::desk::{Desk, Form};
+use super::pages::{self, ConfirmPage};
+use super::problem::Problem;
+
+/// `GET /auth/confirm`.
+pub(super) async fn ask(desk: Desk) -> Result<Response, Problem> {
+    let browser = desk.browser().ok_or_else(Problem::session)?;
+    match Waiting::is_there(desk.store(), &browser).await? {
+        true => Ok(page(&desk, None)),
+        false => Err(Problem::session()),
+    }
+}
+
+/// `POST /auth/confirm`.
+pub(super) async fn typed(desk: Desk, body: Bytes) -> Result<Response, Problem> {
+    let form = Form::read(&body);
+    let browser = desk.check_browser(&form)?;
+    let LoginModePlan::SingleUser { attempts, .. } = desk.sso.mode else {
+        // The configuration has changed since: another login goes by it.
+        return Err(Problem::session());
+    };
+    let (code, seals, store) = (form.get("code"), &desk.sso.seals, desk.store());
+    match confirmation::try_code(code, &browser, attempts, seals, store, desk.now).await? {
+        Typed::Right(waiting) => {
+            let link = waiting.link.clone();
+            let login = waiting.into_login();
+            authorize::let_in(&desk, &login, link.as_deref(), &browser).await
+        }
+        Typed::Wrong(left) => {
+            warn!(client = %desk.client, left, "wrong confirmation code");
+            let text = format!("Incorrect code. {left} attempts remaining.");
+            if desk.as_json {
+                return Err(Problem::new(400, "incorrect_code", text));
+            }
+            let mut response = page(&desk, Some(&text));
+            *response.status_mut() = StatusCode::BAD_REQUEST;
+            Ok(response)
+        }
+        Typed::Expired => Err(
+            Problem::new(400, "code_expired", "Confirmation code expired")
+                .with("Sign in again to get another one."),
+        ),
+        Typed::Spent => {
+            warn!(client = %desk.client, "too many wrong confirmation codes");
+            Err(
+                Problem::new(400, "attempts_exceeded", "Maximum attempts exceeded")
+                    .with("Sign in again to get another code."),
+            )
+        }
+        Typed::Nothing => Err(Problem::session()),
+    }
+}
+
+fn page(desk: &Desk, wrong: Option<&str>) -> Response {
+    pages::html(&ConfirmPage {
+        csrf: &desk.browser_seal(),
+        wrong,
+    })
+}

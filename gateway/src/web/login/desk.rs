@@ -1,0 +1,200 @@
+//! Who asks for a page, and what is at hand to answer.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use turnpike_api::{Clock, Store};
+use turnpike_identity::sso::{Purpose, Session, digest, random};
+
+use super::problem::Problem;
+use super::{Shared, Visit, cookies};
+use crate::runtime::Runtime;
+use crate::sso::Sso;
+
+/// The browser's cookie is kept for so many seconds, so that a login that waits finds it again.
+const KEPT: i64 = 24 * 60 * 60;
+
+/// One request for a page.
+pub(super) struct Desk {
+    pub(super) runtime: Arc<Runtime>,
+    pub(super) sso: Arc<Sso>,
+    pub(super) client: IpAddr,
+    /// Milliseconds since 1970.
+    pub(super) now: u64,
+    pub(super) as_json: bool,
+    /// What the browser was given when it first began a login.
+    browser: Option<String>,
+    session: Option<String>,
+}
+
+impl FromRequestParts<Shared> for Desk {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, runtime: &Shared) -> Result<Self, Problem> {
+        let stopped = || Problem::new(503, "stopped", "The gateway is stopping");
+        let runtime = runtime.upgrade().ok_or_else(stopped)?;
+        let visit = parts
+            .extensions
+            .get::<Visit>()
+            .cloned()
+            .ok_or_else(stopped)?;
+        let cookie = |name| cookies::find(&parts.headers, name, visit.sso.is_secure);
+        // As long as ours are, or not ours.
+        let browser = cookie(cookies::BROWSER).filter(|value| value.len() == 43);
+        Ok(Self {
+            client: visit.client.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+            now: runtime.board.time.now(),
+            as_json: wants_json(&parts.headers),
+            browser,
+            session: cookie(cookies::SESSION),
+            sso: visit.sso,
+            runtime,
+        })
+    }
+}
+
+impl Desk {
+    pub(super) fn store(&self) -> &dyn Store {
+        &*self.runtime.store
+    }
+
+    /// What the browser is known by, if it has begun a login before.
+    pub(super) fn browser(&self) -> Option<String> {
+        self.browser.as_deref().map(digest)
+    }
+
+    /// Gives the browser what it is known by, unless it has it.
+    pub(super) fn name_browser(&mut self) -> Result<String, Problem> {
+        let name = match self.browser.take() {
+            Some(name) => name,
+            None => random().map_err(|error| {
+                tracing::error!(%error, "no randomness");
+                Problem::new(500, "internal", "The gateway cannot do that now")
+            })?,
+        };
+        let known_by = digest(&name);
+        self.browser = Some(name);
+        Ok(known_by)
+    }
+
+    /// Has the browser keep what it is known by.
+    pub(super) fn keep_browser(&self, response: &mut axum::response::Response) {
+        if let Some(name) = &self.browser {
+            cookies::set(response, cookies::BROWSER, name, KEPT, self.sso.is_secure);
+        }
+    }
+
+    /// Who is signed in, if anybody.
+    pub(super) async fn session(&self) -> Result<Option<Session>, Problem> {
+        let Some(cookie) = &self.session else {
+            return Ok(None);
+        };
+        let session = Session::of_cookie(cookie, &self.sso.seals, self.store(), self.now);
+        Ok(session.await?)
+    }
+
+    /// As [`session`](Self::session), for a form that only somebody signed in can send, with the
+    /// seal that our pages put into their forms.
+    pub(super) async fn signed_in(&self, form: &Form) -> Result<Session, Problem> {
+        let over =
+            || Problem::new(401, "session_over", "Your session is over").with("Sign in again.");
+        let session = self.session().await?.ok_or_else(over)?;
+        let cookie = self.session.as_deref().unwrap_or_default();
+        self.check(form, cookie)?;
+        Ok(session)
+    }
+
+    /// The seal of the forms of who is signed in.
+    pub(super) fn form_seal(&self) -> String {
+        let cookie = self.session.as_deref().unwrap_or_default();
+        self.sso.seals.seal(Purpose::Form, cookie)
+    }
+
+    /// The seal of the forms of a browser that nobody is signed in with.
+    pub(super) fn browser_seal(&self) -> String {
+        let browser = self.browser.as_deref().unwrap_or_default();
+        self.sso.seals.seal(Purpose::Form, browser)
+    }
+
+    /// That a form was sent by the browser that it was made for, from our page.
+    pub(super) fn check_browser(&self, form: &Form) -> Result<String, Problem> {
+        let browser = self.browser.as_deref().ok_or_else(Problem::session)?;
+        self.check(form, browser)?;
+        Ok(digest(browser))
+    }
+
+    fn check(&self, form: &Form, of: &str) -> Result<(), Problem> {
+        let seal = form.get("csrf");
+        match self.sso.seals.is_sealed(Purpose::Form, of, seal) {
+            true => Ok(()),
+            false => Err(Problem::form()),
+        }
+    }
+
+    /// What an attempt to log in is counted under. Who has one address of IPv6 has 2^64.
+    pub(super) fn counted_as(&self) -> String {
+        match self.client {
+            IpAddr::V4(ip) => format!("ip {ip}"),
+            IpAddr::V6(ip) => {
+                let [a, b, c, d, ..] = ip.segments();
+                format!("ip {a:x}:{b:x}:{c:x}:{d:x}::/64")
+            }
+        }
+    }
+
+    /// Counts an attempt, of this address and of this browser.
+    pub(super) async fn count(&self, browser: &str) -> Result<(), Problem> {
+        let (rate, store) = (self.sso.rate, self.store());
+        rate.count(store, &self.counted_as(), self.now).await??;
+        rate.count(store, &format!("flow {browser}"), self.now)
+            .await??;
+        Ok(())
+    }
+
+    /// Forgets the attempts of one who was let in.
+    pub(super) async fn clear_count(&self, browser: &str) -> Result<(), Problem> {
+        let (rate, store) = (self.sso.rate, self.store());
+        rate.clear(store, &self.counted_as()).await?;
+        rate.clear(store, &format!("flow {browser}")).await?;
+        Ok(())
+    }
+}
+
+/// Fields of a form, or of a query. What is given twice is read differently by different readers,
+/// so that it counts as not given.
+pub(super) struct Form(HashMap<String, Option<String>>);
+
+impl Form {
+    pub(super) fn read(text: &[u8]) -> Self {
+        let mut fields: HashMap<String, Option<String>> = HashMap::new();
+        for (name, value) in url::form_urlencoded::parse(text) {
+            let value = Some(value.into_owned());
+            fields
+                .entry(name.into_owned())
+                .and_modify(|twice| *twice = None)
+                .or_insert(value);
+        }
+        Self(fields)
+    }
+
+    /// Empty when it is not there.
+    pub(super) fn get(&self, name: &str) -> &str {
+        self.0
+            .get(name)
+            .and_then(Option::as_deref)
+            .unwrap_or_default()
+    }
+}
+
+/// Whether a program asks, and not a browser.
+pub(super) fn wants_json(headers: &HeaderMap) -> bool {
+    let accepts = headers.get(header::ACCEPT);
+    let accepts = accepts
+        .and_then(|accepts| accepts.to_str().ok())
+        .unwrap_or_default();
+    accepts.contains("json") && !accepts.contains("text/html")
+}

@@ -1,0 +1,157 @@
+//! The pages, as their templates know them.
+
+use askama::Template;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use turnpike_identity::agent_tokens::{AgentTokenRecord, TokenState};
+
+use crate::upstream::roll::time;
+
+#[derive(Template)]
+#[template(path = "auth/chooser.html")]
+pub(super) struct ChooserPage<'p> {
+    pub(super) renews: bool,
+    pub(super) choices: &'p [Choice],
+}
+
+/// A provider to log in by.
+pub(super) struct Choice {
+    pub(super) label: String,
+    pub(super) url: String,
+}
+
+#[derive(Template)]
+#[template(path = "auth/confirm.html")]
+pub(super) struct ConfirmPage<'p> {
+    pub(super) csrf: &'p str,
+    pub(super) wrong: Option<&'p str>,
+}
+
+#[derive(Template)]
+#[template(path = "auth/tokens.html")]
+pub(super) struct TokensPage<'p> {
+    pub(super) person: &'p str,
+    pub(super) until: &'p str,
+    pub(super) csrf: &'p str,
+    pub(super) has_just_come: bool,
+    /// The link that was opened renews somebody else's token.
+    pub(super) is_anothers: bool,
+    pub(super) works_again: bool,
+    pub(super) rows: &'p [Row],
+    pub(super) wrong: Option<&'p str>,
+}
+
+/// A token in a list.
+pub(super) struct Row {
+    pub(super) id: String,
+    pub(super) name: String,
+    pub(super) created: String,
+    pub(super) state: &'static str,
+    pub(super) is_active: bool,
+    pub(super) is_revoked: bool,
+}
+
+#[derive(Template)]
+#[template(path = "auth/token.html")]
+pub(super) struct TokenPage<'p> {
+    pub(super) person: &'p str,
+    pub(super) name: &'p str,
+    pub(super) token: &'p str,
+    pub(super) until: &'p str,
+    pub(super) snippets: &'p [Snippet],
+}
+
+/// How an agent is told of its token.
+pub(super) struct Snippet {
+    pub(super) agent: &'static str,
+    pub(super) place: &'static str,
+    pub(super) text: String,
+}
+
+#[derive(Template)]
+#[template(path = "auth/logout.html")]
+pub(super) struct LogoutPage<'p> {
+    pub(super) person: &'p str,
+    pub(super) csrf: &'p str,
+}
+
+#[derive(Template)]
+#[template(path = "auth/signed_out.html")]
+pub(super) struct SignedOutPage {}
+
+#[derive(Template)]
+#[template(path = "auth/problem.html")]
+pub(super) struct ProblemPage<'p> {
+    pub(super) title: &'p str,
+    pub(super) detail: &'p str,
+    pub(super) again: bool,
+}
+
+/// A page with a template, which cannot fail but for want of memory.
+pub(super) fn html(page: &impl Template) -> Response {
+    match page.render() {
+        Ok(text) => {
+            let kind = HeaderValue::from_static("text/html; charset=utf-8");
+            ([(header::CONTENT_TYPE, kind)], text).into_response()
+        }
+        Err(error) => {
+            tracing::error!(%error, "a page cannot be rendered");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+impl Row {
+    pub(super) fn of(token: &AgentTokenRecord, now: u64) -> Self {
+        let state = token.state(now);
+        Self {
+            id: token.id.clone(),
+            name: token.name.clone(),
+            created: time(token.created_at),
+            state: state.as_str(),
+            is_active: state == TokenState::Active,
+            is_revoked: state == TokenState::Revoked,
+        }
+    }
+}
+
+impl Snippet {
+    /// For the agents that people use.
+    pub(super) fn all(url: &str, token: &str) -> Vec<Self> {
+        let snippet = |agent, place, text| Self { agent, place, text };
+        vec![
+            snippet(
+                "Claude Code",
+                "Shell",
+                format!("export ANTHROPIC_BASE_URL={url}\nexport ANTHROPIC_AUTH_TOKEN={token}"),
+            ),
+            snippet(
+                "Codex",
+                "~/.codex/config.toml, and the token in the shell",
+                format!(
+                    "model_provider = \"turnpike\"\n\n[model_providers.turnpike]\nname = \"Turnpike\"\nbase_url = \"{url}/v1\"\nenv_key = \"TURNPIKE_TOKEN\"\nwire_api = \"responses\"\n\nexport TURNPIKE_TOKEN={token}"
+                ),
+            ),
+            snippet(
+                "Gemini CLI",
+                "Shell",
+                format!("export GOOGLE_GEMINI_BASE_URL={url}\nexport GEMINI_API_KEY={token}"),
+            ),
+            snippet(
+                "Aider",
+                "Shell",
+                format!("export OPENAI_API_BASE={url}/v1\nexport OPENAI_API_KEY={token}"),
+            ),
+            snippet(
+                "Cursor, Cline, Continue",
+                "Settings: an OpenAI-compatible provider",
+                format!("Base URL  {url}/v1\nAPI key   {token}"),
+            ),
+            snippet(
+                "Anything else that speaks as OpenAI does",
+                "Shell",
+                format!("export OPENAI_BASE_URL={url}/v1\nexport OPENAI_API_KEY={token}"),
+            ),
+        ]
+    }
+}

@@ -1,0 +1,82 @@
+//! A login begins: by which provider, and off to it.
+
+use axum::extract::{Path, RawQuery};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+use turnpike_identity::sso::{Pending, Provider};
+
+use super::desk::{Desk, Form};
+use super::pages::{self, Choice, ChooserPage};
+use super::problem::Problem;
+
+/// `GET /auth/login`: the choice, where there is one.
+pub(super) async fn choose(desk: Desk, RawQuery(query): RawQuery) -> Result<Response, Problem> {
+    let query = Form::read(query.unwrap_or_default().as_bytes());
+    let token = query.get("token");
+    let link = desk.sso.links.read(token, desk.now);
+    let choices: Vec<Choice> = desk
+        .sso
+        .providers
+        .iter()
+        .map(|provider| Choice {
+            label: provider.label.clone(),
+            url: match &link {
+                Some(_) => format!("/auth/login/{}?token={token}", provider.name),
+                None => format!("/auth/login/{}", provider.name),
+            },
+        })
+        .collect();
+    if desk.as_json {
+        let named = desk.sso.providers.iter().zip(&choices);
+        let named = named.map(|(provider, choice)| {
+            json!({
+                "name": provider.name,
+                "label": choice.label,
+                "url": format!("{}{}", desk.sso.public_url, choice.url),
+            })
+        });
+        return Ok(axum::Json(json!({ "providers": named.collect::<Vec<_>>() })).into_response());
+    }
+    match &choices[..] {
+        [only] => Ok(see_other(&only.url)),
+        _ => Ok(pages::html(&ChooserPage {
+            renews: link.is_some_and(|link| link.renews.is_some()),
+            choices: &choices,
+        })),
+    }
+}
+
+/// `GET /auth/login/{provider}`: off to it.
+pub(super) async fn begin(
+    mut desk: Desk,
+    Path(name): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    let sso = desk.sso.clone();
+    let provider = sso.provider(&name);
+    let provider: &Provider = provider.ok_or_else(|| Problem::unknown_provider(&name))?;
+    let browser = desk.name_browser()?;
+    desk.count(&browser).await?;
+    let query = Form::read(query.unwrap_or_default().as_bytes());
+    let token = Some(query.get("token")).filter(|token| sso.links.read(token, desk.now).is_some());
+    let pending = Pending {
+        provider: name.clone(),
+        browser,
+        link: token.map(str::to_owned),
+    };
+    let failed = |error| Problem::of_login(error, &name, &sso.redirect_uri);
+    let state = pending.note(desk.store()).await.map_err(failed)?;
+    let clock = &desk.runtime.board.time;
+    let url = provider
+        .begin(&state, &sso.seals, &sso.outside, clock)
+        .await;
+    let mut response = see_other(url.map_err(failed)?.as_str());
+    desk.keep_browser(&mut response);
+    Ok(response)
+}
+
+/// Elsewhere, by GET. An address that is no header's value leads nowhere.
+pub(super) fn see_other(url: &str) -> Response {
+    (StatusCode::SEE_OTHER, [("location", url)]).into_response()
+}

@@ -1,0 +1,62 @@
+//! Single sign-on (F20-F27): a person logs in through their identity provider, and their agent
+//! tokens work for as long as the session lasts that begins with that.
+//!
+//! A login goes this way: a [`Pending`] one is noted and the browser sent to the [`Provider`]; it
+//! comes back with a code, which the provider exchanges for who the [`Person`] is; the person is
+//! let in by a confirmation code (`confirmation`) or by an authorization API (`authorization`); and
+//! the session begins (`session`). Calls are made by whoever implements [`Outside`].
+
+pub mod authorization;
+pub mod confirmation;
+mod discovery;
+mod exchange;
+mod identified;
+mod link;
+mod pending;
+mod provider;
+mod rate;
+mod seal;
+pub mod session;
+#[cfg(test)]
+mod tests;
+
+use thiserror::Error;
+use turnpike_api::StoreError;
+
+pub use link::{Link, LoginLinks};
+pub use pending::Pending;
+pub use provider::{Client, Outside, OutsideError, Provider, Returned, Way};
+pub use rate::{LoginRate, Wait};
+pub use seal::{Purpose, Seals};
+pub use session::{Person, Session};
+
+/// Why a login does not go on.
+#[derive(Debug, Error)]
+pub enum LoginError {
+    /// The provider, or the way to it, is away. The text is for the log.
+    #[error("{0}")]
+    Unreachable(String),
+    /// The provider did not give what it should have. The text holds nothing secret.
+    #[error("{0}")]
+    Exchange(String),
+    /// It says that our redirect URI is not the one that is registered there.
+    #[error("Redirect URI mismatch")]
+    RedirectUri,
+    #[error("the system has no randomness: {0}")]
+    Random(getrandom::Error),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Random text for a URL or a cookie: 256 bits.
+pub fn random() -> Result<String, getrandom::Error> {
+    use base64::Engine as _;
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes)?;
+    Ok(base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes))
+}
+
+/// What a secret text is known by in the store.
+pub fn digest(text: &str) -> String {
+    blake3::hash(text.as_bytes()).to_hex().to_string()
+}

@@ -1,0 +1,58 @@
+//! Logins that are under way at a provider.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use turnpike_api::{Directory, Expected};
+
+use super::{LoginError, digest};
+
+/// So long a person may take at their provider.
+const TTL: Duration = Duration::from_secs(15 * 60);
+
+/// The kind of record of a login under way; its key is the digest of its `state`.
+const KIND: &str = "login";
+
+/// A login under way. It holds no secret: what ties the answer to it is made of its `state`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pending {
+    pub provider: String,
+    /// The digest of the cookie of the browser that began it.
+    pub browser: String,
+    /// The token of the link that it began with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<String>,
+}
+
+impl Pending {
+    /// Notes it, under a new `state`.
+    pub async fn note(&self, store: &dyn Directory) -> Result<String, LoginError> {
+        let state = super::random().map_err(LoginError::Random)?;
+        let value = serde_json::to_vec(self).unwrap_or_default();
+        let key = digest(&state);
+        store
+            .put(KIND, &key, &value, Some(TTL), Expected::Absent)
+            .await?;
+        Ok(state)
+    }
+
+    /// The login of this `state`, which nobody has from then on; `None` when there is none, or
+    /// another browser began it.
+    pub async fn take(
+        store: &dyn Directory,
+        state: &str,
+        browser: &str,
+    ) -> Result<Option<Self>, LoginError> {
+        let key = digest(state);
+        let Some(record) = store.get(KIND, &key).await? else {
+            return Ok(None);
+        };
+        let pending = serde_json::from_slice::<Self>(&record.value).ok();
+        // Who stole a state cannot end its login either.
+        let Some(pending) = pending.filter(|pending| pending.browser == browser) else {
+            return Ok(None);
+        };
+        // Of several who ask at once, one has removed it.
+        Ok(store.remove(KIND, &key).await?.then_some(pending))
+    }
+}

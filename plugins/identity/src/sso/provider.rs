@@ -1,0 +1,249 @@
+//! An identity provider that people log in through.
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use futures::lock::Mutex;
+use http::{Request, Response};
+use thiserror::Error;
+use turnpike_api::{Clock, Secret};
+use url::Url;
+
+use super::discovery::{self, Endpoints};
+use super::{LoginError, Person, Purpose, Seals};
+use crate::jwt::KeyCache;
+
+/// What was discovered is discovered again after so long.
+const FRESH: u64 = 60 * 60 * 1000;
+
+/// A provider that failed is left alone for so long.
+const AFTER_FAILURE: u64 = 2_000;
+
+/// The way out of the gateway.
+pub trait Outside: Send + Sync {
+    /// Makes a call, within bounds of time and size. Redirects are not followed.
+    fn call(
+        &self,
+        request: Request<Vec<u8>>,
+    ) -> BoxFuture<'_, Result<Response<Vec<u8>>, OutsideError>>;
+
+    /// The keys of an issuer, which are at `jwks`.
+    fn keys(&self, issuer: &str, jwks: &Url) -> Arc<KeyCache>;
+}
+
+/// Why there was no answer, in words for the log.
+#[derive(Clone, Debug, Error)]
+#[error("{0}")]
+pub struct OutsideError(pub String);
+
+/// Where a provider is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Way {
+    Discovered {
+        issuer: Url,
+    },
+    Written {
+        issuer: String,
+        authorize: Url,
+        token: Url,
+        jwks: Url,
+    },
+    /// Without ID tokens.
+    OAuth2 {
+        authorize: Url,
+        token: Url,
+        userinfo: Url,
+        /// Where GitHub lists the addresses of a person, verified or not.
+        emails: Option<Url>,
+    },
+}
+
+/// How we are known to a provider.
+#[derive(Clone)]
+pub struct Client {
+    pub id: String,
+    pub secret: Secret,
+    pub scopes: Vec<String>,
+    pub redirect_uri: String,
+    /// The claims that say groups and team.
+    pub groups: String,
+    pub team: String,
+}
+
+/// What a browser brings back.
+pub struct Returned<'r> {
+    pub code: &'r str,
+    pub state: &'r str,
+    /// Who says so (RFC 9207).
+    pub issuer: Option<&'r str>,
+}
+
+/// A provider.
+pub struct Provider {
+    /// Part of URLs.
+    pub name: String,
+    /// As people call it.
+    pub label: String,
+    pub(super) client: Client,
+    pub(super) way: Way,
+    found: Mutex<Found>,
+}
+
+#[derive(Default)]
+struct Found {
+    endpoints: Option<(Arc<Endpoints>, u64)>,
+    failed: Option<(String, u64)>,
+}
+
+impl Provider {
+    pub fn new(name: String, label: String, client: Client, way: Way) -> Self {
+        Self {
+            name,
+            label,
+            client,
+            way,
+            found: Mutex::default(),
+        }
+    }
+
+    /// Where to send the browser, with what ties its return to this login.
+    pub async fn begin(
+        &self,
+        state: &str,
+        seals: &Seals,
+        outside: &dyn Outside,
+        clock: &dyn Clock,
+    ) -> Result<Url, LoginError> {
+        match &self.way {
+            Way::OAuth2 { authorize, .. } => self.authorization_url(authorize, state, seals, false),
+            _ => {
+                let endpoints = self.endpoints(outside, clock.now()).await?;
+                self.authorization_url(&endpoints.authorize, state, seals, true)
+            }
+        }
+    }
+
+    /// Who came back.
+    pub async fn finish(
+        &self,
+        returned: Returned<'_>,
+        seals: &Seals,
+        outside: &dyn Outside,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Person, LoginError> {
+        let verifier = seals.seal(Purpose::Verifier, returned.state);
+        match &self.way {
+            Way::OAuth2 { token, .. } => {
+                let given = self
+                    .exchange(token, true, returned.code, verifier, outside)
+                    .await?;
+                self.person_of_userinfo(&given.access, outside).await
+            }
+            _ => {
+                let endpoints = self.endpoints(outside, clock.now()).await?;
+                refuse_another_issuer(&endpoints, returned.issuer)?;
+                let (at, in_body) = (&endpoints.token, endpoints.secret_in_body);
+                let given = self
+                    .exchange(at, in_body, returned.code, verifier, outside)
+                    .await?;
+                let nonce = seals.seal(Purpose::Nonce, returned.state);
+                self.person_of_token(&given, &nonce, &endpoints, outside, clock)
+                    .await
+            }
+        }
+    }
+
+    /// Those that are written, or known, or found out now. One asks; who comes meanwhile waits for
+    /// what it learns.
+    async fn endpoints(
+        &self,
+        outside: &dyn Outside,
+        now: u64,
+    ) -> Result<Arc<Endpoints>, LoginError> {
+        let issuer = match &self.way {
+            Way::Discovered { issuer } => issuer,
+            way => return Ok(Arc::new(written(way)?)),
+        };
+        let mut found = self.found.lock().await;
+        if let Some((endpoints, at)) = &found.endpoints
+            && now.saturating_sub(*at) < FRESH
+        {
+            return Ok(endpoints.clone());
+        }
+        let failed = found.failed.as_ref();
+        let failed = failed.filter(|(_, at)| now.saturating_sub(*at) < AFTER_FAILURE);
+        let discovered = match failed {
+            Some((why, _)) => Err(why.clone()),
+            None => discover(issuer, outside).await,
+        };
+        match (discovered, &found.endpoints) {
+            (Ok(endpoints), _) => {
+                let endpoints = Arc::new(endpoints);
+                *found = Found {
+                    endpoints: Some((endpoints.clone(), now)),
+                    failed: None,
+                };
+                Ok(endpoints)
+            }
+            // What was true an hour ago is worth a try.
+            (Err(_), Some((endpoints, _))) => Ok(endpoints.clone()),
+            (Err(why), None) => {
+                if found
+                    .failed
+                    .as_ref()
+                    .is_none_or(|(_, at)| now.saturating_sub(*at) >= AFTER_FAILURE)
+                {
+                    found.failed = Some((why.clone(), now));
+                }
+                Err(LoginError::Unreachable(why))
+            }
+        }
+    }
+}
+
+fn written(way: &Way) -> Result<Endpoints, LoginError> {
+    match way {
+        Way::Written {
+            issuer,
+            authorize,
+            token,
+            jwks,
+        } => Ok(Endpoints {
+            issuer: issuer.clone(),
+            authorize: authorize.clone(),
+            token: token.clone(),
+            jwks: jwks.clone(),
+            userinfo: None,
+            names_itself: false,
+            secret_in_body: false,
+        }),
+        Way::Discovered { .. } | Way::OAuth2 { .. } => {
+            Err(LoginError::Exchange("the provider has no endpoints".into()))
+        }
+    }
+}
+
+async fn discover(issuer: &Url, outside: &dyn Outside) -> Result<Endpoints, String> {
+    let url = discovery::document_url(issuer);
+    let request = Request::get(url.as_str()).body(Vec::new());
+    let request = request.map_err(|error| error.to_string())?;
+    let answer = outside.call(request).await.map_err(|error| error.0)?;
+    match answer.status().as_u16() {
+        200 => discovery::read(answer.body(), issuer),
+        status => Err(format!("{url} answered {status}")),
+    }
+}
+
+/// Another provider's answer under the name of this one (RFC 9207, 2.4).
+fn refuse_another_issuer(endpoints: &Endpoints, named: Option<&str>) -> Result<(), LoginError> {
+    let is_good = match named {
+        Some(named) => named == endpoints.issuer,
+        None => !endpoints.names_itself,
+    };
+    match is_good {
+        true => Ok(()),
+        false => Err(LoginError::Exchange(
+            "the answer is another issuer's (`iss`)".into(),
+        )),
+    }
+}

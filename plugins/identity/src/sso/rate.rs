@@ -1,0 +1,102 @@
+//! Logins are slowed down (F27): per client address, and per browser.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use turnpike_api::{Directory, Expected, StoreError};
+
+/// The kind of record of who tries; its key says who.
+const KIND: &str = "login_rate";
+
+/// An attempt is forgotten after so long without another one, at least.
+const FORGOTTEN: Duration = Duration::from_secs(600);
+
+/// How logins are slowed down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoginRate {
+    /// As many in a row are let through.
+    pub attempts: u32,
+    /// By how much a wait is longer than the one before.
+    pub multiplier: u32,
+    pub max: Duration,
+}
+
+/// How long to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wait {
+    pub seconds: u64,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+struct Tried {
+    attempts: u32,
+    /// When the next one is let through.
+    until: u64,
+}
+
+impl LoginRate {
+    /// Counts an attempt of `who`, unless there is something to wait for. `now` is in milliseconds
+    /// since 1970. Of attempts at the same moment each counts.
+    pub async fn count(
+        &self,
+        store: &dyn Directory,
+        who: &str,
+        now: u64,
+    ) -> Result<Result<(), Wait>, StoreError> {
+        loop {
+            let record = store.get(KIND, who).await?;
+            let (mut tried, expected) = match &record {
+                None => (Tried::default(), Expected::Absent),
+                Some(record) => (
+                    serde_json::from_slice(&record.value).unwrap_or_default(),
+                    Expected::Version(record.version),
+                ),
+            };
+            if now < tried.until {
+                let seconds = (tried.until - now).div_ceil(1000);
+                return Ok(Err(Wait { seconds }));
+            }
+            tried.attempts = tried.attempts.saturating_add(1);
+            tried.until = now.saturating_add(self.after(tried.attempts));
+            let value = serde_json::to_vec(&tried).unwrap_or_default();
+            let ttl = Some(FORGOTTEN.max(self.max * 2));
+            if store.put(KIND, who, &value, ttl, expected).await?.is_some() {
+                return Ok(Ok(()));
+            }
+        }
+    }
+
+    /// Forgets the attempts of one who was let in.
+    pub async fn clear(&self, store: &dyn Directory, who: &str) -> Result<(), StoreError> {
+        store.remove(KIND, who).await.map(drop)
+    }
+
+    /// Milliseconds to wait after so many attempts.
+    fn after(&self, attempts: u32) -> u64 {
+        let Some(beyond) = attempts.checked_sub(self.attempts) else {
+            return 0;
+        };
+        let max = self.max.as_secs();
+        let seconds = 2u64.saturating_mul(u64::from(self.multiplier).saturating_pow(beyond));
+        seconds.min(max) * 1000
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_up_to_the_longest() {
+        let rate = LoginRate {
+            attempts: 3,
+            multiplier: 2,
+            max: Duration::from_secs(300),
+        };
+        let waits: Vec<u64> = (1..=12)
+            .map(|attempts| rate.after(attempts) / 1000)
+            .collect();
+        assert_eq!(waits, [0, 0, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
+        assert_eq!(rate.after(u32::MAX), 300_000);
+    }
+}
