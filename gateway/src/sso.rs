@@ -16,7 +16,7 @@ use turnpike_config::plan::{
 use turnpike_identity::agent_tokens::Costs;
 use turnpike_identity::jwt::KeyCache;
 use turnpike_identity::sso::{
-    Client, LoginLinks, LoginRate, Outside, OutsideError, Provider, Seals, Way,
+    Client, LoginLinks, LoginRate, Marker, Outside, OutsideError, Provider, Seals, Way,
 };
 use url::Url;
 
@@ -33,6 +33,10 @@ pub struct Sso {
     /// How long a session lasts.
     pub lifetime: Duration,
     pub seals: Arc<Seals>,
+    /// Agents of callers who are not known are answered by a model that tells where to sign in.
+    pub sandbox: bool,
+    /// Knows the text of those answers again.
+    pub marker: Marker,
     /// Links that a caller without a session is given.
     pub links: LoginLinks,
     pub public_url: String,
@@ -74,6 +78,8 @@ impl Sso {
                 max: rate.max,
             },
             lifetime: sso.session_lifetime,
+            sandbox: sso.sandbox,
+            marker: Marker::new(seals.clone()),
             links: LoginLinks::new(seals.clone(), &public_url),
             seals,
             is_secure: plan.server.public_url.scheme() == "https",

@@ -13,6 +13,8 @@ pub struct SsoPlan {
     pub session_lifetime: Duration,
     pub claims: SsoClaimsPlan,
     pub authorization: AuthorizationPlan,
+    /// Agents of callers who are not known are answered by a model that tells where to sign in.
+    pub sandbox: bool,
 }
 
 /// An identity provider that people log in through.

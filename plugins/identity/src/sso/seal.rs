@@ -17,19 +17,22 @@ pub enum Purpose {
     Nonce,
     /// What ties a code to a login (PKCE).
     Verifier,
+    /// Texts that the gateway said in a model's place.
+    Said,
 }
 
-const PURPOSES: [(Purpose, &[u8]); 6] = [
+const PURPOSES: [(Purpose, &[u8]); 7] = [
     (Purpose::Link, b"login link"),
     (Purpose::Cookie, b"session cookie"),
     (Purpose::Form, b"form"),
     (Purpose::Code, b"confirmation code"),
     (Purpose::Nonce, b"nonce"),
     (Purpose::Verifier, b"code verifier"),
+    (Purpose::Said, b"said by the gateway"),
 ];
 
 /// Seals, each purpose with a key of its own, all made from the gateway's secret key.
-pub struct Seals([hmac::Key; 6]);
+pub struct Seals([hmac::Key; 7]);
 
 impl Seals {
     pub fn new(secret_key: &[u8; 32]) -> Self {
