@@ -42,6 +42,7 @@ mod quota;
 mod refused;
 mod reload;
 mod routing;
+mod sandbox;
 mod selection;
 mod service_account;
 mod smoke;
