@@ -2,6 +2,7 @@
 
 mod authorization;
 mod browser;
+mod github;
 mod hostile;
 mod provider;
 
@@ -284,7 +285,7 @@ async fn a_login_link_is_for_its_token_and_used_once() {
     *place.idp.subject.lock().unwrap() = "bob".into();
     let mut bob = place.browser();
     let chosen = bob.get(&link).await;
-    let back = bob.to_provider(chosen.header("location").unwrap()).await;
+    let back = bob.visit_provider(chosen.header("location").unwrap()).await;
     let done = bob.get(&back).await;
     assert_eq!(done.header("location"), Some("/auth/success?link=other"));
     let page = bob.get("/auth/success?link=other").await;
@@ -298,7 +299,7 @@ async fn a_login_link_is_for_its_token_and_used_once() {
     assert!(!read.is_used(store).await.unwrap());
     let mut ada = place.browser();
     let back = ada
-        .to_provider(&format!("/auth/login/test?token={text}"))
+        .visit_provider(&format!("/auth/login/test?token={text}"))
         .await;
     assert!(
         !read.is_used(store).await.unwrap(),
@@ -355,4 +356,48 @@ async fn without_sso_there_is_no_login() {
     let mut browser = Browser::of(house.gateway.proxy);
     assert_eq!(browser.get("/auth/login").await.status, 404);
     assert_eq!(browser.get("/").await.text(), "Turnpike\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn behind_tls_the_cookies_are_the_hosts_own() {
+    let place = Place::new().await;
+    let text = std::fs::read_to_string(&place.house.config).unwrap();
+    let public = "server: {port: 0, public_url: \"https://llm.example.com/\"";
+    std::fs::write(
+        &place.house.config,
+        text.replace("server: {port: 0", public),
+    )
+    .unwrap();
+    place.house.gateway.reloader.reload().unwrap();
+    let begun = place.browser().get("/auth/login/test").await;
+    let cookie = begun.header("set-cookie").unwrap();
+    assert!(cookie.starts_with("__Host-turnpike-login="), "{cookie}");
+    assert!(cookie.contains("Secure") && cookie.contains("Path=/") && !cookie.contains("Domain"));
+    let there = url::Url::parse(begun.header("location").unwrap()).unwrap();
+    let asked: std::collections::HashMap<_, _> = there.query_pairs().into_owned().collect();
+    assert_eq!(
+        asked["redirect_uri"],
+        "https://llm.example.com/auth/callback"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_is_none_makes_no_token() {
+    let place = Place::new().await;
+    let mut browser = place.signed_in().await;
+    let csrf = field(&browser.get("/auth/tokens").await, "csrf");
+    for name in ["", "   ", "a\nb", &"x".repeat(101)] {
+        let fields = [("csrf", &*csrf), ("name", name)];
+        let refused = browser.post("/auth/success", &fields).await;
+        assert_eq!(refused.status, 400);
+        assert!(refused.text().contains("1 to 100 printable characters"));
+    }
+    assert_eq!(place.house.gateway.runtime.agent_tokens.len(), 0);
+    let large = "x".repeat(70_000);
+    let fields = [("csrf", &*csrf), ("name", &*large)];
+    assert_eq!(browser.post("/auth/success", &fields).await.status, 413);
+    let name = "<script>alert(1)</script> & \"co\"";
+    let fields = [("csrf", &*csrf), ("name", name)];
+    let made = browser.post("/auth/success", &fields).await;
+    assert!(!made.text().contains("<script"), "{}", made.text());
 }

@@ -85,7 +85,7 @@ impl Browser {
     }
 
     /// To the provider and up to its sending back: where the browser would come back to.
-    pub(crate) async fn to_provider(&mut self, path: &str) -> String {
+    pub(crate) async fn visit_provider(&mut self, path: &str) -> String {
         let begun = self.get(path).await;
         assert_eq!(begun.status, 303, "{}", begun.text());
         back_of(begun.header("location").unwrap()).await
@@ -93,7 +93,7 @@ impl Browser {
 
     /// A whole login, up to what the gateway says when the browser is back.
     pub(crate) async fn log_in(&mut self) -> Answer {
-        let back = self.to_provider("/auth/login/test").await;
+        let back = self.visit_provider("/auth/login/test").await;
         self.get(&back).await
     }
 }

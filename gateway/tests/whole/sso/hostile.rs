@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::browser::{Browser, back_of};
-use super::provider::{Idp, jwk, message};
+use super::provider::{Idp, MakeToken, jwk, message};
 use super::{NOW, Place, configuration};
 use crate::harness::Answer;
 use turnpike_loadtest::{FakeProvider, Options};
@@ -109,11 +109,10 @@ async fn an_id_token_that_does_not_say_what_it_should_lets_nobody_in() {
 async fn an_id_token_that_its_issuer_did_not_sign_lets_nobody_in() {
     let place =
         Place::with("authorization: {mode: enterprise, rate_limit: {max_attempts: 1000}}").await;
-    type Make = Box<dyn Fn(&super::provider::Keys, &Value) -> String + Send>;
-    let signed = |header: Value| -> Make {
+    let signed = |header: Value| -> MakeToken {
         Box::new(move |keys, claims| keys.sign(&keys.own, &header, claims))
     };
-    let cases: Vec<(&str, Make)> = vec![
+    let cases: Vec<(&str, MakeToken)> = vec![
         ("no token", Box::new(|_, _| String::new())),
         ("no JWT", Box::new(|_, _| "abc".into())),
         ("four parts", Box::new(|_, _| "a.b.c.d".into())),
@@ -228,11 +227,11 @@ async fn what_the_browser_brings_back_must_be_of_its_own_login() {
     let place =
         Place::with("authorization: {mode: enterprise, rate_limit: {max_attempts: 1000}}").await;
     let mut ada = place.browser();
-    let back = ada.to_provider("/auth/login/test").await;
+    let back = ada.visit_provider("/auth/login/test").await;
 
     // Another browser, one that has a login of its own, and one that lost its cookie.
     let mut strangers = [place.browser(), place.browser(), ada.clone()];
-    strangers[1].to_provider("/auth/login/test").await;
+    strangers[1].visit_provider("/auth/login/test").await;
     strangers[2].cookies.clear();
     for mut stranger in strangers {
         let answer = stranger.get(&back).await;
@@ -291,7 +290,7 @@ async fn what_the_browser_brings_back_must_be_of_its_own_login() {
 async fn a_login_that_takes_too_long_is_begun_anew() {
     let place = Place::new().await;
     let mut browser = place.browser();
-    let back = browser.to_provider("/auth/login/test").await;
+    let back = browser.visit_provider("/auth/login/test").await;
     place.time.advance(std::time::Duration::from_secs(15 * 60));
     let late = browser.get(&back).await;
     assert!(late.status == 400 && late.text().contains("Invalid session"));
@@ -504,7 +503,7 @@ async fn providers_are_chosen_from_and_not_mixed_up() {
         .nth(1)
         .unwrap();
     let state = state.split('&').next().unwrap().to_owned();
-    let ours = browser.to_provider("/auth/login/test").await;
+    let ours = browser.visit_provider("/auth/login/test").await;
     let code = ours
         .split("code=")
         .nth(1)

@@ -24,14 +24,20 @@ use turnpike_api::Clock;
 pub(crate) const CLIENT: &str = "turnpike";
 pub(crate) const SECRET: &str = "the-client-secret-CANARY";
 
+/// Makes a token of what it says.
+pub(crate) type MakeToken = Box<dyn Fn(&Keys, &Value) -> String + Send>;
+
+/// Changes what the browser is sent back with.
+pub(crate) type ChangeBack = Box<dyn Fn(&mut Vec<(String, String)>) + Send>;
+
 /// What it does otherwise than it should.
 pub(crate) struct Wrong {
     /// What the ID token says.
     pub(crate) claims: Box<dyn Fn(&mut Value) + Send>,
     /// How the token is made of its claims; `None` = as it should.
-    pub(crate) token: Option<Box<dyn Fn(&Keys, &Value) -> String + Send>>,
+    pub(crate) token: Option<MakeToken>,
     /// What the browser brings back.
-    pub(crate) back: Box<dyn Fn(&mut Vec<(String, String)>) + Send>,
+    pub(crate) back: ChangeBack,
     /// What the token endpoint answers.
     pub(crate) exchange: Option<(u16, String)>,
     /// What the discovery document says.
