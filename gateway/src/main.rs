@@ -46,6 +46,12 @@ fn serve(flags: &Serve) -> Result<()> {
             complain(&format!("warning: {warning}"));
         }
         say(&format!("{} is valid", flags.config.display()));
+        if plan.sso.is_some() {
+            let uri = turnpike::sso::redirect_uri(&plan);
+            say(&format!(
+                "register this redirect URI with each identity provider: {uri}"
+            ));
+        }
         return Ok(());
     }
     let logging = logging::start(&plan.logging)?;

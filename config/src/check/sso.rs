@@ -12,7 +12,7 @@ use crate::document::{
 use crate::locate::Path;
 use crate::plan::{
     AuthorizationPlan, LoginModePlan, LoginRatePlan, LoginWayPlan, SsoClaimsPlan, SsoPlan,
-    SsoProviderPlan,
+    SsoProviderPlan, is_loopback_host,
 };
 
 use super::{Context, url};
@@ -31,7 +31,8 @@ pub(super) fn sso(document: &Document, context: &mut Context<'_>) -> Option<SsoP
     let (written, authorization) = (&document.sso, &document.authorization);
     let section = Path::default().field("sso");
     let lifetime = lifetime(written, authorization, context);
-    let authorization = authorized(authorization, context)?;
+    let (mode, has_no_api) = (authorization.mode, authorization.api_url.is_none());
+    let authorization = authorized(authorization, context);
     let unauthenticated = document.unauthenticated_response;
     if !is_enabled(written, context) {
         if unauthenticated == Some(Unauthenticated::Sandbox) {
@@ -52,6 +53,13 @@ pub(super) fn sso(document: &Document, context: &mut Context<'_>) -> Option<SsoP
         let message = "single sign-on is enabled, and no provider is; add one";
         context.report.at(&section.field("providers"), message);
     }
+    if mode == LoginMode::Enterprise && has_no_api {
+        let message = "everybody whom a provider knows is let in: there is no `api_url` to ask";
+        context.warn(
+            &Path::default().field("authorization").field("mode"),
+            message,
+        );
+    }
     Some(SsoPlan {
         providers: providers.into_iter().collect::<Option<_>>()?,
         session_lifetime: lifetime,
@@ -59,7 +67,7 @@ pub(super) fn sso(document: &Document, context: &mut Context<'_>) -> Option<SsoP
             groups: written.claims.groups.clone(),
             team: written.claims.team.clone(),
         },
-        authorization,
+        authorization: authorization?,
         sandbox: unauthenticated != Some(Unauthenticated::Unauthorized),
     })
 }
@@ -94,13 +102,9 @@ fn lifetime(written: &Sso, authorization: &Authorization, context: &mut Context<
 
 fn authorized(written: &Authorization, context: &mut Context<'_>) -> Option<AuthorizationPlan> {
     let section = Path::default().field("authorization");
-    let api = written.api_url.as_deref().map(|text| {
-        let found = called(text);
-        found.map_err(|why| context.report.at(&section.field("api_url"), why))
-    });
-    let api = match api {
+    let api = match written.api_url.as_deref() {
         None => None,
-        Some(found) => Some(found.ok()?),
+        Some(text) => Some(api(text, &section.field("api_url"), context)?),
     };
     let mode = match written.mode {
         LoginMode::SingleUser => LoginModePlan::SingleUser {
@@ -121,6 +125,17 @@ fn authorized(written: &Authorization, context: &mut Context<'_>) -> Option<Auth
             max: Duration::from_secs(rate.max_backoff_seconds.into()),
         },
     })
+}
+
+fn api(text: &str, key: &Path, context: &mut Context<'_>) -> Option<Url> {
+    let found = with_query(text, url::base);
+    let found = found.map_err(|why| context.report.at(key, why)).ok()?;
+    let is_here = found.host_str().is_some_and(is_loopback_host);
+    if found.scheme() == "http" && !is_here {
+        let message = "asked in clear text: whoever is on the way can let anybody in";
+        context.warn(key, message);
+    }
+    Some(found)
 }
 
 fn provider(
@@ -286,11 +301,18 @@ fn missing(key: &str, at: &Path, context: &mut Context<'_>) {
 
 /// Who a person is comes from there: in clear text on this machine only. A query is kept.
 fn called(text: &str) -> Result<Url, &'static str> {
+    with_query(text, url::issuer)
+}
+
+fn with_query(
+    text: &str,
+    read: impl Fn(&str) -> Result<Url, &'static str>,
+) -> Result<Url, &'static str> {
     let (bare, query) = match text.split_once('?') {
         Some((bare, query)) => (bare, Some(query)),
         None => (text, None),
     };
-    let mut url = url::issuer(bare)?;
+    let mut url = read(bare)?;
     url.set_query(query);
     Ok(url)
 }

@@ -47,6 +47,7 @@ mod selection;
 mod service_account;
 mod smoke;
 mod smuggling;
+mod sso;
 mod streams;
 mod tls;
 mod wire;
