@@ -22,6 +22,7 @@ mod caller;
 mod calls;
 mod chaos;
 mod command_line;
+mod confusion;
 mod cooldown;
 mod credentials_command;
 mod directory;
