@@ -46,5 +46,6 @@ pub mod request;
 pub mod runtime;
 pub mod snapshot;
 pub mod tls;
+pub mod token_entry;
 pub mod upstream;
 pub mod web;

@@ -13,6 +13,7 @@ use turnpike_credentials::BackOff;
 use crate::assemble::GoodFiles;
 use crate::upstream::roll::Enrolled;
 use crate::upstream::{Catalogue, Credential};
+use crate::web::management::Terms;
 
 /// A configuration, ready to serve.
 pub struct Snapshot {
@@ -48,6 +49,8 @@ pub struct Snapshot {
     pub trusted_proxies: Vec<IpNet>,
     /// What clients set as their base URL, without a slash at its end.
     pub public_url: String,
+    /// What the management API works by.
+    pub management: Terms,
 }
 
 impl Snapshot {

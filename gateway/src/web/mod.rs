@@ -2,6 +2,7 @@
 //! what belongs there, called in-process from the proxy port.
 
 mod admin;
+pub mod management;
 
 use std::sync::Arc;
 
@@ -15,15 +16,19 @@ use tower::ServiceExt;
 
 use crate::context::Context;
 use crate::refusal::{Reason, Refusal};
+use crate::reload::Reloader;
 use crate::request::{self, Connection, Stop};
 use crate::runtime::Runtime;
+use management::Refused;
 
 /// A page is built whole before it is sent from the proxy port; the metrics are the largest.
 const PAGE: usize = 16 << 20;
 
 /// What the admin listener serves.
-pub fn router(runtime: &Arc<Runtime>) -> Router {
+pub fn router(runtime: &Arc<Runtime>, reloader: &Arc<Reloader>) -> Router {
     admin::router(runtime)
+        .merge(management::router(runtime, reloader))
+        .fallback(async || Refused::NothingHere)
 }
 
 /// A page asked for on the proxy port. Health is answered there too; the rest belongs to the

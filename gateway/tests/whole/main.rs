@@ -33,6 +33,7 @@ mod harness;
 mod identity;
 mod injected;
 mod jwt;
+mod management;
 mod matrix;
 mod observation;
 mod outcomes;

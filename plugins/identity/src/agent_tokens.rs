@@ -18,7 +18,9 @@ use crate::Settings;
 
 pub use book::{Checks, LastUse, TokenBook};
 pub use hashing::{Costs, HashError};
-pub use issue::{IssueError, Issued, NewToken, TOPIC, USE, issue, revoke, rotate};
+pub use issue::{
+    IssueError, Issued, NewToken, TOPIC, USE, issue, revoke, revoke_if, rotate, rotate_if,
+};
 pub use record::{AgentTokenRecord, Binding, KIND, Owner, TokenState};
 use text::Text;
 
