@@ -7,6 +7,7 @@ mod access;
 mod attempts;
 mod auths;
 mod body;
+mod credential_files;
 mod document;
 mod etag;
 mod office;
@@ -57,7 +58,10 @@ fn routes() -> Routes {
         ))
         .merge(access::needing(
             Scope::CredentialsWrite,
-            OpenApiRouter::new().routes(routes!(auths::reset)),
+            OpenApiRouter::new()
+                .routes(routes!(credential_files::add))
+                .routes(routes!(credential_files::remove))
+                .routes(routes!(auths::reset)),
         ))
         .merge(access::needing(
             Scope::TokensRead,

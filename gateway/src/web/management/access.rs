@@ -1,6 +1,7 @@
 //! Who may use the management API, from where, and for what.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, Extension, Request, State};
@@ -32,6 +33,8 @@ pub struct Terms {
     pub(super) effective: Arc<str>,
     /// What the hash of a new token costs.
     pub(super) costs: Costs,
+    /// Where the files of credentials are.
+    pub(super) auth_dir: PathBuf,
     /// How long a token goes on beside the one that took its place.
     pub(super) rotation_overlap: std::time::Duration,
 }
@@ -65,6 +68,7 @@ impl Terms {
             allow_remote: plan.management.allow_remote,
             effective: plan.effective.clone(),
             costs: token_entry::costs(plan.agent_tokens.argon2),
+            auth_dir: plan.auth.dir.clone(),
             rotation_overlap: plan.agent_tokens.rotation_overlap,
         }
     }
@@ -223,6 +227,7 @@ mod tests {
             allow_remote,
             effective: "{}".into(),
             costs: Costs::default(),
+            auth_dir: PathBuf::new(),
             rotation_overlap: Duration::ZERO,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Weak};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, Semaphore};
 use utoipa::openapi::OpenApi;
 
 use super::attempts::Attempts;
@@ -19,6 +19,8 @@ pub(super) struct Office {
     pub(super) replays: Replays,
     /// One hash of a new token is computed at a time.
     pub(super) hashing: Semaphore,
+    /// One edit of the credentials' files at a time.
+    pub(super) editing: Mutex<()>,
     /// The OpenAPI document as it is sent.
     pub(super) document: Arc<str>,
 }
@@ -35,6 +37,7 @@ impl Office {
             attempts: Attempts::default(),
             replays: Replays::default(),
             hashing: Semaphore::new(1),
+            editing: Mutex::default(),
             document: document.to_json().unwrap_or_default().into(),
         }
     }

@@ -41,6 +41,14 @@ pub enum Refused {
     NoCredentials(String),
     #[error("no credential is called `{0}`")]
     NoCredential(String),
+    #[error("no credential of this provider has that id or secret")]
+    NoSuchCredential,
+    #[error("the credential `{0}` has the same secret")]
+    SameSecret(String),
+    #[error("the credential `{0}` is written in the configuration; change it there")]
+    Configured(String),
+    #[error("{0}")]
+    Files(String),
     #[error("the provider {0} has several credentials; name one with `?id=`")]
     Ambiguous(String),
     #[error("no agent token has the id `{0}`")]
@@ -100,7 +108,12 @@ impl Refused {
             Self::Body(_) => (StatusCode::BAD_REQUEST, "invalid_request"),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
             Self::NoCredentials(_) => (StatusCode::NOT_FOUND, "no_credentials"),
-            Self::NoCredential(_) => (StatusCode::NOT_FOUND, "unknown_credential"),
+            Self::SameSecret(_) => (StatusCode::CONFLICT, "same_secret"),
+            Self::Configured(_) => (StatusCode::CONFLICT, "configured"),
+            Self::Files(_) => (StatusCode::INTERNAL_SERVER_ERROR, "files"),
+            Self::NoSuchCredential | Self::NoCredential(_) => {
+                (StatusCode::NOT_FOUND, "unknown_credential")
+            }
             Self::Ambiguous(_) => (StatusCode::CONFLICT, "ambiguous"),
             Self::NoToken(_) => (StatusCode::NOT_FOUND, "unknown_token"),
             Self::Revoked(_) => (StatusCode::CONFLICT, "token_revoked"),
