@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{ConnectInfo, Extension, Request, State};
 use axum::middleware::{Next, from_fn};
@@ -18,7 +19,6 @@ use super::attempts::Attempts;
 use super::document;
 use super::office::Office;
 use super::refusal::Refused;
-use crate::observe::events::ManagementKeyRefused;
 use crate::token_entry;
 
 const KEY_HEADER: HeaderName = HeaderName::from_static("x-management-key");
@@ -36,7 +36,7 @@ pub struct Terms {
     /// Where the files of credentials are.
     pub(super) auth_dir: PathBuf,
     /// How long a token goes on beside the one that took its place.
-    pub(super) rotation_overlap: std::time::Duration,
+    pub(super) rotation_overlap: Duration,
 }
 
 /// A key, by its digest.
@@ -90,19 +90,7 @@ impl Terms {
         if !self.allow_remote && !peer.is_loopback() {
             return Err(Refused::Remote);
         }
-        attempts.refuse_blocked(peer, now)?;
-        let presented = presented(headers)?;
-        match self.find(presented) {
-            Some(actor) => {
-                attempts.forgive(peer);
-                Ok(actor.clone())
-            }
-            None => {
-                let refused_for = attempts.note_wrong(peer, now);
-                ManagementKeyRefused { peer, refused_for }.tell();
-                Err(Refused::WrongKey)
-            }
-        }
+        attempts.judge(peer, now, || Ok(self.find(presented(headers)?).cloned()))
     }
 
     /// Compares digests, which nobody outside can compute, with each of the keys: its time tells
@@ -208,8 +196,6 @@ pub(super) fn open_to_every_key(mut routes: Routes) -> Routes {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn terms(keys: &[(&str, &[Scope])], allow_remote: bool) -> Terms {
