@@ -10,7 +10,7 @@ use crate::tree::{Content, Entry, Node};
 
 /// Keys by their pattern.
 const KEYS: &[&str] = &[
-    "admin.keys",
+    "admin.keys[].tenant",
     "api_keys[].limits",
     "api_keys[].roles",
     "api_keys[].tenant",
@@ -24,7 +24,6 @@ const KEYS: &[&str] = &[
     "providers.*.credentials[].caps",
     "providers.*.credentials[].pool",
     "providers.*.credentials[].websockets",
-    "remote_management",
     "role_bindings",
     "roles",
     "server.cors",

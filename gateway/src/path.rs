@@ -137,6 +137,8 @@ pub fn parse<'p>(method: &Method, path: &'p str) -> Resource<'p> {
         "/" => only(&Method::GET, Resource::Root),
         "/health" | "/healthz" | "/ready" | "/metrics" => only(&Method::GET, Resource::Page),
         // Which methods a page takes is its own to say.
+        "/v0/management" => Resource::Page,
+        path if path.starts_with("/v0/management/") => Resource::Page,
         "/auth" => Resource::Login,
         path if path.starts_with("/auth/") => Resource::Login,
         _ => parse_rest(method, path, only),

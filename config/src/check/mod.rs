@@ -10,6 +10,7 @@ mod headers;
 mod jwt;
 mod keys;
 mod lists;
+mod management;
 mod models;
 mod providers;
 mod proxy;
@@ -20,6 +21,7 @@ mod tls;
 mod url;
 
 use std::path::{Path as FilePath, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::Kinds;
@@ -106,6 +108,7 @@ pub(crate) fn plan(document: &Document, mut context: Context<'_>) -> Option<Plan
     let server = server::server(&document.server, context);
     let admin = server::admin(&document.admin, &document.server, context);
     let client_keys = keys::client_keys(&document.api_keys, context);
+    let management = management::management(document, &client_keys, context);
     let jwt_issuers = jwt::issuers(&document.jwt, context);
     let sso = sso::sso(document, context);
     let (providers, disabled_providers) = providers::providers(document, context);
@@ -120,6 +123,7 @@ pub(crate) fn plan(document: &Document, mut context: Context<'_>) -> Option<Plan
     Some(Plan {
         server: server?,
         admin,
+        management,
         logging,
         client_keys,
         agent_tokens: agent_tokens(&document.agent_tokens),
@@ -139,6 +143,7 @@ pub(crate) fn plan(document: &Document, mut context: Context<'_>) -> Option<Plan
         auth: auth?,
         state,
         egress,
+        effective: Arc::default(),
         warnings: std::mem::take(&mut context.warnings),
         sources: std::mem::take(&mut context.sources),
     })

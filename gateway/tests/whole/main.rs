@@ -34,6 +34,7 @@ mod harness;
 mod identity;
 mod injected;
 mod jwt;
+mod management;
 mod matrix;
 mod observation;
 mod outcomes;
