@@ -17,6 +17,7 @@ SCHEMA = json.loads((ROOT / "config" / "schema.json").read_text())
 # How the forms of a text are called.
 FORMS = {
     "secret": "secret",
+    "text-or-reference": "text or reference",
     "human-duration": "duration",
     "human-duration-or-off": "duration or -1",
     "byte-size": "size",

@@ -30,7 +30,7 @@ pub(crate) use sso::{Authorization, LoginMode, Preset, Sso, SsoKind, SsoProvider
 pub(crate) use state::State;
 pub(crate) use upstream::{Egress, InjectUsage, Metering, QuotaExceeded, Routing, Strategy};
 pub(crate) use values::{
-    ProxyText, SecretText, Size, Span, SpanOrOff, TEXT_FORMATS, is_secret_format,
+    ProxyText, ReferenceText, SecretText, Size, Span, SpanOrOff, TEXT_FORMATS, may_be_reference,
 };
 
 /// The configuration of Turnpike. Every key is optional unless marked required, and every key may

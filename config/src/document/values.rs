@@ -17,6 +17,7 @@ pub(crate) const TEXT_FORMATS: &[(&str, Fits)] = &[
     (SIZE, |text| parse_size(text).map(drop)),
     (SECRET, |_| Ok(())),
     (PROXY, |_| Ok(())),
+    (REFERENCE, |_| Ok(())),
 ];
 
 type Fits = fn(&str) -> Result<(), String>;
@@ -26,10 +27,11 @@ const DURATION_OR_OFF: &str = "human-duration-or-off";
 const SIZE: &str = "byte-size";
 const SECRET: &str = "secret";
 const PROXY: &str = "proxy-url";
+const REFERENCE: &str = "text-or-reference";
 
 /// Whether a text of this format may be `${NAME}` or `file:path`.
-pub(crate) fn is_secret_format(format: &str) -> bool {
-    matches!(format, SECRET | PROXY)
+pub(crate) fn may_be_reference(format: &str) -> bool {
+    matches!(format, SECRET | PROXY | REFERENCE)
 }
 
 /// A length of time, `50ms`, `5m`, `24h`.
@@ -139,6 +141,16 @@ impl fmt::Display for SecretText {
     }
 }
 
+/// A text that is no secret and may be written elsewhere, as one may.
+#[derive(Clone)]
+pub(crate) struct ReferenceText(pub(crate) String);
+
+impl fmt::Display for ReferenceText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// The URL of a proxy, which may hold a password, or `direct`.
 #[derive(Clone)]
 pub(crate) struct ProxyText(pub(crate) Secret);
@@ -199,6 +211,7 @@ written_as_text!(Size, ["string", "integer"], SIZE, |text| parse_size(&text)
 written_as_text!(SecretText, "string", SECRET, |text| Ok(Self(Secret::new(
     text
 ))));
+written_as_text!(ReferenceText, "string", REFERENCE, |text| Ok(Self(text)));
 written_as_text!(ProxyText, "string", PROXY, |text| Ok(Self(Secret::new(
     text
 ))));
