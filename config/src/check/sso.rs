@@ -55,9 +55,11 @@ pub(super) fn sso(
             message,
         );
     }
+    let renewal = &written.silent_renewal;
     Some(SsoPlan {
         providers: providers.into_iter().collect::<Option<_>>()?,
         session_lifetime: lifetime,
+        renewal_lead: renewal.enabled.then_some(renewal.lead.0),
         claims: SsoClaimsPlan {
             groups: written.claims.groups.clone(),
             team: written.claims.team.clone(),

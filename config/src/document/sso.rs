@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ReferenceText, SecretText};
+use super::{ReferenceText, SecretText, Span};
 
 #[derive(Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -17,6 +17,26 @@ pub(crate) struct Sso {
     /// Identity providers, by a name in lower case.
     pub(crate) providers: BTreeMap<String, SsoProvider>,
     pub(crate) claims: SsoClaims,
+    pub(crate) silent_renewal: SilentRenewal,
+}
+
+/// Sessions are renewed without their people, where the provider granted a refresh token
+/// (`offline_access` among the scopes, with most).
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct SilentRenewal {
+    pub(crate) enabled: bool,
+    /// So long before the session ends.
+    pub(crate) lead: Span,
+}
+
+impl Default for SilentRenewal {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            lead: Span::seconds(600),
+        }
+    }
 }
 
 /// The claims that say what there is to know of a person; `a.b` is the claim `b` within `a`.

@@ -5,6 +5,7 @@ mod browser;
 mod github;
 mod hostile;
 mod provider;
+mod renewal;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -15,6 +15,7 @@ mod link;
 mod pending;
 mod provider;
 mod rate;
+pub mod renewal;
 mod seal;
 pub mod session;
 #[cfg(test)]
@@ -25,7 +26,7 @@ use turnpike_api::StoreError;
 
 pub use link::{Link, LoginLinks};
 pub use pending::Pending;
-pub use provider::{Client, Outside, OutsideError, Provider, Returned, Way};
+pub use provider::{Client, Identified, Outside, OutsideError, Provider, Returned, Way};
 pub use rate::{LoginRate, Wait};
 pub use seal::{Purpose, Seals};
 pub use session::{Person, Session};
@@ -42,6 +43,9 @@ pub enum LoginError {
     /// It says that our redirect URI is not the one that is registered there.
     #[error("Redirect URI mismatch")]
     RedirectUri,
+    /// It has withdrawn what it granted: the person is not to be let in any more.
+    #[error("the provider has withdrawn its grant")]
+    Withdrawn,
     #[error("the system has no randomness: {0}")]
     Random(getrandom::Error),
     #[error(transparent)]

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use turnpike_api::{Directory, Expected, Store, StoreError};
 
+use super::renewal::Renewal;
 use super::{Purpose, Seals};
 use crate::agent_tokens::{self, AgentTokenRecord, IssueError, Owner, TokenState};
 
@@ -172,6 +173,30 @@ pub async fn sign_in(
     Ok(session)
 }
 
+/// Lets a session last longer that has not ended meanwhile; `None` when it has.
+pub async fn extend(
+    store: &dyn Store,
+    session: &Session,
+    lifetime: Duration,
+    now: u64,
+) -> Result<Option<Session>, SessionError> {
+    let key = session.person.key();
+    loop {
+        let Some((mut current, version)) = find(store, &key).await? else {
+            return Ok(None);
+        };
+        if !current.is_live(now) || current.epoch != session.epoch {
+            return Ok(None);
+        }
+        let until = now.saturating_add(millis(lifetime));
+        current.expires_at = current.expires_at.max(until);
+        if put(store, &current, now, Expected::Version(version)).await? {
+            follow(store, &key, now).await?;
+            return Ok(Some(current));
+        }
+    }
+}
+
 /// Ends a person's session, in every browser, and with it their agent tokens until the next login.
 pub async fn sign_out(store: &dyn Store, key: &str, now: u64) -> Result<(), SessionError> {
     loop {
@@ -181,6 +206,7 @@ pub async fn sign_out(store: &dyn Store, key: &str, now: u64) -> Result<(), Sess
         session.expires_at = session.expires_at.min(now);
         session.epoch.clear();
         if put(store, &session, now, Expected::Version(version)).await? {
+            Renewal::forget(store, key).await?;
             return follow(store, key, now).await;
         }
     }
