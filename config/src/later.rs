@@ -60,7 +60,6 @@ const VALUES: &[(&str, &[&str])] = &[
         ],
     ),
     ("state.backend", &["redis"]),
-    ("unauthenticated_response", &["sandbox"]),
 ];
 
 pub(crate) const MESSAGE: &str = "not available in this release";

@@ -1,12 +1,15 @@
 //! The models a caller can really use, in its dialect.
 
+use std::sync::Arc;
+
 use http::HeaderValue;
 use pingora::protocols::http::ServerSession;
 use serde_json::{Value, json};
 use turnpike_api::{Ask, Dialect, Identity, Operation};
 
 use crate::context::Context;
-use crate::request::{self, Connection, Stop, authorize, identify, route};
+use crate::refusal::Refusal;
+use crate::request::{self, Connection, Stop, authorize, identify, route, sandbox};
 use crate::upstream::{Pool, Served};
 
 /// When a model was made is the provider's to know; clients want a number.
@@ -19,7 +22,7 @@ pub async fn models(
     dialect: Dialect,
     query: &str,
 ) -> Result<Connection, Stop> {
-    let identity = identify::identify(session.req_header(), query, context).await?;
+    let identity = identified(session, query, context).await?;
     let snapshot = context.snapshot.clone();
     let mut usable = Vec::new();
     for (name, served) in snapshot.catalogue.listed() {
@@ -38,7 +41,7 @@ pub async fn model(
     id: &str,
     query: &str,
 ) -> Result<Connection, Stop> {
-    let identity = identify::identify(session.req_header(), query, context).await?;
+    let identity = identified(session, query, context).await?;
     let served = context
         .snapshot
         .catalogue
@@ -51,6 +54,15 @@ pub async fn model(
         }
         None => Err(route::not_found(id).into()),
     }
+}
+
+async fn identified(
+    session: &ServerSession,
+    query: &str,
+    context: &mut Context<'_>,
+) -> Result<Arc<Identity>, Refusal> {
+    let identity = identify::identify(session.req_header(), query, context).await;
+    identity.map_err(|stranger| sandbox::told(stranger, context))
 }
 
 /// The pool, when the caller may use the model in this dialect and somebody would serve it.

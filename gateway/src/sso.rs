@@ -19,7 +19,7 @@ use turnpike_identity::agent_tokens::Costs;
 use turnpike_identity::jwt::KeyCache;
 use turnpike_identity::sso::authorization::{self, Denied, Granted, Question};
 use turnpike_identity::sso::{
-    Client, LoginLinks, LoginRate, Outside, OutsideError, Person, Provider, Seals, Way,
+    Client, LoginLinks, LoginRate, Marker, Outside, OutsideError, Person, Provider, Seals, Way,
 };
 use url::Url;
 
@@ -39,6 +39,10 @@ pub struct Sso {
     /// So long before its end a session is renewed; `None` = it is not.
     pub renewal_lead: Option<Duration>,
     pub seals: Arc<Seals>,
+    /// Agents of callers who are not known are answered by a model that tells where to sign in.
+    pub sandbox: bool,
+    /// Knows the text of those answers again.
+    pub marker: Marker,
     /// Links that a caller without a session is given.
     pub links: LoginLinks,
     pub public_url: String,
@@ -81,6 +85,8 @@ impl Sso {
             },
             lifetime: sso.session_lifetime,
             renewal_lead: sso.renewal_lead,
+            sandbox: sso.sandbox,
+            marker: Marker::new(seals.clone()),
             links: LoginLinks::new(seals.clone(), &public_url),
             seals,
             is_secure: plan.server.public_url.scheme() == "https",

@@ -107,7 +107,7 @@ pub(crate) fn plan(document: &Document, mut context: Context<'_>) -> Option<Plan
     let admin = server::admin(&document.admin, &document.server, context);
     let client_keys = keys::client_keys(&document.api_keys, context);
     let jwt_issuers = jwt::issuers(&document.jwt, context);
-    let sso = sso::sso(&document.sso, &document.authorization, context);
+    let sso = sso::sso(document, context);
     if let (Some(_), Some(server)) = (&sso, &server) {
         sso::at_the_root(&server.public_url, context);
     }

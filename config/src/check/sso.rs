@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use ::url::Url;
 
-use crate::document::{Authorization, LoginMode, ReferenceText, Sso, SsoKind, SsoProvider};
+use crate::document::{
+    Authorization, Document, LoginMode, ReferenceText, Sso, SsoKind, SsoProvider, Unauthenticated,
+};
 use crate::locate::Path;
 use crate::plan::{
     AuthorizationPlan, LoginModePlan, LoginRatePlan, LoginWayPlan, SsoClaimsPlan, SsoPlan,
@@ -25,16 +27,19 @@ const LIFETIME: u32 = 24;
 const DISCOVERY: &str = "/.well-known/openid-configuration";
 
 /// `None` when it is switched off, or nothing good is written there.
-pub(super) fn sso(
-    written: &Sso,
-    authorization: &Authorization,
-    context: &mut Context<'_>,
-) -> Option<SsoPlan> {
+pub(super) fn sso(document: &Document, context: &mut Context<'_>) -> Option<SsoPlan> {
+    let (written, authorization) = (&document.sso, &document.authorization);
     let section = Path::default().field("sso");
     let lifetime = lifetime(written, authorization, context);
     let (mode, has_no_api) = (authorization.mode, authorization.api_url.is_none());
     let authorization = authorized(authorization, context);
+    let unauthenticated = document.unauthenticated_response;
     if !is_enabled(written, context) {
+        if unauthenticated == Some(Unauthenticated::Sandbox) {
+            let message = "there is no page to sign in at: enable sso, or choose `unauthorized`";
+            let at = Path::default().field("unauthenticated_response");
+            context.report.at(&at, message);
+        }
         return None;
     }
     let enabled = written.providers.iter().filter(|(_, one)| one.enabled);
@@ -65,6 +70,7 @@ pub(super) fn sso(
             team: written.claims.team.clone(),
         },
         authorization: authorization?,
+        sandbox: unauthenticated != Some(Unauthenticated::Unauthorized),
     })
 }
 

@@ -42,9 +42,9 @@ pub(crate) struct ClientKey {
     pub(crate) models: Option<Vec<String>>,
 }
 
-#[derive(Clone, Copy, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Unauthenticated {
-    #[default]
+    Sandbox,
     Unauthorized,
 }

@@ -54,8 +54,10 @@ pub(crate) struct Document {
     pub(crate) sso: Sso,
     /// Who of those that logged in may have agent tokens.
     pub(crate) authorization: Authorization,
-    /// What a caller without a valid credential gets.
-    pub(crate) unauthenticated_response: Unauthenticated,
+    /// What a caller without a valid credential gets: `sandbox`, an answer in which the model tells
+    /// where to sign in, or `unauthorized`, an error. The default is `sandbox` with single sign-on,
+    /// and `unauthorized` without.
+    pub(crate) unauthenticated_response: Option<Unauthenticated>,
     /// Upstream providers and their credentials, by name.
     pub(crate) providers: BTreeMap<String, Provider>,
     /// Credentials of the provider `openai`.

@@ -15,6 +15,8 @@ pub struct SsoPlan {
     pub renewal_lead: Option<Duration>,
     pub claims: SsoClaimsPlan,
     pub authorization: AuthorizationPlan,
+    /// Agents of callers who are not known are answered by a model that tells where to sign in.
+    pub sandbox: bool,
 }
 
 /// An identity provider that people log in through.

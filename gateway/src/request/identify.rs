@@ -22,13 +22,38 @@ pub const CREDENTIAL_HEADERS: [&str; 3] = ["authorization", "x-api-key", "x-goog
 /// No network has it.
 const UNKNOWN: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
+/// Somebody who is not known.
+pub struct Stranger {
+    pub refusal: Refusal,
+    /// Set where signing in would help.
+    pub may_sign_in: Option<MaySignIn>,
+}
+
+/// What signing in would do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MaySignIn {
+    /// The person gets an agent token.
+    Anew,
+    /// The agent token of this id works again.
+    Renews(String),
+}
+
+impl From<Refusal> for Stranger {
+    fn from(refusal: Refusal) -> Self {
+        Self {
+            refusal,
+            may_sign_in: None,
+        }
+    }
+}
+
 /// Asks the authenticators about each credential that is presented; the first one that is known
 /// wins.
 pub async fn identify(
     head: &RequestHeader,
     query: &str,
     context: &mut Context<'_>,
-) -> Result<Arc<Identity>, Refusal> {
+) -> Result<Arc<Identity>, Stranger> {
     let snapshot = context.snapshot.clone();
     // The first token that is made closes a gateway that was open.
     let identity = match snapshot.open && !context.runtime.agent_tokens.had_any() {
@@ -44,7 +69,7 @@ async fn known(
     query: &str,
     context: &Context<'_>,
     snapshot: &Snapshot,
-) -> Result<Arc<Identity>, Refusal> {
+) -> Result<Arc<Identity>, Stranger> {
     let user_agent = head.headers.get(USER_AGENT);
     let from = Presented {
         token: "",
@@ -53,12 +78,12 @@ async fn known(
         certificate: context.certificate.as_deref(),
         user_agent: user_agent.and_then(|agent| agent.to_str().ok()),
     };
-    let mut failure = None;
+    let mut failure: Option<(Rejection, Option<MaySignIn>)> = None;
     for place in places(&head.headers, query) {
         let token = match place? {
             Ok(token) => token,
             Err(malformed) => {
-                failure.get_or_insert(Rejection::Malformed(malformed));
+                failure.get_or_insert((Rejection::Malformed(malformed), None));
                 continue;
             }
         };
@@ -74,17 +99,54 @@ async fn known(
                 Verdict::Known(identity) => return Ok(identity),
                 Verdict::Reject(rejection) => {
                     // What may be good in a moment is told before what never is.
-                    if !matches!(failure, Some(Rejection::Busy | Rejection::Unavailable(_))) {
-                        failure = Some(rejection);
+                    let may_be = matches!(
+                        failure,
+                        Some((Rejection::Busy | Rejection::Unavailable(_), _))
+                    );
+                    if !may_be {
+                        failure = Some((rejection, may_sign_in(rejection, &token)));
                     }
                     break;
                 }
                 Verdict::NotMine => {}
             }
         }
-        failure.get_or_insert(Rejection::Unknown);
+        failure.get_or_insert_with(|| {
+            let rejection = Rejection::Unknown;
+            (rejection, may_sign_in(rejection, &token))
+        });
     }
-    Err(refusal(failure))
+    let (rejection, may_sign_in) = match failure {
+        None => (None, Some(MaySignIn::Anew)),
+        Some((rejection, may_sign_in)) => (Some(rejection), may_sign_in),
+    };
+    Err(Stranger {
+        refusal: refusal(rejection),
+        may_sign_in,
+    })
+}
+
+/// Whether its owner is helped by signing in. A token that an issuer signed is of a program, which
+/// cannot.
+fn may_sign_in(rejection: Rejection, token: &str) -> Option<MaySignIn> {
+    match rejection {
+        Rejection::Unknown if is_signed(token) => None,
+        Rejection::Unknown | Rejection::Revoked => Some(MaySignIn::Anew),
+        Rejection::SessionExpired => {
+            let id = turnpike_identity::agent_tokens::id_of(token);
+            Some(id.map_or(MaySignIn::Anew, |id| MaySignIn::Renews(id.to_owned())))
+        }
+        Rejection::Malformed(_)
+        | Rejection::NotGood(_)
+        | Rejection::Elsewhere
+        | Rejection::Busy
+        | Rejection::Unavailable(_) => None,
+    }
+}
+
+/// Whether it has the form of a JWT, whoever may have made it.
+fn is_signed(token: &str) -> bool {
+    token.starts_with("eyJ") && token.split('.').count() == 3
 }
 
 /// What stands in one place: a credential, or what is wrong with it.

@@ -1,6 +1,6 @@
 //! The path: one file a stage, in order.
 //!
-//! 1. [`identify`]: who is calling?
+//! 1. [`identify`]: who is calling? Somebody unknown is told where to sign in ([`sandbox`]).
 //! 2. [`read`]: the [`body`], bounded, and what it asks.
 //! 3. [`authorize`]: may they ask it?
 //! 4. [`route`]: who serves the model?
@@ -17,6 +17,7 @@ pub mod identify;
 pub mod no_credential;
 pub mod read;
 pub mod route;
+pub mod sandbox;
 pub mod select;
 mod session;
 mod settle;
@@ -124,7 +125,18 @@ async fn proxied(
     line: Line<'_>,
 ) -> Result<Connection, Stop> {
     context.record.operation = Some(operation);
-    let identity = identify::identify(session.req_header(), line.query, context).await?;
+    let identity = match identify::identify(session.req_header(), line.query, context).await {
+        Ok(identity) => identity,
+        // Not on the path of those who are known, and not in the memory of their calls.
+        Err(stranger) => {
+            let call = sandbox::Call {
+                operation,
+                model_in_path,
+                query: line.query,
+            };
+            return Box::pin(sandbox::answer(session, context, call, stranger)).await;
+        }
+    };
     let asked = read::read(session, context, operation, model_in_path).await?;
     let permit = authorize::authorize(&identity, asked.ask, context).await?;
     let route = route::route(&identity, &permit, context).await?;

@@ -12,6 +12,7 @@ use turnpike_providers::{MAX_MODEL, Model, ScanError, multipart_model, scan};
 
 use super::Stop;
 use super::body::{Body, receive};
+use super::sandbox;
 use crate::context::Context;
 use crate::refusal::{Reason, Refusal};
 
@@ -55,7 +56,8 @@ pub async fn read<'r>(
     model_in_path: Option<&str>,
 ) -> Result<Asked<'r>, Stop> {
     let began = Instant::now();
-    let body = receive(session, context).await?;
+    let mut body = receive(session, context).await?;
+    body.bytes = sandbox::unsaid(std::mem::take(&mut body.bytes), context);
     context.record.waited += began.elapsed();
     let head = session.req_header();
     let content_type = head

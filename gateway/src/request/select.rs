@@ -1,7 +1,7 @@
 //! With which credential. Once an attempt.
 
 use tracing::error;
-use turnpike_api::{Clock, Entry, Fault, Hint, StoreError, Usage};
+use turnpike_api::{Clock, Entry, Fault, Hint, Mark, Usage};
 
 use super::authorize::Permit;
 use super::count::BYTES_A_TOKEN;
@@ -156,9 +156,9 @@ impl Lease<'_, '_> {
         }
     }
 
-    /// Counts what the attempt used, or more of it: once it is written down, the answer may be
-    /// completed. `calls` is 1 the first time.
-    pub fn spend(&self, usage: Usage, estimated: bool, calls: u32) {
+    /// Counts what the attempt used, or more of it. `calls` is 1 the first time. Once the mark is
+    /// [`kept`](Self::keep), the answer may be completed.
+    pub fn spend(&self, usage: Usage, estimated: bool, calls: u32) -> Mark {
         let credential = self.member.credential;
         let now = self.runtime.board.time.now();
         credential.begin_period(now);
@@ -176,7 +176,7 @@ impl Lease<'_, '_> {
             }
             .tell();
         }
-        let kept = self.runtime.store.record(&Entry {
+        self.runtime.store.note(&Entry {
             credential: &credential.id,
             model: self.member.model,
             at: now,
@@ -184,11 +184,12 @@ impl Lease<'_, '_> {
             usage,
             estimated,
             calls,
-        });
-        self.tell_kept(kept);
+        })
     }
 
-    fn tell_kept(&self, kept: Result<(), StoreError>) {
+    /// Writes down what was counted.
+    pub fn keep(&self, mark: Mark) {
+        let kept = self.runtime.store.keep(mark);
         let (runtime, metrics) = (self.runtime, &self.runtime.metrics);
         if kept.is_err() {
             metrics.store_failed("usage");

@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use pingora::protocols::http::ServerSession;
-use turnpike_api::{Clock, Operation, Progress};
+use turnpike_api::{Clock, Mark, Operation, Progress};
 
-use super::count::Count;
+use super::count::{self, Count};
 use super::forward::{Answer, Next, Received};
 use super::select::{Lease, Outcome};
 use super::usage_chunk::WithoutUsage;
@@ -135,7 +135,9 @@ impl Passing<'_, '_, '_> {
         }
         for piece in std::mem::take(&mut received.held) {
             self.count.bytes += piece.len() as u64;
-            self.count_if(received.progress == Progress::Finished, received);
+            let complete = received.progress == Progress::Finished;
+            let counted = self.count_if(complete, received);
+            self.keep(counted).await;
             if self.write(session, context, piece, false).await.is_err() {
                 return Passed::ClientGone;
             }
@@ -158,7 +160,9 @@ impl Passing<'_, '_, '_> {
             // The end goes out with the last piece when it is known by then: one send, not two.
             let end = rest.is_done() && self.is_complete(received);
             self.count.bytes += piece.len() as u64;
-            self.count_if(end || received.progress == Progress::Finished, received);
+            let complete = end || received.progress == Progress::Finished;
+            let counted = self.count_if(complete, received);
+            self.keep(counted).await;
             if self.write(session, context, piece, end).await.is_err() {
                 return Passed::ClientGone;
             }
@@ -189,10 +193,15 @@ impl Passing<'_, '_, '_> {
         }
     }
 
-    /// What completes an answer goes to the caller after it was counted.
-    fn count_if(&mut self, complete: bool, received: &Received) {
-        if let Some(lease) = self.lease.filter(|_| complete) {
-            self.count.told(lease, received);
+    fn count_if(&mut self, complete: bool, received: &Received) -> Option<Mark> {
+        let lease = self.lease.filter(|_| complete)?;
+        self.count.told(lease, received)
+    }
+
+    /// What completes an answer goes to the caller after it was counted and written down.
+    async fn keep(&self, counted: Option<Mark>) {
+        if let (Some(lease), Some(mark)) = (self.lease, counted) {
+            count::keep(lease, mark).await;
         }
     }
 

@@ -46,6 +46,16 @@ providers:
     credentials: [{{api_key: sk-broken}}]
 """
 
+# Nobody is known here, and there is a page to sign in at.
+LOGIN_CONFIG = """\
+server: {{port: {proxy}}}
+admin: {{port: {admin}}}
+state: {{path: login.db}}
+sso: {{enabled: true, providers: {{github: {{client_id: suite, client_secret: sdk-suite-client-secret}}}}}}
+providers:
+  openai: {{base_url: "{upstream}/v1", credentials: [{{api_key: sk-good}}]}}
+"""
+
 SCRIPTS = ["sk-spent=429", "sk-cutting=cut-mid:2", "sk-broken=500"]
 
 # Of the caller's environment, only what finds programs and their languages.
@@ -74,6 +84,8 @@ class House:
         self.admin_port = free_port()
         self.url = f"http://127.0.0.1:{self.proxy_port}"
         self.admin = f"http://127.0.0.1:{self.admin_port}"
+        self.login_port = free_port()
+        self.login_url = f"http://127.0.0.1:{self.login_port}"
 
     def environment(self):
         """How the tests learn where things are, in whatever language."""
@@ -84,6 +96,7 @@ class House:
             "SDK_SUITE_NARROW_KEY": NARROW_KEY,
             "SDK_SUITE_WRONG_KEY": WRONG_KEY,
             "SDK_SUITE_TEXT": TEXT,
+            "SDK_SUITE_LOGIN_URL": self.login_url,
         }
 
     def __enter__(self):
@@ -112,18 +125,24 @@ class House:
             )
         )
         self.spawn("turnpike", "--config", str(config))
+        config = self.directory / "login.yaml"
+        admin = free_port()
+        config.write_text(LOGIN_CONFIG.format(proxy=self.login_port, admin=admin, upstream=self.upstream))
+        self.spawn("turnpike", "--config", str(config), name="login")
         self.wait_for(f"{self.upstream}/")
         self.wait_for(f"{self.admin}/ready")
+        self.wait_for(f"http://127.0.0.1:{admin}/ready")
 
-    def spawn(self, program, *arguments):
-        with open(self.directory / f"{program}.log", "w") as log:
+    def spawn(self, program, *arguments, name=None):
+        name = name or program
+        with open(self.directory / f"{name}.log", "w") as log:
             process = subprocess.Popen(
                 [BINARIES / program, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
-        self.processes.append((program, process))
+        self.processes.append((name, process))
 
     def wait_for(self, url):
         deadline = time.monotonic() + 20

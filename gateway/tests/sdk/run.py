@@ -22,7 +22,7 @@ import house
 
 HERE = Path(__file__).parent
 
-PYTHON = ["test_openai", "test_anthropic", "test_google", "test_claude_code"]
+PYTHON = ["test_openai", "test_anthropic", "test_google", "test_claude_code", "test_sandbox"]
 NODE = ["openai.test.mjs"]
 
 

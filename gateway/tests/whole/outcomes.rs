@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use turnpike_loadtest::{Behaviour, FakeProvider, Options};
 
+use crate::binary::replace;
 use crate::harness::Answer;
 use crate::pools::{CLAUDE, OPENAI, Pools, SPEECHES, Speech, seconds, server};
 
@@ -272,7 +273,36 @@ async fn none_are_configured() {
     }
 }
 
-// All in error: credentials in files, whose tests are in a file of their own.
+/// Why a file makes no credential is told in `directory/broken.rs`.
+#[tokio::test]
+async fn all_are_in_error_or_expired() {
+    let pools = with_credentials("", "").await;
+    let files = pools.house.dir.path().join("auths");
+    std::fs::create_dir(&files).unwrap();
+    let expired = json!({"access_token": "at-old", "expired": "2020-01-01T00:00:00Z"});
+    for (content, why) in [
+        (json!({}), "all 2 are in error (file not readable)"),
+        (expired, "all 2 are expired (access token too old)"),
+    ] {
+        for speech in SPEECHES {
+            for n in ["a", "b"] {
+                let file = files.join(format!("{}-{n}.json", speech.provider));
+                let mut content = content.clone();
+                // Two of the same token would be one.
+                if let Some(token) = content.get_mut("access_token") {
+                    *token = json!(format!("at-{}-{n}", speech.provider));
+                }
+                replace(&file, &content.to_string());
+            }
+        }
+        pools.house.gateway.reloader.reload_if_changed();
+        for speech in SPEECHES {
+            check_gone(speech, &pools.ask(speech).await, why);
+            check_gone(speech, &pools.stream(speech).await, why);
+        }
+    }
+    assert_eq!(pools.provider.count(), 0, "nobody was called");
+}
 
 #[tokio::test]
 async fn several_classes_are_counted() {

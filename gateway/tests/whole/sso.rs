@@ -90,7 +90,7 @@ fn configuration(idp: &Idp, models: &FakeProvider, rest: &str) -> String {
     format!(
         "server: {{port: 0, trusted_proxies: [127.0.0.1]}}\nadmin: {{port: 0}}\n\
          agent_tokens: {{argon2: {{memory_kib: 1024, iterations: 1}}}}\n\
-         sso:\n  enabled: true\n  providers:\n\
+         unauthenticated_response: unauthorized\nsso:\n  enabled: true\n  providers:\n\
          \x20   test: {{type: oidc, client_id: {CLIENT}, client_secret: {SECRET}, discovery_url: \"{}\"}}\n\
          {rest}\n\
          providers: {{openai: {{base_url: \"{}/v1\", credentials: [{{api_key: sk-upstream}}]}}}}\n",

@@ -48,7 +48,7 @@ pub use reserved::Reserved;
 pub use secret::Secret;
 pub use selection::{Selector, Slot, Tier};
 pub use store::{
-    Bulletin, DayUsage, Directory, Entry, Expected, Ledger, News, Notice, Record, Spent, Store,
-    StoreError, Stored,
+    Bulletin, DayUsage, Directory, Entry, Expected, Ledger, Mark, News, Notice, Record, Spent,
+    Store, StoreError, Stored,
 };
 pub use usage::Usage;

@@ -47,6 +47,10 @@ pub struct Entry<'a> {
     pub calls: u32,
 }
 
+/// Tells a store which of its notes is meant. The number is the store's own affair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark(pub u64);
+
 /// What a credential has used of one period of its quota.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Spent {
@@ -77,12 +81,22 @@ pub struct DayUsage {
 
 /// Counters.
 pub trait Ledger: Send + Sync {
-    /// Writes down what a call used.
+    /// Notes what a call used. It is written down by [`keep`](Self::keep) with the mark: a process
+    /// that ends before has lost it.
+    fn note(&self, entry: &Entry<'_>) -> Mark;
+
+    /// Writes down what was noted up to `mark`, with what others noted meanwhile: calls that end
+    /// together cost one write.
     ///
     /// Synchronous, because it stands between an answer and its last byte, and quick: it neither
     /// waits for a disk nor for another machine. Once it has returned, the entry survives the end
     /// of the process, `kill -9` included; a machine that loses power may lose the last second.
-    fn record(&self, entry: &Entry<'_>) -> Result<(), StoreError>;
+    fn keep(&self, mark: Mark) -> Result<(), StoreError>;
+
+    /// Notes what a call used and writes it down.
+    fn record(&self, entry: &Entry<'_>) -> Result<(), StoreError> {
+        self.keep(self.note(entry))
+    }
 
     /// What was recorded for `credential` in the period that began at `period`, entries of just
     /// now included.

@@ -24,6 +24,11 @@ pub use issue::{
 pub use record::{AgentTokenRecord, Binding, KIND, Owner, TokenState};
 use text::Text;
 
+/// The id of the agent token that was presented, whether there is one or not.
+pub fn id_of(presented: &str) -> Option<&str> {
+    Text::read(presented)?.ok().map(|text| text.id)
+}
+
 /// Knows the tokens of the book.
 pub struct AgentTokens {
     book: Arc<TokenBook>,

@@ -12,6 +12,7 @@ mod discovery;
 mod exchange;
 mod identified;
 mod link;
+mod marker;
 mod pending;
 mod provider;
 mod rate;
@@ -25,6 +26,7 @@ use thiserror::Error;
 use turnpike_api::StoreError;
 
 pub use link::{Link, LoginLinks};
+pub use marker::{MARK, Marker};
 pub use pending::Pending;
 pub use provider::{Client, Identified, Outside, OutsideError, Provider, Returned, Way};
 pub use rate::{LoginRate, Wait};

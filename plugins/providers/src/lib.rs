@@ -7,7 +7,7 @@
 //! | when to come back after one | `hint.rs` |
 //! | what the gateway reads of a request's body | [`scan()`] over `walk.rs`, [`multipart_model`] |
 //! | usage, beginning and end of an answer | `metering.rs` over [`Splitter`] with `stream_events.rs` and `openings.rs`, and `answer_scan.rs`; `counts.rs` |
-//! | how the gateway itself answers as a model would | [`spoken::say`] |
+//! | how the gateway itself answers as a model would | [`spoken::say`], [`spoken::unsay`] |
 //!
 //! To add a vendor that speaks OpenAI's protocol: write a constant in `openai.rs` and its row
 //! below. To add another: one file, its `mod` line and its row. Then add its answers to

@@ -7,9 +7,15 @@ mod openai;
 mod responses;
 #[cfg(test)]
 mod tests;
+mod unsay;
 
 use serde_json::Value;
 use turnpike_api::Operation;
+
+pub use unsay::unsay;
+
+/// How the ids of our own answers begin that callers may go on from.
+const RESPONSE_ID: &str = "resp_sandbox_";
 
 /// What is to be said, and to what kind of call.
 #[derive(Clone, Copy, Debug)]

@@ -1,7 +1,8 @@
 //! The store of a single node: a SQLite file, and journals beside it.
 //!
-//! What a call used goes into a journal with one write, and from there into the tables about once
-//! a second, each entry exactly once ([`fold`]). Everything else is a transaction on the store's
+//! What a call used goes into a journal, with one write for all calls that end together
+//! ([`notes`]), and from there into the tables about once a second, each entry exactly once
+//! ([`fold`]). Everything else is a transaction on the store's
 //! own thread ([`desk`], [`worker`]).
 
 mod counters;
@@ -14,6 +15,7 @@ mod fold;
 mod journal;
 mod line;
 mod news;
+mod notes;
 mod records;
 mod sums;
 #[cfg(test)]
@@ -28,8 +30,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use turnpike_api::{
-    Bulletin, Clock, DayUsage, Directory, Entry, Expected, Ledger, News, Record, Spent, StoreError,
-    Stored,
+    Bulletin, Clock, DayUsage, Directory, Entry, Expected, Ledger, Mark, News, Record, Spent,
+    StoreError, Stored,
 };
 
 use database::{Access, Database, Intent};
@@ -148,9 +150,16 @@ impl Drop for Embedded {
 }
 
 impl Ledger for Embedded {
-    fn record(&self, entry: &Entry<'_>) -> Result<(), StoreError> {
+    fn note(&self, entry: &Entry<'_>) -> Mark {
         match &self.journal {
-            Some(journal) => journal.record(entry),
+            Some(journal) => journal.note(entry),
+            None => Mark(0),
+        }
+    }
+
+    fn keep(&self, mark: Mark) -> Result<(), StoreError> {
+        match &self.journal {
+            Some(journal) => journal.keep(mark),
             None => Err(not_the_owner()),
         }
     }

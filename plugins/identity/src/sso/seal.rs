@@ -20,20 +20,23 @@ pub enum Purpose {
     Nonce,
     /// What ties a code to a login (PKCE).
     Verifier,
+    /// Texts that the gateway said in a model's place.
+    Said,
 }
 
-const PURPOSES: [(Purpose, &[u8]); 6] = [
+const PURPOSES: [(Purpose, &[u8]); 7] = [
     (Purpose::Link, b"login link"),
     (Purpose::Cookie, b"session cookie"),
     (Purpose::Form, b"form"),
     (Purpose::Code, b"confirmation code"),
     (Purpose::Nonce, b"nonce"),
     (Purpose::Verifier, b"code verifier"),
+    (Purpose::Said, b"said by the gateway"),
 ];
 
 /// Seals, each purpose with a key of its own, all made from the gateway's secret key.
 pub struct Seals {
-    keys: [hmac::Key; 6],
+    keys: [hmac::Key; 7],
     hiding: LessSafeKey,
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Events, Speech, Spoken};
+use super::{Events, RESPONSE_ID, Speech, Spoken};
 
 pub(super) fn response(speech: &Speech<'_>) -> Spoken {
     if speech.stream {
@@ -71,7 +71,7 @@ impl Numbered {
 fn object(speech: &Speech<'_>, status: &str) -> Value {
     let completed = status == "completed";
     json!({
-        "id": format!("resp_sandbox_{}", speech.nonce),
+        "id": format!("{RESPONSE_ID}{}", speech.nonce),
         "object": "response",
         "created_at": speech.now,
         "completed_at": completed.then_some(speech.now),

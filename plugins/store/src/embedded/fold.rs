@@ -1,6 +1,6 @@
 //! Folding journals into the tables, each entry once.
 
-use std::io::{BufRead, BufReader, Seek};
+use std::io::{self, Read, Seek};
 
 use rusqlite::{Connection, params};
 
@@ -9,23 +9,40 @@ use super::journal::Segment;
 use super::line;
 use super::sums::Sums;
 
+/// A journal is read in pieces of this size, or of its longest line.
+const BLOCK: usize = 1 << 16;
+
 /// Adds up the entries of a journal. Answers with how many lines were damaged and passed over:
 /// those that were being written when the power or the disk failed.
 pub(super) fn read(segment: &Segment, sums: &mut Sums) -> Result<u64, Failure> {
     let failed = |error| Failure::journal(&segment.path, error);
     let mut file = &segment.file;
     file.rewind().map_err(failed)?;
-    let mut reader = BufReader::with_capacity(1 << 16, file);
     let mut damaged = 0;
-    let mut line = Vec::new();
-    while reader.read_until(b'\n', &mut line).map_err(failed)? > 0 {
-        let inner = line.strip_suffix(b"\n").unwrap_or(&line);
-        match line::decode(inner) {
-            Some(entry) => sums.add(&entry),
-            None if inner.is_empty() => {}
-            None => damaged += 1,
+    let mut add = |line: &[u8]| match line::decode(line) {
+        Some(entry) => sums.add(&entry),
+        None if line.is_empty() => {}
+        None => damaged += 1,
+    };
+    let (mut read, mut filled) = (vec![0; BLOCK], 0);
+    loop {
+        let more = match file.read(&mut read[filled..]) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            more => more.map_err(failed)?,
+        };
+        filled += more;
+        let mut begin = 0;
+        for end in memchr::memchr_iter(b'\n', &read[..filled]) {
+            add(&read[begin..end]);
+            begin = end + 1;
         }
-        line.clear();
+        read.copy_within(begin..filled, 0);
+        filled -= begin;
+        match more {
+            0 => break add(&read[..filled]),
+            _ if filled == read.len() => read.resize(2 * filled, 0),
+            _ => {}
+        }
     }
     Ok(damaged)
 }

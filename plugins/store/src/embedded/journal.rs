@@ -1,10 +1,9 @@
 //! The journals beside the database: what was recorded and is not folded into it yet.
 //!
-//! Recording is one `write` to a file that is only appended to. Once it has returned, the line is
+//! Recording is one `write` to a file that is only appended to. Once it has returned, the lines are
 //! the system's to keep, whatever becomes of the process. The files have a directory of their own:
 //! somebody who watches the one of the database would be woken by every write.
 
-use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
@@ -13,14 +12,15 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock};
 
-use turnpike_api::{Entry, StoreError};
+use turnpike_api::{Entry, Mark, StoreError};
 
 use super::failure::Failure;
-use super::line;
+use super::notes::Notes;
 
 /// The journal that is being written.
 pub(super) struct Journal {
     database: PathBuf,
+    notes: Notes,
     current: RwLock<Segment>,
 }
 
@@ -38,25 +38,30 @@ impl Journal {
     pub(super) fn begin(database: &Path, seq: u64) -> Result<Self, Failure> {
         Ok(Self {
             database: database.to_owned(),
+            notes: Notes::new(),
             current: RwLock::new(Segment::create(database, seq)?),
         })
     }
 
-    /// Writes an entry down. The lock is only ever contended for the moment of [`rotate`](Self::rotate).
-    pub(super) fn record(&self, entry: &Entry<'_>) -> Result<(), StoreError> {
-        thread_local!(static LINE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) });
-        LINE.with_borrow_mut(|line| {
-            line::encode(entry, line);
-            let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
-            current.append(line).map_err(|error| {
-                StoreError::Unavailable(format!("{}: {error}", current.path.display()))
-            })
-        })
+    pub(super) fn note(&self, entry: &Entry<'_>) -> Mark {
+        self.notes.note(entry)
     }
 
-    /// Begins a new file and hands over the one so far, which nobody writes to any more. `None`
-    /// when nothing was written to it.
+    pub(super) fn keep(&self, mark: Mark) -> Result<(), StoreError> {
+        self.notes.keep(mark, |lines| self.append(lines))
+    }
+
+    /// The lock is only ever contended for the moment of [`rotate`](Self::rotate).
+    fn append(&self, lines: &[u8]) -> Result<(), String> {
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        let written = current.append(lines);
+        written.map_err(|error| format!("{}: {error}", current.path.display()))
+    }
+
+    /// Begins a new file and hands over the one so far, with all that was noted: nobody writes to
+    /// it any more. `None` when nothing was written to it.
     pub(super) fn rotate(&self) -> Result<Option<Segment>, Failure> {
+        self.notes.keep_all(|lines| self.append(lines));
         let next = {
             let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
             if current.is_untouched()? {
@@ -109,15 +114,15 @@ impl Segment {
     }
 
     /// One write: the system keeps those of several threads apart, each in one piece.
-    fn append(&self, line: &[u8]) -> io::Result<()> {
+    fn append(&self, lines: &[u8]) -> io::Result<()> {
         let written = loop {
-            match (&self.file).write(line) {
+            match (&self.file).write(lines) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 written => break written,
             }
         };
         let cut = match written {
-            Ok(written) if written == line.len() => return Ok(()),
+            Ok(written) if written == lines.len() => return Ok(()),
             Ok(_) => io::Error::from(io::ErrorKind::StorageFull),
             Err(error) => error,
         };

@@ -10,16 +10,16 @@
 
 use turnpike_api::{Entry, Usage};
 
-/// Puts `entry` into `line`, in place of what was there.
+/// Puts `entry` behind what is in `lines`.
 ///
 /// Control characters, which nobody should send, become question marks: a line break in a model's
 /// name must not be able to forge a second entry.
-pub(super) fn encode(entry: &Entry<'_>, line: &mut Vec<u8>) {
+pub(super) fn encode(entry: &Entry<'_>, lines: &mut Vec<u8>) {
     let usage = &entry.usage;
-    line.clear();
-    line.push(b'\n');
-    text(entry.credential, line);
-    text(entry.model, line);
+    lines.push(b'\n');
+    let begin = lines.len();
+    text(entry.credential, lines);
+    text(entry.model, lines);
     for number in [
         entry.at,
         entry.period,
@@ -31,11 +31,12 @@ pub(super) fn encode(entry: &Entry<'_>, line: &mut Vec<u8>) {
         u64::from(entry.estimated),
         u64::from(entry.calls),
     ] {
-        decimal(number, line);
+        lines.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+        lines.push(b'\t');
     }
-    let checksum = digits(crc32fast::hash(&line[1..]));
-    line.extend_from_slice(&checksum);
-    line.push(b'\n');
+    let checksum = digits(crc32fast::hash(&lines[begin..]));
+    lines.extend_from_slice(&checksum);
+    lines.push(b'\n');
 }
 
 /// A checksum in hexadecimal digits. By hand: every call writes one, and the fold reads it.
@@ -50,9 +51,9 @@ pub(super) fn decode(line: &[u8]) -> Option<Entry<'_>> {
     if checksum != digits(crc32fast::hash(body)) {
         return None;
     }
-    let mut fields = str::from_utf8(body).ok()?.strip_suffix('\t')?.split('\t');
-    let (credential, model) = (fields.next()?, fields.next()?);
-    let mut number = || fields.next()?.parse::<u64>().ok();
+    let mut fields = Fields(body);
+    let (credential, model) = (fields.text()?, fields.text()?);
+    let mut number = || fields.number();
     let entry = Entry {
         credential,
         model,
@@ -68,30 +69,46 @@ pub(super) fn decode(line: &[u8]) -> Option<Entry<'_>> {
         estimated: number()? != 0,
         calls: u32::try_from(number()?).ok()?,
     };
-    fields.next().is_none().then_some(entry)
+    fields.0.is_empty().then_some(entry)
 }
 
-fn text(text: &str, line: &mut Vec<u8>) {
-    line.extend(text.bytes().map(|byte| match byte.is_ascii_control() {
-        true => b'?',
-        false => byte,
-    }));
-    line.push(b'\t');
+/// The fields that are left of a line, each with its tab.
+struct Fields<'a>(&'a [u8]);
+
+impl<'a> Fields<'a> {
+    fn text(&mut self) -> Option<&'a str> {
+        let end = memchr::memchr(b'\t', self.0)?;
+        let (field, rest) = self.0.split_at(end);
+        self.0 = &rest[1..];
+        str::from_utf8(field).ok()
+    }
+
+    fn number(&mut self) -> Option<u64> {
+        let mut number = 0u64;
+        for (at, byte) in self.0.iter().enumerate() {
+            let digit = match byte {
+                b'0'..=b'9' => byte - b'0',
+                b'\t' if at > 0 => {
+                    self.0 = &self.0[at + 1..];
+                    return Some(number);
+                }
+                _ => return None,
+            };
+            number = number.checked_mul(10)?.checked_add(digit.into())?;
+        }
+        None
+    }
 }
 
-fn decimal(mut number: u64, line: &mut Vec<u8>) {
-    let mut digits = [0; 20];
-    let mut first = digits.len();
-    loop {
-        first -= 1;
-        digits[first] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            break;
+fn text(text: &str, lines: &mut Vec<u8>) {
+    let begin = lines.len();
+    lines.extend_from_slice(text.as_bytes());
+    for byte in &mut lines[begin..] {
+        if byte.is_ascii_control() {
+            *byte = b'?';
         }
     }
-    line.extend_from_slice(&digits[first..]);
-    line.push(b'\t');
+    lines.push(b'\t');
 }
 
 #[cfg(test)]
@@ -128,9 +145,10 @@ mod tests {
     }
 
     fn encoded(entry: &Entry<'_>) -> Vec<u8> {
-        let mut line = b"what was there before".to_vec();
-        encode(entry, &mut line);
-        line
+        let before = b"what was there before";
+        let mut lines = before.to_vec();
+        encode(entry, &mut lines);
+        lines.split_off(before.len())
     }
 
     /// The line between its line breaks.

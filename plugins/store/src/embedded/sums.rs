@@ -1,7 +1,8 @@
 //! Entries added up, by the keys the tables have.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
+use hashbrown::HashMap;
 use turnpike_api::{DayUsage, Entry, Spent, Usage};
 
 const DAY: u64 = 24 * 60 * 60 * 1000;
@@ -33,15 +34,15 @@ impl Sums {
         let estimated = if entry.estimated { tokens } else { 0 };
         let calls = u64::from(entry.calls);
 
-        let name = entry.credential.to_owned();
-        let credential = self.credentials.entry(name).or_default();
+        let credential = self.credentials.entry_ref(entry.credential);
+        let credential = credential.or_default();
         let spent = credential.periods.entry(entry.period).or_default();
         spent.add_up(&Spent {
             tokens,
             estimated,
             calls,
         });
-        let days = credential.models.entry(entry.model.to_owned()).or_default();
+        let days = credential.models.entry_ref(entry.model).or_default();
         let day = u32::try_from(entry.at / DAY).unwrap_or(u32::MAX);
         days.entry(day).or_default().add(calls, &usage, estimated);
     }

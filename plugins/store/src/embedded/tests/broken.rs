@@ -145,14 +145,14 @@ fn a_full_disk_is_told_and_got_over() {
     fs::create_dir(full.parent().unwrap()).unwrap();
     std::os::unix::fs::symlink("/dev/full", &full).unwrap();
     let journal = Journal::begin(&bench.path(), 1).unwrap();
-    let error = journal.record(&entry("a", "m", 5)).unwrap_err();
+    let error = journal.keep(journal.note(&entry("a", "m", 5))).unwrap_err();
     let StoreError::Unavailable(text) = error else {
         panic!("{error:?}");
     };
     assert!(text.contains("t.db.usage/000001: No space left"), "{text}");
 
     assert!(journal.rotate().unwrap().is_some(), "another file is tried");
-    assert_eq!(journal.record(&entry("a", "m", 6)), Ok(()));
+    assert_eq!(journal.keep(journal.note(&entry("a", "m", 6))), Ok(()));
 }
 
 #[test]

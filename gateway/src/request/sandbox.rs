@@ -1,0 +1,167 @@
+//! Somebody unknown is told where to sign in. A coding agent shows its person what a model says,
+//! and often nothing of an error: so where the call is one whose answer is a text, the text is said
+//! as a model would say it (F10). The agent sends it back with every later call of the
+//! conversation, and it is taken out again there (F12).
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderMap, Response};
+use memchr::memmem;
+use pingora::protocols::http::ServerSession;
+use turnpike_api::{Clock, Operation};
+use turnpike_providers::spoken::{Speech, Spoken, say, unsay};
+
+use super::identify::{MaySignIn, Stranger};
+use super::{Connection, Stop, read, respond_as};
+use crate::context::Context;
+use crate::record::Ending;
+use crate::refusal::{Reason, Refusal};
+use crate::sso::Sso;
+
+/// More than agents send in their first calls. Whoever is unknown must not fill the memory that
+/// the bodies of others have.
+const MAX_BODY: u64 = 4 << 20;
+
+/// In all marks, and in the ids of all answers that a conversation may go on from.
+const TRACE: &[u8] = b"_sandbox_";
+
+/// What was asked for.
+#[derive(Clone, Copy)]
+pub(super) struct Call<'a> {
+    pub(super) operation: Operation,
+    pub(super) model_in_path: Option<&'a str>,
+    pub(super) query: &'a str,
+}
+
+/// Answers with where to sign in, or with a refusal that says it.
+pub(super) async fn answer(
+    session: &mut ServerSession,
+    context: &mut Context<'_>,
+    call: Call<'_>,
+    stranger: Stranger,
+) -> Result<Connection, Stop> {
+    let snapshot = context.snapshot.clone();
+    let Some((sso, login)) = snapshot.sso.as_deref().zip(stranger.may_sign_in.as_ref()) else {
+        return Err(stranger.refusal.into());
+    };
+    let is_said = sso.sandbox && is_small(&session.req_header().headers);
+    if !is_said || !answers_with_text(call.operation) {
+        return Err(told(stranger, context).into());
+    }
+    let asked = read::read(session, context, call.operation, call.model_in_path).await?;
+    let now = context.runtime.board.time.now();
+    let (url, mark) = (link(sso, login, now)?, sso.marker.mint());
+    let mark = mark.map_err(|error| no_randomness(&error))?;
+    let spoken = say(&Speech {
+        operation: call.operation,
+        model: &asked.ask.model,
+        stream: asked.ask.stream,
+        // The only reason why a stream of chunks is not made to state its usage.
+        include_usage: asked.ask.stream && asked.usage.is_none(),
+        sse: call.query.split('&').any(|pair| pair == "alt=sse"),
+        text: &text(login, &url, &mark),
+        nonce: &mark[mark.len() - 24..],
+        now: now / 1000,
+    });
+    let Some(spoken) = spoken else {
+        return Err(told(stranger, context).into());
+    };
+    let (head, body) = response(spoken)?.into_parts();
+    let connection = respond_as(session, context, head, body).await?;
+    context.record.ending = Ending::Refused {
+        status: 200,
+        reason: stranger.refusal.reason.words().reason,
+    };
+    Ok(connection)
+}
+
+/// The refusal, with where to sign in if that would help.
+pub fn told(stranger: Stranger, context: &Context<'_>) -> Refusal {
+    let Stranger {
+        mut refusal,
+        may_sign_in,
+    } = stranger;
+    if let Some((sso, login)) = context.snapshot.sso.as_deref().zip(may_sign_in) {
+        let now = context.runtime.board.time.now();
+        match link(sso, &login, now) {
+            Ok(url) => refusal.message = format!("{}. Sign in at {url}", refusal.message).into(),
+            Err(failed) => return failed,
+        }
+    }
+    refusal
+}
+
+/// The body without what we said ourselves.
+pub(super) fn unsaid(body: Bytes, context: &Context<'_>) -> Bytes {
+    let Some(sso) = context.snapshot.sso.as_deref() else {
+        return body;
+    };
+    if memmem::find(&body, TRACE).is_none() {
+        return body;
+    }
+    let unsaid = unsay(&body, |turn| sso.marker.is_in(turn));
+    unsaid.map_or(body, Bytes::from)
+}
+
+fn is_small(headers: &HeaderMap) -> bool {
+    let announced = headers.get(CONTENT_LENGTH);
+    let announced = announced.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    announced.is_some_and(|len| len <= MAX_BODY)
+}
+
+fn answers_with_text(operation: Operation) -> bool {
+    match operation {
+        Operation::ChatCompletions
+        | Operation::Completions
+        | Operation::Responses
+        | Operation::Messages
+        | Operation::GenerateContent
+        | Operation::StreamGenerateContent => true,
+        Operation::Embeddings
+        | Operation::CountMessageTokens
+        | Operation::CountTokens
+        | Operation::EmbedContent
+        | Operation::PassThrough => false,
+    }
+}
+
+fn link(sso: &Sso, login: &MaySignIn, now: u64) -> Result<String, Refusal> {
+    let renews = match login {
+        MaySignIn::Anew => None,
+        MaySignIn::Renews(id) => Some(id.as_str()),
+    };
+    let link = sso.links.mint(renews, now);
+    link.map_err(|error| no_randomness(&error))
+}
+
+fn text(login: &MaySignIn, url: &str, mark: &str) -> String {
+    let (head, before, after) = match login {
+        MaySignIn::Anew => (
+            "Authentication Required",
+            "Open this page and sign in:",
+            "You receive an agent token there. Put it in the API-key field of this agent, and send your message again.",
+        ),
+        MaySignIn::Renews(_) => (
+            "Re-Authentication Required",
+            "Session expired. Open this page and sign in again:",
+            "Your agent token works again then: there is nothing to reconfigure. Send your message again.",
+        ),
+    };
+    format!("{head}\n\n{before}\n\n{url}\n\n{after}\n\n({mark})")
+}
+
+fn response(spoken: Spoken) -> Result<Response<Bytes>, Refusal> {
+    Response::builder()
+        .header(CONTENT_TYPE, spoken.content_type)
+        .header(CACHE_CONTROL, "no-store")
+        .header("x-auth-required", "1")
+        .body(spoken.body.into())
+        .map_err(|error| Refusal::new(Reason::Overloaded, error.to_string()))
+}
+
+fn no_randomness(error: &getrandom::Error) -> Refusal {
+    Refusal::new(
+        Reason::Overloaded,
+        format!("the gateway gets no random numbers from its system: {error}"),
+    )
+}
