@@ -18,6 +18,7 @@ SCHEMA = json.loads((ROOT / "config" / "schema.json").read_text())
 FORMS = {
     "secret": "secret",
     "secret-or-empty": "secret, or empty",
+    "text-or-reference": "text or reference",
     "human-duration": "duration",
     "human-duration-or-off": "duration or -1",
     "byte-size": "size",

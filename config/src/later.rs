@@ -29,7 +29,6 @@ const KEYS: &[&str] = &[
     "server.cors",
     "server.drain",
     "spent_status",
-    "sso.silent_renewal",
     "state.redis",
     "telemetry",
     "tenants",
@@ -118,12 +117,7 @@ pub(crate) fn is_idle(pattern: &str, node: &Node, beside: &[Entry]) -> bool {
 }
 
 /// Sections that do nothing while their `enabled` is false.
-const SWITCHED: &[&str] = &[
-    "audit",
-    "auth.encryption",
-    "auth.refresh",
-    "sso.silent_renewal",
-];
+const SWITCHED: &[&str] = &["audit", "auth.encryption", "auth.refresh"];
 
 /// Keys that only mean something with a store that can be away.
 const OF_REDIS: &[&str] = &["state.redis"];

@@ -111,6 +111,9 @@ pub(crate) fn plan(document: &Document, mut context: Context<'_>) -> Option<Plan
     let management = management::management(document, &client_keys, context);
     let jwt_issuers = jwt::issuers(&document.jwt, context);
     let sso = sso::sso(document, context);
+    if let (Some(_), Some(server)) = (&sso, &server) {
+        sso::at_the_root(&server.public_url, context);
+    }
     let (providers, disabled_providers) = providers::providers(document, context);
     let egress = egress::egress(&document.egress, context);
     let selection = selection::selection(document, context);

@@ -32,8 +32,8 @@ pub(crate) use sso::{Authorization, LoginMode, Preset, Sso, SsoKind, SsoProvider
 pub(crate) use state::State;
 pub(crate) use upstream::{Egress, InjectUsage, Metering, QuotaExceeded, Routing, Strategy};
 pub(crate) use values::{
-    ProxyText, SecretOrNone, SecretText, Size, Span, SpanOrOff, TEXT_FORMATS, is_secret_format,
-    may_be_empty,
+    ProxyText, ReferenceText, SecretOrNone, SecretText, Size, Span, SpanOrOff, TEXT_FORMATS,
+    may_be_empty, may_be_reference,
 };
 
 /// The configuration of Turnpike. Every key is optional unless marked required, and every key may

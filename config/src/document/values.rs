@@ -18,6 +18,7 @@ pub(crate) const TEXT_FORMATS: &[(&str, Fits)] = &[
     (SECRET, |_| Ok(())),
     (SECRET_OR_NONE, |_| Ok(())),
     (PROXY, |_| Ok(())),
+    (REFERENCE, |_| Ok(())),
 ];
 
 type Fits = fn(&str) -> Result<(), String>;
@@ -28,10 +29,11 @@ const SIZE: &str = "byte-size";
 const SECRET: &str = "secret";
 const SECRET_OR_NONE: &str = "secret-or-empty";
 const PROXY: &str = "proxy-url";
+const REFERENCE: &str = "text-or-reference";
 
 /// Whether a text of this format may be `${NAME}` or `file:path`.
-pub(crate) fn is_secret_format(format: &str) -> bool {
-    matches!(format, SECRET | SECRET_OR_NONE | PROXY)
+pub(crate) fn may_be_reference(format: &str) -> bool {
+    matches!(format, SECRET | SECRET_OR_NONE | PROXY | REFERENCE)
 }
 
 /// Whether a text of this format may be empty, which asks for nothing.
@@ -157,6 +159,16 @@ impl fmt::Display for SecretOrNone {
     }
 }
 
+/// A text that is no secret and may be written elsewhere, as one may.
+#[derive(Clone)]
+pub(crate) struct ReferenceText(pub(crate) String);
+
+impl fmt::Display for ReferenceText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// The URL of a proxy, which may hold a password, or `direct`.
 #[derive(Clone)]
 pub(crate) struct ProxyText(pub(crate) Secret);
@@ -221,6 +233,7 @@ written_as_text!(SecretOrNone, "string", SECRET_OR_NONE, |text| {
     let secret = Some(text).filter(|text| !text.is_empty());
     Ok(Self(secret.map(Secret::new)))
 });
+written_as_text!(ReferenceText, "string", REFERENCE, |text| Ok(Self(text)));
 written_as_text!(ProxyText, "string", PROXY, |text| Ok(Self(Secret::new(
     text
 ))));

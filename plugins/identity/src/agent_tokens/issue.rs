@@ -136,14 +136,8 @@ pub async fn rotate_if(
     });
     let error = match replaced.await {
         Err(error) => error,
-        Ok(current) => {
-            // Its owner may have logged in or out meanwhile.
-            if let Some(expires_at) = current.auth_expires_at
-                && current.auth_expires_at != issued.record.auth_expires_at
-            {
-                let since = current.last_authenticated_at.unwrap_or(now);
-                keep_to_session(store, &issued.record.id, since, expires_at).await?;
-            }
+        Ok(_) => {
+            follow(store, id, &issued.record.id).await?;
             return Ok(issued);
         }
     };
@@ -155,6 +149,22 @@ pub async fn rotate_if(
     // Nobody was shown the new one.
     revoke(store, &issued.record.id, now).await?;
     Err(error)
+}
+
+/// Has a successor last as long as the token that it takes the place of: their owner may have logged
+/// in or out while it was made.
+async fn follow(store: &dyn Store, old: &str, successor: &str) -> Result<(), IssueError> {
+    loop {
+        let (old, _) = find(store, old).await?;
+        let (new, _) = find(store, successor).await?;
+        match old.auth_expires_at {
+            Some(until) if new.auth_expires_at != Some(until) => {
+                let since = old.last_authenticated_at.unwrap_or(old.created_at);
+                keep_to_session(store, successor, since, until).await?;
+            }
+            _ => return Ok(()),
+        }
+    }
 }
 
 /// Ends a token for good. One that is revoked already stays as it is.
