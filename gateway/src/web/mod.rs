@@ -11,6 +11,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::ConnectInfo;
 use axum::http::Request;
+use bytes::Bytes;
 use http::Method;
 use http::header::ACCEPT;
 use pingora::protocols::http::ServerSession;
@@ -98,7 +99,11 @@ async fn request_for(
     path: &str,
     query: &str,
 ) -> Result<Request<Body>, Stop> {
-    let body = body::receive_up_to(session, context, FORM).await?.bytes;
+    let body = match session.req_header().method {
+        // What is asked for does not hang on a body, and is not kept waiting for one.
+        Method::GET | Method::HEAD => Bytes::new(),
+        _ => body::receive_up_to(session, context, FORM).await?.bytes,
+    };
     let head = session.req_header();
     let target = match query {
         "" => path.to_owned(),
