@@ -51,8 +51,9 @@ lint: ## Format, clippy, dependency directions, the documents; cargo-deny where 
 fmt: ## Format the Rust code
 	cargo fmt --all
 
-reference: ## Renew config/schema.json and docs/configuration.md
+reference: ## Renew config/schema.json, docs/configuration.md and docs/reference/openapi.json
 	RENEW=1 cargo test --locked -p turnpike-config the_committed_copy_is_up_to_date
+	RENEW=1 cargo test --locked -p turnpike --lib the_committed_copy_is_up_to_date
 	python3 docs/configuration.py
 
 bench: ## The cost of each stage (criterion)

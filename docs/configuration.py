@@ -17,6 +17,8 @@ SCHEMA = json.loads((ROOT / "config" / "schema.json").read_text())
 # How the forms of a text are called.
 FORMS = {
     "secret": "secret",
+    "secret-or-empty": "secret, or empty",
+    "text-or-reference": "text or reference",
     "human-duration": "duration",
     "human-duration-or-off": "duration or -1",
     "byte-size": "size",

@@ -34,7 +34,8 @@ ONLY = {
     "rusqlite": {"turnpike-store"},
     "libsqlite3": set(),
     "argon2": {"turnpike-identity"},
-    "openidconnect": {"turnpike-identity", "turnpike"},
+    "oauth2": {"turnpike-identity"},
+    "askama": {"turnpike"},
     "openssl": set(),
     "native-tls": set(),
 }

@@ -10,7 +10,7 @@ use crate::tree::{Content, Entry, Node};
 
 /// Keys by their pattern.
 const KEYS: &[&str] = &[
-    "admin.keys",
+    "admin.keys[].tenant",
     "api_keys[].limits",
     "api_keys[].roles",
     "api_keys[].tenant",
@@ -24,13 +24,11 @@ const KEYS: &[&str] = &[
     "providers.*.credentials[].caps",
     "providers.*.credentials[].pool",
     "providers.*.credentials[].websockets",
-    "remote_management",
     "role_bindings",
     "roles",
     "server.cors",
     "server.drain",
     "spent_status",
-    "sso.silent_renewal",
     "state.redis",
     "telemetry",
     "tenants",
@@ -119,12 +117,7 @@ pub(crate) fn is_idle(pattern: &str, node: &Node, beside: &[Entry]) -> bool {
 }
 
 /// Sections that do nothing while their `enabled` is false.
-const SWITCHED: &[&str] = &[
-    "audit",
-    "auth.encryption",
-    "auth.refresh",
-    "sso.silent_renewal",
-];
+const SWITCHED: &[&str] = &["audit", "auth.encryption", "auth.refresh"];
 
 /// Keys that only mean something with a store that can be away.
 const OF_REDIS: &[&str] = &["state.redis"];

@@ -165,6 +165,10 @@ impl<'a> Loading<'a> {
             previews: Vec::new(),
         };
         let mut plan = check::plan(&document, context)?;
+        match serde_json::to_string(&document) {
+            Ok(effective) => plan.effective = effective.into(),
+            Err(error) => report.nowhere("", format!("cannot be written as JSON: {error}")),
+        }
         plan.sources.sort();
         plan.sources.dedup();
         Some((document, plan))

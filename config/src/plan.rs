@@ -5,12 +5,14 @@
 
 mod auth;
 mod identity;
+mod management;
 mod secret_key;
 mod sso;
 
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -19,6 +21,7 @@ use url::Url;
 
 pub use auth::{AuthPlan, CooldownPlan, QuotaExceededPlan, QuotaPlan, StatePlan};
 pub use identity::{AgentTokensPlan, Argon2Plan, ClaimNamesPlan, JwtIssuerPlan};
+pub use management::{AdminKeyPlan, ManagementPlan, Scope};
 pub use secret_key::SecretKey;
 pub use sso::{
     AuthorizationPlan, LoginModePlan, LoginRatePlan, LoginWayPlan, SsoClaimsPlan, SsoPlan,
@@ -31,6 +34,7 @@ pub struct Plan {
     pub server: ServerPlan,
     /// Management, health and metrics; when equal to `server.listen` one listener serves both.
     pub admin: ListenAddr,
+    pub management: ManagementPlan,
     pub logging: LoggingPlan,
     pub client_keys: Vec<ClientKeyPlan>,
     pub agent_tokens: AgentTokensPlan,
@@ -55,6 +59,8 @@ pub struct Plan {
     pub auth: AuthPlan,
     pub state: StatePlan,
     pub egress: EgressPlan,
+    /// What is in effect as JSON, every secret blotted out.
+    pub effective: Arc<str>,
     /// Things that work but are probably not meant, one sentence each.
     pub warnings: Vec<String>,
     /// Every file the plan was made from; a change to one of them is a reason to reload.

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde_json::Value as Schema;
 use serde_yaml::{Mapping, Value};
 
-use crate::document::{TEXT_FORMATS, is_secret_format};
+use crate::document::{TEXT_FORMATS, may_be_empty, may_be_reference};
 use crate::environment::PREFIX;
 use crate::expected::{choices, expected, is_text, mismatch, range, type_of};
 use crate::later;
@@ -263,7 +263,8 @@ impl<'a> Walk<'a, '_> {
         let format = schema["format"].as_str().unwrap_or_default();
         let fits = TEXT_FORMATS.iter().find(|(name, _)| *name == format);
         let checked = match fits {
-            _ if is_secret_format(format) => self
+            _ if text.is_empty() && may_be_empty(format) => Ok(String::new()),
+            _ if may_be_reference(format) => self
                 .resolver
                 .resolve(text)
                 .map_err(|unresolved| unresolved.to_string()),

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use turnpike_config::{
-    ClientAuth, Environment, Kinds, LogFormat, LogLevel, Plan, ProxyChoice, ProxyScheme, Selection,
-    load, load_str, print_redacted,
+    ClientAuth, Environment, Kinds, LogFormat, LogLevel, Plan, ProxyChoice, ProxyScheme, Scope,
+    Selection, load, load_str, print_redacted,
 };
 
 const KINDS: Kinds<'_> = Kinds {
@@ -416,4 +416,47 @@ fn ten_thousand_credentials_load_quickly() {
         start.elapsed()
     );
     println!("{:?}", start.elapsed());
+}
+
+#[test]
+fn keys_of_the_management_api() {
+    let yaml = "admin:\n  keys:\n    - {name: ops, key: \"${OPS}\"}\n\
+                \x20   - {key: second-0123456789, scopes: [\"tokens:read\", \"logs:write\"], tenant: null}\n\
+                remote-management: {allow-remote: true, secret-key: third-0123456789}\n";
+    let plan = plan_with(yaml, &[("OPS", "0123456789-of-the-environment")]).management;
+    let keys = plan.keys.iter();
+    let keys: Vec<_> = keys
+        .map(|key| (key.name.as_str(), key.key.expose(), &*key.scopes))
+        .collect();
+    assert_eq!(
+        keys,
+        [
+            ("ops", "0123456789-of-the-environment", &[Scope::All][..]),
+            (
+                "key-2",
+                "second-0123456789",
+                &[Scope::TokensRead, Scope::LogsWrite]
+            ),
+            ("remote_management", "third-0123456789", &[Scope::All]),
+        ]
+    );
+    assert!(plan.allow_remote);
+}
+
+#[test]
+fn without_keys_nobody_manages() {
+    let yaml = "remote_management: {allow_remote: false, secret_key: \"\"}\n";
+    let plan = plan(yaml);
+    assert!(plan.management.keys.is_empty() && !plan.management.allow_remote);
+}
+
+#[test]
+fn what_is_in_effect_holds_no_secret() {
+    let yaml = "admin: {keys: [{key: CANARY-0123456789}]}\n\
+                api_keys: [CANARY-9876543210]\n\
+                egress: {proxy_url: \"http://user:CANARY@proxy.example.com:3128\"}\n\
+                providers: {openai: {headers: {x-team: CANARY-of-the-team}, credentials: [{api_key: CANARY-upstream-1}]}}\n";
+    let plan = plan(yaml);
+    assert!(!plan.effective.contains("CANARY"), "{}", plan.effective);
+    assert!(plan.effective.contains("***6789"), "{}", plan.effective);
 }

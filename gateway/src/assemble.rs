@@ -28,6 +28,7 @@ use crate::upstream::catalogue::Contents;
 use crate::upstream::mint::Purse;
 use crate::upstream::resolve::Resolver;
 use crate::upstream::{Board, Catalogue, Connections};
+use crate::web::management::Terms;
 pub use files::{GoodFiles, LastGood};
 use providers::Providers;
 
@@ -146,6 +147,7 @@ pub fn assemble<'e>(
             .as_str()
             .trim_end_matches('/')
             .to_owned(),
+        management: Terms::new(plan, ground.digest_key),
     })
 }
 

@@ -19,7 +19,7 @@ use turnpike_config::{Environment, Plan};
 use turnpike_store::Embedded;
 
 use crate::assemble::{Ground, assemble, credential_directory, open_to_others};
-use crate::background::{keep, keys, news, probe, uses};
+use crate::background::{keep, keys, news, probe, sessions, uses};
 use crate::clock::Time;
 use crate::listener::{self, Listener};
 use crate::observe::events::{ConfigurationRead, CredentialFilesRead};
@@ -137,9 +137,6 @@ pub async fn start(
 
     let listening = Listening { shared };
     let runtime = Arc::new(Runtime::new(snapshot, &ground, store, listening));
-    let pages = web::router(&runtime);
-    let _ = runtime.pages.set(pages.clone());
-    let _ = runtime.login_pages.set(web::login::router(&runtime));
     announce(&plan, &runtime, proxy, admin);
     CredentialFilesRead {
         roll: &runtime.snapshot().roll,
@@ -148,6 +145,19 @@ pub async fn start(
         metrics: &runtime.metrics,
     }
     .tell();
+
+    let reloader = Arc::new(Reloader::new(
+        source.path,
+        source.environment,
+        ground,
+        runtime.clone(),
+        logging,
+        plan,
+        directory,
+    ));
+    let pages = web::router(&runtime, &reloader);
+    let _ = runtime.pages.set(pages.clone());
+    let _ = runtime.login_pages.set(web::login::router(&runtime));
 
     let (shutdown, stopping) = watch::channel(false);
     let app = Arc::new(Proxy::new(runtime.clone()));
@@ -161,15 +171,6 @@ pub async fn start(
     ))];
     let background = background(&runtime);
     listeners.extend(admin_socket.map(|socket| tokio::spawn(serve_admin(socket, pages))));
-    let reloader = Arc::new(Reloader::new(
-        source.path,
-        source.environment,
-        ground,
-        runtime.clone(),
-        logging,
-        plan,
-        directory,
-    ));
     tokio::spawn(reload::watch(reloader.clone(), hangup, stopping));
     Ok(Gateway {
         proxy,
@@ -190,11 +191,14 @@ fn background(runtime: &Arc<Runtime>) -> Vec<JoinHandle<()>> {
         tokio::spawn(probe::probe(runtime.clone())),
         tokio::spawn(uses::keep(runtime.clone())),
         tokio::spawn(keys::keep_fresh(runtime.clone())),
+        tokio::spawn(sessions::renew(runtime.clone())),
     ]
 }
 
 /// It stays up while draining: readiness and metrics are asked for then.
 async fn serve_admin(socket: TcpListener, pages: axum::Router) {
+    // Who manages must be where they say: the address is the connection's.
+    let pages = pages.into_make_service_with_connect_info::<SocketAddr>();
     if let Err(error) = axum::serve(socket, pages).await {
         warn!(%error, "the admin listener stopped");
     }

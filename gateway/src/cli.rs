@@ -81,7 +81,7 @@ pub enum TokenCommand {
 }
 
 /// `openssl x509 -fingerprint -sha256` separates the bytes by colons.
-fn fingerprint(text: &str) -> Result<String, &'static str> {
+pub fn fingerprint(text: &str) -> Result<String, &'static str> {
     let digits = text.replace(':', "").to_ascii_lowercase();
     let is_digest = digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
     is_digest
@@ -169,6 +169,8 @@ pub enum ConfigCommand {
     },
     /// Print the JSON schema of the configuration file.
     Schema,
+    /// Print the OpenAPI document of the management API.
+    Openapi,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

@@ -48,5 +48,6 @@ pub mod secret_key;
 pub mod snapshot;
 pub mod sso;
 pub mod tls;
+pub mod token_entry;
 pub mod upstream;
 pub mod web;

@@ -11,6 +11,7 @@ use turnpike::boot::{self, Signals, Source};
 use turnpike::cli::{Cli, Command, ConfigCommand, CredentialsCommand, Level, Serve, TokenCommand};
 use turnpike::clock::Time;
 use turnpike::observe::logging;
+use turnpike::web::management;
 use turnpike::{assemble, configuration};
 use turnpike_config::plan::LogLevel;
 use turnpike_config::{Environment, Plan, Problems};
@@ -67,8 +68,11 @@ fn serve(flags: &Serve) -> Result<()> {
     runtime.block_on(async {
         let signals = Signals::catch()?;
         // A level given on the command line is not the file's to change.
-        let reloads_level = flags.log_level.is_none().then_some(logging);
-        let gateway = boot::start(plan, source, reloads_level, Time::system()).await?;
+        let logging = match flags.log_level {
+            Some(_) => logging.pinned(),
+            None => logging,
+        };
+        let gateway = boot::start(plan, source, Some(logging), Time::system()).await?;
         gateway.run(signals).await;
         Ok(())
     })
@@ -103,6 +107,7 @@ fn config(command: &ConfigCommand) -> Result<()> {
         ConfigCommand::Print { config, redact: _ } => {
             say(configuration::redacted(config, &Environment::from_process())?.trim_end());
         }
+        ConfigCommand::Openapi => say(&serde_json::to_string_pretty(&management::document())?),
         ConfigCommand::Schema => say(&serde_json::to_string_pretty(&turnpike_config::schema())?),
     }
     Ok(())

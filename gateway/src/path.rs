@@ -21,8 +21,10 @@ pub enum Resource<'p> {
     Model { dialect: Dialect, id: Cow<'p, str> },
     /// `GET /` and `HEAD /`, which agents probe without a credential.
     Root,
-    /// Health, metrics and the other pages that are not proxied.
+    /// Health and metrics.
     Page,
+    /// The management API, where one listener serves callers and operators.
+    Management,
     /// What people log in by, below `/auth`.
     Login,
     /// The path is known, the method is not.
@@ -43,7 +45,7 @@ impl Resource<'_> {
             | Self::Model { dialect, .. }
             | Self::WrongMethod { dialect, .. }
             | Self::Unknown { dialect } => *dialect,
-            Self::Root | Self::Page | Self::Login => Dialect::OpenAi,
+            Self::Root | Self::Page | Self::Management | Self::Login => Dialect::OpenAi,
         }
     }
 }
@@ -137,6 +139,8 @@ pub fn parse<'p>(method: &Method, path: &'p str) -> Resource<'p> {
         "/" => only(&Method::GET, Resource::Root),
         "/health" | "/healthz" | "/ready" | "/metrics" => only(&Method::GET, Resource::Page),
         // Which methods a page takes is its own to say.
+        "/v0/management" => Resource::Management,
+        path if path.starts_with("/v0/management/") => Resource::Management,
         "/auth" => Resource::Login,
         path if path.starts_with("/auth/") => Resource::Login,
         _ => parse_rest(method, path, only),

@@ -123,7 +123,7 @@ impl Reloader {
                 warn_of_what_stays(&state.plan, &plan);
                 plan.warnings.iter().for_each(|warning| warn!("{warning}"));
                 if let Some(logging) = &self.logging {
-                    logging.set_level(plan.logging.level);
+                    logging.follow(plan.logging.level);
                 }
                 self.take_over(snapshot);
                 if let Some((directory, scan)) = moved {

@@ -14,6 +14,7 @@ use crate::assemble::GoodFiles;
 use crate::sso::Sso;
 use crate::upstream::roll::Enrolled;
 use crate::upstream::{Catalogue, Credential};
+use crate::web::management::Terms;
 
 /// A configuration, ready to serve.
 pub struct Snapshot {
@@ -51,6 +52,8 @@ pub struct Snapshot {
     pub sso: Option<Arc<Sso>>,
     /// What clients set as their base URL, without a slash at its end.
     pub public_url: String,
+    /// What the management API works by.
+    pub management: Terms,
 }
 
 impl Snapshot {

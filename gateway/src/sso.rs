@@ -7,22 +7,26 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use http::header::ACCEPT;
+use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{Request, Response};
+use tokio::time::timeout;
+use tracing::warn;
 use turnpike_config::plan::{
     ClaimNamesPlan, JwtIssuerPlan, LoginModePlan, LoginWayPlan, Plan, ProxyChoice, SecretKey,
     SsoPlan, SsoProviderPlan,
 };
 use turnpike_identity::agent_tokens::Costs;
 use turnpike_identity::jwt::KeyCache;
+use turnpike_identity::sso::authorization::{self, Denied, Granted, Question};
 use turnpike_identity::sso::{
-    Client, LoginLinks, LoginRate, Marker, Outside, OutsideError, Provider, Seals, Way,
+    Client, LoginLinks, LoginRate, Marker, Outside, OutsideError, Person, Provider, Seals, Way,
 };
 use url::Url;
 
 use crate::assemble::Ground;
 use crate::assemble::egress::Egress;
 use crate::upstream::call;
+use crate::upstream::roll::time;
 
 /// How people log in.
 pub struct Sso {
@@ -32,6 +36,8 @@ pub struct Sso {
     pub rate: LoginRate,
     /// How long a session lasts.
     pub lifetime: Duration,
+    /// So long before its end a session is renewed; `None` = it is not.
+    pub renewal_lead: Option<Duration>,
     pub seals: Arc<Seals>,
     /// Agents of callers who are not known are answered by a model that tells where to sign in.
     pub sandbox: bool,
@@ -78,6 +84,7 @@ impl Sso {
                 max: rate.max,
             },
             lifetime: sso.session_lifetime,
+            renewal_lead: sso.renewal_lead,
             sandbox: sso.sandbox,
             marker: Marker::new(seals.clone()),
             links: LoginLinks::new(seals.clone(), &public_url),
@@ -96,6 +103,38 @@ impl Sso {
                 keys: Mutex::default(),
             },
         }
+    }
+
+    /// Asks the authorization API about a person, a provider's name and an address. Redirects are
+    /// not followed, and it is asked once.
+    pub async fn ask(
+        &self,
+        (person, provider, client): (&Person, &str, String),
+        api: &Url,
+        patience: Duration,
+        now: u64,
+    ) -> Result<Granted, Denied> {
+        let question = Question::new(person, provider, client, time(now));
+        let body = serde_json::to_vec(&question).map_err(|_| authorization::ERROR)?;
+        let request = Request::post(api.as_str())
+            .header(CONTENT_TYPE, "application/json")
+            .body(body)
+            .map_err(|_| authorization::ERROR)?;
+        let answer = match timeout(patience, self.outside.call(request)).await {
+            Err(_) => return Err(authorization::TIMEOUT),
+            Ok(Err(error)) => {
+                warn!(%error, "authorization API not reachable");
+                return Err(authorization::UNREACHABLE);
+            }
+            Ok(Ok(answer)) => answer,
+        };
+        let (status, body) = (answer.status().as_u16(), answer.body());
+        let judged = authorization::judge(status, body);
+        if judged == Err(authorization::ERROR) {
+            let body = authorization::excerpt(body);
+            warn!(status, body, "authorization API error");
+        }
+        judged
     }
 
     pub fn provider(&self, name: &str) -> Option<&Provider> {

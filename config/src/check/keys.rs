@@ -134,7 +134,7 @@ fn check_models(models: &[String], key: &Path, context: &mut Context<'_>) {
 }
 
 /// A key must survive a header and a shell, and be one's own.
-fn check_key(key: &Secret) -> Result<(), &'static str> {
+pub(super) fn check_key(key: &Secret) -> Result<(), &'static str> {
     if !key.expose().bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err("a key must be of printable ASCII characters without blanks");
     }

@@ -10,6 +10,7 @@ mod headers;
 mod jwt;
 mod keys;
 mod lists;
+mod management;
 mod models;
 mod providers;
 mod proxy;
@@ -20,6 +21,7 @@ mod tls;
 mod url;
 
 use std::path::{Path as FilePath, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::Kinds;
@@ -106,8 +108,12 @@ pub(crate) fn plan(document: &Document, mut context: Context<'_>) -> Option<Plan
     let server = server::server(&document.server, context);
     let admin = server::admin(&document.admin, &document.server, context);
     let client_keys = keys::client_keys(&document.api_keys, context);
+    let management = management::management(document, &client_keys, context);
     let jwt_issuers = jwt::issuers(&document.jwt, context);
     let sso = sso::sso(document, context);
+    if let (Some(_), Some(server)) = (&sso, &server) {
+        sso::at_the_root(&server.public_url, context);
+    }
     let (providers, disabled_providers) = providers::providers(document, context);
     let egress = egress::egress(&document.egress, context);
     let selection = selection::selection(document, context);
@@ -120,6 +126,7 @@ pub(crate) fn plan(document: &Document, mut context: Context<'_>) -> Option<Plan
     Some(Plan {
         server: server?,
         admin,
+        management,
         logging,
         client_keys,
         agent_tokens: agent_tokens(&document.agent_tokens),
@@ -139,6 +146,7 @@ pub(crate) fn plan(document: &Document, mut context: Context<'_>) -> Option<Plan
         auth: auth?,
         state,
         egress,
+        effective: Arc::default(),
         warnings: std::mem::take(&mut context.warnings),
         sources: std::mem::take(&mut context.sources),
     })

@@ -53,8 +53,8 @@ pub(super) fn admin(written: &Admin, server: &Server, context: &mut Context<'_>)
         context.report.at(&section.field("port"), message);
     }
     if !admin.is_loopback() {
-        let message = "other machines can reach the admin listener, which asks for no key in this \
-                       release; bind it to 127.0.0.1 or keep the port behind a firewall";
+        let message = "other machines can reach the admin listener, which asks for no key for \
+                       health and metrics; bind it to 127.0.0.1 or keep the port behind a firewall";
         context.warn(&section.field("host"), message);
     }
     admin

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ::url::Url;
 
 use crate::document::{
-    Authorization, Document, LoginMode, Sso, SsoKind, SsoProvider, Unauthenticated,
+    Authorization, Document, LoginMode, ReferenceText, Sso, SsoKind, SsoProvider, Unauthenticated,
 };
 use crate::locate::Path;
 use crate::plan::{
@@ -60,9 +60,11 @@ pub(super) fn sso(document: &Document, context: &mut Context<'_>) -> Option<SsoP
             message,
         );
     }
+    let renewal = &written.silent_renewal;
     Some(SsoPlan {
         providers: providers.into_iter().collect::<Option<_>>()?,
         session_lifetime: lifetime,
+        renewal_lead: renewal.enabled.then_some(renewal.lead.0),
         claims: SsoClaimsPlan {
             groups: written.claims.groups.clone(),
             team: written.claims.team.clone(),
@@ -70,6 +72,15 @@ pub(super) fn sso(document: &Document, context: &mut Context<'_>) -> Option<SsoP
         authorization: authorization?,
         sandbox: unauthenticated != Some(Unauthenticated::Unauthorized),
     })
+}
+
+/// A `__Host-` cookie is of a whole host, and so are the pages.
+pub(super) fn at_the_root(public_url: &Url, context: &mut Context<'_>) {
+    if public_url.path() != "/" {
+        let key = Path::default().field("server").field("public_url");
+        let message = "has a path; people log in at the root of a host of the gateway's own";
+        context.report.at(&key, message);
+    }
 }
 
 fn is_enabled(written: &Sso, context: &mut Context<'_>) -> bool {
@@ -102,7 +113,7 @@ fn lifetime(written: &Sso, authorization: &Authorization, context: &mut Context<
 
 fn authorized(written: &Authorization, context: &mut Context<'_>) -> Option<AuthorizationPlan> {
     let section = Path::default().field("authorization");
-    let api = match written.api_url.as_deref() {
+    let api = match text(&written.api_url) {
         None => None,
         Some(text) => Some(api(text, &section.field("api_url"), context)?),
     };
@@ -209,11 +220,7 @@ fn way(
     at: &Path,
     context: &mut Context<'_>,
 ) -> Option<LoginWayPlan> {
-    if let Some(text) = written
-        .discovery_url
-        .as_deref()
-        .or(filled.issuer.as_deref())
-    {
+    if let Some(text) = text(&written.discovery_url).or(filled.issuer.as_deref()) {
         let issuer = text.strip_suffix(DISCOVERY).unwrap_or(text);
         let found = url::issuer(issuer);
         let found = found.map_err(|why| context.report.at(&at.field("discovery_url"), why));
@@ -221,11 +228,11 @@ fn way(
             issuer: found.ok()?,
         });
     }
-    let mut endpoint = |names: [(&str, &Option<String>); 2], filled: &Option<String>| {
+    let mut endpoint = |names: [(&str, &Option<ReferenceText>); 2], filled: &Option<String>| {
         let [(key, text), (alias, other)] = names;
         let (key, alias) = (at.field(key), at.field(alias));
-        let found = context.either((&key, text.as_ref()), (&alias, other.as_ref()));
-        let found = found.or_else(|| Some((key.clone(), filled.as_ref()?)));
+        let found = context.either((&key, self::text(text)), (&alias, self::text(other)));
+        let found = found.or_else(|| Some((key.clone(), filled.as_deref()?)));
         let Some((key, text)) = found else {
             context
                 .report
@@ -278,19 +285,20 @@ fn way(
 }
 
 fn required(
-    value: &Option<String>,
+    value: &Option<ReferenceText>,
     key: &str,
     at: &Path,
     context: &mut Context<'_>,
 ) -> Option<String> {
-    let found = value
-        .as_ref()
-        .filter(|text| !text.trim().is_empty())
-        .cloned();
+    let found = text(value).filter(|text| !text.trim().is_empty());
     if found.is_none() {
         missing(key, at, context);
     }
-    found
+    found.map(str::to_owned)
+}
+
+fn text(written: &Option<ReferenceText>) -> Option<&str> {
+    written.as_ref().map(|written| &*written.0)
 }
 
 fn missing(key: &str, at: &Path, context: &mut Context<'_>) {

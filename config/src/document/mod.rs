@@ -8,6 +8,7 @@ mod auth;
 mod identity;
 mod keys;
 mod lists;
+mod management;
 mod provider;
 mod server;
 mod sso;
@@ -24,13 +25,15 @@ pub(crate) use auth::{Auth, Cooldown, Quota};
 pub(crate) use identity::{AgentTokens, Jwt, JwtIssuer};
 pub(crate) use keys::{ClientKeyEntry, Unauthenticated};
 pub(crate) use lists::{CompatibleEntry, KeyEntry};
+pub(crate) use management::{AdminKey, AdminScope, RemoteManagement};
 pub(crate) use provider::{CredentialQuota, ModelEntry, Provider, Weight};
 pub(crate) use server::{Admin, ClientAuth, Format, Level, Limits, Logging, Server, Tls};
 pub(crate) use sso::{Authorization, LoginMode, Preset, Sso, SsoKind, SsoProvider};
 pub(crate) use state::State;
 pub(crate) use upstream::{Egress, InjectUsage, Metering, QuotaExceeded, Routing, Strategy};
 pub(crate) use values::{
-    ProxyText, SecretText, Size, Span, SpanOrOff, TEXT_FORMATS, is_secret_format,
+    ProxyText, ReferenceText, SecretOrNone, SecretText, Size, Span, SpanOrOff, TEXT_FORMATS,
+    may_be_empty, may_be_reference,
 };
 
 /// The configuration of Turnpike. Every key is optional unless marked required, and every key may
@@ -43,6 +46,7 @@ pub(crate) struct Document {
     pub(crate) server: Server,
     /// The listener for management, health and metrics.
     pub(crate) admin: Admin,
+    pub(crate) remote_management: RemoteManagement,
     pub(crate) logging: Logging,
     pub(crate) state: State,
     /// Static client keys. Without any, and on a loopback address only, everyone is let in.

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{SecretText, Size, Span};
+use super::{AdminKey, SecretText, Size, Span};
 
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -135,6 +135,9 @@ pub(crate) struct Admin {
     pub(crate) host: String,
     /// The address of `server` = one listener serves both.
     pub(crate) port: u16,
+    /// Keys of the management API. Without any, and without `remote_management.secret_key`, it is
+    /// not there.
+    pub(crate) keys: Vec<AdminKey>,
 }
 
 impl Default for Admin {
@@ -142,6 +145,7 @@ impl Default for Admin {
         Self {
             host: "127.0.0.1".into(),
             port: 8317,
+            keys: Vec::new(),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::SecretText;
+use super::{ReferenceText, SecretText, Span};
 
 #[derive(Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -17,6 +17,26 @@ pub(crate) struct Sso {
     /// Identity providers, by a name in lower case.
     pub(crate) providers: BTreeMap<String, SsoProvider>,
     pub(crate) claims: SsoClaims,
+    pub(crate) silent_renewal: SilentRenewal,
+}
+
+/// Sessions are renewed without their people, where the provider granted a refresh token
+/// (`offline_access` among the scopes, with most).
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct SilentRenewal {
+    pub(crate) enabled: bool,
+    /// So long before the session ends.
+    pub(crate) lead: Span,
+}
+
+impl Default for SilentRenewal {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            lead: Span::seconds(600),
+        }
+    }
 }
 
 /// The claims that say what there is to know of a person; `a.b` is the claim `b` within `a`.
@@ -47,31 +67,31 @@ pub(crate) struct SsoProvider {
     pub(crate) preset: Option<Preset>,
     /// As people call it; the default is made of the name.
     pub(crate) label: Option<String>,
-    pub(crate) client_id: Option<String>,
+    pub(crate) client_id: Option<ReferenceText>,
     pub(crate) client_secret: Option<SecretText>,
     /// The issuer's URL, with or without `/.well-known/openid-configuration`.
-    pub(crate) discovery_url: Option<String>,
+    pub(crate) discovery_url: Option<ReferenceText>,
     /// The `iss` of its ID tokens; for `type: oidc` without discovery.
-    pub(crate) issuer: Option<String>,
-    pub(crate) authorize_url: Option<String>,
+    pub(crate) issuer: Option<ReferenceText>,
+    pub(crate) authorize_url: Option<ReferenceText>,
     /// Another name of `authorize_url`.
-    pub(crate) authorization_endpoint: Option<String>,
-    pub(crate) token_url: Option<String>,
+    pub(crate) authorization_endpoint: Option<ReferenceText>,
+    pub(crate) token_url: Option<ReferenceText>,
     /// Another name of `token_url`.
-    pub(crate) token_endpoint: Option<String>,
+    pub(crate) token_endpoint: Option<ReferenceText>,
     /// Where its keys are; for `type: oidc` without discovery.
-    pub(crate) jwks_url: Option<String>,
+    pub(crate) jwks_url: Option<ReferenceText>,
     /// Who a person is, for `type: oauth2`.
-    pub(crate) userinfo_url: Option<String>,
+    pub(crate) userinfo_url: Option<ReferenceText>,
     pub(crate) scopes: Option<Vec<String>>,
     /// Of the preset `microsoft`: the directory's id.
-    pub(crate) tenant: Option<String>,
+    pub(crate) tenant: Option<ReferenceText>,
     /// Of the presets `okta`, `auth0` and `onelogin`, and of GitHub and GitLab on hosts of one's own.
-    pub(crate) domain: Option<String>,
+    pub(crate) domain: Option<ReferenceText>,
     /// Of the preset `aws` (Cognito).
-    pub(crate) region: Option<String>,
+    pub(crate) region: Option<ReferenceText>,
     /// Of the preset `aws` (Cognito).
-    pub(crate) user_pool_id: Option<String>,
+    pub(crate) user_pool_id: Option<ReferenceText>,
 }
 
 impl Default for SsoProvider {
@@ -129,7 +149,7 @@ pub(crate) struct Authorization {
     #[schemars(range(min = 1, max = 8760))]
     pub(crate) session_lifetime_hours: Option<u32>,
     /// Asked about each login, in the mode `enterprise`.
-    pub(crate) api_url: Option<String>,
+    pub(crate) api_url: Option<ReferenceText>,
     #[schemars(range(min = 1, max = 60))]
     pub(crate) api_timeout_seconds: u32,
     /// In the mode `single_user`.

@@ -16,7 +16,9 @@ pub(crate) const TEXT_FORMATS: &[(&str, Fits)] = &[
     (DURATION_OR_OFF, |text| parse_span_or_off(text).map(drop)),
     (SIZE, |text| parse_size(text).map(drop)),
     (SECRET, |_| Ok(())),
+    (SECRET_OR_NONE, |_| Ok(())),
     (PROXY, |_| Ok(())),
+    (REFERENCE, |_| Ok(())),
 ];
 
 type Fits = fn(&str) -> Result<(), String>;
@@ -25,11 +27,18 @@ const DURATION: &str = "human-duration";
 const DURATION_OR_OFF: &str = "human-duration-or-off";
 const SIZE: &str = "byte-size";
 const SECRET: &str = "secret";
+const SECRET_OR_NONE: &str = "secret-or-empty";
 const PROXY: &str = "proxy-url";
+const REFERENCE: &str = "text-or-reference";
 
 /// Whether a text of this format may be `${NAME}` or `file:path`.
-pub(crate) fn is_secret_format(format: &str) -> bool {
-    matches!(format, SECRET | PROXY)
+pub(crate) fn may_be_reference(format: &str) -> bool {
+    matches!(format, SECRET | SECRET_OR_NONE | PROXY | REFERENCE)
+}
+
+/// Whether a text of this format may be empty, which asks for nothing.
+pub(crate) fn may_be_empty(format: &str) -> bool {
+    format == SECRET_OR_NONE
 }
 
 /// A length of time, `50ms`, `5m`, `24h`.
@@ -139,6 +148,27 @@ impl fmt::Display for SecretText {
     }
 }
 
+/// The same, or the empty text for none.
+#[derive(Clone, Default)]
+pub(crate) struct SecretOrNone(pub(crate) Option<Secret>);
+
+impl fmt::Display for SecretOrNone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let secret = self.0.as_ref();
+        secret.map_or(Ok(()), |secret| write!(f, "***{}", secret.tail()))
+    }
+}
+
+/// A text that is no secret and may be written elsewhere, as one may.
+#[derive(Clone)]
+pub(crate) struct ReferenceText(pub(crate) String);
+
+impl fmt::Display for ReferenceText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// The URL of a proxy, which may hold a password, or `direct`.
 #[derive(Clone)]
 pub(crate) struct ProxyText(pub(crate) Secret);
@@ -199,6 +229,11 @@ written_as_text!(Size, ["string", "integer"], SIZE, |text| parse_size(&text)
 written_as_text!(SecretText, "string", SECRET, |text| Ok(Self(Secret::new(
     text
 ))));
+written_as_text!(SecretOrNone, "string", SECRET_OR_NONE, |text| {
+    let secret = Some(text).filter(|text| !text.is_empty());
+    Ok(Self(secret.map(Secret::new)))
+});
+written_as_text!(ReferenceText, "string", REFERENCE, |text| Ok(Self(text)));
 written_as_text!(ProxyText, "string", PROXY, |text| Ok(Self(Secret::new(
     text
 ))));

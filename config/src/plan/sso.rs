@@ -11,6 +11,8 @@ pub struct SsoPlan {
     /// In order of names; never empty.
     pub providers: Vec<SsoProviderPlan>,
     pub session_lifetime: Duration,
+    /// So long before its end a session is renewed; `None` = it is not.
+    pub renewal_lead: Option<Duration>,
     pub claims: SsoClaimsPlan,
     pub authorization: AuthorizationPlan,
     /// Agents of callers who are not known are answered by a model that tells where to sign in.

@@ -4,4 +4,5 @@ pub mod keep;
 pub mod keys;
 pub mod news;
 pub mod probe;
+pub mod sessions;
 pub mod uses;

@@ -23,7 +23,8 @@ use crate::configuration;
 use crate::runtime::{Listening, Runtime};
 use crate::snapshot::Snapshot;
 use crate::upstream::call::{self, Listed};
-use crate::upstream::roll::{Enrolled, Report, time};
+use crate::upstream::entry::CredentialEntry;
+use crate::upstream::roll::{Enrolled, Report};
 
 /// Why the command has no answer.
 #[derive(Debug, Error)]
@@ -180,38 +181,7 @@ impl Look {
 
     /// As the management API lists it.
     fn entry(&self, one: &Enrolled) -> Value {
-        let Report {
-            status,
-            message,
-            back,
-        } = one.report(self.now);
-        let credential = one.credential();
-        let quota = credential.map(|credential| {
-            let spent = credential.standing.allowance.spent();
-            let limit = credential.quota.limit;
-            let end = credential.standing.allowance.running().end;
-            json!({
-                "limit": limit,
-                "used": spent,
-                "remaining": limit.map(|limit| limit.saturating_sub(spent)),
-                "reset_at": (end < u64::MAX).then(|| time(end)),
-            })
-        });
-        let expires = credential.map(|credential| credential.expires_at);
-        json!({
-            "id": &*one.id,
-            "provider": &*one.provider,
-            "type": one.kind,
-            "label": one.label,
-            "file": one.file,
-            "priority": credential.map(|credential| credential.priority),
-            "weight": credential.map(|credential| credential.weight),
-            "status": status.as_str(),
-            "status_message": message,
-            "next_retry_after": back.map(time),
-            "expires_at": expires.filter(|at| *at < u64::MAX).map(time),
-            "quota": quota,
-        })
+        json!(CredentialEntry::new(one, self.now))
     }
 
     async fn test(

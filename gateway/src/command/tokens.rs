@@ -6,12 +6,9 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use thiserror::Error;
-use turnpike_api::{Clock, Directory, Store, StoreError};
-use turnpike_config::plan::Argon2Plan;
+use turnpike_api::{Clock, Store, StoreError};
 use turnpike_config::{Environment, Plan, Problems};
-use turnpike_identity::agent_tokens::{
-    self, AgentTokenRecord, Binding, Costs, IssueError, Issued, LastUse, NewToken,
-};
+use turnpike_identity::agent_tokens::{self, Binding, Costs, IssueError, Issued, NewToken};
 use turnpike_store::{Embedded, OpenError};
 
 use super::blank::Blank;
@@ -19,6 +16,7 @@ use super::table::{Table, pretty};
 use crate::cli::{Asked, TokenCommand};
 use crate::clock::{Time, millis};
 use crate::configuration;
+use crate::token_entry::{self, NewTokenEntry, TokenEntry};
 use crate::upstream::roll::time;
 
 /// Why the command has no answer.
@@ -85,7 +83,7 @@ pub async fn run(
             let office = Office::open(asked, environment)?;
             let record = agent_tokens::revoke(&*office.store, id, office.now).await?;
             match asked.json {
-                true => say(&pretty(&entry(&record, None, office.now))),
+                true => say(&pretty(&json!(TokenEntry::new(&record, None, office.now)))),
                 false => say(&format!("{id} ({}) is revoked, for good.", record.name)),
             }
         }
@@ -130,68 +128,38 @@ impl Office {
     }
 
     fn costs(&self) -> Costs {
-        let Argon2Plan {
-            memory_kib,
-            iterations,
-            parallelism,
-        } = self.plan.agent_tokens.argon2;
-        Costs {
-            memory_kib,
-            iterations,
-            parallelism,
-        }
-    }
-
-    async fn records(&self) -> Result<Vec<(AgentTokenRecord, Option<LastUse>)>, StoreError> {
-        let records = Directory::list(&*self.store, agent_tokens::KIND).await?;
-        let uses = Directory::list(&*self.store, agent_tokens::USE).await?;
-        let records = records.iter().filter_map(|(id, record)| {
-            let record = serde_json::from_slice(&record.value).ok()?;
-            let used = uses.binary_search_by(|(other, _)| other.cmp(id)).ok();
-            let used = used.and_then(|at| serde_json::from_slice(&uses[at].1.value).ok());
-            Some((record, used))
-        });
-        let mut records: Vec<(AgentTokenRecord, Option<LastUse>)> = records.collect();
-        records.sort_by(|(one, _), (other, _)| {
-            (&one.name, one.created_at, &one.id).cmp(&(&other.name, other.created_at, &other.id))
-        });
-        Ok(records)
+        token_entry::costs(self.plan.agent_tokens.argon2)
     }
 
     async fn list(&self, as_json: bool) -> Result<String, TokenError> {
-        let records = self.records().await?;
+        let tokens = token_entry::all(&*self.store, self.now).await?;
         if as_json {
-            let all = records.iter();
-            let all = all.map(|(record, used)| entry(record, used.as_ref(), self.now));
-            return Ok(pretty(&json!({ "tokens": all.collect::<Vec<_>>() })));
+            return Ok(pretty(&json!({ "tokens": tokens })));
         }
-        if records.is_empty() {
+        if tokens.is_empty() {
             return Ok(
                 "there are no agent tokens; `turnpike token create --name NAME` makes one".into(),
             );
         }
         let mut table = Table::new(["ID", "NAME", "STATE", "OWNER", "CREATED", "LAST USED"]);
-        for (record, used) in &records {
-            let owner = record.owner.as_ref();
-            let owner = owner.map(|owner| owner.email.as_ref().unwrap_or(&owner.subject));
+        for token in tokens {
+            let owner = token.owner().unwrap_or("-").to_owned();
             table.row([
-                record.id.clone(),
-                record.name.clone(),
-                record.state(self.now).as_str().into(),
-                owner.cloned().unwrap_or_else(|| "-".into()),
-                time(record.created_at),
-                used.as_ref()
-                    .map_or_else(|| "-".into(), |used| time(used.at)),
+                token.id,
+                token.name,
+                token.state.into(),
+                owner,
+                token.created_at,
+                token.last_used_at.unwrap_or_else(|| "-".into()),
             ]);
         }
         Ok(table.text())
     }
 
     async fn show(&self, id: &str, as_json: bool) -> Result<String, TokenError> {
-        let records = self.records().await?;
-        let found = records.iter().find(|(record, _)| record.id == id);
-        let (record, used) = found.ok_or_else(|| TokenError::Unknown(id.to_owned()))?;
-        let entry = entry(record, used.as_ref(), self.now);
+        let found = token_entry::one(&*self.store, id, self.now).await?;
+        let (token, _) = found.ok_or_else(|| TokenError::Unknown(id.to_owned()))?;
+        let entry = json!(token);
         if as_json {
             return Ok(pretty(&entry));
         }
@@ -212,9 +180,7 @@ impl Office {
 /// A token that was just made. This is the only time that it is seen.
 fn shown(issued: &Issued, as_json: bool, now: u64) -> String {
     if as_json {
-        let mut entry = entry(&issued.record, None, now);
-        entry["token"] = issued.token.expose().into();
-        return pretty(&entry);
+        return pretty(&json!(NewTokenEntry::new(issued, now)));
     }
     format!(
         "{}\n\nThis is {} ({}). It is shown this once: only a hash of it is kept.\nPresent it as `Authorization: Bearer …` or as the agent's API key.",
@@ -222,26 +188,4 @@ fn shown(issued: &Issued, as_json: bool, now: u64) -> String {
         issued.record.name,
         issued.record.id,
     )
-}
-
-fn entry(record: &AgentTokenRecord, used: Option<&LastUse>, now: u64) -> Value {
-    let moment = |at: Option<u64>| at.map(time);
-    json!({
-        "id": record.id,
-        "name": record.name,
-        "state": record.state(now).as_str(),
-        "is_active": record.state(now) == agent_tokens::TokenState::Active,
-        "owner": record.owner,
-        "created_at": time(record.created_at),
-        "last_authenticated_at": moment(record.last_authenticated_at),
-        "auth_expires_at": moment(record.auth_expires_at),
-        "last_used_at": moment(used.map(|used| used.at)),
-        "last_used_ip": used.map(|used| used.ip),
-        "last_used_user_agent": used.and_then(|used| used.user_agent.clone()),
-        "ends_at": moment(record.ends_at),
-        "rotated_to": record.rotated_to,
-        "revoked_at": moment(record.revoked_at),
-        "cidrs": record.binding.cidrs,
-        "certificates": record.binding.certificates,
-    })
 }

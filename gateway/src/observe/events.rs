@@ -1,6 +1,8 @@
 //! A struct per thing that happens. `tell` writes the log line and moves the counters, so that
 //! neither can be forgotten. No field ever holds a credential, a prompt or a completion.
 
+use std::net::IpAddr;
+
 use tracing::{Level, debug, error, info, warn};
 use turnpike_api::{Fault, Operation, StoreError};
 use turnpike_credentials::Cooldown;
@@ -177,6 +179,40 @@ impl CredentialRecovered<'_> {
             by = self.by,
             "credential is back"
         );
+    }
+}
+
+/// Somebody changed something over the management API.
+pub struct Managed<'a> {
+    /// The name of the key.
+    pub actor: &'a str,
+    /// What was done, in words.
+    pub action: &'static str,
+    /// What it was done to.
+    pub subject: &'a str,
+}
+
+impl Managed<'_> {
+    pub fn tell(&self) {
+        info!(
+            actor = self.actor,
+            action = self.action,
+            subject = self.subject,
+            "managed"
+        );
+    }
+}
+
+/// A request to the management API came with a wrong key.
+pub struct ManagementKeyRefused {
+    pub peer: IpAddr,
+    /// For how many seconds its address is refused now; 0 = not yet.
+    pub refused_for: u64,
+}
+
+impl ManagementKeyRefused {
+    pub fn tell(&self) {
+        warn!(peer = %self.peer, refused_for = self.refused_for, "wrong key for the management API");
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 use thiserror::Error;
 use tracing_subscriber::filter::LevelFilter;
@@ -23,12 +23,39 @@ pub enum LoggingError {
 }
 
 /// Changes the level while the process runs.
-pub struct Handle(reload::Handle<EnvFilter, Registry>);
+pub struct Handle {
+    filter: reload::Handle<EnvFilter, Registry>,
+    level: Mutex<LogLevel>,
+    /// Whether the configuration says which level it is.
+    follows: bool,
+}
 
 impl Handle {
+    /// One whose level is not the configuration's to change: the command line named it.
+    pub fn pinned(self) -> Self {
+        Self {
+            follows: false,
+            ..self
+        }
+    }
+
+    /// The configuration says so.
+    pub fn follow(&self, level: LogLevel) {
+        if self.follows {
+            self.set_level(level);
+        }
+    }
+
+    /// An operator says so.
     pub fn set_level(&self, level: LogLevel) {
+        *self.level.lock().unwrap_or_else(PoisonError::into_inner) = level;
         // It fails only when logging is gone, and then there is nobody to tell.
-        let _ = self.0.reload(filter(level));
+        let _ = self.filter.reload(filter(level));
+    }
+
+    /// The one in force.
+    pub fn level(&self) -> LogLevel {
+        *self.level.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -43,7 +70,11 @@ pub fn start(plan: &LoggingPlan) -> Result<Handle, LoggingError> {
         .with(layer.with_filter(filter))
         .try_init()
         .map_err(|_| LoggingError::Twice)?;
-    Ok(Handle(handle))
+    Ok(Handle {
+        filter: handle,
+        level: Mutex::new(plan.level),
+        follows: true,
+    })
 }
 
 fn open(path: &Path) -> Result<File, LoggingError> {

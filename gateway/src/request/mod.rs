@@ -94,9 +94,14 @@ pub async fn serve(session: &mut ServerSession, context: &mut Context<'_>) -> Co
         }
         Resource::Login => Err(unknown_path(&canonical, context).into()),
         Resource::Root => root(session, context).await,
-        Resource::Page => web::page(session, context, &canonical).await,
+        Resource::Page => web::page(session, context, &canonical, query).await,
+        Resource::Management if context.runtime.listening.shared => {
+            web::page(session, context, &canonical, query).await
+        }
         Resource::WrongMethod { allow, .. } => Err(wrong_method(&canonical, allow).into()),
-        Resource::Unknown { .. } => Err(unknown_path(&canonical, context).into()),
+        Resource::Management | Resource::Unknown { .. } => {
+            Err(unknown_path(&canonical, context).into())
+        }
     };
     match served {
         Ok(connection) => connection,

@@ -28,6 +28,15 @@ pub struct Running {
     pub spent: u64,
     /// Tokens that somebody else had counted before this gateway did.
     pub before: u64,
+    /// Of these: what an operator's reset has taken off.
+    pub forgiven: u64,
+}
+
+impl Running {
+    /// What others had counted and still counts.
+    fn others(&self) -> u64 {
+        self.before.saturating_sub(self.forgiven)
+    }
 }
 
 impl Allowance {
@@ -47,6 +56,7 @@ impl Allowance {
                 end,
                 spent,
                 before,
+                forgiven: 0,
             };
             self.spent.store(spent, Ordering::Release);
         }
@@ -58,11 +68,20 @@ impl Allowance {
     pub fn recount(&self, start: u64, before: u64) {
         let mut running = self.lock();
         if running.start == start {
-            let counted = running.spent.saturating_sub(running.before);
-            running.spent = counted.saturating_add(before);
+            let counted = running.spent - running.others().min(running.spent);
             running.before = before;
+            running.forgiven = running.forgiven.min(before);
+            running.spent = counted.saturating_add(running.others());
             self.spent.store(running.spent, Ordering::Release);
         }
+    }
+
+    /// Nothing is used of the period that runs, whoever counted it.
+    pub fn reset(&self) {
+        let mut running = self.lock();
+        running.forgiven = running.before;
+        running.spent = 0;
+        self.spent.store(0, Ordering::Release);
     }
 
     /// Counts tokens, and answers with the period they are counted in: its start goes with them
@@ -130,6 +149,26 @@ mod tests {
         allowance.begin(200, u64::MAX, 0, 0);
         assert_eq!(allowance.spent(), 0);
         assert!(!allowance.is_over(u64::MAX - 1));
+    }
+
+    #[test]
+    fn a_reset_counts_for_what_others_had_counted_too() {
+        let allowance = Allowance::default();
+        allowance.begin(0, 100, 5, 40);
+        allowance.reset();
+        assert_eq!(allowance.spent(), 0);
+        allowance.spend(3);
+        // As after every reload: others say the same as before the reset, then more.
+        allowance.recount(0, 40);
+        assert_eq!(allowance.spent(), 3);
+        allowance.recount(0, 42);
+        assert_eq!(allowance.spent(), 5);
+        allowance.recount(0, 0);
+        allowance.recount(0, 7);
+        assert_eq!(allowance.spent(), 10);
+        allowance.begin(100, 200, 0, 0);
+        allowance.recount(100, 9);
+        assert_eq!(allowance.spent(), 9);
     }
 
     #[test]

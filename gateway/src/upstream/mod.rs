@@ -10,6 +10,7 @@ pub mod connections;
 pub mod credential;
 pub mod dial;
 pub mod endpoint;
+pub mod entry;
 pub mod holder;
 pub mod mint;
 pub mod outlook;

@@ -3,28 +3,35 @@
 
 mod admin;
 pub mod login;
+pub mod management;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
+use axum::extract::ConnectInfo;
 use axum::http::Request;
-use http::header::{ACCEPT, CONTENT_TYPE};
-use http::{HeaderValue, Method};
+use bytes::Bytes;
+use http::Method;
+use http::header::ACCEPT;
 use pingora::protocols::http::ServerSession;
 use tower::ServiceExt;
 
 use crate::context::Context;
 use crate::refusal::{Reason, Refusal};
+use crate::reload::Reloader;
 use crate::request::{self, Connection, Stop, body};
 use crate::runtime::Runtime;
+use management::Refused;
 
 /// A page is built whole before it is sent from the proxy port; the metrics are the largest.
 const PAGE: usize = 16 << 20;
 
 /// What the admin listener serves.
-pub fn router(runtime: &Arc<Runtime>) -> Router {
+pub fn router(runtime: &Arc<Runtime>, reloader: &Arc<Reloader>) -> Router {
     admin::router(runtime)
+        .merge(management::router(runtime, reloader))
+        .fallback(async || Refused::NothingHere)
 }
 
 /// The largest form.
@@ -47,10 +54,55 @@ pub async fn login_page(
     path: &str,
     query: &str,
 ) -> Result<Connection, Stop> {
-    let body = body::receive_up_to(session, context, FORM).await?.bytes;
     let (router, sso) = (context.runtime.login_pages.get(), &context.snapshot.sso);
-    let (Some(router), Some(sso)) = (router, sso) else {
+    let (Some(router), Some(sso)) = (router, sso.clone()) else {
         return Err(Stop::ClientGone);
+    };
+    let mut request = request_for(session, context, path, query).await?;
+    request.extensions_mut().insert(login::Visit {
+        sso,
+        client: context.record.client,
+    });
+    answered(session, context, router, request).await
+}
+
+/// A page asked for on the proxy port. Health is answered there too; the rest belongs to the
+/// admin listener, unless one listener serves both.
+pub async fn page(
+    session: &mut ServerSession,
+    context: &mut Context<'_>,
+    path: &str,
+    query: &str,
+) -> Result<Connection, Stop> {
+    let is_health = matches!(path, "/health" | "/healthz");
+    let runtime = context.runtime;
+    let is_here = is_health || runtime.listening.shared;
+    let Some(router) = runtime.pages.get().filter(|_| is_here) else {
+        return Err(Refusal::new(
+            Reason::UnknownPath,
+            format!("{path} is served on the admin listener, not here"),
+        )
+        .into());
+    };
+    let mut request = request_for(session, context, path, query).await?;
+    // The connection's own: what others say of it is not asked where operators come from.
+    if let Some(peer) = session.client_addr().and_then(|peer| peer.as_inet()) {
+        request.extensions_mut().insert(ConnectInfo(*peer));
+    }
+    answered(session, context, router, request).await
+}
+
+/// The request as a router takes it.
+async fn request_for(
+    session: &mut ServerSession,
+    context: &Context<'_>,
+    path: &str,
+    query: &str,
+) -> Result<Request<Body>, Stop> {
+    let body = match session.req_header().method {
+        // What is asked for does not hang on a body, and is not kept waiting for one.
+        Method::GET | Method::HEAD => Bytes::new(),
+        _ => body::receive_up_to(session, context, FORM).await?.bytes,
     };
     let head = session.req_header();
     let target = match query {
@@ -70,45 +122,17 @@ pub async fn login_page(
         ))
     })?;
     *request.headers_mut() = head.headers.clone();
-    request.extensions_mut().insert(login::Visit {
-        sso: sso.clone(),
-        client: context.record.client,
-    });
+    Ok(request)
+}
+
+async fn answered(
+    session: &mut ServerSession,
+    context: &mut Context<'_>,
+    router: &Router,
+    request: Request<Body>,
+) -> Result<Connection, Stop> {
     let Ok(response) = router.clone().oneshot(request).await;
     let (parts, body) = response.into_parts();
     let body = to_bytes(body, PAGE).await.unwrap_or_default();
     request::respond_as(session, context, parts, body).await
-}
-
-/// A page asked for on the proxy port. Health is answered there too; the rest belongs to the
-/// admin listener, unless one listener serves both.
-pub async fn page(
-    session: &mut ServerSession,
-    context: &mut Context<'_>,
-    path: &str,
-) -> Result<Connection, Stop> {
-    let is_health = matches!(path, "/health" | "/healthz");
-    let Some(router) = context
-        .runtime
-        .pages
-        .get()
-        .filter(|_| is_health || context.runtime.listening.shared)
-    else {
-        return Err(Refusal::new(
-            Reason::UnknownPath,
-            format!("{path} is served on the admin listener, not here"),
-        )
-        .into());
-    };
-    let request = Request::builder()
-        .uri(path)
-        .body(Body::empty())
-        .map_err(|_| Stop::ClientGone)?;
-    let Ok(response) = router.clone().oneshot(request).await;
-    let (parts, body) = response.into_parts();
-    let body = to_bytes(body, PAGE).await.unwrap_or_default();
-
-    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
-    let kind = parts.headers.get(CONTENT_TYPE).cloned().unwrap_or(plain);
-    request::respond(session, context, parts.status.as_u16(), kind, body).await
 }

@@ -5,6 +5,7 @@ mod browser;
 mod github;
 mod hostile;
 mod provider;
+mod renewal;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -400,4 +401,52 @@ async fn a_name_that_is_none_makes_no_token() {
     let fields = [("csrf", &*csrf), ("name", name)];
     let made = browser.post("/auth/success", &fields).await;
     assert!(!made.text().contains("<script"), "{}", made.text());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn logins_and_logouts_at_once_leave_tokens_as_the_last_one_said() {
+    use turnpike_api::Directory;
+    use turnpike_identity::agent_tokens::look;
+    use turnpike_identity::sso::session::{self, Login};
+    let place = Place::new().await;
+    let mut browser = place.signed_in().await;
+    let mut ids = Vec::new();
+    for name in ["laptop", "desktop", "phone"] {
+        let (_, token) = make(&mut browser, name).await;
+        ids.push(token[3..].split('.').next().unwrap().to_owned());
+    }
+    let store = place.house.gateway.runtime.store.clone();
+    let directory: &dyn Directory = &*store;
+    let (key, record) = directory.list(session::KIND).await.unwrap().remove(0);
+    let person = serde_json::from_slice(&record.value).unwrap();
+    let login = Login {
+        person,
+        provider: "test".into(),
+        roles: Vec::new(),
+        tenant: None,
+    };
+    for round in 0..10 {
+        let many = (0..8).map(|at| {
+            let (store, login, key) = (store.clone(), login.clone(), key.clone());
+            let now = NOW + round * 100 + at;
+            tokio::spawn(async move {
+                match at % 2 {
+                    0 => session::sign_in(&*store, &login, HOUR, now).await.map(drop),
+                    _ => session::sign_out(&*store, &key, now).await,
+                }
+            })
+        });
+        for done in futures::future::join_all(many.collect::<Vec<_>>()).await {
+            done.unwrap().unwrap();
+        }
+        let (session, _) = session::find(&*store, &key).await.unwrap().unwrap();
+        for id in &ids {
+            let token = look(&*store, id).await.unwrap().unwrap();
+            assert_eq!(
+                token.auth_expires_at,
+                Some(session.expires_at),
+                "round {round}"
+            );
+        }
+    }
 }

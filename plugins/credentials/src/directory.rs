@@ -7,6 +7,7 @@
 mod read;
 #[cfg(test)]
 mod tests;
+mod write;
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -17,6 +18,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::file::{self, CredentialFile};
+
+pub use write::{add_file, remove_file};
 
 use read::{Contents, Identity, Refusal, Seen};
 

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use turnpike_api::{Row, Selector};
 
 pub use cooldown::{BackOff, Cooldown, Phase};
-pub use directory::{CredentialDirectory, Entry, Policy, Scan};
+pub use directory::{CredentialDirectory, Entry, Policy, Scan, add_file, remove_file};
 pub use file::{CredentialFile, FileError, FileQuota, Material, ModelAlias, parse};
 pub use fill_first::FillFirst;
 pub use priority::Priority;

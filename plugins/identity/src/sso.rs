@@ -16,6 +16,7 @@ mod marker;
 mod pending;
 mod provider;
 mod rate;
+pub mod renewal;
 mod seal;
 pub mod session;
 #[cfg(test)]
@@ -27,7 +28,7 @@ use turnpike_api::StoreError;
 pub use link::{Link, LoginLinks};
 pub use marker::{MARK, Marker};
 pub use pending::Pending;
-pub use provider::{Client, Outside, OutsideError, Provider, Returned, Way};
+pub use provider::{Client, Identified, Outside, OutsideError, Provider, Returned, Way};
 pub use rate::{LoginRate, Wait};
 pub use seal::{Purpose, Seals};
 pub use session::{Person, Session};
@@ -44,6 +45,9 @@ pub enum LoginError {
     /// It says that our redirect URI is not the one that is registered there.
     #[error("Redirect URI mismatch")]
     RedirectUri,
+    /// It has withdrawn what it granted: the person is not to be let in any more.
+    #[error("the provider has withdrawn its grant")]
+    Withdrawn,
     #[error("the system has no randomness: {0}")]
     Random(getrandom::Error),
     #[error(transparent)]

@@ -1,9 +1,9 @@
 //! Where well-known identity providers are.
 
-use crate::document::{Preset, SsoProvider};
+use crate::document::{Preset, ReferenceText, SsoProvider};
 use crate::locate::Path;
 
-use super::Context;
+use super::{Context, text};
 
 /// What a preset says; what is written comes first.
 #[derive(Default)]
@@ -45,8 +45,8 @@ pub(super) fn fill(
     let written_out = written.discovery_url.is_some()
         || written.authorize_url.is_some()
         || written.authorization_endpoint.is_some();
-    let mut need = |key: &str, value: &Option<String>| {
-        let found = value.as_deref().map(host).filter(|text| !text.is_empty());
+    let mut need = |key: &str, value: &Option<ReferenceText>| {
+        let found = text(value).map(host).filter(|text| !text.is_empty());
         if found.is_none() && !written_out {
             let message = "missing; this preset needs it, or a `discovery_url`";
             context.report.at(&at.field(key), message);
@@ -82,7 +82,7 @@ pub(super) fn fill(
             ("OneLogin", Some(format!("https://{domain}/oidc/2")))
         }
         Preset::Gitlab => {
-            let domain = written.domain.as_deref().map_or("gitlab.com", host);
+            let domain = text(&written.domain).map_or("gitlab.com", host);
             ("GitLab", Some(format!("https://{domain}")))
         }
         Preset::Aws => {
@@ -115,7 +115,7 @@ fn label(preset: Preset) -> &'static str {
 
 /// GitHub has no ID tokens for people.
 fn github(written: &SsoProvider) -> Filled {
-    let domain = written.domain.as_deref().map_or("github.com", host);
+    let domain = text(&written.domain).map_or("github.com", host);
     let api = match domain {
         "github.com" => "https://api.github.com".to_owned(),
         own => format!("https://{own}/api/v3"),
@@ -123,7 +123,7 @@ fn github(written: &SsoProvider) -> Filled {
     // Elsewhere than where the preset says, the addresses are not where it says either.
     let emails = written.userinfo_url.as_ref().map_or_else(
         || format!("{api}/user/emails"),
-        |user| format!("{}/emails", user.trim_end_matches('/')),
+        |user| format!("{}/emails", user.0.trim_end_matches('/')),
     );
     Filled {
         label: Some("GitHub"),

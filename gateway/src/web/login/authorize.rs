@@ -1,17 +1,14 @@
 //! Whether somebody who logged in is let in (F25), and what follows.
 
 use axum::response::Response;
-use http::Request;
-use http::header::CONTENT_TYPE;
-use jiff::Timestamp;
 use std::time::Duration;
-use tokio::time::timeout;
 use tracing::{info, warn};
 use turnpike_config::plan::LoginModePlan;
-use turnpike_identity::sso::authorization::{self, Denied, Granted, Question};
+use turnpike_identity::sso::authorization::{Denied, Granted};
 use turnpike_identity::sso::confirmation::Waiting;
+use turnpike_identity::sso::renewal::Renewal;
 use turnpike_identity::sso::session::{self, Login};
-use turnpike_identity::sso::{Outside as _, Pending, Person};
+use turnpike_identity::sso::{Pending, Person, Session};
 use url::Url;
 
 use super::cookies;
@@ -23,12 +20,13 @@ use super::start::see_other;
 pub(super) async fn authorize(
     desk: &Desk,
     person: Person,
+    hidden: Option<String>,
     pending: Pending,
     browser: &str,
 ) -> Result<Response, Problem> {
     let granted = match &desk.sso.mode {
         LoginModePlan::SingleUser { expiry, .. } => {
-            return have_confirmed(desk, person, pending, browser, *expiry).await;
+            return have_confirmed(desk, (person, hidden), pending, browser, *expiry).await;
         }
         LoginModePlan::Enterprise { api: None, .. } => Granted::default(),
         LoginModePlan::Enterprise {
@@ -45,13 +43,14 @@ pub(super) async fn authorize(
         roles: granted.roles,
         tenant: granted.tenant,
     };
-    let_in(desk, &login, pending.link.as_deref(), browser).await
+    let_in(desk, &login, hidden, pending.link.as_deref(), browser).await
 }
 
 /// Begins the session.
 pub(super) async fn let_in(
     desk: &Desk,
     login: &Login,
+    hidden: Option<String>,
     link: Option<&str>,
     browser: &str,
 ) -> Result<Response, Problem> {
@@ -62,6 +61,7 @@ pub(super) async fn let_in(
         link.spend(store, desk.now).await?;
     }
     let session = session::sign_in(store, login, desk.sso.lifetime, desk.now).await?;
+    keep_renewal(desk, &session, hidden).await?;
     let tokens = session::tokens(store, &session).await?;
     for token in &tokens {
         // Others hear of it by the store's news; here it counts at once.
@@ -98,13 +98,13 @@ pub(super) async fn let_in(
 
 async fn have_confirmed(
     desk: &Desk,
-    person: Person,
+    (person, hidden): (Person, Option<String>),
     pending: Pending,
     browser: &str,
     expiry: Duration,
 ) -> Result<Response, Problem> {
     let (shown, provider) = (person.shown().to_owned(), pending.provider.clone());
-    let login = (person, pending.provider, pending.link);
+    let login = (person, pending.provider, pending.link, hidden);
     let (seals, store) = (&desk.sso.seals, desk.store());
     let code = Waiting::begin(login, browser, expiry, seals, store, desk.now).await;
     let code = code.map_err(|error| Problem::of_login(error, &provider, &desk.sso.redirect_uri))?;
@@ -118,6 +118,24 @@ async fn have_confirmed(
     Ok(see_other("/auth/confirm"))
 }
 
+/// Keeps what the session can be renewed with, where sessions are renewed.
+async fn keep_renewal(
+    desk: &Desk,
+    session: &Session,
+    hidden: Option<String>,
+) -> Result<(), Problem> {
+    let hidden = hidden.filter(|_| desk.sso.renewal_lead.is_some());
+    let Some(hidden) = hidden else {
+        return Ok(Renewal::forget(desk.store(), &session.person.key()).await?);
+    };
+    let renewal = Renewal {
+        expires_at: session.expires_at,
+        client: desk.client.to_string(),
+        hidden,
+    };
+    Ok(renewal.keep(session, desk.store(), desk.now).await?)
+}
+
 /// Asks the authorization API. Redirects are not followed, and it is asked once.
 async fn ask(
     desk: &Desk,
@@ -126,30 +144,9 @@ async fn ask(
     api: &Url,
     patience: Duration,
 ) -> Result<Granted, Denied> {
-    let now = i64::try_from(desk.now).ok();
-    let now = now.and_then(|now| Timestamp::from_millisecond(now).ok());
-    let now = now.unwrap_or(Timestamp::UNIX_EPOCH).to_string();
-    let question = Question::new(person, provider, desk.client.to_string(), now);
-    let body = serde_json::to_vec(&question).map_err(|_| authorization::ERROR)?;
-    let request = Request::post(api.as_str())
-        .header(CONTENT_TYPE, "application/json")
-        .body(body)
-        .map_err(|_| authorization::ERROR)?;
-    let answer = match timeout(patience, desk.sso.outside.call(request)).await {
-        Err(_) => return Err(authorization::TIMEOUT),
-        Ok(Err(error)) => {
-            warn!(%error, "authorization API not reachable");
-            return Err(authorization::UNREACHABLE);
-        }
-        Ok(Ok(answer)) => answer,
-    };
-    let (status, body) = (answer.status().as_u16(), answer.body());
-    let judged = authorization::judge(status, body);
-    if judged == Err(authorization::ERROR) {
-        let body = authorization::excerpt(body);
-        warn!(status, body, "authorization API error");
-    }
-    judged
+    let client = desk.client.to_string();
+    let asked = (person, provider, client);
+    desk.sso.ask(asked, api, patience, desk.now).await
 }
 
 /// Says no. Where the API itself said so, a session that lasts from before ends, too.

@@ -82,6 +82,10 @@ impl Problem {
                 let title = format!("Authentication with '{provider}' failed");
                 Self::new(401, "exchange_failed", title).with(why)
             }
+            LoginError::Withdrawn => {
+                let title = format!("Authentication with '{provider}' failed");
+                Self::new(401, "exchange_failed", title).with(error.to_string())
+            }
             LoginError::RedirectUri => {
                 warn!(provider, redirect_uri, "the redirect URI is not registered");
                 Self::redirect_uri(redirect_uri)

@@ -46,6 +46,8 @@ pub(crate) struct Wrong {
     pub(crate) userinfo: Option<Value>,
     /// The keys it publishes; `None` = its own.
     pub(crate) published: Option<Value>,
+    /// What a refresh token is answered with; `None` = it grants none.
+    pub(crate) renewal: Option<(u16, Value)>,
     /// It is not there.
     pub(crate) away: bool,
 }
@@ -60,6 +62,7 @@ impl Default for Wrong {
             document: Box::new(|_| {}),
             userinfo: None,
             published: None,
+            renewal: None,
             away: false,
         }
     }
@@ -131,6 +134,8 @@ pub(crate) struct Idp {
     pub(crate) wrong: Mutex<Wrong>,
     pub(crate) subject: Mutex<String>,
     pub(crate) fetches: AtomicUsize,
+    /// The refresh tokens that were presented.
+    pub(crate) refreshed: Mutex<Vec<String>>,
     keys: Keys,
     codes: Mutex<HashMap<String, Code>>,
     time: Time,
@@ -144,6 +149,7 @@ impl Idp {
             wrong: Mutex::default(),
             subject: Mutex::new("ada".into()),
             fetches: AtomicUsize::new(0),
+            refreshed: Mutex::default(),
             keys: Keys::generate(),
             codes: Mutex::default(),
             time,
@@ -236,6 +242,17 @@ async fn token(State(idp): State<Arc<Idp>>, headers: HeaderMap, body: Bytes) -> 
     let said: HashMap<_, _> = pairs(&body).into_iter().collect();
     let basic = format!("Basic {}", STANDARD.encode(format!("{CLIENT}:{SECRET}")));
     assert_eq!(headers[header::AUTHORIZATION], *basic);
+    if said["grant_type"] == "refresh_token" {
+        let (status, mut answer) = wrong.renewal.clone().unwrap();
+        if answer["id_token"] == "signed" {
+            let claims = idp.claims("");
+            let header = json!({"alg": "ES256", "kid": "own"});
+            answer["id_token"] = idp.keys.sign(&idp.keys.own, &header, &claims).into();
+        }
+        let presented = said["refresh_token"].clone();
+        idp.refreshed.lock().unwrap().push(presented);
+        return (StatusCode::from_u16(status).unwrap(), axum::Json(answer)).into_response();
+    }
     assert_eq!(said["grant_type"], "authorization_code");
     // A code is good once, and with its verifier only.
     let code = idp.codes.lock().unwrap().remove(&said["code"]);
@@ -258,6 +275,9 @@ async fn token(State(idp): State<Arc<Idp>>, headers: HeaderMap, body: Bytes) -> 
         ),
     };
     let mut answer = json!({"access_token": "access-CANARY", "token_type": "Bearer"});
+    if wrong.renewal.is_some() {
+        answer["refresh_token"] = "refresh-1-CANARY".into();
+    }
     if !token.is_empty() {
         answer["id_token"] = token.into();
     }

@@ -49,6 +49,8 @@ pub enum IssueError {
     Revoked(String),
     #[error("the agent token `{0}` cannot be read; a newer release wrote it")]
     Unreadable(String),
+    #[error("the agent token `{0}` has changed since it was looked at; look at it again")]
+    Changed(String),
 }
 
 impl NewToken {
@@ -102,7 +104,20 @@ pub async fn rotate(
     costs: Costs,
     now: u64,
 ) -> Result<Issued, IssueError> {
-    let (old, _) = find(store, id).await?;
+    rotate_if(store, id, None, overlap, costs, now).await
+}
+
+/// The same, if the record is still this version.
+pub async fn rotate_if(
+    store: &dyn Store,
+    id: &str,
+    version: Option<u64>,
+    overlap: Duration,
+    costs: Costs,
+    now: u64,
+) -> Result<Issued, IssueError> {
+    let (old, found) = find(store, id).await?;
+    refuse_changed(id, version, found)?;
     refuse_revoked(&old, now)?;
     let new = NewToken {
         name: old.name,
@@ -112,7 +127,7 @@ pub async fn rotate(
     };
     let issued = issue(store, new, costs, now).await?;
     let ends_at = now.saturating_add(u64::try_from(overlap.as_millis()).unwrap_or(u64::MAX));
-    let replaced = change(store, id, |old| {
+    let replaced = change(store, id, version, |old| {
         refuse_revoked(old, now)?;
         // It does not live longer for being rotated once more.
         old.ends_at = Some(old.ends_at.map_or(ends_at, |end| end.min(ends_at)));
@@ -121,14 +136,8 @@ pub async fn rotate(
     });
     let error = match replaced.await {
         Err(error) => error,
-        Ok(current) => {
-            // Its owner may have logged in or out meanwhile.
-            if let Some(expires_at) = current.auth_expires_at
-                && current.auth_expires_at != issued.record.auth_expires_at
-            {
-                let since = current.last_authenticated_at.unwrap_or(now);
-                keep_to_session(store, &issued.record.id, since, expires_at).await?;
-            }
+        Ok(_) => {
+            follow(store, id, &issued.record.id).await?;
             return Ok(issued);
         }
     };
@@ -142,9 +151,35 @@ pub async fn rotate(
     Err(error)
 }
 
+/// Has a successor last as long as the token that it takes the place of: their owner may have logged
+/// in or out while it was made.
+async fn follow(store: &dyn Store, old: &str, successor: &str) -> Result<(), IssueError> {
+    loop {
+        let (old, _) = find(store, old).await?;
+        let (new, _) = find(store, successor).await?;
+        match old.auth_expires_at {
+            Some(until) if new.auth_expires_at != Some(until) => {
+                let since = old.last_authenticated_at.unwrap_or(old.created_at);
+                keep_to_session(store, successor, since, until).await?;
+            }
+            _ => return Ok(()),
+        }
+    }
+}
+
 /// Ends a token for good. One that is revoked already stays as it is.
 pub async fn revoke(store: &dyn Store, id: &str, now: u64) -> Result<AgentTokenRecord, IssueError> {
-    change(store, id, |record| {
+    revoke_if(store, id, None, now).await
+}
+
+/// The same, if the record is still this version.
+pub async fn revoke_if(
+    store: &dyn Store,
+    id: &str,
+    version: Option<u64>,
+    now: u64,
+) -> Result<AgentTokenRecord, IssueError> {
+    change(store, id, version, |record| {
         record.revoked_at.get_or_insert(now);
         Ok(())
     })
@@ -159,7 +194,7 @@ pub async fn keep_to_session(
     authenticated_at: u64,
     expires_at: u64,
 ) -> Result<(), IssueError> {
-    let kept = change(store, id, |record| {
+    let kept = change(store, id, None, |record| {
         record.last_authenticated_at = Some(authenticated_at);
         record.auth_expires_at = Some(expires_at);
         Ok(())
@@ -186,13 +221,23 @@ fn refuse_revoked(record: &AgentTokenRecord, now: u64) -> Result<(), IssueError>
     }
 }
 
+/// `None` = whatever version it is.
+fn refuse_changed(id: &str, expected: Option<u64>, found: u64) -> Result<(), IssueError> {
+    match expected.is_none_or(|expected| expected == found) {
+        true => Ok(()),
+        false => Err(IssueError::Changed(id.to_owned())),
+    }
+}
+
 async fn change(
     store: &dyn Store,
     id: &str,
+    expected: Option<u64>,
     change: impl Fn(&mut AgentTokenRecord) -> Result<(), IssueError>,
 ) -> Result<AgentTokenRecord, IssueError> {
     loop {
         let (mut record, version) = find(store, id).await?;
+        refuse_changed(id, expected, version)?;
         change(&mut record)?;
         if put(store, &record, Expected::Version(version)).await? {
             return Ok(record);

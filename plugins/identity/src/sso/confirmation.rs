@@ -23,6 +23,9 @@ pub struct Waiting {
     /// The token of the link that it began with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<String>,
+    /// What the session can be renewed with, hidden.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hidden: Option<String>,
     /// The code's seal: the code itself is in the log only.
     seal: String,
     attempts: u32,
@@ -46,20 +49,21 @@ pub enum Typed {
 impl Waiting {
     /// Has a login wait in this browser, and makes the code, six digits, for the log.
     pub async fn begin(
-        login: (Person, String, Option<String>),
+        login: (Person, String, Option<String>, Option<String>),
         browser: &str,
         expiry: Duration,
         seals: &Seals,
         store: &dyn Directory,
         now: u64,
     ) -> Result<String, LoginError> {
-        let (person, provider, link) = login;
+        let (person, provider, link, hidden) = login;
         let code = six_digits().map_err(LoginError::Random)?;
         let lasts = u64::try_from(expiry.as_millis()).unwrap_or(u64::MAX);
         let waiting = Self {
             person,
             provider,
             link,
+            hidden,
             seal: seals.seal(Purpose::Code, &sealed(browser, &code)),
             attempts: 0,
             expires_at: now.saturating_add(lasts),

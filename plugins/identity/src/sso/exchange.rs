@@ -2,13 +2,13 @@
 
 use futures::future::BoxFuture;
 use oauth2::basic::{
-    BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse,
-    BasicTokenType,
+    BasicErrorResponse, BasicErrorResponseType, BasicRevocationErrorResponse,
+    BasicTokenIntrospectionResponse, BasicTokenType,
 };
 use oauth2::{
     AsyncHttpClient, AuthType, AuthUrl, AuthorizationCode, ClientId, ClientSecret, CsrfToken,
     EndpointNotSet, ExtraTokenFields, HttpRequest, HttpResponse, PkceCodeChallenge,
-    PkceCodeVerifier, RedirectUrl, RequestTokenError, Scope, StandardRevocableToken,
+    PkceCodeVerifier, RedirectUrl, RefreshToken, RequestTokenError, Scope, StandardRevocableToken,
     StandardTokenResponse, TokenResponse, TokenUrl,
 };
 use serde::{Deserialize, Serialize};
@@ -21,6 +21,18 @@ use super::{LoginError, Outside, OutsideError, Provider, Purpose, Seals};
 pub(super) struct Given {
     pub(super) access: Secret,
     pub(super) id_token: Option<Secret>,
+    pub(super) refresh: Option<Secret>,
+}
+
+impl Given {
+    fn of(answer: &Response) -> Self {
+        let refresh = answer.refresh_token();
+        Self {
+            access: Secret::new(answer.access_token().secret().as_str()),
+            id_token: answer.extra_fields().id_token.as_deref().map(Secret::new),
+            refresh: refresh.map(|token| Secret::new(token.secret().as_str())),
+        }
+    }
 }
 
 /// What OpenID Connect adds to the answer. Without `Debug` that shows it.
@@ -106,10 +118,36 @@ impl Provider {
             .request_async(&Through(outside))
             .await
             .map_err(failed)?;
-        Ok(Given {
-            access: Secret::new(given.access_token().secret().as_str()),
-            id_token: given.extra_fields().id_token.as_deref().map(Secret::new),
-        })
+        Ok(Given::of(&given))
+    }
+
+    /// Asks for new tokens, with the one that was granted for that.
+    pub(super) async fn renew(
+        &self,
+        at: &Url,
+        secret_in_body: bool,
+        refresh: &Secret,
+        outside: &dyn Outside,
+    ) -> Result<Given, LoginError> {
+        let client = self.oauth2()?.set_token_uri(TokenUrl::from_url(at.clone()));
+        let client = match secret_in_body {
+            true => client.set_auth_type(AuthType::RequestBody),
+            false => client,
+        };
+        let refresh = RefreshToken::new(refresh.expose().to_owned());
+        let given = client
+            .exchange_refresh_token(&refresh)
+            .request_async(&Through(outside))
+            .await
+            .map_err(|error| match error {
+                RequestTokenError::ServerResponse(answer)
+                    if *answer.error() == BasicErrorResponseType::InvalidGrant =>
+                {
+                    LoginError::Withdrawn
+                }
+                error => failed(error),
+            })?;
+        Ok(Given::of(&given))
     }
 
     fn oauth2(&self) -> Result<OAuth2, LoginError> {

@@ -37,25 +37,7 @@ impl Provider {
         outside: &dyn Outside,
         clock: Arc<dyn Clock>,
     ) -> Result<Person, LoginError> {
-        let token = given.id_token.as_ref();
-        let token =
-            token.ok_or_else(|| LoginError::Exchange("the provider gave no ID token".into()))?;
-        let audience = vec![self.client.id.as_str().into()];
-        let issuer = Issuer::new(endpoints.issuer.as_str(), audience, ALGORITHMS.to_vec());
-        let issuer = issuer.map_err(|error| LoginError::Exchange(error.to_string()))?;
-        let issuer = issuer.with_claims(ClaimNames {
-            groups: self.client.groups.as_str().into(),
-            team: self.client.team.as_str().into(),
-            ..ClaimNames::default()
-        });
-        let keys = outside.keys(&endpoints.issuer, &endpoints.jwks);
-        let claims = JwtVerifier::new(issuer, keys, clock)
-            .verify(token.expose())
-            .await;
-        let claims = claims.map_err(|refused| match refused {
-            Refused::NoKeys => LoginError::Unreachable(refused.text().into()),
-            refused => LoginError::Exchange(format!("its ID token is not good: {refused}")),
-        })?;
+        let claims = self.claims(given, endpoints, outside, clock).await?;
         refuse_others(&claims, nonce, &self.client.id)?;
         let mut person = Person {
             issuer: claims.issuer.to_string(),
@@ -77,6 +59,35 @@ impl Provider {
             self.complete(&mut person, said);
         }
         Ok(person)
+    }
+
+    /// What an ID token says, if it is its provider's, for us and for now.
+    pub(super) async fn claims(
+        &self,
+        given: &Given,
+        endpoints: &Endpoints,
+        outside: &dyn Outside,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Claims, LoginError> {
+        let token = given.id_token.as_ref();
+        let token =
+            token.ok_or_else(|| LoginError::Exchange("the provider gave no ID token".into()))?;
+        let audience = vec![self.client.id.as_str().into()];
+        let issuer = Issuer::new(endpoints.issuer.as_str(), audience, ALGORITHMS.to_vec());
+        let issuer = issuer.map_err(|error| LoginError::Exchange(error.to_string()))?;
+        let issuer = issuer.with_claims(ClaimNames {
+            groups: self.client.groups.as_str().into(),
+            team: self.client.team.as_str().into(),
+            ..ClaimNames::default()
+        });
+        let keys = outside.keys(&endpoints.issuer, &endpoints.jwks);
+        let claims = JwtVerifier::new(issuer, keys, clock)
+            .verify(token.expose())
+            .await;
+        claims.map_err(|refused| match refused {
+            Refused::NoKeys => LoginError::Unreachable(refused.text().into()),
+            refused => LoginError::Exchange(format!("its ID token is not good: {refused}")),
+        })
     }
 
     /// Adds what is said of the same person (OpenID Connect Core 1.0, 5.3.2). Without an answer

@@ -78,6 +78,12 @@ pub struct Returned<'r> {
     pub issuer: Option<&'r str>,
 }
 
+/// Who logged in, and what their session can be renewed with.
+pub struct Identified {
+    pub person: Person,
+    pub refresh: Option<Secret>,
+}
+
 /// A provider.
 pub struct Provider {
     /// Part of URLs.
@@ -130,14 +136,16 @@ impl Provider {
         seals: &Seals,
         outside: &dyn Outside,
         clock: Arc<dyn Clock>,
-    ) -> Result<Person, LoginError> {
+    ) -> Result<Identified, LoginError> {
         let verifier = seals.seal(Purpose::Verifier, returned.state);
         match &self.way {
             Way::OAuth2 { token, .. } => {
                 let given = self
                     .exchange(token, true, returned.code, verifier, outside)
                     .await?;
-                self.person_of_userinfo(&given.access, outside).await
+                let person = self.person_of_userinfo(&given.access, outside).await?;
+                let refresh = given.refresh;
+                Ok(Identified { person, refresh })
             }
             _ => {
                 let endpoints = self.endpoints(outside, clock.now()).await?;
@@ -147,10 +155,38 @@ impl Provider {
                     .exchange(at, in_body, returned.code, verifier, outside)
                     .await?;
                 let nonce = seals.seal(Purpose::Nonce, returned.state);
-                self.person_of_token(&given, &nonce, &endpoints, outside, clock)
-                    .await
+                let person = self.person_of_token(&given, &nonce, &endpoints, outside, clock);
+                let person = person.await?;
+                let refresh = given.refresh;
+                Ok(Identified { person, refresh })
             }
         }
+    }
+
+    /// Whether a person is still known there, and what to renew their session with the next time.
+    pub async fn renewed(
+        &self,
+        person: &Person,
+        refresh: &Secret,
+        outside: &dyn Outside,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Option<Secret>, LoginError> {
+        if let Way::OAuth2 { token, .. } = &self.way {
+            return Ok(self.renew(token, true, refresh, outside).await?.refresh);
+        }
+        let endpoints = self.endpoints(outside, clock.now()).await?;
+        let (at, in_body) = (&endpoints.token, endpoints.secret_in_body);
+        let given = self.renew(at, in_body, refresh, outside).await?;
+        if given.id_token.is_some() {
+            let claims = self.claims(&given, &endpoints, outside, clock).await?;
+            // OpenID Connect Core 1.0, 12.2.
+            if (&*claims.issuer, &*claims.subject) != (&*person.issuer, &*person.subject) {
+                return Err(LoginError::Exchange(
+                    "its ID token is another person's".into(),
+                ));
+            }
+        }
+        Ok(given.refresh)
     }
 
     /// Those that are written, or known, or found out now. One asks; who comes meanwhile waits for

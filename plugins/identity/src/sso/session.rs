@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use turnpike_api::{Directory, Expected, Store, StoreError};
 
+use super::renewal::Renewal;
 use super::{Purpose, Seals};
-use crate::agent_tokens::{self, AgentTokenRecord, IssueError, Owner};
+use crate::agent_tokens::{self, AgentTokenRecord, IssueError, Owner, TokenState};
 
 /// The kind of record that holds a session; its key is [`Person::key`].
 pub const KIND: &str = "session";
@@ -168,23 +169,47 @@ pub async fn sign_in(
             break session;
         }
     };
-    follow(store, &session, now).await?;
+    follow(store, &key, now).await?;
     Ok(session)
+}
+
+/// Lets a session last longer that has not ended meanwhile; `None` when it has.
+pub async fn extend(
+    store: &dyn Store,
+    session: &Session,
+    lifetime: Duration,
+    now: u64,
+) -> Result<Option<Session>, SessionError> {
+    let key = session.person.key();
+    loop {
+        let Some((mut current, version)) = find(store, &key).await? else {
+            return Ok(None);
+        };
+        if !current.is_live(now) || current.epoch != session.epoch {
+            return Ok(None);
+        }
+        let until = now.saturating_add(millis(lifetime));
+        current.expires_at = current.expires_at.max(until);
+        if put(store, &current, now, Expected::Version(version)).await? {
+            follow(store, &key, now).await?;
+            return Ok(Some(current));
+        }
+    }
 }
 
 /// Ends a person's session, in every browser, and with it their agent tokens until the next login.
 pub async fn sign_out(store: &dyn Store, key: &str, now: u64) -> Result<(), SessionError> {
-    let session = loop {
+    loop {
         let Some((mut session, version)) = find(store, key).await? else {
             return Ok(());
         };
         session.expires_at = session.expires_at.min(now);
         session.epoch.clear();
         if put(store, &session, now, Expected::Version(version)).await? {
-            break session;
+            Renewal::forget(store, key).await?;
+            return follow(store, key, now).await;
         }
-    };
-    follow(store, &session, now).await
+    }
 }
 
 /// Makes a token the person's own. Not one that nobody would hear of: when the session ended
@@ -195,22 +220,14 @@ pub async fn adopt(
     token: &AgentTokenRecord,
     now: u64,
 ) -> Result<(), SessionError> {
-    let adopted = add(store, session, &token.id, now).await;
-    match adopted {
-        Ok(current) => keep_to(store, &token.id, &current).await,
-        Err(error) => {
-            agent_tokens::revoke(store, &token.id, now).await?;
-            Err(error)
-        }
+    if let Err(error) = add(store, session, &token.id, now).await {
+        agent_tokens::revoke(store, &token.id, now).await?;
+        return Err(error);
     }
+    follow(store, &session.person.key(), now).await
 }
 
-async fn add(
-    store: &dyn Store,
-    session: &Session,
-    id: &str,
-    now: u64,
-) -> Result<Session, SessionError> {
+async fn add(store: &dyn Store, session: &Session, id: &str, now: u64) -> Result<(), SessionError> {
     loop {
         let found = find(store, &session.person.key()).await?;
         let (mut current, version) = found.ok_or(SessionError::Over)?;
@@ -225,7 +242,7 @@ async fn add(
         }
         current.tokens.push(id.to_owned());
         if put(store, &current, now, Expected::Version(version)).await? {
-            return Ok(current);
+            return Ok(());
         }
     }
 }
@@ -239,7 +256,7 @@ async fn alive(
     let all = tokens(store, session).await?;
     let alive = all
         .into_iter()
-        .filter(|token| token.state(now) != agent_tokens::TokenState::Revoked);
+        .filter(|token| token.state(now) != TokenState::Revoked);
     Ok(alive.map(|token| token.id).collect())
 }
 
@@ -281,19 +298,22 @@ pub async fn find(store: &dyn Directory, key: &str) -> Result<Option<(Session, u
     Ok(Some((session, record.version)))
 }
 
-/// Has every token of the person end with the session.
-async fn follow(store: &dyn Store, session: &Session, now: u64) -> Result<(), SessionError> {
-    for token in tokens(store, session).await? {
-        if token.state(now) != agent_tokens::TokenState::Revoked {
-            keep_to(store, &token.id, session).await?;
+/// Has every token of the person end with the session. Who comes late with what is old by now, sees
+/// that, and puts it right.
+async fn follow(store: &dyn Store, key: &str, now: u64) -> Result<(), SessionError> {
+    while let Some((session, version)) = find(store, key).await? {
+        let (since, until) = (session.created_at, session.expires_at);
+        for token in tokens(store, &session).await? {
+            let follows = (token.last_authenticated_at, token.auth_expires_at);
+            if token.state(now) != TokenState::Revoked && follows != (Some(since), Some(until)) {
+                agent_tokens::keep_to_session(store, &token.id, since, until).await?;
+            }
+        }
+        let current = find(store, key).await?;
+        if current.is_none_or(|(_, current)| current == version) {
+            break;
         }
     }
-    Ok(())
-}
-
-async fn keep_to(store: &dyn Store, id: &str, session: &Session) -> Result<(), SessionError> {
-    let kept = agent_tokens::keep_to_session(store, id, session.created_at, session.expires_at);
-    kept.await?;
     Ok(())
 }
 

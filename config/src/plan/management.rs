@@ -1,0 +1,64 @@
+//! Who may manage the gateway over its API.
+
+use turnpike_api::Secret;
+
+/// The management API. Without keys it is not there.
+#[derive(Clone, Default)]
+pub struct ManagementPlan {
+    pub keys: Vec<AdminKeyPlan>,
+    /// Whether other machines may use it.
+    pub allow_remote: bool,
+}
+
+/// A key of the management API.
+#[derive(Clone)]
+pub struct AdminKeyPlan {
+    pub name: String,
+    pub key: Secret,
+    /// Never empty.
+    pub scopes: Vec<Scope>,
+}
+
+/// What a key may do. To write does not include to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Everything, what later releases add included.
+    All,
+    CredentialsRead,
+    CredentialsWrite,
+    TokensRead,
+    TokensWrite,
+    ConfigRead,
+    ConfigWrite,
+    LogsRead,
+    LogsWrite,
+}
+
+impl Scope {
+    pub const ALL: [Self; 9] = [
+        Self::All,
+        Self::CredentialsRead,
+        Self::CredentialsWrite,
+        Self::TokensRead,
+        Self::TokensWrite,
+        Self::ConfigRead,
+        Self::ConfigWrite,
+        Self::LogsRead,
+        Self::LogsWrite,
+    ];
+
+    /// As written in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::All => "admin:*",
+            Self::CredentialsRead => "credentials:read",
+            Self::CredentialsWrite => "credentials:write",
+            Self::TokensRead => "tokens:read",
+            Self::TokensWrite => "tokens:write",
+            Self::ConfigRead => "config:read",
+            Self::ConfigWrite => "config:write",
+            Self::LogsRead => "logs:read",
+            Self::LogsWrite => "logs:write",
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! Renewing sessions before they end, where the provider granted what that takes (F26).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::{info, warn};
+use turnpike_api::{Clock, Directory, StoreError};
+use turnpike_config::plan::LoginModePlan;
+use turnpike_identity::sso::authorization::Denied;
+use turnpike_identity::sso::renewal::{self, Renewal};
+use turnpike_identity::sso::session::{self, SessionError};
+use turnpike_identity::sso::{LoginError, Session};
+
+use crate::clock::millis;
+use crate::observe::events::StoreFailed;
+use crate::runtime::Runtime;
+use crate::sso::Sso;
+
+const EVERY: Duration = Duration::from_secs(30);
+
+/// One replica renews a session; the others leave it alone for so long.
+const CLAIMED: Duration = Duration::from_secs(120);
+
+/// What a renewal came to.
+enum Asked {
+    /// The person is still let in; the next renewal is with this token, hidden.
+    Yes(String),
+    /// The person is not to be let in any more.
+    No(String),
+    /// Nobody could say; it is tried again until the session ends.
+    Unknown(String),
+}
+
+/// Looks, until the process ends.
+pub async fn renew(runtime: Arc<Runtime>) {
+    loop {
+        let time = &runtime.board.time;
+        time.sleep_until(time.now() + millis(EVERY)).await;
+        let Some(sso) = runtime.snapshot().sso.clone() else {
+            continue;
+        };
+        let Some(lead) = sso.renewal_lead else {
+            continue;
+        };
+        match renew_due(&runtime, &sso, lead).await {
+            Ok(()) => {}
+            Err(SessionError::Store(error)) => StoreFailed {
+                what: "session_renewal",
+                error: &error,
+                metrics: &runtime.metrics,
+            }
+            .tell(),
+            Err(error) => warn!(%error, "sessions are not renewed"),
+        }
+    }
+}
+
+async fn renew_due(runtime: &Runtime, sso: &Sso, lead: Duration) -> Result<(), SessionError> {
+    let directory: &dyn Directory = &*runtime.store;
+    for key in due(directory, lead, runtime.board.time.now()).await? {
+        let name = format!("session {key}");
+        if !directory.claim(&name, runtime.name(), CLAIMED).await? {
+            continue;
+        }
+        // Another replica may have renewed it before it was ours.
+        let now = runtime.board.time.now();
+        let current = Renewal::of(directory, &key).await?;
+        if let Some(renewal) = current.filter(|renewal| renewal.is_due(lead, now)) {
+            renew_one(runtime, sso, &key, &renewal).await?;
+        }
+        directory.release(&name, runtime.name()).await?;
+    }
+    Ok(())
+}
+
+/// The keys of the sessions that are to be renewed now.
+async fn due(
+    directory: &dyn Directory,
+    lead: Duration,
+    now: u64,
+) -> Result<Vec<String>, StoreError> {
+    let all = directory.list(renewal::KIND).await?.into_iter();
+    let due = all.filter(|(_, record)| {
+        let renewal = serde_json::from_slice::<Renewal>(&record.value);
+        renewal.is_ok_and(|renewal| renewal.is_due(lead, now))
+    });
+    Ok(due.map(|(key, _)| key).collect())
+}
+
+async fn renew_one(
+    runtime: &Runtime,
+    sso: &Sso,
+    key: &str,
+    renewal: &Renewal,
+) -> Result<(), SessionError> {
+    let (store, now) = (&*runtime.store, runtime.board.time.now());
+    let Some((session, _)) = session::find(store, key).await? else {
+        return Ok(Renewal::forget(store, key).await?);
+    };
+    let person = session.person.shown();
+    match ask(runtime, sso, key, &session, renewal).await {
+        Asked::Yes(hidden) => {
+            let Some(session) = session::extend(store, &session, sso.lifetime, now).await? else {
+                return Ok(());
+            };
+            let renewal = Renewal {
+                expires_at: session.expires_at,
+                hidden,
+                ..renewal.clone()
+            };
+            renewal.keep(&session, store, now).await?;
+            info!(person, provider = session.provider, "session renewed");
+        }
+        Asked::No(why) => {
+            warn!(
+                person,
+                provider = session.provider,
+                why,
+                "session ended by its provider"
+            );
+            session::sign_out(store, key, now).await?;
+        }
+        Asked::Unknown(why) => {
+            warn!(
+                person,
+                provider = session.provider,
+                why,
+                "session not renewed"
+            );
+            return Ok(());
+        }
+    }
+    for token in session::tokens(store, &session).await? {
+        runtime.agent_tokens.read_one(&token.id, store).await?;
+    }
+    Ok(())
+}
+
+/// Asks the provider, and the authorization API as at a login.
+async fn ask(
+    runtime: &Runtime,
+    sso: &Sso,
+    key: &str,
+    session: &Session,
+    renewal: &Renewal,
+) -> Asked {
+    let Some(provider) = sso.provider(&session.provider) else {
+        return Asked::Unknown("the provider is not configured any more".into());
+    };
+    let Some(token) = sso.seals.find(&renewal.hidden, key) else {
+        return Asked::Unknown("it was kept under another secret key".into());
+    };
+    let time = &runtime.board.time;
+    let clock = Arc::new(time.clone());
+    let renewed = provider
+        .renewed(&session.person, &token, &sso.outside, clock)
+        .await;
+    let token = match renewed {
+        // Not all of them give another one each time.
+        Ok(renewed) => renewed.unwrap_or(token),
+        Err(LoginError::Withdrawn) => return Asked::No(LoginError::Withdrawn.to_string()),
+        Err(error) => return Asked::Unknown(error.to_string()),
+    };
+    let hidden = match sso.seals.hide(&token, key) {
+        Ok(hidden) => hidden,
+        Err(error) => return Asked::Unknown(error.to_string()),
+    };
+    if let LoginModePlan::Enterprise {
+        api: Some(api),
+        timeout,
+    } = &sso.mode
+    {
+        let asked = (&session.person, &*session.provider, renewal.client.clone());
+        match sso.ask(asked, api, *timeout, time.now()).await {
+            Ok(_) => {}
+            Err(Denied::Refused(reason)) => return Asked::No(reason),
+            Err(Denied::Broken(why)) => {
+                // The provider may have given another token: that must not be lost.
+                return keep_token(runtime, session, renewal, hidden, why).await;
+            }
+        }
+    }
+    Asked::Yes(hidden)
+}
+
+async fn keep_token(
+    runtime: &Runtime,
+    session: &Session,
+    renewal: &Renewal,
+    hidden: String,
+    why: &str,
+) -> Asked {
+    let renewal = Renewal {
+        hidden,
+        ..renewal.clone()
+    };
+    let now = runtime.board.time.now();
+    match renewal.keep(session, &*runtime.store, now).await {
+        Ok(()) => Asked::Unknown(why.into()),
+        Err(error) => Asked::Unknown(format!("{why}; {error}")),
+    }
+}

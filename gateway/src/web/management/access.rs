@@ -1,0 +1,311 @@
+//! Who may use the management API, from where, and for what.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{ConnectInfo, Extension, Request, State};
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
+use http::header::{AUTHORIZATION, CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use turnpike_api::Clock;
+use turnpike_config::plan::{Plan, Scope};
+use turnpike_identity::agent_tokens::Costs;
+
+use super::Routes;
+use super::attempts::Attempts;
+use super::document;
+use super::office::Office;
+use super::refusal::Refused;
+use crate::token_entry;
+
+const KEY_HEADER: HeaderName = HeaderName::from_static("x-management-key");
+
+/// What the configuration in force says of the management API, and what it needs of the rest.
+pub struct Terms {
+    /// Without any it is not there.
+    keys: Vec<AdminKey>,
+    digest_key: [u8; 32],
+    allow_remote: bool,
+    /// What is in effect as JSON, every secret blotted out.
+    pub(super) effective: Arc<str>,
+    /// What the hash of a new token costs.
+    pub(super) costs: Costs,
+    /// Where the files of credentials are.
+    pub(super) auth_dir: PathBuf,
+    /// How long a token goes on beside the one that took its place.
+    pub(super) rotation_overlap: Duration,
+}
+
+/// A key, by its digest.
+struct AdminKey {
+    digest: blake3::Hash,
+    actor: Actor,
+}
+
+/// Whoever has a key: the evidence that it was checked.
+#[derive(Clone)]
+pub(super) struct Actor {
+    /// How logs call it.
+    pub(super) name: Arc<str>,
+    pub(super) scopes: Arc<[Scope]>,
+}
+
+impl Terms {
+    pub fn new(plan: &Plan, digest_key: [u8; 32]) -> Self {
+        let keys = plan.management.keys.iter().map(|key| AdminKey {
+            digest: blake3::keyed_hash(&digest_key, key.key.expose().as_bytes()),
+            actor: Actor {
+                name: key.name.as_str().into(),
+                scopes: key.scopes.as_slice().into(),
+            },
+        });
+        Self {
+            keys: keys.collect(),
+            digest_key,
+            allow_remote: plan.management.allow_remote,
+            effective: plan.effective.clone(),
+            costs: token_entry::costs(plan.agent_tokens.argon2),
+            auth_dir: plan.auth.dir.clone(),
+            rotation_overlap: plan.agent_tokens.rotation_overlap,
+        }
+    }
+
+    /// Whoever asks, if they may. `peer` is the other end of the connection: a header says nothing
+    /// of where somebody is.
+    fn admit(
+        &self,
+        peer: Option<IpAddr>,
+        headers: &HeaderMap,
+        attempts: &Attempts,
+        now: u64,
+    ) -> Result<Actor, Refused> {
+        if self.keys.is_empty() {
+            return Err(Refused::NothingHere);
+        }
+        // Nobody knows where a peer without an address is.
+        let peer = peer.ok_or(Refused::Remote)?.to_canonical();
+        if !self.allow_remote && !peer.is_loopback() {
+            return Err(Refused::Remote);
+        }
+        attempts.judge(peer, now, || Ok(self.find(presented(headers)?).cloned()))
+    }
+
+    /// Compares digests, which nobody outside can compute, with each of the keys: its time tells
+    /// nothing of them.
+    fn find(&self, presented: &[u8]) -> Option<&Actor> {
+        let digest = blake3::keyed_hash(&self.digest_key, presented);
+        let mut found = None;
+        for key in &self.keys {
+            // `blake3::Hash` is compared in constant time.
+            if key.digest == digest {
+                found = Some(&key.actor);
+            }
+        }
+        found
+    }
+}
+
+/// The key of a request. The header of its own comes first: a proxy in front may use the other.
+fn presented(headers: &HeaderMap) -> Result<&[u8], Refused> {
+    let only = |name: &HeaderName| {
+        let mut values = headers.get_all(name).iter();
+        match (values.next(), values.next()) {
+            (_, Some(_)) => Err(Refused::TwoKeys),
+            (value, None) => Ok(value.map(HeaderValue::as_bytes)),
+        }
+    };
+    let bearer = |value: &'_ [u8]| -> Option<usize> {
+        let is_bearer = value.len() > 7 && value[..7].eq_ignore_ascii_case(b"bearer ");
+        is_bearer.then_some(7)
+    };
+    let own = only(&KEY_HEADER)?;
+    let authorization = only(&AUTHORIZATION)?;
+    let authorization = authorization.and_then(|value| Some(&value[bearer(value)?..]));
+    let key = own.or(authorization).map(<[u8]>::trim_ascii);
+    key.filter(|key| !key.is_empty()).ok_or(Refused::NoKey)
+}
+
+impl Actor {
+    fn may(&self, scope: Scope) -> Result<(), Refused> {
+        match self.scopes.contains(&Scope::All) || self.scopes.contains(&scope) {
+            true => Ok(()),
+            false => Err(Refused::Scope {
+                name: self.name.to_string(),
+                scope: scope.as_str(),
+            }),
+        }
+    }
+}
+
+/// Lets through who has a key.
+pub(super) async fn admit(
+    State(office): State<Arc<Office>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let runtime = match office.runtime() {
+        Ok(runtime) => runtime,
+        Err(refused) => return refused.into_response(),
+    };
+    let connection = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    let peer = connection.map(|connection| connection.0.ip());
+    let (snapshot, now) = (runtime.snapshot(), runtime.board.time.now());
+    let terms = &snapshot.management;
+    let admitted = terms.admit(peer, request.headers(), &office.attempts, now);
+    drop(snapshot);
+    drop(runtime);
+    match admitted {
+        Ok(actor) => {
+            request.extensions_mut().insert(actor);
+            next.run(request).await
+        }
+        Err(refused) => refused.into_response(),
+    }
+}
+
+/// What is answered is nobody else's, and is what it says it is.
+pub(super) async fn keep_private(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// Routes for keys with this scope. It stands in their descriptions, too.
+pub(super) fn needing(scope: Scope, mut routes: Routes) -> Routes {
+    document::describe(routes.get_openapi_mut(), Some(scope));
+    routes.route_layer(from_fn(
+        move |Extension(actor): Extension<Actor>, request: Request, next: Next| async move {
+            match actor.may(scope) {
+                Ok(()) => next.run(request).await,
+                Err(refused) => refused.into_response(),
+            }
+        },
+    ))
+}
+
+/// Routes for whoever has a key.
+pub(super) fn open_to_every_key(mut routes: Routes) -> Routes {
+    document::describe(routes.get_openapi_mut(), None);
+    routes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn terms(keys: &[(&str, &[Scope])], allow_remote: bool) -> Terms {
+        let digest_key = [7; 32];
+        let keys = keys.iter().map(|(key, scopes)| AdminKey {
+            digest: blake3::keyed_hash(&digest_key, key.as_bytes()),
+            actor: Actor {
+                name: (*key).into(),
+                scopes: (*scopes).into(),
+            },
+        });
+        Terms {
+            keys: keys.collect(),
+            digest_key,
+            allow_remote,
+            effective: "{}".into(),
+            costs: Costs::default(),
+            auth_dir: PathBuf::new(),
+            rotation_overlap: Duration::ZERO,
+        }
+    }
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    fn admitted(terms: &Terms, peer: &str, pairs: &[(&'static str, &'static str)]) -> String {
+        let peer = peer.parse().ok();
+        match terms.admit(peer, &headers(pairs), &Attempts::default(), 0) {
+            Ok(actor) => actor.name.to_string(),
+            Err(refused) => refused.code().to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_key_is_found_wherever_it_may_stand() {
+        let terms = terms(&[("one-key", &[]), ("another-key", &[])], false);
+        for (pairs, found) in [
+            (&[("authorization", "Bearer one-key")][..], "one-key"),
+            (&[("authorization", "bEARER   another-key ")], "another-key"),
+            (&[("x-management-key", "one-key")], "one-key"),
+            (
+                &[
+                    ("authorization", "Basic abc"),
+                    ("x-management-key", "another-key"),
+                ],
+                "another-key",
+            ),
+            (&[], "missing_key"),
+            (&[("authorization", "one-key")], "missing_key"),
+            (&[("authorization", "Bearer ")], "missing_key"),
+            (&[("x-api-key", "one-key")], "missing_key"),
+            (&[("authorization", "Bearer one-ke")], "invalid_key"),
+            (&[("authorization", "Bearer one-key2")], "invalid_key"),
+            (
+                &[
+                    ("x-management-key", "one-key"),
+                    ("x-management-key", "one-key"),
+                ],
+                "invalid_key",
+            ),
+        ] {
+            assert_eq!(admitted(&terms, "127.0.0.1", pairs), found, "{pairs:?}");
+        }
+    }
+
+    #[test]
+    fn other_machines_are_let_in_only_where_that_is_said() {
+        let key = &[
+            ("x-management-key", "one-key"),
+            ("x-forwarded-for", "127.0.0.1"),
+        ];
+        let local = terms(&[("one-key", &[])], false);
+        for peer in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
+            assert_eq!(admitted(&local, peer, key), "one-key", "{peer}");
+        }
+        for peer in ["10.0.0.9", "2001:db8::1", "::ffff:10.0.0.9", "nowhere"] {
+            let refused = admitted(&local, peer, key);
+            assert_eq!(refused, "remote_management_disabled", "{peer}");
+        }
+        let open = terms(&[("one-key", &[])], true);
+        assert_eq!(admitted(&open, "10.0.0.9", key), "one-key");
+        let refused = admitted(&open, "nowhere", key);
+        assert_eq!(refused, "remote_management_disabled");
+    }
+
+    #[test]
+    fn without_keys_there_is_nothing() {
+        let none = terms(&[], true);
+        for pairs in [&[][..], &[("x-management-key", "one-key")]] {
+            assert_eq!(admitted(&none, "127.0.0.1", pairs), "not_found");
+        }
+    }
+
+    #[test]
+    fn a_key_may_do_what_its_scopes_say() {
+        let actor = |scopes: &[Scope]| Actor {
+            name: "ci".into(),
+            scopes: scopes.into(),
+        };
+        for scope in Scope::ALL {
+            assert!(actor(&[Scope::All]).may(scope).is_ok());
+            assert!(actor(&[scope]).may(scope).is_ok());
+        }
+        let writes = actor(&[Scope::TokensWrite]);
+        let refused = writes.may(Scope::TokensRead).unwrap_err();
+        assert!(refused.to_string().contains("`tokens:read`"), "{refused}");
+    }
+}

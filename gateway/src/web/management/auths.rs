@@ -1,0 +1,174 @@
+//! Upstream credentials: how they stand, as `turnpike credentials` shows it.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Extension, Path, Query, State};
+use serde::{Deserialize, Serialize};
+use turnpike_api::{Clock, StoreError};
+use utoipa::ToSchema;
+
+use super::access::Actor;
+use super::body::Body;
+use super::office::Office;
+use super::refusal::Refused;
+use crate::observe::events::{CredentialRecovered, Managed};
+use crate::runtime::Runtime;
+use crate::upstream::Credential;
+use crate::upstream::entry::{CredentialEntry, QuotaEntry};
+use crate::upstream::standing::Cooldowns;
+
+type Shared = State<Arc<Office>>;
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct CredentialList {
+    auths: Vec<CredentialEntry>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Which {
+    id: Option<String>,
+}
+
+/// Which credentials; left out = all of them.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Chosen {
+    #[serde(default)]
+    provider: Option<String>,
+    #[serde(default)]
+    id: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct Reset {
+    /// The ids of those whose quota and cooldowns were cleared.
+    reset: Vec<String>,
+}
+
+/// List them
+#[utoipa::path(get, path = "/auths", tag = "credentials", operation_id = "list_credentials",
+    responses((status = 200, description = "All of them", body = CredentialList)))]
+pub(super) async fn list(State(office): Shared) -> Result<Json<CredentialList>, Refused> {
+    let auths = entries(&*office.runtime()?, |_| true);
+    Ok(Json(CredentialList { auths }))
+}
+
+/// List those of a provider
+#[utoipa::path(get, path = "/auths/{provider}", tag = "credentials", operation_id = "list_credentials_of_provider",
+    params(("provider" = String, Path)),
+    responses((status = 200, description = "Its credentials", body = CredentialList)))]
+pub(super) async fn of_provider(
+    State(office): Shared,
+    Path(provider): Path<String>,
+) -> Result<Json<CredentialList>, Refused> {
+    let auths = entries(&*office.runtime()?, |entry| entry.provider == provider);
+    match auths.is_empty() {
+        true => Err(Refused::NoCredentials(provider)),
+        false => Ok(Json(CredentialList { auths })),
+    }
+}
+
+/// Show the quota of one
+#[utoipa::path(get, path = "/auths/{provider}/quota", tag = "credentials", operation_id = "show_quota",
+    params(("provider" = String, Path),
+        ("id" = Option<String>, Query, description = "The credential's, where its provider has several")),
+    responses((status = 200, description = "Its tokens of the period that runs", body = QuotaEntry)))]
+pub(super) async fn quota(
+    State(office): Shared,
+    Path(provider): Path<String>,
+    Query(Which { id }): Query<Which>,
+) -> Result<Json<QuotaEntry>, Refused> {
+    let mut found = entries(&*office.runtime()?, |entry| entry.provider == provider);
+    if found.is_empty() {
+        return Err(Refused::NoCredentials(provider));
+    }
+    if let Some(id) = id {
+        found.retain(|entry| entry.id == id);
+        if found.is_empty() {
+            return Err(Refused::NoCredential(id));
+        }
+    }
+    match found.pop() {
+        Some(entry) if found.is_empty() => {
+            let unusable = || Refused::NoCredential(entry.id.clone());
+            entry.quota.map(Json).ok_or_else(unusable)
+        }
+        _ => Err(Refused::Ambiguous(provider)),
+    }
+}
+
+/// Clear quotas and cooldowns
+///
+/// What was used of the running period counts as nought, and what failed is tried again at once.
+#[utoipa::path(post, path = "/reset-quota", tag = "credentials", operation_id = "reset_quota",
+    request_body = Option<Chosen>,
+    responses((status = 200, description = "Which they were", body = Reset)))]
+pub(super) async fn reset(
+    State(office): Shared,
+    Extension(actor): Extension<Actor>,
+    Body(Chosen { provider, id }): Body<Chosen>,
+) -> Result<Json<Reset>, Refused> {
+    let runtime = office.runtime()?;
+    let snapshot = runtime.snapshot();
+    let is_meant = |credential: &&Arc<Credential>| {
+        let of_provider = |name: &String| *credential.vendor.name == **name;
+        let of_id = |id: &String| *credential.id == **id;
+        provider.as_ref().is_none_or(of_provider) && id.as_ref().is_none_or(of_id)
+    };
+    let chosen: Vec<Arc<Credential>> = snapshot.usable().filter(is_meant).cloned().collect();
+    if chosen.is_empty() {
+        return Err(match (id, provider) {
+            (Some(id), _) => Refused::NoCredential(id),
+            (None, Some(provider)) => Refused::NoCredentials(provider),
+            (None, None) => return Ok(Json(Reset { reset: Vec::new() })),
+        });
+    }
+    // Whoever asked may be gone: what was begun is finished.
+    let resetting = tokio::spawn(async move {
+        let mut reset = Vec::new();
+        for credential in chosen {
+            clear(&runtime, &credential).await?;
+            Managed {
+                actor: &actor.name,
+                action: "cleared quota and cooldowns",
+                subject: &credential.id,
+            }
+            .tell();
+            reset.push(credential.id.to_string());
+        }
+        Ok(Json(Reset { reset }))
+    });
+    let failed = || Refused::Failed("the gateway failed at this; its log says why".into());
+    resetting.await.unwrap_or_else(|_| Err(failed()))
+}
+
+async fn clear(runtime: &Runtime, credential: &Arc<Credential>) -> Result<(), StoreError> {
+    let standing = &credential.standing;
+    credential.begin_period(runtime.board.time.now());
+    let start = standing.allowance.running().start;
+    runtime.store.forget_spent(&credential.id, start).await?;
+    standing.allowance.reset();
+    if standing.cooldowns().is_empty() {
+        runtime.board.changed();
+        return Ok(());
+    }
+    standing.restore(Cooldowns::default());
+    runtime.board.cooldowns_changed(standing);
+    CredentialRecovered {
+        credential,
+        model: None,
+        by: "operator",
+        metrics: &runtime.metrics,
+    }
+    .tell();
+    Ok(())
+}
+
+fn entries(runtime: &Runtime, is_meant: impl Fn(&CredentialEntry) -> bool) -> Vec<CredentialEntry> {
+    let now = runtime.board.time.now();
+    let snapshot = runtime.snapshot();
+    let entries = snapshot.roll.iter();
+    let entries = entries.map(|one| CredentialEntry::new(one, now));
+    entries.filter(is_meant).collect()
+}

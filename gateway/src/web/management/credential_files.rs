@@ -1,0 +1,263 @@
+//! Adding and removing upstream credentials: as files of the watched directory, so that they are
+//! there after a restart and to every other way of looking at them.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Extension, Path, Query, State};
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use turnpike_api::{Clock, Secret};
+use turnpike_credentials::{add_file, parse, remove_file};
+use utoipa::ToSchema;
+use zeroize::Zeroizing;
+
+use super::access::Actor;
+use super::body::Body;
+use super::office::Office;
+use super::refusal::Refused;
+use crate::observe::events::Managed;
+use crate::reload::Reloader;
+use crate::runtime::Runtime;
+use crate::upstream::credential::Source;
+use crate::upstream::entry::CredentialEntry;
+use crate::upstream::roll::Enrolled;
+
+type Shared = State<Arc<Office>>;
+
+/// A credential, with its secret.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewCredential {
+    /// One of the configuration, or one that is known by its name.
+    provider: String,
+    /// `api_key`.
+    #[serde(rename = "type")]
+    kind: String,
+    /// The key.
+    #[serde(default)]
+    #[schema(value_type = String)]
+    token: Option<Zeroizing<String>>,
+    #[serde(default)]
+    label: Option<String>,
+    /// Lower first; left out = 1.
+    #[serde(default)]
+    priority: Option<i64>,
+    /// 1 to 1000; left out = 1.
+    #[serde(default)]
+    weight: Option<u32>,
+    #[serde(default)]
+    quota: Option<NewQuota>,
+}
+
+#[derive(Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewQuota {
+    /// Tokens, input and output, of one period.
+    limit: u64,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Which {
+    id: Option<Zeroizing<String>>,
+}
+
+/// The file as it is written.
+#[derive(Serialize)]
+struct Written<'a> {
+    provider: &'a str,
+    r#type: &'static str,
+    token: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    label: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    priority: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    weight: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quota: Option<&'a NewQuota>,
+}
+
+/// Add one
+///
+/// It is kept in a file of `auth.dir`, and used at once.
+#[utoipa::path(post, path = "/auths", tag = "credentials", operation_id = "add_credential",
+    request_body = NewCredential,
+    responses((status = 201, description = "It, without its secret", body = CredentialEntry)))]
+pub(super) async fn add(
+    State(office): Shared,
+    Extension(actor): Extension<Actor>,
+    Body(new): Body<NewCredential>,
+) -> Result<Response, Refused> {
+    let entry = editing(office, move |place| {
+        let entry = place.add(&new)?;
+        told(&actor, "added a credential", &entry.id);
+        Ok(entry)
+    });
+    Ok((StatusCode::CREATED, Json(entry.await?)).into_response())
+}
+
+/// Remove one
+///
+/// Only those of `auth.dir`: what is written in the configuration is removed there.
+#[utoipa::path(delete, path = "/auths/{provider}", tag = "credentials", operation_id = "remove_credential",
+    params(("provider" = String, Path),
+        ("id" = String, Query, description = "The credential's id, or its secret")),
+    responses((status = 204, description = "It is used no more")))]
+pub(super) async fn remove(
+    State(office): Shared,
+    Extension(actor): Extension<Actor>,
+    Path(provider): Path<String>,
+    Query(Which { id }): Query<Which>,
+) -> Result<StatusCode, Refused> {
+    let missing = || Refused::Body("name the credential with `?id=`".into());
+    let wanted = id.ok_or_else(missing)?;
+    let removed = editing(office, move |place| {
+        let id = place.remove(&provider, &wanted)?;
+        told(&actor, "removed a credential", &id);
+        Ok(StatusCode::NO_CONTENT)
+    });
+    removed.await
+}
+
+/// Where the files are, and who takes them over.
+struct Place {
+    runtime: Arc<Runtime>,
+    reloader: Arc<Reloader>,
+    directory: PathBuf,
+}
+
+/// One edit at a time, to its end, on a thread that may wait for the disk.
+async fn editing<T: Send + 'static>(
+    office: Arc<Office>,
+    edit: impl FnOnce(&Place) -> Result<T, Refused> + Send + 'static,
+) -> Result<T, Refused> {
+    let failed = || Refused::Failed("the gateway failed at this; its log says why".into());
+    let editing = tokio::spawn(async move {
+        let _turn = office.editing.lock().await;
+        let runtime = office.runtime()?;
+        let place = Place {
+            directory: runtime.snapshot().management.auth_dir.clone(),
+            reloader: office.reloader()?,
+            runtime,
+        };
+        let edited = tokio::task::spawn_blocking(move || edit(&place)).await;
+        edited.unwrap_or_else(|_| Err(failed()))
+    });
+    editing.await.unwrap_or_else(|_| Err(failed()))
+}
+
+impl Place {
+    fn add(&self, new: &NewCredential) -> Result<CredentialEntry, Refused> {
+        let bytes = written(new)?;
+        let token = new.token.as_ref().map_or("", |token| token);
+        let snapshot = self.runtime.snapshot();
+        if let Some(twin) = snapshot.roll.iter().find(|one| holds(one, token)) {
+            return Err(Refused::SameSecret(twin.id.to_string()));
+        }
+        let name = format!("key-{:016x}.json", fastrand::u64(..));
+        add_file(&self.directory, &name, &bytes).map_err(|error| self.failed(&error))?;
+        self.take_over();
+        let snapshot = self.runtime.snapshot();
+        let mut roll = snapshot.roll.iter();
+        let found = roll.find(|one| one.file.as_ref() == Some(&name));
+        let problem = match found {
+            Some(one) if one.problem.is_none() => {
+                return Ok(CredentialEntry::new(one, self.runtime.board.time.now()));
+            }
+            Some(one) => one.problem.clone().unwrap_or_default(),
+            None => "the gateway does not take the file over; its log says why".into(),
+        };
+        let removed = remove_file(&self.directory, &name);
+        self.take_over();
+        removed.map_err(|error| self.failed(&error))?;
+        // Nobody needs to know what the file was called.
+        let problem = problem.trim_start_matches(&name).trim_start_matches(": ");
+        Err(Refused::Body(problem.to_owned()))
+    }
+
+    /// Answers with the id of what was removed.
+    fn remove(&self, provider: &str, wanted: &str) -> Result<String, Refused> {
+        let snapshot = self.runtime.snapshot();
+        let of_provider = |one: &&Enrolled| &*one.provider == provider;
+        let mut found = snapshot.roll.iter().filter(of_provider).peekable();
+        if found.peek().is_none() {
+            return Err(Refused::NoCredentials(provider.to_owned()));
+        }
+        let one = found.find(|one| &*one.id == wanted || holds(one, wanted));
+        // What was asked for may be a secret.
+        let one = one.ok_or(Refused::NoSuchCredential)?;
+        let Some(name) = &one.file else {
+            return Err(Refused::Configured(one.id.to_string()));
+        };
+        remove_file(&self.directory, name).map_err(|error| self.failed(&error))?;
+        self.take_over();
+        Ok(one.id.to_string())
+    }
+
+    /// The watcher would do so a moment later.
+    fn take_over(&self) {
+        // A file that was written meanwhile is looked at again.
+        for _ in 0..3 {
+            if !self.reloader.reload_if_changed() {
+                return;
+            }
+        }
+    }
+
+    fn failed(&self, error: &std::io::Error) -> Refused {
+        let directory = self.directory.display();
+        Refused::Files(format!("{directory}: {error} (`auth.dir`)"))
+    }
+}
+
+/// The file, if it would be a good one.
+fn written(new: &NewCredential) -> Result<Zeroizing<Vec<u8>>, Refused> {
+    if new.kind != "api_key" {
+        return Err(Refused::Body("type: expected `api_key`".into()));
+    }
+    let token = new.token.as_ref().filter(|token| !token.is_empty());
+    let token = token.ok_or_else(|| Refused::Body("token: missing".into()))?;
+    let written = Written {
+        provider: &new.provider,
+        r#type: "api_key",
+        token,
+        label: new.label.as_deref(),
+        priority: new.priority,
+        weight: new.weight,
+        quota: new.quota.as_ref(),
+    };
+    let bytes = serde_json::to_vec(&written);
+    let bytes = Zeroizing::new(bytes.map_err(|error| Refused::Failed(error.to_string()))?);
+    // Its errors name the key and quote nothing.
+    parse("key", &bytes).map_err(|error| Refused::Body(error.to_string()))?;
+    match new.provider.is_empty() {
+        true => Err(Refused::Body("provider: missing".into())),
+        false => Ok(bytes),
+    }
+}
+
+/// Whether a credential's secret is this one.
+fn holds(one: &Enrolled, secret: &str) -> bool {
+    let credential = one.credential();
+    credential.is_some_and(|credential| match &credential.source {
+        Source::Fixed(access) => digest(&access.secret) == digest(&Secret::new(secret)),
+        Source::Minted(_) => false,
+    })
+}
+
+/// Compared in constant time.
+fn digest(secret: &Secret) -> blake3::Hash {
+    blake3::hash(secret.expose().as_bytes())
+}
+
+fn told(actor: &Actor, action: &'static str, subject: &str) {
+    Managed {
+        actor: &actor.name,
+        action,
+        subject,
+    }
+    .tell();
+}

@@ -1,0 +1,289 @@
+//! Agent tokens: the same as `turnpike token` does, by the same functions.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Extension, Path, State};
+use axum::response::{IntoResponse, Response};
+use futures::executor::block_on;
+use http::header::ETAG;
+use http::{HeaderMap, StatusCode};
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use turnpike_api::Clock;
+use turnpike_identity::agent_tokens::{self, Binding, IssueError, Issued, NewToken};
+use utoipa::ToSchema;
+
+use super::access::Actor;
+use super::body::Body;
+use super::etag::{etag, if_match};
+use super::office::Office;
+use super::refusal::Refused;
+use super::replay::{Answer, Claim};
+use crate::cli;
+use crate::observe::events::Managed;
+use crate::runtime::Runtime;
+use crate::token_entry::{self, NewTokenEntry, TokenEntry};
+
+type Shared = State<Arc<Office>>;
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct TokenList {
+    tokens: Vec<TokenEntry>,
+}
+
+/// What a token is to be.
+#[derive(Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Wanted {
+    /// The agent's or device's name.
+    name: String,
+    /// Networks that it may be used from, such as `10.0.0.0/8`; none = any.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>)]
+    cidrs: Vec<IpNet>,
+    /// SHA-256 of the client certificates that it may be used with, in hexadecimal digits.
+    #[serde(default)]
+    certificates: Vec<String>,
+}
+
+#[derive(Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Rotation {
+    /// How long the old one goes on, such as `24h`; left out = `agent_tokens.rotation_overlap`.
+    #[serde(default)]
+    overlap: Option<String>,
+}
+
+/// List them
+#[utoipa::path(get, path = "/tokens", tag = "tokens", operation_id = "list_tokens",
+    responses((status = 200, description = "All of them, by name", body = TokenList)))]
+pub(super) async fn list(State(office): Shared) -> Result<Json<TokenList>, Refused> {
+    let runtime = office.runtime()?;
+    let now = runtime.board.time.now();
+    let tokens = token_entry::all(&*runtime.store, now).await?;
+    Ok(Json(TokenList { tokens }))
+}
+
+/// Show one
+#[utoipa::path(get, path = "/tokens/{id}", tag = "tokens", operation_id = "show_token",
+    params(("id" = String, Path, description = "As the list shows it")),
+    responses((status = 200, description = "It", body = TokenEntry,
+        headers(("etag" = String, description = "For `If-Match`")))))]
+pub(super) async fn show(
+    State(office): Shared,
+    Path(id): Path<String>,
+) -> Result<Response, Refused> {
+    let (entry, version) = find(&*office.runtime()?, &id).await?;
+    Ok(([(ETAG, etag(version))], Json(entry)).into_response())
+}
+
+/// Make one
+///
+/// Of a service account, which belongs to no person.
+#[utoipa::path(post, path = "/tokens", tag = "tokens", operation_id = "create_token",
+    params(("idempotency-key" = Option<String>, Header, description = "Sent again with the same body, no second token is made")),
+    request_body = Wanted,
+    responses((status = 201, description = "It, shown this once", body = NewTokenEntry)))]
+pub(super) async fn create(
+    State(office): Shared,
+    Extension(actor): Extension<Actor>,
+    headers: HeaderMap,
+    Body(wanted): Body<Wanted>,
+) -> Result<Response, Refused> {
+    let claim = Claim::of(&headers, &actor, "create", &wanted)?;
+    let new = new_token(wanted)?;
+    let (here, runtime) = (office.clone(), office.runtime()?);
+    let make = async move {
+        let costs = runtime.snapshot().management.costs;
+        let (store, now) = (runtime.store.clone(), runtime.board.time.now());
+        let make = move || block_on(agent_tokens::issue(&*store, new, costs, now));
+        let issued = hashing(&here, make).await?;
+        finish(&runtime, &actor, "made an agent token", issued, None).await
+    };
+    once(office, claim, make).await
+}
+
+/// Make one that takes the place of another
+///
+/// The old one goes on for a while.
+#[utoipa::path(post, path = "/tokens/{id}/rotate", tag = "tokens", operation_id = "rotate_token",
+    params(("id" = String, Path, description = "As the list shows it"),
+        ("idempotency-key" = Option<String>, Header, description = "Sent again with the same body, no second token is made"),
+        ("if-match" = Option<String>, Header, description = "The `ETag` that it was looked at with")),
+    request_body = Option<Rotation>,
+    responses((status = 201, description = "The new one, shown this once", body = NewTokenEntry)))]
+pub(super) async fn rotate(
+    State(office): Shared,
+    Extension(actor): Extension<Actor>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    Body(rotation): Body<Rotation>,
+) -> Result<Response, Refused> {
+    let claim = Claim::of(&headers, &actor, &format!("rotate {id}"), &rotation)?;
+    let overlap = rotation.overlap.as_deref().map(duration).transpose()?;
+    let (here, runtime) = (office.clone(), office.runtime()?);
+    let rotate = async move {
+        let version = expected(&runtime, &id, &headers).await?;
+        let (costs, overlap) = {
+            let terms = &runtime.snapshot().management;
+            (terms.costs, overlap.unwrap_or(terms.rotation_overlap))
+        };
+        let (store, now) = (runtime.store.clone(), runtime.board.time.now());
+        let old = id.clone();
+        let rotate = move || {
+            let rotated = agent_tokens::rotate_if(&*store, &old, version, overlap, costs, now);
+            block_on(rotated)
+        };
+        let issued = hashing(&here, rotate).await?;
+        finish(
+            &runtime,
+            &actor,
+            "rotated an agent token",
+            issued,
+            Some(&id),
+        )
+        .await
+    };
+    once(office, claim, rotate).await
+}
+
+/// End one for good
+#[utoipa::path(delete, path = "/tokens/{id}", tag = "tokens", operation_id = "revoke_token",
+    params(("id" = String, Path, description = "As the list shows it"),
+        ("if-match" = Option<String>, Header, description = "The `ETag` that it was looked at with")),
+    responses((status = 204, description = "It is refused from now on, also where it was revoked before")))]
+pub(super) async fn revoke(
+    State(office): Shared,
+    Extension(actor): Extension<Actor>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<StatusCode, Refused> {
+    let runtime = office.runtime()?;
+    // Whoever asked may be gone: what was begun is finished.
+    let revoking = tokio::spawn(async move {
+        let version = expected(&runtime, &id, &headers).await?;
+        let (store, now) = (&*runtime.store, runtime.board.time.now());
+        agent_tokens::revoke_if(store, &id, version, now).await?;
+        follow(&runtime, &id).await;
+        told(&actor, "revoked an agent token", &id);
+        Ok(StatusCode::NO_CONTENT)
+    });
+    revoking.await.unwrap_or_else(|_| Err(broken()))
+}
+
+async fn find(runtime: &Runtime, id: &str) -> Result<(TokenEntry, u64), Refused> {
+    let now = runtime.board.time.now();
+    let found = token_entry::one(&*runtime.store, id, now).await?;
+    found.ok_or_else(|| Refused::NoToken(id.to_owned()))
+}
+
+/// The version of the record that the request was made of, if it says so.
+async fn expected(
+    runtime: &Runtime,
+    id: &str,
+    headers: &HeaderMap,
+) -> Result<Option<u64>, Refused> {
+    let (_, version) = find(runtime, id).await?;
+    if_match(headers, &etag(version))?;
+    let says = headers.contains_key(http::header::IF_MATCH);
+    Ok(says.then_some(version))
+}
+
+fn new_token(wanted: Wanted) -> Result<NewToken, Refused> {
+    let certificates = wanted.certificates.iter();
+    let certificates = certificates.map(|text| cli::fingerprint(text));
+    let certificates: Result<Vec<String>, _> = certificates.collect();
+    Ok(NewToken {
+        name: wanted.name,
+        binding: Binding {
+            cidrs: wanted.cidrs,
+            certificates: certificates
+                .map_err(|why| Refused::Body(format!("certificates: {why}")))?,
+        },
+        ..NewToken::default()
+    })
+}
+
+fn duration(text: &str) -> Result<Duration, Refused> {
+    let message = "overlap: expected a duration such as 24h";
+    humantime::parse_duration(text).map_err(|_| Refused::Body(message.into()))
+}
+
+/// Does what computes a hash on a thread that serves nobody.
+async fn hashing(
+    office: &Office,
+    work: impl FnOnce() -> Result<Issued, IssueError> + Send + 'static,
+) -> Result<Issued, Refused> {
+    let _turn = office.hashing.acquire().await.map_err(|_| broken())?;
+    let done = tokio::task::spawn_blocking(work).await;
+    Ok(done.map_err(|_| broken())??)
+}
+
+/// Makes a new token known, and says what is answered.
+async fn finish(
+    runtime: &Runtime,
+    actor: &Actor,
+    action: &'static str,
+    issued: Issued,
+    old: Option<&str>,
+) -> Result<Answer, Refused> {
+    let id = issued.record.id.clone();
+    follow(runtime, &id).await;
+    if let Some(old) = old {
+        follow(runtime, old).await;
+    }
+    told(actor, action, old.unwrap_or(&id));
+    let now = runtime.board.time.now();
+    let body = serde_json::to_vec(&NewTokenEntry::new(&issued, now));
+    let body = body.map_err(|_| broken())?;
+    Ok(Answer::new(id, body))
+}
+
+/// This process need not wait for the news. If it cannot read the record, they tell it.
+async fn follow(runtime: &Runtime, id: &str) {
+    let _ = runtime.agent_tokens.read_one(id, &*runtime.store).await;
+}
+
+/// Does it once for one `Idempotency-Key`, and to its end: whoever asked may be gone before.
+async fn once(
+    office: Arc<Office>,
+    claim: Option<Claim>,
+    work: impl Future<Output = Result<Answer, Refused>> + Send + 'static,
+) -> Result<Response, Refused> {
+    let doing = tokio::spawn(async move {
+        let Some(claim) = claim else {
+            return work.await.map(Answer::first);
+        };
+        let runtime = office.runtime()?;
+        let (store, now) = (&*runtime.store, runtime.board.time.now());
+        if let Some(again) = office.replays.begin(store, &claim, now).await? {
+            return Ok(again.again());
+        }
+        match work.await {
+            Ok(answer) => {
+                office.replays.done(store, claim, &answer, now).await;
+                Ok(answer.first())
+            }
+            Err(refused) => {
+                office.replays.failed(store, &claim).await;
+                Err(refused)
+            }
+        }
+    });
+    doing.await.unwrap_or_else(|_| Err(broken()))
+}
+
+fn told(actor: &Actor, action: &'static str, subject: &str) {
+    Managed {
+        actor: &actor.name,
+        action,
+        subject,
+    }
+    .tell();
+}
+
+fn broken() -> Refused {
+    Refused::Failed("the gateway failed at this; its log says why".into())
+}
