@@ -89,20 +89,3 @@ export class Browser {
     return this.program.close();
   }
 }
-
-/** What the page says, as a person reads it. */
-export const text = (page) => page.locator('main').innerText();
-
-/** Asserts the page's heading and its title. */
-export async function headed(page, heading) {
-  await page.getByRole('heading', { level: 1, name: heading, exact: true }).waitFor();
-  assert.equal(await page.title(), `${heading} · Turnpike`);
-}
-
-/** At the identity provider: who one is, where it asks, and yes. */
-export async function logIn(page, user, answer = 'Allow') {
-  await page.getByLabel('User').fill(user);
-  await page.getByLabel('Password').fill('any');
-  await page.getByRole('button', { name: 'Log in' }).click();
-  await page.getByRole('button', { name: answer }).click();
-}

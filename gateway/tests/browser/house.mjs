@@ -144,7 +144,7 @@ class Program {
 
   /** The next line that matches. */
   line(pattern) {
-    return new Promise((resolve, reject) => {
+    const heard = new Promise((resolve, reject) => {
       const one = { pattern };
       const late = () => one.fail(new Error(`${this.name} did not write ${pattern}:\n${this.log.join('\n')}`));
       const timer = setTimeout(late, PATIENCE);
@@ -156,6 +156,9 @@ class Program {
       Object.assign(one, { found: over(resolve), fail: over(reject) });
       this.waiting.add(one);
     });
+    // Whoever asked may have failed before it awaited this.
+    heard.catch(() => {});
+    return heard;
   }
 
   async stop() {
