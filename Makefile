@@ -5,7 +5,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help demo serve test test-rust test-sdk lint fmt reference bench bench-path loadtest fuzz
+.PHONY: help demo serve test test-rust test-sdk test-browser lint fmt reference bench bench-path loadtest fuzz
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,8 +17,8 @@ serve: ## The gateway before the real providers whose API keys the environment h
 	@scripts/serve
 
 test: ## Install what is missing, lint, and run every test
-	@scripts/prepare sdk
-	@$(MAKE) --no-print-directory lint test-rust test-sdk
+	@scripts/prepare all
+	@$(MAKE) --no-print-directory lint test-rust test-sdk test-browser
 
 test-rust: ## The Rust tests
 	@scripts/prepare build
@@ -28,6 +28,11 @@ test-sdk: ## The vendors' SDKs and Claude Code through the real gateway; ONLY="g
 	@scripts/prepare sdk
 	cargo build --locked -p turnpike -p turnpike-loadtest
 	.venv/bin/python gateway/tests/sdk/run.py $(ONLY)
+
+test-browser: ## The login in Chromium, with a real identity provider; ONLY="agent" narrows it, SHOTS=folder keeps pictures
+	@scripts/prepare browser
+	cargo build --locked -p turnpike -p turnpike-loadtest
+	SHOTS="$(abspath $(SHOTS))" node gateway/tests/browser/run.mjs $(ONLY)
 
 lint: ## Format, clippy, dependency directions, the documents; cargo-deny where installed
 	@scripts/prepare build

@@ -54,6 +54,7 @@ pub fn router(runtime: &Arc<Runtime>) -> Router {
             get(account::ask_logout).post(account::logout),
         )
         .route("/auth/style.css", get(style))
+        .route("/auth/icon.svg", get(icon))
         .fallback(nothing_here)
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn(finished))
@@ -78,11 +79,21 @@ async fn wrong_method() -> Problem {
 
 async fn style() -> impl IntoResponse {
     let sheet = include_str!("../../templates/auth/style.css");
+    kept_awhile("text/css; charset=utf-8", sheet)
+}
+
+/// A browser that is told of none asks for `/favicon.ico`.
+async fn icon() -> impl IntoResponse {
+    let picture = include_str!("../../templates/auth/icon.svg");
+    kept_awhile("image/svg+xml", picture)
+}
+
+fn kept_awhile(kind: &'static str, text: &'static str) -> impl IntoResponse {
     let headers = [
-        (header::CONTENT_TYPE, "text/css; charset=utf-8"),
+        (header::CONTENT_TYPE, kind),
         (header::CACHE_CONTROL, "public, max-age=300"),
     ];
-    (headers, sheet)
+    (headers, text)
 }
 
 /// A page may be shown alone, and may load and call nothing but ours.

@@ -13,7 +13,7 @@ use turnpike_identity::agent_tokens::{self, IssueError, Issued, NewToken};
 use turnpike_identity::sso::{Session, session};
 
 use super::desk::{Desk, Form};
-use super::pages::{self, LogoutPage, Row, SignedOutPage, Snippet, TokenPage, TokensPage};
+use super::pages::{self, LogoutPage, Row, SignedOutPage, Snippet, TokenPage, TokensPage, When};
 use super::problem::Problem;
 use super::start::see_other;
 use super::{authorize, cookies};
@@ -46,8 +46,9 @@ pub(super) async fn create(desk: Desk, body: Bytes) -> Result<Response, Problem>
         Err(Failed::Name(text)) if desk.as_json => {
             return Err(Problem::new(400, "invalid_name", text));
         }
-        Err(Failed::Name(text)) => {
-            let mut response = list(&desk, &session, Arrival::Later, Some(&text)).await?;
+        Err(Failed::Name(_)) => {
+            let wrong = Some("A name has 1 to 100 printable characters.");
+            let mut response = list(&desk, &session, Arrival::Later, wrong).await?;
             *response.status_mut() = StatusCode::BAD_REQUEST;
             return Ok(response);
         }
@@ -68,7 +69,7 @@ pub(super) async fn create(desk: Desk, body: Bytes) -> Result<Response, Problem>
         person: session.person.shown(),
         name: &issued.record.name,
         token,
-        until: &time(session.expires_at),
+        until: &When::at(session.expires_at),
         snippets: &Snippet::all(&desk.sso.public_url, token),
     }))
 }
@@ -189,7 +190,7 @@ async fn list(
         .collect();
     Ok(pages::html(&TokensPage {
         person: session.person.shown(),
-        until: &time(session.expires_at),
+        until: &When::at(session.expires_at),
         csrf: &desk.form_seal(),
         has_just_come: matches!(arrival, Arrival::Login { .. }),
         is_anothers: matches!(arrival, Arrival::Login { is_anothers: true }),

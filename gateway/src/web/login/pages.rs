@@ -31,7 +31,7 @@ pub(super) struct ConfirmPage<'p> {
 #[template(path = "auth/tokens.html")]
 pub(super) struct TokensPage<'p> {
     pub(super) person: &'p str,
-    pub(super) until: &'p str,
+    pub(super) until: &'p When,
     pub(super) csrf: &'p str,
     pub(super) has_just_come: bool,
     /// The link that was opened renews somebody else's token.
@@ -45,7 +45,7 @@ pub(super) struct TokensPage<'p> {
 pub(super) struct Row {
     pub(super) id: String,
     pub(super) name: String,
-    pub(super) created: String,
+    pub(super) created: When,
     pub(super) state: &'static str,
     pub(super) is_active: bool,
     pub(super) is_revoked: bool,
@@ -57,15 +57,26 @@ pub(super) struct TokenPage<'p> {
     pub(super) person: &'p str,
     pub(super) name: &'p str,
     pub(super) token: &'p str,
-    pub(super) until: &'p str,
+    pub(super) until: &'p When,
     pub(super) snippets: &'p [Snippet],
 }
 
 /// How an agent is told of its token.
 pub(super) struct Snippet {
     pub(super) agent: &'static str,
+    pub(super) parts: Vec<Part>,
+}
+
+/// What is copied at once, to one place.
+pub(super) struct Part {
     pub(super) place: &'static str,
     pub(super) text: String,
+}
+
+/// A time, for programs and for people.
+pub(super) struct When {
+    pub(super) exact: String,
+    pub(super) shown: String,
 }
 
 #[derive(Template)]
@@ -107,7 +118,7 @@ impl Row {
         Self {
             id: token.id.clone(),
             name: token.name.clone(),
-            created: time(token.created_at),
+            created: When::at(token.created_at),
             state: state.as_str(),
             is_active: state == TokenState::Active,
             is_revoked: state == TokenState::Revoked,
@@ -115,23 +126,44 @@ impl Row {
     }
 }
 
+impl When {
+    pub(super) fn at(millis: u64) -> Self {
+        let exact = time(millis);
+        // Of `2026-11-21T07:00:33Z`; nobody reads seconds.
+        let shown = match (exact.get(..10), exact.get(11..16)) {
+            (Some(day), Some(minute)) => format!("{day} {minute} UTC"),
+            _ => exact.clone(),
+        };
+        Self { exact, shown }
+    }
+}
+
 impl Snippet {
     /// For the agents that people use.
     pub(super) fn all(url: &str, token: &str) -> Vec<Self> {
-        let snippet = |agent, place, text| Self { agent, place, text };
+        let part = |place, text| Part { place, text };
+        let snippet = |agent, place, text| Self {
+            agent,
+            parts: vec![part(place, text)],
+        };
         vec![
             snippet(
                 "Claude Code",
                 "Shell",
                 format!("export ANTHROPIC_BASE_URL={url}\nexport ANTHROPIC_AUTH_TOKEN={token}"),
             ),
-            snippet(
-                "Codex",
-                "~/.codex/config.toml, and the token in the shell",
-                format!(
-                    "model_provider = \"turnpike\"\n\n[model_providers.turnpike]\nname = \"Turnpike\"\nbase_url = \"{url}/v1\"\nenv_key = \"TURNPIKE_TOKEN\"\nwire_api = \"responses\"\n\nexport TURNPIKE_TOKEN={token}"
-                ),
-            ),
+            Self {
+                agent: "Codex",
+                parts: vec![
+                    part(
+                        "~/.codex/config.toml",
+                        format!(
+                            "model_provider = \"turnpike\"\n\n[model_providers.turnpike]\nname = \"Turnpike\"\nbase_url = \"{url}/v1\"\nenv_key = \"TURNPIKE_TOKEN\"\nwire_api = \"responses\""
+                        ),
+                    ),
+                    part("Shell", format!("export TURNPIKE_TOKEN={token}")),
+                ],
+            },
             snippet(
                 "Gemini CLI",
                 "Shell",
