@@ -10,7 +10,7 @@ use turnpike::snapshot::Snapshot;
 use turnpike::upstream::standing::Failure;
 use turnpike::upstream::{Board, Member, Pool};
 use turnpike_api::{Dialect, Fault, Hint};
-use turnpike_config::{Environment, Kinds};
+use turnpike_config::{Environment, Kinds, Plan};
 
 /// A pool, at a moment that does not pass.
 pub(crate) struct Stand {
@@ -94,6 +94,12 @@ pub(crate) fn assembled(
     credentials: usize,
     each: impl Fn(usize) -> String,
 ) -> Snapshot {
+    let plan = planned(strategy, credentials, each);
+    assemble(&plan, [].iter(), ground, 1, true).expect("a plan that can be served")
+}
+
+/// The same, as it was read.
+pub(crate) fn planned(strategy: &str, credentials: usize, each: impl Fn(usize) -> String) -> Plan {
     let rows: String = (0..credentials)
         .map(|nth| {
             let more = each(nth);
@@ -105,12 +111,11 @@ pub(crate) fn assembled(
     );
     let nothing: [(&str, &str); 0] = [];
     let kinds = provider_kinds();
-    let plan = turnpike_config::load_str(
+    turnpike_config::load_str(
         &text,
         Path::new("."),
         &Environment::from_pairs(nothing),
         &Kinds { providers: &kinds },
     )
-    .expect("a configuration without mistakes");
-    assemble(&plan, [].iter(), ground, 1, true).expect("a plan that can be served")
+    .expect("a configuration without mistakes")
 }
