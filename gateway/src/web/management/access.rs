@@ -19,6 +19,7 @@ use super::attempts::Attempts;
 use super::document;
 use super::office::Office;
 use super::refusal::Refused;
+use crate::observe::events::Managed;
 use crate::token_entry;
 
 const KEY_HEADER: HeaderName = HeaderName::from_static("x-management-key");
@@ -51,6 +52,18 @@ pub(super) struct Actor {
     /// How logs call it.
     pub(super) name: Arc<str>,
     pub(super) scopes: Arc<[Scope]>,
+}
+
+impl Actor {
+    /// Tells of a change they made.
+    pub(super) fn did(&self, action: &'static str, subject: &str) {
+        Managed {
+            actor: &self.name,
+            action,
+            subject,
+        }
+        .tell();
+    }
 }
 
 impl Terms {

@@ -12,7 +12,7 @@ use super::access::Actor;
 use super::body::Body;
 use super::office::Office;
 use super::refusal::Refused;
-use crate::observe::events::{CredentialRecovered, Managed};
+use crate::observe::events::CredentialRecovered;
 use crate::runtime::Runtime;
 use crate::upstream::Credential;
 use crate::upstream::entry::{CredentialEntry, QuotaEntry};
@@ -129,12 +129,7 @@ pub(super) async fn reset(
         let mut reset = Vec::new();
         for credential in chosen {
             clear(&runtime, &credential).await?;
-            Managed {
-                actor: &actor.name,
-                action: "cleared quota and cooldowns",
-                subject: &credential.id,
-            }
-            .tell();
+            actor.did("cleared quota and cooldowns", &credential.id);
             reset.push(credential.id.to_string());
         }
         Ok(Json(Reset { reset }))

@@ -18,7 +18,6 @@ use super::access::Actor;
 use super::body::Body;
 use super::office::Office;
 use super::refusal::Refused;
-use crate::observe::events::Managed;
 use crate::reload::Reloader;
 use crate::runtime::Runtime;
 use crate::upstream::credential::Source;
@@ -93,7 +92,7 @@ pub(super) async fn add(
 ) -> Result<Response, Refused> {
     let entry = editing(office, move |place| {
         let entry = place.add(&new)?;
-        told(&actor, "added a credential", &entry.id);
+        actor.did("added a credential", &entry.id);
         Ok(entry)
     });
     Ok((StatusCode::CREATED, Json(entry.await?)).into_response())
@@ -116,7 +115,7 @@ pub(super) async fn remove(
     let wanted = id.ok_or_else(missing)?;
     let removed = editing(office, move |place| {
         let id = place.remove(&provider, &wanted)?;
-        told(&actor, "removed a credential", &id);
+        actor.did("removed a credential", &id);
         Ok(StatusCode::NO_CONTENT)
     });
     removed.await
@@ -251,13 +250,4 @@ fn holds(one: &Enrolled, secret: &str) -> bool {
 /// Compared in constant time.
 fn digest(secret: &Secret) -> blake3::Hash {
     blake3::hash(secret.expose().as_bytes())
-}
-
-fn told(actor: &Actor, action: &'static str, subject: &str) {
-    Managed {
-        actor: &actor.name,
-        action,
-        subject,
-    }
-    .tell();
 }

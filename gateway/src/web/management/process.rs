@@ -17,7 +17,6 @@ use super::body::Body;
 use super::etag::{etag, if_match};
 use super::office::Office;
 use super::refusal::Refused;
-use crate::observe::events::Managed;
 
 type Shared = State<Arc<Office>>;
 
@@ -100,7 +99,7 @@ pub(super) async fn reload(
     let reloading = tokio::task::spawn_blocking(move || reloader.reload()).await;
     let failed = |_| Refused::Failed("the gateway failed at this; its log says why".into());
     let generation = reloading.map_err(failed)?.map_err(Refused::Configuration)?;
-    told(&actor, "read the configuration again", "configuration");
+    actor.did("read the configuration again", "configuration");
     Ok(Json(Reloaded { generation }))
 }
 
@@ -133,7 +132,7 @@ pub(super) async fn set_log_level(
     let reloader = office.reloader()?;
     let logging = reloader.logging.as_ref().ok_or(Refused::NoLog)?;
     logging.set_level(setting.level.into());
-    told(&actor, "set the level of the log", setting.level.as_str());
+    actor.did("set the level of the log", setting.level.as_str());
     log_level(State(office)).await
 }
 
@@ -141,15 +140,6 @@ fn level(office: &Office) -> Result<Level, Refused> {
     let reloader = office.reloader()?;
     let logging = reloader.logging.as_ref().ok_or(Refused::NoLog)?;
     Ok(logging.level().into())
-}
-
-fn told(actor: &Actor, action: &'static str, subject: &str) {
-    Managed {
-        actor: &actor.name,
-        action,
-        subject,
-    }
-    .tell();
 }
 
 impl Level {

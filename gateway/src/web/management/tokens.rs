@@ -22,7 +22,6 @@ use super::office::Office;
 use super::refusal::Refused;
 use super::replay::{Answer, Claim};
 use crate::cli;
-use crate::observe::events::Managed;
 use crate::runtime::Runtime;
 use crate::token_entry::{self, NewTokenEntry, TokenEntry};
 
@@ -167,7 +166,7 @@ pub(super) async fn revoke(
         let (store, now) = (&*runtime.store, runtime.board.time.now());
         agent_tokens::revoke_if(store, &id, version, now).await?;
         follow(&runtime, &id).await;
-        told(&actor, "revoked an agent token", &id);
+        actor.did("revoked an agent token", &id);
         Ok(StatusCode::NO_CONTENT)
     });
     revoking.await.unwrap_or_else(|_| Err(broken()))
@@ -234,7 +233,7 @@ async fn finish(
     if let Some(old) = old {
         follow(runtime, old).await;
     }
-    told(actor, action, old.unwrap_or(&id));
+    actor.did(action, old.unwrap_or(&id));
     let now = runtime.board.time.now();
     let body = serde_json::to_vec(&NewTokenEntry::new(&issued, now));
     let body = body.map_err(|_| broken())?;
@@ -273,15 +272,6 @@ async fn once(
         }
     });
     doing.await.unwrap_or_else(|_| Err(broken()))
-}
-
-fn told(actor: &Actor, action: &'static str, subject: &str) {
-    Managed {
-        actor: &actor.name,
-        action,
-        subject,
-    }
-    .tell();
 }
 
 fn broken() -> Refused {
