@@ -5,6 +5,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::sync::Semaphore;
+use tokio::task::{JoinError, spawn_blocking};
 use turnpike_api::{Clock, Store};
 use turnpike_identity::TokenBook;
 
@@ -39,6 +41,7 @@ pub struct Runtime {
     pub login_pages: OnceLock<axum::Router>,
     draining: AtomicBool,
     usage_is_lost: AtomicBool,
+    hashing: Semaphore,
     name: String,
 }
 
@@ -71,8 +74,19 @@ impl Runtime {
             login_pages: OnceLock::new(),
             draining: AtomicBool::new(false),
             usage_is_lost: AtomicBool::new(false),
+            hashing: Semaphore::new(1),
             name: format!("{:016x}", fastrand::u64(..)),
         }
+    }
+
+    /// Computes the hash of a new token: one at a time, on a thread that serves nobody.
+    pub async fn hash<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, JoinError> {
+        // It is never closed.
+        let _turn = self.hashing.acquire().await;
+        spawn_blocking(work).await
     }
 
     /// Notes whether usage could be written down; true when that is news.

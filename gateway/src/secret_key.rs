@@ -64,7 +64,10 @@ fn make(path: &Path, key: &SecretKey) -> io::Result<()> {
     let written = write(&draft, key).and_then(|()| fs::hard_link(&draft, path));
     // It is of no use any more, whatever came of it.
     let _ = fs::remove_file(&draft);
-    written
+    written?;
+    // A loss of power must not take the key that people have logged in by.
+    let directory = path.parent().filter(|parent| *parent != Path::new(""));
+    File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 fn write(path: &Path, key: &SecretKey) -> io::Result<()> {

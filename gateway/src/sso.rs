@@ -25,6 +25,7 @@ use url::Url;
 
 use crate::assemble::Ground;
 use crate::assemble::egress::Egress;
+use crate::token_entry::costs;
 use crate::upstream::call;
 use crate::upstream::roll::time;
 
@@ -71,7 +72,7 @@ impl Sso {
             .to_owned();
         let redirect_uri = redirect_uri(plan);
         let seals = Arc::new(Seals::new(key.bytes()));
-        let (rate, argon2) = (sso.authorization.rate, plan.agent_tokens.argon2);
+        let rate = sso.authorization.rate;
         let providers = sso.providers.iter();
         Self {
             providers: providers
@@ -92,11 +93,7 @@ impl Sso {
             is_secure: plan.server.public_url.scheme() == "https",
             public_url,
             redirect_uri,
-            costs: Costs {
-                memory_kib: argon2.memory_kib,
-                iterations: argon2.iterations,
-                parallelism: argon2.parallelism,
-            },
+            costs: costs(plan.agent_tokens.argon2),
             outside: WayOut {
                 egress: Mutex::new(egress.clone()),
                 ground: ground.clone(),

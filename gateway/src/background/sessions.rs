@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::{StreamExt, stream};
 use tracing::{info, warn};
 use turnpike_api::{Clock, Directory, StoreError};
 use turnpike_config::plan::LoginModePlan;
@@ -18,15 +19,19 @@ use crate::sso::Sso;
 
 const EVERY: Duration = Duration::from_secs(30);
 
+/// So many sessions are renewed at a time.
+const AT_ONCE: usize = 16;
+
 /// One replica renews a session; the others leave it alone for so long.
 const CLAIMED: Duration = Duration::from_secs(120);
 
 /// What a renewal came to.
 enum Asked {
-    /// The person is still let in; the next renewal is with this token, hidden.
-    Yes(String),
-    /// The person is not to be let in any more.
-    No(String),
+    /// The person is still let in. The token of the next renewal is kept already, for as long as
+    /// the session lasts.
+    Yes(Renewal),
+    /// The person is not to be let in any more; this was what the session is renewed with.
+    No(String, Renewal),
     /// Nobody could say; it is tried again until the session ends.
     Unknown(String),
 }
@@ -55,22 +60,36 @@ pub async fn renew(runtime: Arc<Runtime>) {
     }
 }
 
+/// Several at once: a provider that does not answer must not keep the others' sessions waiting.
 async fn renew_due(runtime: &Runtime, sso: &Sso, lead: Duration) -> Result<(), SessionError> {
+    let due = due(&*runtime.store, lead, runtime.board.time.now()).await?;
+    let renewing = due
+        .into_iter()
+        .map(|key| renew_claimed(runtime, sso, lead, key));
+    let renewing = stream::iter(renewing).buffer_unordered(AT_ONCE);
+    let renewed: Vec<_> = renewing.collect().await;
+    renewed.into_iter().collect()
+}
+
+async fn renew_claimed(
+    runtime: &Runtime,
+    sso: &Sso,
+    lead: Duration,
+    key: String,
+) -> Result<(), SessionError> {
     let directory: &dyn Directory = &*runtime.store;
-    for key in due(directory, lead, runtime.board.time.now()).await? {
-        let name = format!("session {key}");
-        if !directory.claim(&name, runtime.name(), CLAIMED).await? {
-            continue;
-        }
-        // Another replica may have renewed it before it was ours.
-        let now = runtime.board.time.now();
-        let current = Renewal::of(directory, &key).await?;
-        if let Some(renewal) = current.filter(|renewal| renewal.is_due(lead, now)) {
-            renew_one(runtime, sso, &key, &renewal).await?;
-        }
-        directory.release(&name, runtime.name()).await?;
+    let name = format!("session {key}");
+    if !directory.claim(&name, runtime.name(), CLAIMED).await? {
+        return Ok(());
     }
-    Ok(())
+    // Another replica may have renewed it before it was ours.
+    let now = runtime.board.time.now();
+    let renewed = match Renewal::of(directory, &key).await? {
+        Some(renewal) if renewal.is_due(lead, now) => renew_one(runtime, sso, &key, &renewal).await,
+        _ => Ok(()),
+    };
+    directory.release(&name, runtime.name()).await?;
+    renewed
 }
 
 /// The keys of the sessions that are to be renewed now.
@@ -99,19 +118,22 @@ async fn renew_one(
     };
     let person = session.person.shown();
     match ask(runtime, sso, key, &session, renewal).await {
-        Asked::Yes(hidden) => {
+        Asked::Yes(kept) => {
             let Some(session) = session::extend(store, &session, sso.lifetime, now).await? else {
                 return Ok(());
             };
             let renewal = Renewal {
                 expires_at: session.expires_at,
-                hidden,
-                ..renewal.clone()
+                ..kept.clone()
             };
-            renewal.keep(&session, store, now).await?;
+            renewal.replace(&kept, key, store, now).await?;
             info!(person, provider = session.provider, "session renewed");
         }
-        Asked::No(why) => {
+        // They have logged in anew meanwhile, and were let in.
+        Asked::No(_, kept) if Renewal::of(store, key).await?.as_ref() != Some(&kept) => {
+            return Ok(());
+        }
+        Asked::No(why, _) => {
             warn!(
                 person,
                 provider = session.provider,
@@ -158,13 +180,29 @@ async fn ask(
     let token = match renewed {
         // Not all of them give another one each time.
         Ok(renewed) => renewed.unwrap_or(token),
-        Err(LoginError::Withdrawn) => return Asked::No(LoginError::Withdrawn.to_string()),
+        Err(LoginError::Withdrawn) => {
+            return Asked::No(LoginError::Withdrawn.to_string(), renewal.clone());
+        }
         Err(error) => return Asked::Unknown(error.to_string()),
     };
     let hidden = match sso.seals.hide(&token, key) {
         Ok(hidden) => hidden,
         Err(error) => return Asked::Unknown(error.to_string()),
     };
+    // The provider may have given another token, and takes the old one no more: before anything
+    // else that may fail, the new one is kept.
+    let kept = Renewal {
+        hidden,
+        ..renewal.clone()
+    };
+    match kept
+        .replace(renewal, key, &*runtime.store, time.now())
+        .await
+    {
+        Ok(true) => {}
+        Ok(false) => return Asked::Unknown("the person has logged in anew, or out".into()),
+        Err(error) => return Asked::Unknown(error.to_string()),
+    }
     if let LoginModePlan::Enterprise {
         api: Some(api),
         timeout,
@@ -173,30 +211,9 @@ async fn ask(
         let asked = (&session.person, &*session.provider, renewal.client.clone());
         match sso.ask(asked, api, *timeout, time.now()).await {
             Ok(_) => {}
-            Err(Denied::Refused(reason)) => return Asked::No(reason),
-            Err(Denied::Broken(why)) => {
-                // The provider may have given another token: that must not be lost.
-                return keep_token(runtime, session, renewal, hidden, why).await;
-            }
+            Err(Denied::Refused(reason)) => return Asked::No(reason, kept),
+            Err(Denied::Broken(why)) => return Asked::Unknown(why.into()),
         }
     }
-    Asked::Yes(hidden)
-}
-
-async fn keep_token(
-    runtime: &Runtime,
-    session: &Session,
-    renewal: &Renewal,
-    hidden: String,
-    why: &str,
-) -> Asked {
-    let renewal = Renewal {
-        hidden,
-        ..renewal.clone()
-    };
-    let now = runtime.board.time.now();
-    match renewal.keep(session, &*runtime.store, now).await {
-        Ok(()) => Asked::Unknown(why.into()),
-        Err(error) => Asked::Unknown(format!("{why}; {error}")),
-    }
+    Asked::Yes(kept)
 }

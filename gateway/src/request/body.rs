@@ -20,21 +20,49 @@ pub struct Body<'r> {
     _charge: Charge<'r>,
 }
 
-/// Reads the whole body, within `server.limits`.
+/// What a request's body may take.
+#[derive(Clone, Copy)]
+pub struct Share {
+    /// Bytes of this one.
+    most: u64,
+    /// Bytes of all that are held, this one included.
+    of_all: u64,
+}
+
+impl Share {
+    /// Of a caller who is known: what `server.limits` say.
+    pub fn of_known(context: &Context<'_>) -> Self {
+        Self {
+            most: context.snapshot.limits.max_body,
+            of_all: context.snapshot.limits.max_buffered,
+        }
+    }
+
+    /// Of whoever comes: the better part of the memory stays to those who are known.
+    pub fn of_a_stranger(context: &Context<'_>) -> Self {
+        let known = Self::of_known(context);
+        Self {
+            of_all: known.of_all / 4,
+            ..known
+        }
+    }
+
+    /// With a smaller body.
+    pub fn up_to(self, most: u64) -> Self {
+        Self {
+            most: self.most.min(most),
+            ..self
+        }
+    }
+}
+
+/// Reads the whole body.
 pub async fn receive<'r>(
     session: &mut ServerSession,
     context: &Context<'r>,
+    share: Share,
 ) -> Result<Body<'r>, Stop> {
-    receive_up_to(session, context, context.snapshot.limits.max_body).await
-}
-
-/// As [`receive`], of a body that may be `most` bytes long.
-pub async fn receive_up_to<'r>(
-    session: &mut ServerSession,
-    context: &Context<'r>,
-    most: u64,
-) -> Result<Body<'r>, Stop> {
-    let limits = &context.snapshot.limits;
+    let (limits, most) = (&context.snapshot.limits, share.most);
     let headers = &session.req_header().headers;
     refuse_unreadable(headers)?;
     let announced = headers
@@ -52,7 +80,7 @@ pub async fn receive_up_to<'r>(
     }
     match timeout(
         limits.body_timeout,
-        collect(session, context, announced, most),
+        collect(session, context, announced, share),
     )
     .await
     {
@@ -96,9 +124,8 @@ async fn collect<'r>(
     session: &mut ServerSession,
     context: &Context<'r>,
     announced: Option<u64>,
-    most: u64,
+    Share { most, of_all }: Share,
 ) -> Result<Body<'r>, Stop> {
-    let limits = &context.snapshot.limits;
     let mut charge = Charge {
         runtime: context.runtime,
         bytes: 0,
@@ -108,7 +135,7 @@ async fn collect<'r>(
         if charge.bytes + piece.len() as u64 > most {
             return Err(too_large(most).into());
         }
-        charge.add(piece.len() as u64, limits.max_buffered)?;
+        charge.add(piece.len() as u64, of_all)?;
         pieces.add(piece, announced.unwrap_or(0).min(most));
     }
     let bytes = pieces.joined();

@@ -142,7 +142,8 @@ async fn proxied(
             return Box::pin(sandbox::answer(session, context, call, stranger)).await;
         }
     };
-    let asked = read::read(session, context, operation, model_in_path).await?;
+    let share = body::Share::of_known(context);
+    let asked = read::read(session, context, operation, model_in_path, share).await?;
     let permit = authorize::authorize(&identity, asked.ask, context).await?;
     let route = route::route(&identity, &permit, context).await?;
     if context.snapshot.affinity.is_some() {

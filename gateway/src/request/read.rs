@@ -11,7 +11,7 @@ use turnpike_api::{Ask, Dialect, Operation};
 use turnpike_providers::{MAX_MODEL, Model, ScanError, multipart_model, scan};
 
 use super::Stop;
-use super::body::{Body, receive};
+use super::body::{Body, Share, receive};
 use super::sandbox;
 use crate::context::Context;
 use crate::refusal::{Reason, Refusal};
@@ -54,9 +54,10 @@ pub async fn read<'r>(
     context: &mut Context<'r>,
     operation: Operation,
     model_in_path: Option<&str>,
+    share: Share,
 ) -> Result<Asked<'r>, Stop> {
     let began = Instant::now();
-    let mut body = receive(session, context).await?;
+    let mut body = receive(session, context, share).await?;
     body.bytes = sandbox::unsaid(std::mem::take(&mut body.bytes), context);
     context.record.waited += began.elapsed();
     let head = session.req_header();

@@ -58,7 +58,7 @@ pub async fn login_page(
     let (Some(router), Some(sso)) = (router, sso.clone()) else {
         return Err(Stop::ClientGone);
     };
-    let mut request = request_for(session, context, path, query).await?;
+    let (mut request, _held) = request_for(session, context, path, query).await?;
     request.extensions_mut().insert(login::Visit {
         sso,
         client: context.record.client,
@@ -84,7 +84,7 @@ pub async fn page(
         )
         .into());
     };
-    let mut request = request_for(session, context, path, query).await?;
+    let (mut request, _held) = request_for(session, context, path, query).await?;
     // The connection's own: what others say of it is not asked where operators come from.
     if let Some(peer) = session.client_addr().and_then(|peer| peer.as_inet()) {
         request.extensions_mut().insert(ConnectInfo(*peer));
@@ -92,18 +92,24 @@ pub async fn page(
     answered(session, context, router, request).await
 }
 
-/// The request as a router takes it.
-async fn request_for(
+/// The request as a router takes it, and its body for as long as that counts as held.
+async fn request_for<'r>(
     session: &mut ServerSession,
-    context: &Context<'_>,
+    context: &Context<'r>,
     path: &str,
     query: &str,
-) -> Result<Request<Body>, Stop> {
-    let body = match session.req_header().method {
+) -> Result<(Request<Body>, Option<body::Body<'r>>), Stop> {
+    let held = match session.req_header().method {
         // What is asked for does not hang on a body, and is not kept waiting for one.
-        Method::GET | Method::HEAD => Bytes::new(),
-        _ => body::receive_up_to(session, context, FORM).await?.bytes,
+        Method::GET | Method::HEAD => None,
+        _ => {
+            let share = body::Share::of_known(context).up_to(FORM);
+            Some(body::receive(session, context, share).await?)
+        }
     };
+    let body = held
+        .as_ref()
+        .map_or(Bytes::new(), |held| held.bytes.clone());
     let head = session.req_header();
     let target = match query {
         "" => path.to_owned(),
@@ -122,7 +128,7 @@ async fn request_for(
         ))
     })?;
     *request.headers_mut() = head.headers.clone();
-    Ok(request)
+    Ok((request, held))
 }
 
 async fn answered(
@@ -133,6 +139,9 @@ async fn answered(
 ) -> Result<Connection, Stop> {
     let Ok(response) = router.clone().oneshot(request).await;
     let (parts, body) = response.into_parts();
-    let body = to_bytes(body, PAGE).await.unwrap_or_default();
+    let body = to_bytes(body, PAGE).await.map_err(|_| {
+        let message = "the page is too large to be served here: ask the admin listener for it";
+        Stop::from(Refusal::new(Reason::Overloaded, message))
+    })?;
     request::respond_as(session, context, parts, body).await
 }

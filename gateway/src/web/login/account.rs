@@ -142,9 +142,9 @@ async fn issue(desk: &Desk, session: &Session, name: &str) -> Result<Issued, Fai
         ..NewToken::default()
     };
     let (store, costs, now) = (desk.runtime.store.clone(), desk.sso.costs, desk.now);
-    // A hash takes its time: not on a thread that serves requests.
+    session::has_room(desk.store(), session, now).await?;
     let making = move || block_on(agent_tokens::issue(&*store, new, costs, now));
-    let made = tokio::task::spawn_blocking(making).await;
+    let made = desk.runtime.hash(making).await;
     let made = made.map_err(|error| {
         error!(%error, "an agent token cannot be made");
         Problem::new(500, "internal", "The gateway cannot do that now")

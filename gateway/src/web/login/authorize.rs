@@ -55,11 +55,11 @@ pub(super) async fn let_in(
     browser: &str,
 ) -> Result<Response, Problem> {
     let store = desk.store();
-    let link = link.and_then(|token| desk.sso.links.read(token, desk.now));
-    if let Some(link) = &link {
+    let link = match link.and_then(|token| desk.sso.links.read(token, desk.now)) {
+        Some(link) if link.spend(store, desk.now).await? => Some(link),
         // Used before, it is as good as none: who logs in may log in without.
-        link.spend(store, desk.now).await?;
-    }
+        _ => None,
+    };
     let session = session::sign_in(store, login, desk.sso.lifetime, desk.now).await?;
     keep_renewal(desk, &session, hidden).await?;
     let tokens = session::tokens(store, &session).await?;

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Weak};
 
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::Mutex;
 use utoipa::openapi::OpenApi;
 
 use super::attempts::Attempts;
@@ -17,8 +17,6 @@ pub(super) struct Office {
     reloader: Weak<Reloader>,
     pub(super) attempts: Attempts,
     pub(super) replays: Replays,
-    /// One hash of a new token is computed at a time.
-    pub(super) hashing: Semaphore,
     /// One edit of the credentials' files at a time.
     pub(super) editing: Mutex<()>,
     /// The OpenAPI document as it is sent.
@@ -36,7 +34,6 @@ impl Office {
             reloader: Arc::downgrade(reloader),
             attempts: Attempts::default(),
             replays: Replays::default(),
-            hashing: Semaphore::new(1),
             editing: Mutex::default(),
             document: document.to_json().unwrap_or_default().into(),
         }

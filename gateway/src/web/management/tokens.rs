@@ -93,12 +93,12 @@ pub(super) async fn create(
 ) -> Result<Response, Refused> {
     let claim = Claim::of(&headers, &actor, "create", &wanted)?;
     let new = new_token(wanted)?;
-    let (here, runtime) = (office.clone(), office.runtime()?);
+    let runtime = office.runtime()?;
     let make = async move {
         let costs = runtime.snapshot().management.costs;
         let (store, now) = (runtime.store.clone(), runtime.board.time.now());
         let make = move || block_on(agent_tokens::issue(&*store, new, costs, now));
-        let issued = hashing(&here, make).await?;
+        let issued = hashed(&runtime, make).await?;
         finish(&runtime, &actor, "made an agent token", issued, None).await
     };
     once(office, claim, make).await
@@ -122,7 +122,7 @@ pub(super) async fn rotate(
 ) -> Result<Response, Refused> {
     let claim = Claim::of(&headers, &actor, &format!("rotate {id}"), &rotation)?;
     let overlap = rotation.overlap.as_deref().map(duration).transpose()?;
-    let (here, runtime) = (office.clone(), office.runtime()?);
+    let runtime = office.runtime()?;
     let rotate = async move {
         let version = expected(&runtime, &id, &headers).await?;
         let (costs, overlap) = {
@@ -135,7 +135,7 @@ pub(super) async fn rotate(
             let rotated = agent_tokens::rotate_if(&*store, &old, version, overlap, costs, now);
             block_on(rotated)
         };
-        let issued = hashing(&here, rotate).await?;
+        let issued = hashed(&runtime, rotate).await?;
         finish(
             &runtime,
             &actor,
@@ -210,14 +210,11 @@ fn duration(text: &str) -> Result<Duration, Refused> {
     humantime::parse_duration(text).map_err(|_| Refused::Body(message.into()))
 }
 
-/// Does what computes a hash on a thread that serves nobody.
-async fn hashing(
-    office: &Office,
+async fn hashed(
+    runtime: &Runtime,
     work: impl FnOnce() -> Result<Issued, IssueError> + Send + 'static,
 ) -> Result<Issued, Refused> {
-    let _turn = office.hashing.acquire().await.map_err(|_| broken())?;
-    let done = tokio::task::spawn_blocking(work).await;
-    Ok(done.map_err(|_| broken())??)
+    Ok(runtime.hash(work).await.map_err(|_| broken())??)
 }
 
 /// Makes a new token known, and says what is answered.

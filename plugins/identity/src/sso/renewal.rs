@@ -10,6 +10,9 @@ use super::Session;
 /// The kind of record of what a session is renewed with; its key is the session's.
 pub const KIND: &str = "session_renewal";
 
+/// Longer than a renewal takes.
+const UNDER_WAY: Duration = Duration::from_secs(60 * 60);
+
 /// What a session is renewed with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Renewal {
@@ -30,12 +33,38 @@ impl Renewal {
         now: u64,
     ) -> Result<(), StoreError> {
         let value = serde_json::to_vec(self).unwrap_or_default();
-        let rest = self.expires_at.saturating_sub(now).max(1);
-        let (key, ttl) = (session.person.key(), Some(Duration::from_millis(rest)));
+        let key = session.person.key();
         store
-            .put(KIND, &key, &value, ttl, Expected::Anything)
+            .put(KIND, &key, &value, self.ttl(now), Expected::Anything)
             .await?;
         Ok(())
+    }
+
+    /// Keeps it in the place of `before`; false when that is no longer what is kept: its person
+    /// has logged in anew, or out.
+    pub async fn replace(
+        &self,
+        before: &Self,
+        key: &str,
+        store: &dyn Directory,
+        now: u64,
+    ) -> Result<bool, StoreError> {
+        let Some(record) = store.get(KIND, key).await? else {
+            return Ok(false);
+        };
+        if serde_json::from_slice::<Self>(&record.value).ok().as_ref() != Some(before) {
+            return Ok(false);
+        }
+        let value = serde_json::to_vec(self).unwrap_or_default();
+        let expected = Expected::Version(record.version);
+        let put = store.put(KIND, key, &value, self.ttl(now), expected);
+        Ok(put.await?.is_some())
+    }
+
+    /// A little longer than the session: a renewal may be under way at its end.
+    fn ttl(&self, now: u64) -> Option<Duration> {
+        let rest = self.expires_at.saturating_sub(now);
+        Some(Duration::from_millis(rest) + UNDER_WAY)
     }
 
     /// Of the session of this key.

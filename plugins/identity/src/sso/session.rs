@@ -227,6 +227,16 @@ pub async fn adopt(
     follow(store, &session.person.key(), now).await
 }
 
+/// Whether a person may have one more token, asked before it is made.
+pub async fn has_room(store: &dyn Store, session: &Session, now: u64) -> Result<(), SessionError> {
+    let is_full = session.tokens.len() >= MOST_TOKENS
+        && alive(store, session, now).await?.len() >= MOST_TOKENS;
+    match is_full {
+        true => Err(SessionError::TooMany),
+        false => Ok(()),
+    }
+}
+
 async fn add(store: &dyn Store, session: &Session, id: &str, now: u64) -> Result<(), SessionError> {
     loop {
         let found = find(store, &session.person.key()).await?;

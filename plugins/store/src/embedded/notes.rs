@@ -30,7 +30,7 @@ struct Lines {
     noted: u64,
     /// Up to here they were written, or a write of them failed.
     done: u64,
-    /// Those of the last write that failed, and why it did.
+    /// Those of the last writes that failed, one after the other, and why the last did.
     lost: Option<(RangeInclusive<u64>, String)>,
 }
 
@@ -88,7 +88,12 @@ impl Lines {
             return;
         }
         if let Err(why) = write(&self.text) {
-            self.lost = Some((self.done + 1..=self.noted, why));
+            let from = match &self.lost {
+                // The disk is still full.
+                Some((lines, _)) if *lines.end() == self.done => *lines.start(),
+                _ => self.done + 1,
+            };
+            self.lost = Some((from..=self.noted, why));
         }
         self.done = self.noted;
         self.text.clear();
@@ -161,6 +166,8 @@ mod tests {
         let lost = ["one", "two"].map(|model| notes.note(&entry(model)));
         let refused = notes.keep(lost[0], full).unwrap_err();
         assert!(refused.to_string().contains("the disk is full"));
+        let third = notes.note(&entry("three"));
+        assert!(notes.keep(third, full).is_err());
         let after = notes.note(&entry("after"));
         notes.keep(after, good).unwrap();
         assert!(notes.keep(lost[1], good).is_err());
