@@ -111,6 +111,12 @@ pub enum CredentialsCommand {
         #[command(flatten)]
         asked: Asked,
     },
+    /// Write every file of auth.dir anew, as auth.encryption says: encrypted with its key, or not
+    /// at all. Previous keys are not needed any more after it.
+    Rewrite {
+        #[command(flatten)]
+        asked: Asked,
+    },
 }
 
 #[derive(Debug, Clone, Args)]

@@ -11,6 +11,7 @@ use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{Request, Response};
 use tokio::time::timeout;
 use tracing::warn;
+use turnpike_api::Keyring;
 use turnpike_config::plan::{
     ClaimNamesPlan, JwtIssuerPlan, LoginModePlan, LoginWayPlan, Plan, ProxyChoice, SecretKey,
     SsoPlan, SsoProviderPlan,
@@ -25,6 +26,7 @@ use url::Url;
 
 use crate::assemble::Ground;
 use crate::assemble::egress::Egress;
+use crate::encryption;
 use crate::token_entry::costs;
 use crate::upstream::call;
 use crate::upstream::roll::time;
@@ -40,6 +42,8 @@ pub struct Sso {
     /// So long before its end a session is renewed; `None` = it is not.
     pub renewal_lead: Option<Duration>,
     pub seals: Arc<Seals>,
+    /// Of the refresh tokens that sessions are renewed with.
+    pub keyring: Keyring,
     /// Agents of callers who are not known are answered by a model that tells where to sign in.
     pub sandbox: bool,
     /// Knows the text of those answers again.
@@ -90,6 +94,7 @@ impl Sso {
             marker: Marker::new(seals.clone()),
             links: LoginLinks::new(seals.clone(), &public_url),
             seals,
+            keyring: encryption::of_store(plan, key),
             is_secure: plan.server.public_url.scheme() == "https",
             public_url,
             redirect_uri,

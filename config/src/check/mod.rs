@@ -14,6 +14,7 @@ mod management;
 mod models;
 mod providers;
 mod proxy;
+mod secret_key;
 mod selection;
 mod server;
 mod sso;

@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use auth::{Auth, Cooldown, Quota};
+pub(crate) use auth::{Auth, Cooldown, Encryption, Quota};
 pub(crate) use identity::{AgentTokens, Jwt, JwtIssuer};
 pub(crate) use keys::{ClientKeyEntry, Unauthenticated};
 pub(crate) use lists::{CompatibleEntry, KeyEntry};

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use crate::schedule::Schedule;
 
+use super::SecretKey;
+
 /// Where credentials are, and what becomes of one that fails.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct AuthPlan {
     /// Of credential files; it need not exist.
     pub dir: PathBuf,
@@ -16,6 +18,16 @@ pub struct AuthPlan {
     pub affinity: Option<Duration>,
     pub cooldown: CooldownPlan,
     pub quota: QuotaPlan,
+    pub encryption: EncryptionPlan,
+}
+
+/// How secrets are kept.
+#[derive(Clone, PartialEq, Eq)]
+pub struct EncryptionPlan {
+    /// What is written is encrypted; otherwise keys only open what was.
+    pub enabled: bool,
+    /// Never empty where it is enabled; the first is the one that encrypts.
+    pub keys: Vec<SecretKey>,
 }
 
 /// `None` = such a failure does not cool.

@@ -4,7 +4,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use tracing::{error, warn};
-use turnpike_api::StoreError;
+use turnpike_api::{SealError, StoreError};
 use turnpike_identity::sso::session::SessionError;
 use turnpike_identity::sso::{LoginError, Wait};
 
@@ -92,10 +92,15 @@ impl Problem {
             }
             LoginError::Random(error) => {
                 error!(%error, "no randomness");
-                Self::new(500, "internal", "The gateway cannot do that now")
+                Self::internal()
             }
             LoginError::Store(error) => error.into(),
         }
+    }
+
+    /// What the gateway is to blame for. The log says why.
+    fn internal() -> Self {
+        Self::new(500, "internal", "The gateway cannot do that now")
     }
 
     pub(super) fn redirect_uri(uri: &str) -> Self {
@@ -172,9 +177,16 @@ impl From<SessionError> for Problem {
                 .with(SessionError::TooMany.to_string()),
             SessionError::Random(_) | SessionError::Token(_) => {
                 error!(%error, "an agent token cannot be made or changed");
-                Self::new(500, "internal", "The gateway cannot do that now")
+                Self::internal()
             }
         }
+    }
+}
+
+impl From<SealError> for Problem {
+    fn from(error: SealError) -> Self {
+        error!(%error, "a refresh token cannot be encrypted");
+        Self::internal()
     }
 }
 
