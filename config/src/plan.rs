@@ -19,7 +19,9 @@ use ipnet::IpNet;
 use turnpike_api::Secret;
 use url::Url;
 
-pub use auth::{AuthPlan, CooldownPlan, EncryptionPlan, QuotaExceededPlan, QuotaPlan, StatePlan};
+pub use auth::{
+    AuthPlan, CooldownPlan, EncryptionPlan, QuotaExceededPlan, QuotaPlan, RetentionPlan, StatePlan,
+};
 pub use identity::{AgentTokensPlan, Argon2Plan, ClaimNamesPlan, JwtIssuerPlan};
 pub use management::{AdminKeyPlan, ManagementPlan, Scope};
 pub use secret_key::SecretKey;

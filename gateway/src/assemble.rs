@@ -148,6 +148,7 @@ pub fn assemble<'e>(
             .as_str()
             .trim_end_matches('/')
             .to_owned(),
+        retention: plan.state.retention,
         management: Terms::new(plan, ground.digest_key),
     })
 }

@@ -8,7 +8,9 @@ use std::thread;
 use anyhow::{Context as _, Result};
 use clap::Parser;
 use turnpike::boot::{self, Signals, Source};
-use turnpike::cli::{Cli, Command, ConfigCommand, CredentialsCommand, Level, Serve, TokenCommand};
+use turnpike::cli::{
+    Cli, Command, ConfigCommand, CredentialsCommand, Level, PersonCommand, Serve, TokenCommand,
+};
 use turnpike::clock::Time;
 use turnpike::observe::logging;
 use turnpike::web::management;
@@ -27,6 +29,7 @@ fn main() -> ExitCode {
         Some(Command::Config(command)) => config(&command),
         Some(Command::Token(command)) => token(&command),
         Some(Command::Credentials(command)) => credentials(&command),
+        Some(Command::Person(command)) => person(&command),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -114,12 +117,8 @@ fn config(command: &ConfigCommand) -> Result<()> {
 }
 
 fn credentials(command: &CredentialsCommand) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start a worker thread")?;
     let environment = Environment::from_process();
-    runtime.block_on(turnpike::command::credentials::run(
+    on_this_thread()?.block_on(turnpike::command::credentials::run(
         command,
         &environment,
         say,
@@ -128,13 +127,23 @@ fn credentials(command: &CredentialsCommand) -> Result<()> {
 }
 
 fn token(command: &TokenCommand) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    let environment = Environment::from_process();
+    on_this_thread()?.block_on(turnpike::command::tokens::run(command, &environment, say))?;
+    Ok(())
+}
+
+fn person(command: &PersonCommand) -> Result<()> {
+    let environment = Environment::from_process();
+    on_this_thread()?.block_on(turnpike::command::person::run(command, &environment, say))?;
+    Ok(())
+}
+
+/// For a command: one thread is enough.
+fn on_this_thread() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .context("cannot start a worker thread")?;
-    let environment = Environment::from_process();
-    runtime.block_on(turnpike::command::tokens::run(command, &environment, say))?;
-    Ok(())
+        .context("cannot start a worker thread")
 }
 
 /// A reader that has seen enough (`head`) is no failure.

@@ -79,6 +79,18 @@ pub struct StatePlan {
     pub path: PathBuf,
     /// How long what is known of tokens counts while the store cannot be read.
     pub max_stale: Duration,
+    pub retention: RetentionPlan,
+}
+
+/// How many days the store keeps what it need not; `None` = for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetentionPlan {
+    /// Of usage.
+    pub usage: Option<u32>,
+    /// After they were revoked.
+    pub revoked_tokens: Option<u32>,
+    /// After their last session.
+    pub absent_people: Option<u32>,
 }
 
 #[cfg(test)]

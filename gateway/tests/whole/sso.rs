@@ -4,6 +4,7 @@ mod authorization;
 mod browser;
 mod github;
 mod hostile;
+mod leaving;
 mod provider;
 mod renewal;
 
@@ -38,7 +39,11 @@ impl Place {
     }
 
     async fn with(rest: &str) -> Self {
-        let time = Time::simulated(NOW);
+        Self::at(NOW, rest).await
+    }
+
+    async fn at(now: u64, rest: &str) -> Self {
+        let time = Time::simulated(now);
         let idp = Idp::start(time.clone()).await;
         let models = FakeProvider::start(Options::default()).await;
         let yaml = configuration(&idp, &models, rest);

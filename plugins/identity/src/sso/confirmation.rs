@@ -10,7 +10,7 @@ use super::{LoginError, Person, Purpose, Seals};
 
 /// The kind of record of a login that waits for its code; its key is the digest of the browser's
 /// cookie.
-const KIND: &str = "confirmation";
+pub const KIND: &str = "confirmation";
 
 /// So long after its end it is still known that there was one.
 const KNOWN: Duration = Duration::from_secs(60 * 60);
