@@ -19,7 +19,8 @@ use turnpike_identity::agent_tokens::Costs;
 use turnpike_identity::jwt::KeyCache;
 use turnpike_identity::sso::authorization::{self, Denied, Granted, Question};
 use turnpike_identity::sso::{
-    Client, LoginLinks, LoginRate, Marker, Outside, OutsideError, Person, Provider, Seals, Way,
+    Client, LoginLinks, LoginRate, Marker, Outside, OutsideError, Person, Provider, Seals, Tenants,
+    Way,
 };
 use url::Url;
 
@@ -155,7 +156,10 @@ fn provider(plan: &SsoProviderPlan, sso: &SsoPlan, redirect_uri: &str) -> Provid
         team: sso.claims.team.clone(),
     };
     let way = match plan.way.clone() {
-        LoginWayPlan::Discovered { issuer } => Way::Discovered { issuer },
+        LoginWayPlan::Discovered { issuer, tenants } => Way::Discovered {
+            issuer,
+            tenants: tenants.map(Tenants::new),
+        },
         LoginWayPlan::Written {
             issuer,
             authorize,

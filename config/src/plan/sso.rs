@@ -36,7 +36,12 @@ pub struct SsoProviderPlan {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LoginWayPlan {
     /// OpenID Connect: everything stands in the issuer's discovery document.
-    Discovered { issuer: Url },
+    Discovered {
+        issuer: Url,
+        /// Each of its tenants is an issuer of its own, as Microsoft's directories are. These may
+        /// log in; when it is empty, all.
+        tenants: Option<Vec<String>>,
+    },
     /// OpenID Connect without discovery.
     Written {
         issuer: String,

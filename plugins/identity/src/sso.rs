@@ -10,6 +10,7 @@ pub mod authorization;
 pub mod confirmation;
 mod discovery;
 mod exchange;
+mod id_token;
 mod identified;
 mod link;
 mod marker;
@@ -19,6 +20,7 @@ mod rate;
 pub mod renewal;
 mod seal;
 pub mod session;
+mod tenants;
 #[cfg(test)]
 mod tests;
 
@@ -32,6 +34,7 @@ pub use provider::{Client, Identified, Outside, OutsideError, Provider, Returned
 pub use rate::{LoginRate, Wait};
 pub use seal::{Purpose, Seals};
 pub use session::{Person, Session};
+pub use tenants::Tenants;
 
 /// Why a login does not go on.
 #[derive(Debug, Error)]

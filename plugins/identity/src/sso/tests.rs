@@ -13,9 +13,12 @@ fn a_discovery_document_of_another_or_in_clear_text_is_refused() {
             "authorization_endpoint": "https://idp.example.com/auth",
             "token_endpoint": "https://idp.example.com/token",
             "jwks_uri": "https://idp.example.com/keys",
+            "response_types_supported": ["code"],
+            "subject_types_supported": ["public"],
+            "id_token_signing_alg_values_supported": ["RS256"],
         });
         change(&mut document);
-        discovery::read(document.to_string().as_bytes(), &issuer)
+        discovery::read(document.to_string().as_bytes(), &issuer, None)
     };
     assert!(document(&|_| {}).is_ok());
     assert!(document(&|it| it["issuer"] = "https://idp.example.com/realm/".into()).is_ok());
