@@ -6,6 +6,8 @@ mod github;
 mod hostile;
 mod provider;
 mod renewal;
+mod session;
+mod tenants;
 
 use std::sync::Arc;
 use std::time::Duration;
