@@ -232,6 +232,7 @@ fn provider(
         client_id: client_id?,
         client_secret: written.client_secret.as_ref()?.0.clone(),
         scopes,
+        offline: presets::offline(preset, discovered),
         way: way?,
     })
 }

@@ -29,7 +29,19 @@ pub struct SsoProviderPlan {
     pub client_id: String,
     pub client_secret: Secret,
     pub scopes: Vec<String>,
+    pub offline: OfflinePlan,
     pub way: LoginWayPlan,
+}
+
+/// What a refresh token takes, where `offline_access` is among the scopes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OfflinePlan {
+    /// The scope.
+    Scope,
+    /// The scope, and that the person is asked.
+    Consent,
+    /// Google's parameter in place of the scope, and that the person is asked.
+    AccessType,
 }
 
 /// Where a provider is.

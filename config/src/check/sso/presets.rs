@@ -4,7 +4,7 @@ use ::url::Url;
 
 use crate::document::{Preset, ReferenceText, SsoProvider};
 use crate::locate::Path;
-use crate::plan::LoginWayPlan;
+use crate::plan::{LoginWayPlan, OfflinePlan};
 
 use super::{Context, text};
 
@@ -104,6 +104,16 @@ pub(super) fn fill(
         scopes: Some(&["openid", "email", "profile"]),
         ..Filled::default()
     })
+}
+
+/// By the standard a refresh token takes the person's consent. Those that give one without are
+/// not asked to have it: Microsoft's directories may not let people consent.
+pub(super) fn offline(preset: Option<Preset>, is_openid: bool) -> OfflinePlan {
+    match preset {
+        Some(Preset::Google) => OfflinePlan::AccessType,
+        None if is_openid => OfflinePlan::Consent,
+        Some(_) | None => OfflinePlan::Scope,
+    }
 }
 
 /// Where Microsoft is that of many directories, each of them is an issuer of its own.

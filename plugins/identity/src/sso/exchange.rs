@@ -1,11 +1,12 @@
 //! The authorization code flow (RFC 6749, 4.1), always with PKCE (RFC 7636) by S256.
 //!
-//! A provider without ID tokens is a client's like the others, that asks for no `openid`: it
-//! passes over a nonce (RFC 6749, 3.1), and its answers have no ID token.
+//! A provider without ID tokens is asked like the others: it passes over a nonce (RFC 6749, 3.1),
+//! and its answers have no ID token.
 
 use futures::future::BoxFuture;
 use openidconnect::core::{
-    CoreAuthenticationFlow, CoreClient, CoreErrorResponseType, CoreIdToken, CoreTokenResponse,
+    CoreAuthPrompt, CoreAuthenticationFlow, CoreClient, CoreErrorResponseType, CoreIdToken,
+    CoreTokenResponse,
 };
 use openidconnect::{
     AsyncHttpClient, AuthType, AuthorizationCode, ClientId, ClientSecret, CsrfToken,
@@ -18,11 +19,11 @@ use turnpike_api::Secret;
 use url::Url;
 
 use super::discovery::Flow;
-use super::{LoginError, Outside, OutsideError, Provider, Purpose, Seals, Way};
+use super::{LoginError, Offline, Outside, OutsideError, Provider, Purpose, Seals};
 use crate::jwt;
 
-/// The scope that asks for an ID token; the library adds it.
-const OPENID: &str = "openid";
+/// The scope that asks for a refresh token (OpenID Connect Core 1.0, 11).
+const OFFLINE: &str = "offline_access";
 
 /// What a provider gives for a code.
 pub(super) struct Given {
@@ -76,16 +77,25 @@ impl Provider {
         let nonce = Nonce::new(seals.seal(Purpose::Nonce, state));
         let state = CsrfToken::new(state.to_owned());
         let client = self.client(flow)?;
-        let asked = client.authorize_url(
-            CoreAuthenticationFlow::AuthorizationCode,
-            || state,
-            || nonce,
-        );
-        let scopes = self.client.scopes.iter().filter(|&scope| scope != OPENID);
-        let (url, ..) = asked
-            .add_scopes(scopes.cloned().map(Scope::new))
-            .set_pkce_challenge(PkceCodeChallenge::from_code_verifier_sha256(&verifier))
-            .url();
+        let mut asked = client
+            .authorize_url(
+                CoreAuthenticationFlow::AuthorizationCode,
+                || state,
+                || nonce,
+            )
+            .set_pkce_challenge(PkceCodeChallenge::from_code_verifier_sha256(&verifier));
+        for scope in &self.client.scopes {
+            asked = match (scope.as_str(), self.client.offline) {
+                (OFFLINE, Offline::AccessType) => asked
+                    .add_extra_param("access_type", "offline")
+                    .add_prompt(CoreAuthPrompt::Consent),
+                (OFFLINE, Offline::Consent) => asked
+                    .add_scope(Scope::new(scope.clone()))
+                    .add_prompt(CoreAuthPrompt::Consent),
+                _ => asked.add_scope(Scope::new(scope.clone())),
+            };
+        }
+        let (url, ..) = asked.url();
         Ok(url)
     }
 
@@ -141,13 +151,11 @@ impl Provider {
             .set_redirect_uri(redirect)
             .set_auth_uri(flow.authorize.clone())
             .set_token_uri(flow.token.clone());
-        let client = match flow.secret_in_body {
+        // The scopes are those of the configuration, which sees to `openid`.
+        let client = client.disable_openid_scope();
+        Ok(match flow.secret_in_body {
             true => client.set_auth_type(AuthType::RequestBody),
             false => client,
-        };
-        Ok(match self.way {
-            Way::OAuth2 { .. } => client.disable_openid_scope(),
-            Way::Discovered { .. } | Way::Written { .. } => client,
         })
     }
 }

@@ -61,12 +61,24 @@ pub enum Way {
     },
 }
 
+/// What a refresh token takes, where `offline_access` is among the scopes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Offline {
+    /// The scope.
+    Scope,
+    /// The scope, and that the person is asked (OpenID Connect Core 1.0, 11).
+    Consent,
+    /// Google knows no such scope: a parameter of its own, and that the person is asked.
+    AccessType,
+}
+
 /// How we are known to a provider.
 #[derive(Clone)]
 pub struct Client {
     pub id: String,
     pub secret: Secret,
     pub scopes: Vec<String>,
+    pub offline: Offline,
     pub redirect_uri: String,
     /// The claims that say groups and team.
     pub groups: String,

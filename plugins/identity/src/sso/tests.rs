@@ -1,8 +1,15 @@
 //! What of a login needs no gateway.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use turnpike_api::Secret;
 use url::Url;
 
-use super::discovery;
+use super::{Client, Offline, Outside, OutsideError, Provider, Seals, Way, discovery};
+use crate::jwt::KeyCache;
+use crate::tests::Noon;
 
 #[test]
 fn a_discovery_document_of_another_or_in_clear_text_is_refused() {
@@ -38,4 +45,90 @@ fn a_discovery_document_of_another_or_in_clear_text_is_refused() {
     let plain =
         document(&|it| it["code_challenge_methods_supported"] = serde_json::json!(["plain"]));
     assert!(plain.unwrap_err().contains("S256"));
+}
+
+/// What a browser is sent to a provider with.
+fn asked(scopes: &[&str], offline: Offline) -> HashMap<String, String> {
+    let client = Client {
+        id: "us".into(),
+        secret: Secret::new("secret"),
+        scopes: scopes.iter().map(|&scope| scope.to_owned()).collect(),
+        offline,
+        redirect_uri: "https://llm.example.com/auth/callback".into(),
+        groups: "groups".into(),
+        team: "team".into(),
+    };
+    let url = |path: &str| Url::parse(&format!("https://idp.example.com{path}")).unwrap();
+    let way = Way::Written {
+        issuer: "https://idp.example.com".into(),
+        authorize: url("/auth?realm=main"),
+        token: url("/token"),
+        jwks: url("/keys"),
+    };
+    let provider = Provider::new("test".into(), "Test".into(), client, way);
+    let seals = Seals::new(&[1; 32]);
+    let begun = provider.begin("the-state", &seals, &Nothing, &Noon);
+    let begun = futures::executor::block_on(begun).unwrap();
+    begun.query_pairs().into_owned().collect()
+}
+
+/// Nobody is called.
+struct Nothing;
+
+impl Outside for Nothing {
+    fn call(
+        &self,
+        _: http::Request<Vec<u8>>,
+    ) -> BoxFuture<'_, Result<http::Response<Vec<u8>>, OutsideError>> {
+        unreachable!("everything is written")
+    }
+
+    fn keys(&self, _: &str, _: &Url) -> Arc<KeyCache> {
+        unreachable!("there is no token yet")
+    }
+}
+
+#[test]
+fn a_login_is_begun_with_a_code_challenge_a_state_and_a_nonce() {
+    let asked = asked(&["openid", "email"], Offline::Consent);
+    for (name, value) in [
+        ("realm", "main"),
+        ("response_type", "code"),
+        ("client_id", "us"),
+        ("redirect_uri", "https://llm.example.com/auth/callback"),
+        ("scope", "openid email"),
+        ("state", "the-state"),
+        ("code_challenge_method", "S256"),
+    ] {
+        assert_eq!(asked[name], value, "{name}");
+    }
+    assert_eq!(asked["nonce"].len(), 43);
+    assert_eq!(asked["code_challenge"].len(), 43);
+    assert_ne!(asked["nonce"], asked["code_challenge"]);
+    assert!(!asked.contains_key("prompt") && !asked.contains_key("access_type"));
+}
+
+#[test]
+fn a_refresh_token_is_asked_for_as_the_provider_wants_it() {
+    for (offline, scope, prompt, access_type) in [
+        (Offline::Scope, "openid offline_access email", None, None),
+        (
+            Offline::Consent,
+            "openid offline_access email",
+            Some("consent"),
+            None,
+        ),
+        (
+            Offline::AccessType,
+            "openid email",
+            Some("consent"),
+            Some("offline"),
+        ),
+    ] {
+        let asked = asked(&["openid", "offline_access", "email"], offline);
+        let said = |name| asked.get(name).map(String::as_str);
+        assert_eq!(asked["scope"], scope, "{offline:?}");
+        assert_eq!(said("prompt"), prompt, "{offline:?}");
+        assert_eq!(said("access_type"), access_type, "{offline:?}");
+    }
 }
