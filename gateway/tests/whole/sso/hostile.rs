@@ -113,6 +113,11 @@ async fn an_id_token_that_does_not_say_what_it_should_lets_nobody_in() {
         ("issued in a moment", set("iat", now + 59)),
         ("a list of us", set("aud", json!(["turnpike"]))),
         ("made for us", set("azp", "turnpike")),
+        ("a word for a boolean", set("email_verified", "true")),
+        (
+            "a date for seconds",
+            set("updated_at", "2026-11-21T08:00:00.000Z"),
+        ),
         (
             "made beside its access token",
             set("at_hash", hash_of("access-CANARY")),

@@ -115,7 +115,8 @@ fn refuse_others(found: &Metadata, issuer: &str) -> Result<(), String> {
     }
     let named: String = found.issuer().chars().take(100).collect();
     Err(format!(
-        "the discovery document is another issuer's: it names {named:?}"
+        "the discovery document is another issuer's: it names {named:?}; if that is who was meant, \
+         write it as `discovery_url`"
     ))
 }
 

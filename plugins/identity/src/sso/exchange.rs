@@ -204,3 +204,46 @@ pub(super) fn short(text: &str) -> String {
     let seen = text.trim().chars().filter(|c| !c.is_control());
     seen.take(200).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_answer_that_cannot_be_read_says_why_and_nothing_of_itself() {
+        let token = |header: &str| {
+            let [header, claims] =
+                [header, r#"{"iss":"CANARY"}"#].map(|part| URL_SAFE_NO_PAD.encode(part));
+            json!({"access_token": "CANARY", "token_type": "Bearer", "id_token": format!("{header}.{claims}.AAAA")})
+        };
+        for (answer, expected) in [
+            (
+                json!("CANARY"),
+                "the token endpoint's answer cannot be read",
+            ),
+            (
+                json!({"access_token": "CANARY"}),
+                "the token endpoint's answer cannot be read",
+            ),
+            (
+                json!({"id_token": "CANARY"}),
+                "its ID token is not good: it is not a JSON Web Token",
+            ),
+            (
+                token(r#"{"alg":"ES512"}"#),
+                "its ID token is not good: the token's algorithm is not allowed (`alg`)",
+            ),
+            (
+                token(r#"{"alg":"RS256"}"#),
+                "its ID token is not good: a claim of OpenID Connect's is missing, or of another \
+                 type than it should be",
+            ),
+        ] {
+            assert_eq!(unreadable(answer.to_string().as_bytes()), expected);
+        }
+    }
+}
