@@ -21,7 +21,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use turnpike_api::{Answer, Authenticator, Clock, Identity, ModelRules, Presented, Verdict};
 
 pub use claims::Claims;
@@ -51,6 +51,8 @@ pub struct JwtVerifier {
 /// What a good token says, and with which of its issuer's keys (RFC 7517) it is signed.
 pub(crate) struct Proven {
     pub(crate) claims: Claims,
+    /// All that it says.
+    pub(crate) said: Map<String, Value>,
     pub(crate) key: Arc<Value>,
 }
 
@@ -73,16 +75,19 @@ impl JwtVerifier {
 
     /// What the token says, if it is one of this issuer, for us, for now and signed.
     pub async fn verify(&self, token: &str) -> Result<Claims, Refused> {
-        let proven = self.prove(token).await?;
-        Ok(proven.claims)
+        let (claims, _) = self.check(&Unverified::parse(token)?).await?;
+        Ok(claims)
     }
 
-    /// The same, and the key, for who checks the token once more.
+    /// The same, with the key, for who checks the token once more.
     pub(crate) async fn prove(&self, token: &str) -> Result<Proven, Refused> {
-        self.check(&Unverified::parse(token)?).await
+        let token = Unverified::parse(token)?;
+        let (claims, key) = self.check(&token).await?;
+        let said = token.claims;
+        Ok(Proven { claims, said, key })
     }
 
-    async fn check(&self, token: &Unverified<'_>) -> Result<Proven, Refused> {
+    async fn check(&self, token: &Unverified<'_>) -> Result<(Claims, Arc<Value>), Refused> {
         let header = token.header()?;
         if !self.issuer.algorithms.contains(&header.algorithm) {
             return Err(Refused::Algorithm);
@@ -101,7 +106,7 @@ impl JwtVerifier {
             signature = signed_with(&newer);
         }
         match signature {
-            Ok(key) => Ok(Proven { claims, key }),
+            Ok(key) => Ok((claims, key)),
             Err(Unsigned::Bad) => Err(Refused::Signature),
             Err(Unsigned::UnknownKey) => Err(Refused::UnknownKey),
         }
@@ -135,7 +140,7 @@ impl JwtBearers {
         digest: blake3::Hash,
     ) -> Verdict {
         match verifier.check(&token).await {
-            Ok(Proven { claims, .. }) => {
+            Ok((claims, _)) => {
                 let identity = Arc::new(identity(&claims));
                 let trusted_until = self.clock.now() + TRUSTED_FOR.as_millis() as u64;
                 let until = claims.expires_at.min(trusted_until);

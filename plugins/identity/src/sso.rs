@@ -23,6 +23,7 @@ pub mod session;
 mod tenants;
 #[cfg(test)]
 mod tests;
+mod way;
 
 use thiserror::Error;
 use turnpike_api::StoreError;
@@ -30,11 +31,12 @@ use turnpike_api::StoreError;
 pub use link::{Link, LoginLinks};
 pub use marker::{MARK, Marker};
 pub use pending::Pending;
-pub use provider::{Client, Identified, Offline, Outside, OutsideError, Provider, Returned, Way};
+pub use provider::{Client, Identified, Outside, OutsideError, Provider, Returned};
 pub use rate::{LoginRate, Wait};
 pub use seal::{Purpose, Seals};
 pub use session::{Person, Session};
 pub use tenants::Tenants;
+pub use way::{Offline, Way};
 
 /// Why a login does not go on.
 #[derive(Debug, Error)]

@@ -141,6 +141,48 @@ async fn a_tenants_own_key_signs_for_it_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_address_counts_where_the_provider_vouches_for_it() {
+    let place = place("").await;
+    let shown = async |email_verified: Value, vouched: Value| {
+        let change = move |claims: &mut Value| {
+            claims["email_verified"] = email_verified.clone();
+            claims["xms_edov"] = vouched.clone();
+        };
+        does(&place, change, |_| {});
+        let mut browser = place.signed_in().await;
+        browser.accept = "application/json";
+        browser.get("/auth/tokens").await.json()["email"].clone()
+    };
+    for (email_verified, vouched, counts) in [
+        (Value::Null, Value::Null, false),
+        (Value::Null, false.into(), false),
+        (Value::Null, "0".into(), false),
+        (Value::Null, json!([true]), false),
+        (false.into(), true.into(), false),
+        (Value::Null, true.into(), true),
+        (Value::Null, 1.into(), true),
+        (Value::Null, "1".into(), true),
+        (true.into(), Value::Null, false),
+        (true.into(), true.into(), true),
+    ] {
+        let what = format!("{email_verified} {vouched}");
+        let email = shown(email_verified, vouched).await;
+        let expected = counts.then(|| "ada@example.com".into());
+        assert_eq!(email, expected.unwrap_or(Value::Null), "{what}");
+    }
+    // Userinfo says what a tenant wrote.
+    let change = |claims: &mut Value| {
+        claims.as_object_mut().unwrap().remove("email");
+    };
+    does(&place, change, |wrong| {
+        wrong.userinfo = Some(json!({"sub": "ada", "email": "root@example.com"}));
+    });
+    let mut browser = place.signed_in().await;
+    browser.accept = "application/json";
+    assert!(browser.get("/auth/tokens").await.json()["email"].is_null());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_document_has_to_be_that_of_all_tenants() {
     let place = place("").await;
     for named in ["common", ONE, ""] {

@@ -20,7 +20,7 @@ use turnpike_api::{Clock, Secret};
 
 use super::discovery::Endpoints;
 use super::exchange::{Given, short};
-use super::{LoginError, Outside, Provider};
+use super::{LoginError, Outside, Provider, Tenants};
 use crate::jwt::{
     self, Algorithm, ClaimNames, Claims, Issuer, JwtVerifier, KeyCache, MAX_LEEWAY, Proven, Refused,
 };
@@ -54,27 +54,20 @@ impl Provider {
         let token = given.id_token.as_ref();
         let token =
             token.ok_or_else(|| LoginError::Exchange("the provider gave no ID token".into()))?;
-        let now = clock.now();
-        let text = token.to_string();
+        let (now, text) = (clock.now(), token.to_string());
         let issuer = issuer_of(&text, endpoints)?;
         let keys = outside.keys(&endpoints.flow.issuer, &endpoints.jwks);
-        let proven = self.prove(&text, &issuer, keys, clock).await?;
+        let mut proven = self.prove(&text, &issuer, keys, clock).await?;
         self.refuse_of_others(&proven.claims)?;
+        let verifier = self.verifier(&issuer, &proven, now)?;
+        let checked = confirm(token, nonce, &verifier)?;
+        refuse_another_access_token(token, checked, &verifier, &given.access)?;
         if endpoints.tenants.is_some() {
             refuse_anothers_key(&proven.key, endpoints, &issuer)?;
+            let is_denied = proven.claims.email_verified == Some(false);
+            let is_verified = !is_denied && Tenants::vouch_for(&proven.said);
+            proven.claims.email_verified = Some(is_verified);
         }
-        let verifier = self.verifier(&issuer, &proven, now)?;
-        let checked = token.claims(&verifier, |found: Option<&Nonce>| match nonce {
-            Some(nonce) => nonce.verify(found),
-            None => Ok(()),
-        });
-        let checked = checked.map_err(|error| match error {
-            ClaimsVerificationError::InvalidNonce(_) => {
-                LoginError::Exchange("its ID token is of another login (`nonce`)".into())
-            }
-            error => not_good(&error.to_string()),
-        })?;
-        refuse_another_access_token(token, checked, &verifier, &given.access)?;
         Ok(proven.claims)
     }
 
@@ -112,7 +105,7 @@ impl Provider {
         }
     }
 
-    /// The second check. As of a public client, so that our secret is no key to sign with.
+    /// What makes the second check. As of a public client, so that our secret is no key to sign with.
     fn verifier(
         &self,
         issuer: &IssuerUrl,
@@ -132,6 +125,25 @@ impl Provider {
                 .set_other_audience_verifier_fn(|_| true),
         )
     }
+}
+
+/// The second check.
+fn confirm<'t>(
+    token: &'t CoreIdToken,
+    nonce: Option<&Nonce>,
+    verifier: &CoreIdTokenVerifier<'_>,
+) -> Result<&'t CoreIdTokenClaims, LoginError> {
+    let is_of_login = |found: Option<&Nonce>| match nonce {
+        Some(nonce) => nonce.verify(found),
+        None => Ok(()),
+    };
+    let checked = token.claims(verifier, is_of_login);
+    checked.map_err(|error| match error {
+        ClaimsVerificationError::InvalidNonce(_) => {
+            LoginError::Exchange("its ID token is of another login (`nonce`)".into())
+        }
+        error => not_good(&error.to_string()),
+    })
 }
 
 /// Whose token it has to be. Of many tenants the token names its own; whether it may, the checks

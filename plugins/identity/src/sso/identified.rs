@@ -11,8 +11,8 @@ use url::Url;
 
 use super::discovery::Endpoints;
 use super::exchange::Given;
-use super::provider::Way;
-use super::{LoginError, Outside, Person, Provider};
+
+use super::{LoginError, Outside, Person, Provider, Way};
 use crate::jwt::{named, names};
 
 impl Provider {
@@ -38,9 +38,11 @@ impl Provider {
                 .collect(),
             team: claims.team.as_deref().map(str::to_owned),
         };
-        // Many providers say in the token only who it is.
+        // Many providers say in the token only who it is. An address that a tenant gives is vouched
+        // for there, or not at all.
         if person.email.is_none()
             && claims.email.is_none()
+            && endpoints.tenants.is_none()
             && let Some(userinfo) = &endpoints.userinfo
         {
             let said = ask(userinfo, &given.access, outside).await;

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use futures::lock::Mutex;
 use http::{Request, Response};
-use openidconnect::{AuthUrl, IssuerUrl, Nonce, TokenUrl};
+use openidconnect::Nonce;
 use thiserror::Error;
 use turnpike_api::{Clock, Secret};
 use url::Url;
 
 use super::discovery::{self, Endpoints, Flow};
-use super::{LoginError, Person, Purpose, Seals, Tenants};
+use super::{LoginError, Offline, Person, Purpose, Seals, Tenants, Way};
 use crate::jwt::KeyCache;
 
 /// What was discovered is discovered again after so long.
@@ -36,41 +36,6 @@ pub trait Outside: Send + Sync {
 #[derive(Clone, Debug, Error)]
 #[error("{0}")]
 pub struct OutsideError(pub String);
-
-/// Where a provider is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Way {
-    Discovered {
-        issuer: Url,
-        /// Each of them is an issuer of its own.
-        tenants: Option<Tenants>,
-    },
-    Written {
-        issuer: String,
-        authorize: Url,
-        token: Url,
-        jwks: Url,
-    },
-    /// Without ID tokens.
-    OAuth2 {
-        authorize: Url,
-        token: Url,
-        userinfo: Url,
-        /// Where GitHub lists the addresses of a person, verified or not.
-        emails: Option<Url>,
-    },
-}
-
-/// What a refresh token takes, where `offline_access` is among the scopes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Offline {
-    /// The scope.
-    Scope,
-    /// The scope, and that the person is asked (OpenID Connect Core 1.0, 11).
-    Consent,
-    /// Google knows no such scope: a parameter of its own, and that the person is asked.
-    AccessType,
-}
 
 /// How we are known to a provider.
 #[derive(Clone)]
@@ -148,7 +113,7 @@ impl Provider {
         clock: Arc<dyn Clock>,
     ) -> Result<Identified, LoginError> {
         let verifier = seals.seal(Purpose::Verifier, returned.state);
-        if let Some(flow) = self.plain()? {
+        if let Some(flow) = self.way.plain()? {
             let given = self.exchange(&flow, returned.code, verifier, outside);
             let given = given.await?;
             let person = self.person_of_userinfo(&given.access, outside).await?;
@@ -174,7 +139,7 @@ impl Provider {
         outside: &dyn Outside,
         clock: Arc<dyn Clock>,
     ) -> Result<Option<Secret>, LoginError> {
-        if let Some(flow) = self.plain()? {
+        if let Some(flow) = self.way.plain()? {
             return Ok(self.renew(&flow, refresh, outside).await?.refresh);
         }
         let endpoints = self.endpoints(outside, clock.now()).await?;
@@ -193,27 +158,10 @@ impl Provider {
     }
 
     async fn flow(&self, outside: &dyn Outside, now: u64) -> Result<Flow, LoginError> {
-        match self.plain()? {
+        match self.way.plain()? {
             Some(flow) => Ok(flow),
             None => Ok(self.endpoints(outside, now).await?.flow.clone()),
         }
-    }
-
-    /// The flow with a provider that has no ID tokens.
-    fn plain(&self) -> Result<Option<Flow>, LoginError> {
-        let Way::OAuth2 {
-            authorize, token, ..
-        } = &self.way
-        else {
-            return Ok(None);
-        };
-        let issuer = IssuerUrl::new(authorize.origin().ascii_serialization());
-        Ok(Some(Flow {
-            issuer: issuer.map_err(|error| LoginError::Exchange(error.to_string()))?,
-            authorize: AuthUrl::from_url(authorize.clone()),
-            token: TokenUrl::from_url(token.clone()),
-            secret_in_body: true,
-        }))
     }
 
     /// Those that are written, or known, or found out now. One asks; who comes meanwhile waits for
@@ -225,7 +173,7 @@ impl Provider {
     ) -> Result<Arc<Endpoints>, LoginError> {
         let (issuer, tenants) = match &self.way {
             Way::Discovered { issuer, tenants } => (issuer, tenants.as_ref()),
-            way => return Ok(Arc::new(written(way)?)),
+            way => return Ok(Arc::new(way.written()?)),
         };
         let mut found = self.found.lock().await;
         if let Some((endpoints, at)) = &found.endpoints
@@ -262,31 +210,6 @@ impl Provider {
             }
         }
     }
-}
-
-fn written(way: &Way) -> Result<Endpoints, LoginError> {
-    let Way::Written {
-        issuer,
-        authorize,
-        token,
-        jwks,
-    } = way
-    else {
-        return Err(LoginError::Exchange("the provider has no endpoints".into()));
-    };
-    let issuer = IssuerUrl::new(issuer.clone());
-    Ok(Endpoints {
-        flow: Flow {
-            issuer: issuer.map_err(|error| LoginError::Exchange(error.to_string()))?,
-            authorize: AuthUrl::from_url(authorize.clone()),
-            token: TokenUrl::from_url(token.clone()),
-            secret_in_body: false,
-        },
-        tenants: None,
-        jwks: jwks.clone(),
-        userinfo: None,
-        names_itself: false,
-    })
 }
 
 async fn discover(

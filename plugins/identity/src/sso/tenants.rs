@@ -4,11 +4,15 @@
 //! tenant beside its issuer, and the two must agree.
 
 use openidconnect::IssuerUrl;
+use serde_json::{Map, Value};
 use thiserror::Error;
 use url::Url;
 
 /// Where the id of a tenant stands in the issuer of them all.
 const PLACE: &str = "{tenantid}";
+
+/// Where Microsoft says that the address in a token is of a domain that its tenant owns.
+const VOUCHED: &str = "xms_edov";
 
 /// Whose tokens are taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +57,17 @@ impl Tenants {
             return Err(TenantRefused::NotAllowed);
         }
         IssuerUrl::new(all.replace(PLACE, tenant)).map_err(|_| TenantRefused::Id)
+    }
+
+    /// Whether the provider vouches for the address in a token. Anybody may have a tenant, and write
+    /// anybody's address into it.
+    pub(super) fn vouch_for(said: &Map<String, Value>) -> bool {
+        match said.get(VOUCHED) {
+            Some(Value::Bool(vouched)) => *vouched,
+            Some(Value::Number(number)) => number.as_u64() == Some(1),
+            Some(Value::String(word)) => word == "1" || word == "true",
+            _ => false,
+        }
     }
 
     /// Whether an issuer is that of one of them.
