@@ -47,6 +47,36 @@ fn a_discovery_document_of_another_or_in_clear_text_is_refused() {
     assert!(plain.unwrap_err().contains("S256"));
 }
 
+#[test]
+fn what_providers_say_beyond_the_standard_is_passed_over() {
+    let issuer = Url::parse("https://idp.example.com").unwrap();
+    let document = serde_json::json!({
+        "issuer": "https://idp.example.com",
+        "authorization_endpoint": "https://idp.example.com/auth?realm=main",
+        "token_endpoint": "https://idp.example.com/token",
+        "jwks_uri": "https://idp.example.com/keys",
+        "userinfo_endpoint": "https://graph.example.com/userinfo",
+        "device_authorization_endpoint": "https://idp.example.com/device",
+        "response_types_supported": ["code", "code id_token", "token id_token", "none"],
+        "response_modes_supported": ["query", "form_post", "query.jwt", "okta_post_message"],
+        "subject_types_supported": ["pairwise", "of-our-own"],
+        "id_token_signing_alg_values_supported": ["RS256", "HS256", "ES256K", "of-our-own"],
+        "id_token_encryption_alg_values_supported": ["RSA-OAEP-256", "of-our-own"],
+        "token_endpoint_auth_methods_supported": ["client_secret_post", "tls_client_auth"],
+        "grant_types_supported": ["authorization_code", "urn:ietf:params:oauth:grant-type:device_code"],
+        "claim_types_supported": ["normal"],
+        "claims_supported": ["sub", "https://example.com/team", "tid"],
+        "display_values_supported": ["page", "of-our-own"],
+        "request_uri_parameter_supported": false,
+        "tenant_region_scope": null,
+        "mtls_endpoint_aliases": {"token_endpoint": "https://mtls.example.com/token"},
+        "dpop_signing_alg_values_supported": ["ES256"],
+    });
+    let read = discovery::read(document.to_string().as_bytes(), &issuer, None).unwrap();
+    assert!(read.flow.secret_in_body && !read.names_itself);
+    assert_eq!(read.flow.authorize.url().query(), Some("realm=main"));
+}
+
 /// What a browser is sent to a provider with.
 fn asked(scopes: &[&str], offline: Offline) -> HashMap<String, String> {
     let client = Client {
