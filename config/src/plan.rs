@@ -26,8 +26,8 @@ pub use identity::{AgentTokensPlan, Argon2Plan, ClaimNamesPlan, JwtIssuerPlan};
 pub use management::{AdminKeyPlan, ManagementPlan, Scope};
 pub use secret_key::SecretKey;
 pub use sso::{
-    AuthorizationPlan, LoginModePlan, LoginRatePlan, LoginWayPlan, SsoClaimsPlan, SsoPlan,
-    SsoProviderPlan,
+    AuthorizationPlan, LoginModePlan, LoginRatePlan, LoginWayPlan, OfflinePlan, SsoClaimsPlan,
+    SsoPlan, SsoProviderPlan,
 };
 
 /// Everything the gateway was told.

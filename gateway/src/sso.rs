@@ -13,14 +13,15 @@ use tokio::time::timeout;
 use tracing::warn;
 use turnpike_api::Keyring;
 use turnpike_config::plan::{
-    ClaimNamesPlan, JwtIssuerPlan, LoginModePlan, LoginWayPlan, Plan, ProxyChoice, SecretKey,
-    SsoPlan, SsoProviderPlan,
+    ClaimNamesPlan, JwtIssuerPlan, LoginModePlan, LoginWayPlan, OfflinePlan, Plan, ProxyChoice,
+    SecretKey, SsoPlan, SsoProviderPlan,
 };
 use turnpike_identity::agent_tokens::Costs;
 use turnpike_identity::jwt::KeyCache;
 use turnpike_identity::sso::authorization::{self, Denied, Granted, Question};
 use turnpike_identity::sso::{
-    Client, LoginLinks, LoginRate, Marker, Outside, OutsideError, Person, Provider, Seals, Way,
+    Client, LoginLinks, LoginRate, Marker, Offline, Outside, OutsideError, Person, Provider, Seals,
+    Tenants, Way,
 };
 use url::Url;
 
@@ -155,12 +156,20 @@ fn provider(plan: &SsoProviderPlan, sso: &SsoPlan, redirect_uri: &str) -> Provid
         id: plan.client_id.clone(),
         secret: plan.client_secret.clone(),
         scopes: plan.scopes.clone(),
+        offline: match plan.offline {
+            OfflinePlan::Scope => Offline::Scope,
+            OfflinePlan::Consent => Offline::Consent,
+            OfflinePlan::AccessType => Offline::AccessType,
+        },
         redirect_uri: redirect_uri.to_owned(),
         groups: sso.claims.groups.clone(),
         team: sso.claims.team.clone(),
     };
     let way = match plan.way.clone() {
-        LoginWayPlan::Discovered { issuer } => Way::Discovered { issuer },
+        LoginWayPlan::Discovered { issuer, tenants } => Way::Discovered {
+            issuer,
+            tenants: tenants.map(Tenants::new),
+        },
         LoginWayPlan::Written {
             issuer,
             authorize,

@@ -7,6 +7,8 @@ mod hostile;
 mod leaving;
 mod provider;
 mod renewal;
+mod session;
+mod tenants;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -10,6 +10,7 @@ pub mod authorization;
 pub mod confirmation;
 mod discovery;
 mod exchange;
+mod id_token;
 mod identified;
 mod link;
 mod marker;
@@ -19,8 +20,10 @@ mod rate;
 pub mod renewal;
 mod seal;
 pub mod session;
+mod tenants;
 #[cfg(test)]
 mod tests;
+mod way;
 
 use thiserror::Error;
 use turnpike_api::StoreError;
@@ -28,10 +31,12 @@ use turnpike_api::StoreError;
 pub use link::{Link, LoginLinks};
 pub use marker::{MARK, Marker};
 pub use pending::Pending;
-pub use provider::{Client, Identified, Outside, OutsideError, Provider, Returned, Way};
+pub use provider::{Client, Identified, Outside, OutsideError, Provider, Returned};
 pub use rate::{LoginRate, Wait};
 pub use seal::{Purpose, Seals};
 pub use session::{Person, Session};
+pub use tenants::Tenants;
+pub use way::{Offline, Way};
 
 /// Why a login does not go on.
 #[derive(Debug, Error)]

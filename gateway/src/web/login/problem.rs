@@ -74,7 +74,7 @@ impl Problem {
                 warn!(provider, why, "identity provider not reachable");
                 let title = "Failed to connect to identity provider";
                 Self::new(502, "provider_unreachable", title).with(format!(
-                    "{provider} does not answer now. Try again in a moment."
+                    "{provider} does not answer as it should; the gateway's log says why. Try again in a moment."
                 ))
             }
             LoginError::Exchange(why) => {
