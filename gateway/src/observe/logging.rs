@@ -88,7 +88,8 @@ fn open(path: &Path) -> Result<File, LoggingError> {
         })
 }
 
-fn formatted<S, W>(format: LogFormat, writer: W) -> Box<dyn Layer<S> + Send + Sync>
+/// Lines of this form, to this writer.
+pub fn formatted<S, W>(format: LogFormat, writer: W) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: tracing::Subscriber + for<'span> tracing_subscriber::registry::LookupSpan<'span>,
     W: for<'writer> fmt::MakeWriter<'writer> + Send + Sync + 'static,
@@ -105,7 +106,7 @@ where
 
 /// Our own lines at the level asked for; libraries' no lower than warnings, because their lower
 /// ones print request heads.
-fn filter(level: LogLevel) -> EnvFilter {
+pub fn filter(level: LogLevel) -> EnvFilter {
     let level = match level {
         LogLevel::Error => LevelFilter::ERROR,
         LogLevel::Warn => LevelFilter::WARN,

@@ -15,6 +15,9 @@ KEY = "sdk-suite-key-0123456789"
 NARROW_KEY = "sdk-suite-narrow-key-0123456789"
 WRONG_KEY = "sdk-suite-wrong-key-0123456789"
 
+CLIENT_SECRET = "sdk-suite-client-secret"
+UPSTREAM_KEYS = ["sk-spent-0123", "sk-good-0123", "sk-claude-0123", "AIza-gemini-0123", "sk-cutting-0123", "sk-broken-0123"]
+
 # What the fake provider says, six events of it.
 TEXT = "Hello from the fake provider."
 
@@ -31,19 +34,19 @@ auth: {{cooldown: {{transient: -1}}}}
 providers:
   openai:
     base_url: "{upstream}/v1"
-    credentials: [{{api_key: sk-spent, priority: 1}}, {{api_key: sk-good, priority: 2}}]
-  claude: {{base_url: "{upstream}", credentials: [{{api_key: sk-claude}}]}}
-  gemini: {{base_url: "{upstream}", credentials: [{{api_key: AIza-gemini}}]}}
+    credentials: [{{api_key: sk-spent-0123, priority: 1}}, {{api_key: sk-good-0123, priority: 2}}]
+  claude: {{base_url: "{upstream}", credentials: [{{api_key: sk-claude-0123}}]}}
+  gemini: {{base_url: "{upstream}", credentials: [{{api_key: AIza-gemini-0123}}]}}
   cutting:
     kind: openai-compatible
     base_url: "{upstream}/v1"
     models: [cutting]
-    credentials: [{{api_key: sk-cutting}}]
+    credentials: [{{api_key: sk-cutting-0123}}]
   broken:
     kind: openai-compatible
     base_url: "{upstream}/v1"
     models: [broken]
-    credentials: [{{api_key: sk-broken}}]
+    credentials: [{{api_key: sk-broken-0123}}]
 """
 
 # Nobody is known here, and there is a page to sign in at.
@@ -51,12 +54,12 @@ LOGIN_CONFIG = """\
 server: {{port: {proxy}}}
 admin: {{port: {admin}}}
 state: {{path: login.db}}
-sso: {{enabled: true, providers: {{github: {{client_id: suite, client_secret: sdk-suite-client-secret}}}}}}
+sso: {{enabled: true, providers: {{github: {{client_id: suite, client_secret: {client_secret}}}}}}}
 providers:
-  openai: {{base_url: "{upstream}/v1", credentials: [{{api_key: sk-good}}]}}
+  openai: {{base_url: "{upstream}/v1", credentials: [{{api_key: sk-good-0123}}]}}
 """
 
-SCRIPTS = ["sk-spent=429", "sk-cutting=cut-mid:2", "sk-broken=500"]
+SCRIPTS = ["sk-spent-0123=429", "sk-cutting-0123=cut-mid:2", "sk-broken-0123=500"]
 
 # Of the caller's environment, only what finds programs and their languages.
 KEPT = {"PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "NODE_EXTRA_CA_CERTS", "TMPDIR", "VIRTUAL_ENV"}
@@ -124,11 +127,11 @@ class House:
                 upstream=self.upstream,
             )
         )
-        self.spawn("turnpike", "--config", str(config))
+        self.spawn("turnpike", "--log-level", "trace", "--config", str(config))
         config = self.directory / "login.yaml"
         admin = free_port()
-        config.write_text(LOGIN_CONFIG.format(proxy=self.login_port, admin=admin, upstream=self.upstream))
-        self.spawn("turnpike", "--config", str(config), name="login")
+        config.write_text(LOGIN_CONFIG.format(client_secret=CLIENT_SECRET, proxy=self.login_port, admin=admin, upstream=self.upstream))
+        self.spawn("turnpike", "--log-level", "trace", "--config", str(config), name="login")
         self.wait_for(f"{self.upstream}/")
         self.wait_for(f"{self.admin}/ready")
         self.wait_for(f"http://127.0.0.1:{admin}/ready")
@@ -160,6 +163,13 @@ class House:
 
     def log(self, program="turnpike"):
         return (self.directory / f"{program}.log").read_text()
+
+    def leaks(self):
+        """Where a secret stands that must not stand there: the gateways' most verbose logs, and their stores."""
+        secrets = [KEY, NARROW_KEY, WRONG_KEY, CLIENT_SECRET, *UPSTREAM_KEYS, "Say hello.", "a toll booth"]
+        files = [self.directory / "turnpike.log", self.directory / "login.log", *self.directory.glob("*.db*")]
+        files = [file for file in files if file.is_file() and file.suffix != ".key"]
+        return [f"{secret} stands in {file.name}" for file in files for secret in secrets if secret.encode() in file.read_bytes()]
 
     def stop(self):
         for _, process in self.processes:

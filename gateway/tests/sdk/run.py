@@ -98,6 +98,11 @@ def main():
                 run_python(module, tally)
             for file in NODE:
                 run_node(file, tally)
+            leaks = served.leaks()
+            if leaks:
+                tally.fails("no secret gets out", "\n".join(leaks))
+            else:
+                tally.passes("no secret gets out", 0)
             if tally.failed:
                 print(f"\nthe gateway's log:\n{served.log()}")
     print(f"\n{tally.passed} passed, {tally.failed} failed")

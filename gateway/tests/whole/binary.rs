@@ -12,6 +12,7 @@ use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
 use crate::calls::get_with;
+use crate::canary;
 use crate::harness::{Client, Http, PATIENCE, until};
 
 /// A running gateway. It is killed when dropped.
@@ -31,6 +32,7 @@ impl Binary {
         let dir = tempfile::tempdir().unwrap();
         let config = dir.path().join("turnpike.yaml");
         std::fs::write(&config, yaml).unwrap();
+        canary::know_all(yaml, dir.path());
         let mut child = Command::new(env!("CARGO_BIN_EXE_turnpike"))
             .env_clear()
             .arg("--config")
@@ -114,6 +116,12 @@ impl Binary {
         assert!(exit.expect("it stops").unwrap().success());
         (&mut self.reading).await.unwrap();
         self.log()
+    }
+}
+
+impl Drop for Binary {
+    fn drop(&mut self) {
+        canary::logged(&self.log());
     }
 }
 

@@ -140,7 +140,7 @@ async fn serve(
         ));
     }
     let config = dir.path().join("turnpike.yaml");
-    std::fs::write(&config, yaml).unwrap();
+    std::fs::write(&config, &yaml).unwrap();
     let environment = Environment::from_pairs(environment.iter().copied());
     let plan =
         configuration::load(&config, &environment).unwrap_or_else(|problems| panic!("{problems}"));
@@ -148,10 +148,13 @@ async fn serve(
         path: config.clone(),
         environment,
     };
+    crate::canary::know_all(&yaml, dir.path());
+    let gateway = boot::start(plan, source, None, Time::system())
+        .await
+        .unwrap();
     House {
-        gateway: boot::start(plan, source, None, Time::system())
-            .await
-            .unwrap(),
+        watch: crate::canary::Watch::over(&gateway, &config),
+        gateway,
         config,
         dir,
     }

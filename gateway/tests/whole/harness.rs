@@ -18,6 +18,8 @@ use turnpike::configuration;
 use turnpike_config::Environment;
 use turnpike_loadtest::FakeProvider;
 
+use crate::canary;
+
 /// The key that [`config`] gives to clients.
 pub const KEY: &str = "client-key-0123456789";
 
@@ -26,6 +28,7 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A gateway, its configuration file, and the directory it lies in.
 pub struct House {
+    pub watch: canary::Watch,
     pub gateway: Gateway,
     pub config: PathBuf,
     pub dir: TempDir,
@@ -47,6 +50,7 @@ impl House {
     pub async fn serve_by(time: Time, dir: TempDir, yaml: &str) -> Self {
         let config = dir.path().join("turnpike.yaml");
         std::fs::write(&config, yaml).unwrap();
+        canary::know_all(yaml, dir.path());
         let environment = Environment::from_pairs::<String, String>([]);
         let plan = configuration::load(&config, &environment)
             .unwrap_or_else(|problems| panic!("{problems}"));
@@ -56,6 +60,7 @@ impl House {
         };
         let gateway = boot::start(plan, source, None, time).await.unwrap();
         Self {
+            watch: canary::Watch::over(&gateway, &config),
             gateway,
             config,
             dir,
@@ -238,10 +243,12 @@ impl Answer {
         let body = tokio::time::timeout(PATIENCE, body.collect())
             .await
             .expect("the answer ends");
+        let body = body.unwrap().to_bytes();
+        canary::answered(&parts.headers, &body);
         Self {
             status: parts.status.as_u16(),
             headers: parts.headers,
-            body: body.unwrap().to_bytes(),
+            body,
         }
     }
 

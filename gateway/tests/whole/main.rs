@@ -20,6 +20,7 @@ mod binary;
 mod bytes;
 mod caller;
 mod calls;
+mod canary;
 mod chaos;
 mod command_line;
 mod confusion;
