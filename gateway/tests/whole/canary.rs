@@ -216,19 +216,19 @@ fn know_written(key: &str, value: &Value) {
         | "access_token" | "refresh_token" | "private_key" | "previous_keys" | "headers" => {
             Owner::Gateway
         }
-        _ => return know_below(key, value),
+        _ => return know_below(value),
     };
     match value {
         Value::String(text) if !is_reference(text) => know(text, owner),
         Value::Sequence(all) => all.iter().for_each(|one| know_written(key, one)),
-        Value::Mapping(_) => know_below(key, value),
+        Value::Mapping(_) => know_below(value),
         _ => {}
     }
 }
 
-fn know_below(key: &str, value: &Value) {
+fn know_below(value: &Value) {
     match value {
-        Value::Sequence(all) => all.iter().for_each(|one| know_below(key, one)),
+        Value::Sequence(all) => all.iter().for_each(|one| know_below(one)),
         Value::Mapping(entries) => entries
             .iter()
             .for_each(|(key, value)| know_written(key.as_str().unwrap_or_default(), value)),
