@@ -228,7 +228,7 @@ fn know_written(key: &str, value: &Value) {
 
 fn know_below(value: &Value) {
     match value {
-        Value::Sequence(all) => all.iter().for_each(|one| know_below(one)),
+        Value::Sequence(all) => all.iter().for_each(know_below),
         Value::Mapping(entries) => entries
             .iter()
             .for_each(|(key, value)| know_written(key.as_str().unwrap_or_default(), value)),
