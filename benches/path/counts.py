@@ -7,6 +7,7 @@ a moved future or a copied body weighs more here than in time. GLIBC_TUNABLES
 =glibc.cpu.x86_rep_movsb_threshold=1073741824 in the environment counts such copies as vector moves."""
 
 import re
+import subprocess
 
 from . import subjects
 from .machine import Failed, say, tool
@@ -39,6 +40,22 @@ def total_instructions(bench, name, lane, calls):
     found = re.search(r"^(?:totals|summary): (\d+)", out.read_text(), re.MULTILINE)
     if not found:
         raise Failed(f"callgrind left no total in {out}; see the log in {bench.folder}")
+    return int(found[1])
+
+
+def of_example(bench, example, arguments, runs):
+    """User instructions of each of what an example of the crate does so often as its last argument says."""
+    low, high = (total_of_example(bench, example, [*arguments, count]) for count in runs)
+    return (high - low) / (runs[1] - runs[0])
+
+
+def total_of_example(bench, example, arguments):
+    out = bench.folder / f"callgrind.{example}"
+    command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", bench.program(f"examples/{example}")]
+    done = subprocess.run([*command, *map(str, arguments)], capture_output=True, text=True)
+    found = done.returncode == 0 and re.search(r"^(?:totals|summary): (\d+)", out.read_text(), re.MULTILINE)
+    if not found:
+        raise Failed(f"callgrind left no total of {example}:\n{done.stderr[-2000:]}")
     return int(found[1])
 
 

@@ -45,7 +45,7 @@ class Programs:
         for chosen in (
             ["--bins", "-p", "turnpike"],
             ["--bins", "-p", "turnpike-loadtest", "-p", "turnpike-benches"],
-            ["--example", "select", "-p", "turnpike-benches"],
+            ["--example", "select", "--example", "authenticate", "-p", "turnpike-benches"],
         ):
             command = ["cargo", "build", "--profile", self.profile, *chosen]
             say("· " + " ".join(command))

@@ -1,11 +1,9 @@
 """What the size of a pool costs: a selection in instructions, and a credential in memory."""
 
-import re
-import subprocess
 import time
 
 from . import counts, subjects
-from .machine import Failed, say, tool
+from .machine import say, tool
 
 SIZES = [10, 1_000, 10_000]
 STRATEGIES = ["round_robin", "fill_first", "priority", "weighted", "quota_aware"]
@@ -29,18 +27,7 @@ def pools(bench, quick):
 
 
 def selection(bench, strategy, size):
-    low, high = (total(bench, strategy, size, selections) for selections in SELECTIONS)
-    return (high - low) / (SELECTIONS[1] - SELECTIONS[0])
-
-
-def total(bench, strategy, size, selections):
-    out = bench.folder / "callgrind.select"
-    command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", bench.program("examples/select")]
-    done = subprocess.run([*command, strategy, str(size), "all-ready", str(selections)], capture_output=True, text=True)
-    found = done.returncode == 0 and re.search(r"^(?:totals|summary): (\d+)", out.read_text(), re.MULTILINE)
-    if not found:
-        raise Failed(f"callgrind left no total of a selection:\n{done.stderr[-2000:]}")
-    return int(found[1])
+    return counts.of_example(bench, "select", [strategy, size, "all-ready"], SELECTIONS)
 
 
 def memory(bench, size):

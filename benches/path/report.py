@@ -26,6 +26,10 @@ def write(results):
         say("A subject had less than 0.9 of its core to do: the load, the provider or other work on this machine was the limit. Go by CPU, not by requests/s.")
     if "pools" in results:
         growth(results["pools"])
+    if "tokens" in results:
+        said = ", ".join(f"{each:,.0f} of {size:,}" for size, each in results["tokens"].items())
+        one, *_, many = results["tokens"].values()
+        say(f"an authentication by a known agent token: {said} tokens, in instructions; {many / one - 1:+.1%} (goal ≤ 5 %)")
     say(f"as JSON: {path}")
 
 
