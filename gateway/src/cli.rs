@@ -140,7 +140,8 @@ pub enum CredentialsCommand {
         asked: Asked,
     },
     /// Write every file of auth.dir anew, as auth.encryption says: encrypted with its key, or not
-    /// at all. Previous keys are not needed any more after it.
+    /// at all. The files then need no previous key; refresh tokens in the store do for as long as
+    /// a session lasts.
     Rewrite {
         #[command(flatten)]
         asked: Asked,

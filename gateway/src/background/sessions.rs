@@ -186,9 +186,9 @@ async fn ask(
     let renewed = provider
         .renewed(&session.person, &token, &sso.outside, clock)
         .await;
-    let token = match renewed {
+    let (token, checked) = match renewed {
         // Not all of them give another one each time.
-        Ok(renewed) => renewed.unwrap_or(token),
+        Ok(renewed) => (renewed.refresh.unwrap_or(token), renewed.checked),
         Err(LoginError::Withdrawn) => {
             return Asked::No(LoginError::Withdrawn.to_string(), renewal.clone());
         }
@@ -211,6 +211,9 @@ async fn ask(
         Ok(true) => {}
         Ok(false) => return Asked::Unknown("the person has logged in anew, or out".into()),
         Err(error) => return Asked::Unknown(error.to_string()),
+    }
+    if let Err(error) = checked {
+        return Asked::Unknown(error.to_string());
     }
     if let LoginModePlan::Enterprise {
         api: Some(api),

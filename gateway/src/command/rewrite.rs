@@ -8,7 +8,7 @@ use std::path::Path;
 use thiserror::Error;
 use turnpike_api::{Keyring, OpenError, SealError};
 use turnpike_config::Plan;
-use turnpike_credentials::{open_file, replace_file, seal_file};
+use turnpike_credentials::{FileError, open_file, parse, replace_file, seal_file};
 use zeroize::Zeroizing;
 
 use crate::assemble::credential_directory;
@@ -38,6 +38,10 @@ impl Done {
 pub enum Left {
     #[error("a link to another file; rewrite that one where it comes from")]
     Link,
+    #[error("{0}")]
+    Problem(String),
+    #[error("{0}")]
+    Credential(#[from] FileError),
     #[error("somebody else wrote it just now; run the command again")]
     Changed,
     #[error("{0}")]
@@ -51,16 +55,21 @@ pub enum Left {
 /// Rewrites all of them, and tells of each.
 pub fn rewrite(plan: &Plan, mut tell: impl FnMut(&str, Result<Done, Left>)) -> Result<(), String> {
     let mut directory = credential_directory(plan);
-    if let Some(problem) = directory.scan().problem {
+    let scan = directory.scan();
+    if let Some(problem) = scan.problem {
         return Err(problem);
+    }
+    if scan.unsettled {
+        return Err("a file is being written just now; run the command again".into());
     }
     let keyring = encryption::of_files(plan);
     let enabled = plan.auth.encryption.enabled;
     for entry in directory.entries() {
-        tell(
-            &entry.name,
-            one(&plan.auth.dir, &entry.name, &keyring, enabled),
-        );
+        let done = match &entry.problem {
+            Some(problem) => Err(Left::Problem(problem.clone())),
+            None => one(&plan.auth.dir, &entry.name, &keyring, enabled),
+        };
+        tell(&entry.name, done);
     }
     Ok(())
 }
@@ -72,6 +81,8 @@ fn one(directory: &Path, name: &str, keyring: &Keyring, enabled: bool) -> Result
     }
     let before = Zeroizing::new(fs::read(&path)?);
     let (json, sealed) = open_file(name, &before, keyring)?;
+    // Half of one that is being written is none.
+    parse(name, &json)?;
     let (after, done) = match (enabled, sealed) {
         (true, Some(sealed)) if keyring.is_current(sealed) => return Ok(Done::Kept),
         (false, None) => return Ok(Done::Kept),

@@ -88,6 +88,8 @@ impl Binary {
     pub(crate) fn kept(&self) -> String {
         let files = std::fs::read_dir(self.config.parent().unwrap()).unwrap();
         let paths = files.map(|file| file.unwrap().path());
+        let is_secret = |path: &PathBuf| path.extension().is_some_and(|end| end == "key");
+        let paths = paths.filter(|path| !is_secret(path));
         let of_the_store = paths.filter(|path| path.to_str().unwrap().contains("turnpike.db"));
         // The store may fold a journal, and remove it, while it is read.
         let contents = of_the_store.filter_map(|path| std::fs::read(path).ok());
@@ -121,7 +123,8 @@ impl Binary {
 
 impl Drop for Binary {
     fn drop(&mut self) {
-        canary::logged(&self.log());
+        canary::left("a log", self.log().as_bytes());
+        canary::left("the store", self.kept().as_bytes());
     }
 }
 

@@ -142,8 +142,8 @@ pub fn answered(headers: &HeaderMap, body: &[u8]) {
 }
 
 /// What a gateway of its own process wrote.
-pub fn logged(log: &str) {
-    search("a log", log.as_bytes(), Owner::Caller);
+pub fn left(place: &str, bytes: &[u8]) {
+    search(place, bytes, Owner::Caller);
 }
 
 /// Searches what a gateway leaves behind when a test has done with it.
@@ -229,16 +229,25 @@ fn know_written(key: &str, value: &Value) {
 fn know_below(value: &Value) {
     match value {
         Value::Sequence(all) => all.iter().for_each(know_below),
-        Value::Mapping(entries) => entries
-            .iter()
-            .for_each(|(key, value)| know_written(key.as_str().unwrap_or_default(), value)),
+        Value::Mapping(entries) => entries.iter().for_each(|(key, value)| {
+            match (key.as_str().unwrap_or_default(), value) {
+                // Its `key` is the operator's.
+                ("encryption", Value::Mapping(keys)) => keys
+                    .values()
+                    .for_each(|value| know_written("secret_key", value)),
+                (key, value) => know_written(key, value),
+            }
+        }),
         _ => {}
     }
 }
 
 /// A file's name, or a variable's.
 fn is_reference(text: &str) -> bool {
-    text.contains('/') || text.contains("${") || text.starts_with("file:") || text.ends_with(".pem")
+    ["/", "${", "file:"]
+        .iter()
+        .any(|start| text.starts_with(start))
+        || text.ends_with(".pem")
 }
 
 /// Where the log's lines go: each is searched, and none is kept.

@@ -232,11 +232,14 @@ async fn files_are_rewritten_as_the_configuration_says() {
 
     encryption(true, &keys[..1]);
     let done = run(dir.path(), &["rewrite"]).await;
-    assert_eq!(done.code, 1, "the link was left");
+    assert_eq!(done.code, 1, "some were left");
+    assert!(done.row("openai-bad.json:").contains("holds no credential"));
     assert_eq!(done.row("openai-new.json:"), "openai-new.json: encrypted");
     assert!(done.row("link.json:").contains("a link to another file"));
     assert!(files().iter().all(|file| file.starts_with("tpe1.")));
-    std::fs::remove_file(auths.join("link.json")).unwrap();
+    for left in ["link.json", "openai-bad.json"] {
+        std::fs::remove_file(auths.join(left)).unwrap();
+    }
     let again = run(dir.path(), &["rewrite"]).await;
     assert_eq!(again.code, 0, "{}", again.err);
     assert!(again.row("openai-new.json:").ends_with("as it should be"));

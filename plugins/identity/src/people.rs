@@ -128,7 +128,11 @@ pub async fn find(store: &dyn Store, wanted: &str) -> Result<Vec<Kept>, StoreErr
 /// nobody ever had. Who is cut short may begin anew.
 pub async fn forget(store: &dyn Store, kept: &Kept, now: u64) -> Result<(), SessionError> {
     // First of all they are let in no more, whatever becomes of the rest.
-    session::sign_out(store, &kept.key, now).await?;
+    match session::sign_out(store, &kept.key, now).await {
+        // It is removed below, as it is.
+        Err(SessionError::Store(StoreError::Unreadable(_))) => {}
+        ended => ended?,
+    }
     for browser in &kept.waiting {
         store.remove(confirmation::KIND, browser).await?;
     }
@@ -141,51 +145,98 @@ pub async fn forget(store: &dyn Store, kept: &Kept, now: u64) -> Result<(), Sess
     Ok(())
 }
 
-/// Removes what has been kept for long enough, and what belongs to nothing any more.
+async fn forget_token(store: &dyn Store, id: &str) -> Result<(), StoreError> {
+    Directory::remove(store, agent_tokens::KIND, id).await?;
+    Directory::remove(store, agent_tokens::USE, id).await?;
+    let told = Bulletin::post(store, agent_tokens::TOPIC, id.as_bytes());
+    told.await.map(drop)
+}
+
+/// Removes what has been kept for long enough, and what belongs to nothing any more. What stands in
+/// the way of one person's removal stands in nobody else's.
 pub async fn sweep(
     store: &dyn Store,
     retention: Retention,
     now: u64,
 ) -> Result<Swept, SessionError> {
-    let is_over = |end: u64, kept: Option<Duration>| {
-        let kept = kept.map(|kept| u64::try_from(kept.as_millis()).unwrap_or(u64::MAX));
-        kept.is_some_and(|kept| end.saturating_add(kept) <= now)
-    };
     let mut swept = Swept::default();
+    let mut failed = None;
     for kept in all(store).await? {
         let seen_at = kept.seen_at();
-        if seen_at.is_some_and(|seen_at| is_over(seen_at, retention.absent_people)) {
-            forget(store, &kept, now).await?;
-            swept.people += 1;
+        if !seen_at.is_some_and(|seen_at| is_over(seen_at, retention.absent_people, now)) {
+            continue;
+        }
+        match forget_absent(store, &kept, now).await {
+            Ok(was_absent) => swept.people += usize::from(was_absent),
+            Err(error @ SessionError::Store(StoreError::Unavailable(_))) => return Err(error),
+            Err(error) => failed = Some(error),
         }
     }
-    let tokens = records::<AgentTokenRecord>(store, agent_tokens::KIND).await?;
+    swept.tokens = sweep_tokens(store, retention.revoked_tokens, now).await?;
+    failed.map_or(Ok(swept), Err)
+}
+
+/// False for somebody who has come back since it was looked.
+async fn forget_absent(store: &dyn Store, kept: &Kept, now: u64) -> Result<bool, SessionError> {
+    if let Some(session) = &kept.session {
+        let found = session::find(store, &kept.key).await?;
+        let unchanged = found.filter(|(found, _)| found == session);
+        let Some((session, version)) = unchanged else {
+            return Ok(false);
+        };
+        if !session::end_if(store, &session, version, now).await? {
+            return Ok(false);
+        }
+    }
+    forget(store, kept, now).await?;
+    Ok(true)
+}
+
+async fn sweep_tokens(
+    store: &dyn Store,
+    kept: Option<Duration>,
+    now: u64,
+) -> Result<usize, StoreError> {
+    // In this order: the use of a token that is made meanwhile is not taken for one of none.
+    let uses = store.list(agent_tokens::USE).await?;
+    let tokens: BTreeMap<String, AgentTokenRecord> = records(store, agent_tokens::KIND)
+        .await?
+        .into_iter()
+        .collect();
+    let mut swept = 0;
     for (id, token) in &tokens {
         let ended = [token.revoked_at, token.ends_at]
             .into_iter()
             .flatten()
             .min();
         let is_revoked = token.state(now) == TokenState::Revoked;
-        if is_revoked && ended.is_some_and(|ended| is_over(ended, retention.revoked_tokens)) {
+        // A session finds the token that took the place of another by that one.
+        let leads_on = token
+            .rotated_to
+            .as_ref()
+            .is_some_and(|id| tokens.contains_key(id));
+        if is_revoked && !leads_on && ended.is_some_and(|ended| is_over(ended, kept, now)) {
             forget_token(store, id).await?;
-            swept.tokens += 1;
+            swept += 1;
         }
     }
     // A use may be written down just after its token was removed.
-    for (id, _) in store.list(agent_tokens::USE).await? {
-        if store.get(agent_tokens::KIND, &id).await?.is_none() {
-            store.remove(agent_tokens::USE, &id).await?;
+    for (id, _) in uses {
+        if !tokens.contains_key(&id)
+            && Directory::get(store, agent_tokens::KIND, &id)
+                .await?
+                .is_none()
+        {
+            Directory::remove(store, agent_tokens::USE, &id).await?;
         }
     }
     Ok(swept)
 }
 
-async fn forget_token(store: &dyn Store, id: &str) -> Result<(), StoreError> {
-    Directory::remove(store, agent_tokens::KIND, id).await?;
-    Directory::remove(store, agent_tokens::USE, id).await?;
-    Bulletin::post(store, agent_tokens::TOPIC, id.as_bytes())
-        .await
-        .map(drop)
+/// Whether what ended then has been kept for long enough.
+fn is_over(ended: u64, kept: Option<Duration>, now: u64) -> bool {
+    let kept = kept.map(|kept| u64::try_from(kept.as_millis()).unwrap_or(u64::MAX));
+    kept.is_some_and(|kept| ended.saturating_add(kept) <= now)
 }
 
 /// The records of a kind that this release can read.

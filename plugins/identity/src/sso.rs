@@ -31,7 +31,7 @@ use turnpike_api::StoreError;
 pub use link::{Link, LoginLinks};
 pub use marker::{MARK, Marker};
 pub use pending::Pending;
-pub use provider::{Client, Identified, Outside, OutsideError, Provider, Returned};
+pub use provider::{Client, Identified, Outside, OutsideError, Provider, Renewed, Returned};
 pub use rate::{LoginRate, Wait};
 pub use seal::{Purpose, Seals};
 pub use session::{Person, Session};

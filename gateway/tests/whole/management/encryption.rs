@@ -1,6 +1,7 @@
 //! Credentials that the gateway writes, encrypted with a key of the operator's.
 
 use super::*;
+use crate::canary;
 
 fn encrypted(key: &str, previous: &str) -> String {
     format!("auth: {{encryption: {{enabled: true, key: {key}, previous_keys: [{previous}]}}}}\n")
@@ -32,6 +33,7 @@ async fn an_added_credential_lies_encrypted_and_outlives_a_change_of_the_key() {
     let text = std::fs::read_to_string(&place.house.config).unwrap();
     let reload = |encryption: &str| {
         let text = text.replace(&encrypted(old, ""), encryption);
+        canary::know_all(&text, place.house.dir.path());
         std::fs::write(&place.house.config, text).unwrap();
         place.house.gateway.reloader.reload().unwrap();
     };

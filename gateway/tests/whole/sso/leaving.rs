@@ -5,10 +5,10 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 use tokio::process::Command;
-use turnpike_api::{Clock, Directory, Store};
-use turnpike_identity::people;
+use turnpike_api::{Clock, Directory, Expected, Store};
 use turnpike_identity::sso::session::{self, Login};
 use turnpike_identity::sso::{Person, renewal};
+use turnpike_identity::{agent_tokens, people};
 
 use super::*;
 
@@ -187,7 +187,7 @@ async fn what_was_kept_for_long_enough_is_removed() {
     let (_, revoked) = make(&mut ada, "old").await;
     let id = |token: &str| token[3..].split('.').next().unwrap().to_owned();
     assert_eq!(place.status(&token).await, 200);
-    turnpike_identity::agent_tokens::revoke(&*store, &id(&revoked), NOW)
+    agent_tokens::revoke(&*store, &id(&revoked), NOW)
         .await
         .unwrap();
     let today = u32::try_from(NOW / 86_400_000).unwrap();
@@ -213,4 +213,57 @@ async fn what_was_kept_for_long_enough_is_removed() {
     })
     .await;
     assert!(store.list(renewal::KIND).await.unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_took_anothers_place_is_found_after_that_one_is_over() {
+    let rest = "authorization: {mode: enterprise}\n\
+                state: {retention: {revoked_token_days: 1, absent_person_days: 60}}";
+    let place = Place::with(rest).await;
+    let store = place.house.gateway.runtime.store.clone();
+    let mut ada = place.signed_in().await;
+    let (_, token) = make(&mut ada, "laptop").await;
+    let (_, witness) = make(&mut ada, "old").await;
+    let id = |token: &str| token[3..].split('.').next().unwrap().to_owned();
+    let costs = agent_tokens::Costs {
+        memory_kib: 1024,
+        iterations: 1,
+        parallelism: 1,
+    };
+    let rotated = agent_tokens::rotate(&*store, &id(&token), HOUR, costs, NOW)
+        .await
+        .unwrap();
+    let successor = rotated.token.expose().to_owned();
+    agent_tokens::revoke(&*store, &id(&witness), NOW + 3_600_000)
+        .await
+        .unwrap();
+    in_time(&place, async || {
+        let kept = agent_tokens::look(&*store, &id(&witness)).await;
+        kept.unwrap().is_none()
+    })
+    .await;
+    assert_eq!(place.status(&successor).await, 401, "nobody is signed in");
+    place.signed_in().await;
+    assert_eq!(place.status(&successor).await, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_cannot_be_read_is_forgotten_all_the_same() {
+    let place = Place::new().await;
+    let store: &dyn Store = &*place.house.gateway.runtime.store;
+    let (_, token) = make(&mut place.signed_in().await, "laptop").await;
+    let kept = people::find(store, "ada@example.com").await.unwrap();
+    let (session, version) = session::find(store, &kept[0].key).await.unwrap().unwrap();
+    let damaged = store.put(session::KIND, &kept[0].key, b"{", None, Expected::Anything);
+    damaged.await.unwrap();
+    assert!(
+        !session::end_if(store, &session, version, NOW)
+            .await
+            .unwrap(),
+        "it is not the record that was looked at"
+    );
+    people::forget(store, &kept[0], NOW).await.unwrap();
+    refused(&place, &token).await;
+    assert!(people::all(store).await.unwrap().is_empty());
+    assert!(store.list(session::KIND).await.unwrap().is_empty());
 }

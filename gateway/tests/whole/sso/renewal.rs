@@ -172,6 +172,7 @@ async fn a_key_of_the_operators_takes_over_without_a_login() {
     let text = std::fs::read_to_string(&place.house.config).unwrap();
     let key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
     let on = format!("auth: {{encryption: {{enabled: true, key: {key}}}}}\nsso:\n");
+    crate::canary::know_all(&on, place.house.dir.path());
     std::fs::write(&place.house.config, text.replace("sso:\n", &on)).unwrap();
     place.house.gateway.reloader.reload().unwrap();
     place.time.advance(HOUR * 24 - LEAD);
@@ -183,4 +184,16 @@ async fn a_key_of_the_operators_takes_over_without_a_login() {
     let keyring = turnpike_api::Keyring::new([&std::array::from_fn(|at| at as u8)]);
     let kept: Value = serde_json::from_slice(&kept[0].1.value).unwrap();
     assert!(keyring.is_current(kept["sealed"].as_str().unwrap()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_refresh_token_is_kept_whatever_else_is_wrong_with_the_answer() {
+    let place = Place::new().await;
+    granted(&place, another(2, "signed".into())).await;
+    // The ID token that comes with it is another person's.
+    *place.idp.subject.lock().unwrap() = "eve".into();
+    place.time.advance(HOUR * 24 - LEAD);
+    tried(&place, 2).await;
+    let refreshed = place.idp.refreshed.lock().unwrap()[..2].to_vec();
+    assert_eq!(refreshed, ["refresh-1-CANARY", "refresh-2-CANARY"]);
 }

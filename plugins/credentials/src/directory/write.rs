@@ -3,15 +3,16 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::Path;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, chown};
+use std::path::{Path, PathBuf};
+
+use ring::rand::{SecureRandom, SystemRandom};
 
 /// Writes the file `name`, which must not be there. The directory is made where there is none.
 pub fn add_file(directory: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     let mut maker = DirBuilder::new();
     maker.recursive(true).mode(0o700).create(directory)?;
-    // A name with a dot in front is nobody's credential.
-    let draft = directory.join(format!(".{name}.new"));
+    let draft = draft(directory, name);
     let written = write(&draft, bytes).and_then(|()| {
         // Unlike a rename, a link does not replace a file of that name.
         fs::hard_link(&draft, directory.join(name))
@@ -21,13 +22,15 @@ pub fn add_file(directory: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     keep(directory)
 }
 
-/// Writes the file `name` in the place of what it was, with its permissions.
+/// Writes the file `name` in the place of what it was, with its owner and permissions: whoever could
+/// read it can, also when somebody else writes it.
 pub fn replace_file(directory: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     let path = directory.join(name);
-    let draft = directory.join(format!(".{name}.new"));
-    let before = fs::metadata(&path)?.permissions();
+    let draft = draft(directory, name);
+    let before = fs::metadata(&path)?;
     let written = write(&draft, bytes)
-        .and_then(|()| fs::set_permissions(&draft, before))
+        .and_then(|()| chown(&draft, Some(before.uid()), Some(before.gid())))
+        .and_then(|()| fs::set_permissions(&draft, before.permissions()))
         .and_then(|()| fs::rename(&draft, &path));
     if written.is_err() {
         // It is of no use any more.
@@ -41,6 +44,14 @@ pub fn replace_file(directory: &Path, name: &str, bytes: &[u8]) -> io::Result<()
 pub fn remove_file(directory: &Path, name: &str) -> io::Result<()> {
     fs::remove_file(directory.join(name))?;
     keep(directory)
+}
+
+/// A name with a dot in front is nobody's credential; each writer has a draft of its own.
+fn draft(directory: &Path, name: &str) -> PathBuf {
+    let mut unique = [0; 8];
+    // Without randomness two writers at once may disturb each other, and are told.
+    let _ = SystemRandom::new().fill(&mut unique);
+    directory.join(format!(".{name}.{:016x}.new", u64::from_le_bytes(unique)))
 }
 
 fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {

@@ -11,6 +11,7 @@ use turnpike_api::{Clock, Secret};
 use url::Url;
 
 use super::discovery::{self, Endpoints, Flow};
+use super::exchange::Given;
 use super::{LoginError, Offline, Person, Purpose, Seals, Tenants, Way};
 use crate::jwt::KeyCache;
 
@@ -62,6 +63,14 @@ pub struct Returned<'r> {
 pub struct Identified {
     pub person: Person,
     pub refresh: Option<Secret>,
+}
+
+/// What a provider answered that was asked to renew a session.
+pub struct Renewed {
+    /// What to ask with the next time, where it is another one.
+    pub refresh: Option<Secret>,
+    /// Whether the rest of the answer is as it should be.
+    pub checked: Result<(), LoginError>,
 }
 
 /// A provider.
@@ -131,30 +140,52 @@ impl Provider {
         Ok(Identified { person, refresh })
     }
 
-    /// Whether a person is still known there, and what to renew their session with the next time.
+    /// Asks whether a person is still known there. What it answers with may be the only thing that the
+    /// next renewal can be asked with, so it is to be kept whatever the check of the rest says.
     pub async fn renewed(
         &self,
         person: &Person,
         refresh: &Secret,
         outside: &dyn Outside,
         clock: Arc<dyn Clock>,
-    ) -> Result<Option<Secret>, LoginError> {
+    ) -> Result<Renewed, LoginError> {
         if let Some(flow) = self.way.plain()? {
-            return Ok(self.renew(&flow, refresh, outside).await?.refresh);
+            let refresh = self.renew(&flow, refresh, outside).await?.refresh;
+            let checked = Ok(());
+            return Ok(Renewed { refresh, checked });
         }
         let endpoints = self.endpoints(outside, clock.now()).await?;
+        refuse_former_issuer(&endpoints, &person.issuer)?;
         let given = self.renew(&endpoints.flow, refresh, outside).await?;
-        if given.id_token.is_some() {
-            let claims = self.claims(&given, None, &endpoints, outside, clock);
-            let claims = claims.await?;
-            // OpenID Connect Core 1.0, 12.2.
-            if (&*claims.issuer, &*claims.subject) != (&*person.issuer, &*person.subject) {
-                return Err(LoginError::Exchange(
-                    "its ID token is another person's".into(),
-                ));
+        let checked = match &given.id_token {
+            Some(_) => {
+                self.is_theirs(&given, person, &endpoints, outside, clock)
+                    .await
             }
+            None => Ok(()),
+        };
+        Ok(Renewed {
+            refresh: given.refresh,
+            checked,
+        })
+    }
+
+    /// OpenID Connect Core 1.0, 12.2.
+    async fn is_theirs(
+        &self,
+        given: &Given,
+        person: &Person,
+        endpoints: &Endpoints,
+        outside: &dyn Outside,
+        clock: Arc<dyn Clock>,
+    ) -> Result<(), LoginError> {
+        let claims = self.claims(given, None, endpoints, outside, clock).await?;
+        match (&*claims.issuer, &*claims.subject) == (&*person.issuer, &*person.subject) {
+            true => Ok(()),
+            false => Err(LoginError::Exchange(
+                "its ID token is another person's".into(),
+            )),
         }
-        Ok(given.refresh)
     }
 
     async fn flow(&self, outside: &dyn Outside, now: u64) -> Result<Flow, LoginError> {
@@ -224,6 +255,22 @@ async fn discover(
     match answer.status().as_u16() {
         200 => discovery::read(answer.body(), issuer, tenants),
         status => Err(format!("{url} answered {status}")),
+    }
+}
+
+/// Somebody of an issuer, or of a directory, that is not taken any more: their session ends at its
+/// time.
+fn refuse_former_issuer(endpoints: &Endpoints, issuer: &str) -> Result<(), LoginError> {
+    let (own, tenants) = (&endpoints.flow.issuer, &endpoints.tenants);
+    let is_good = match tenants {
+        None => issuer == own.as_str(),
+        Some(tenants) => tenants.have(own, issuer),
+    };
+    match is_good {
+        true => Ok(()),
+        false => Err(LoginError::Exchange(
+            "people of this issuer are not taken any more".into(),
+        )),
     }
 }
 

@@ -218,6 +218,19 @@ pub async fn sign_out(store: &dyn Store, key: &str, now: u64) -> Result<(), Sess
     }
 }
 
+/// Ends a session that is still this version; false when it is not: its person has come back.
+pub async fn end_if(
+    store: &dyn Store,
+    session: &Session,
+    version: u64,
+    now: u64,
+) -> Result<bool, SessionError> {
+    let mut ended = session.clone();
+    ended.expires_at = ended.expires_at.min(now);
+    ended.epoch.clear();
+    put(store, &ended, now, Expected::Version(version)).await
+}
+
 /// Makes a token the person's own. Not one that nobody would hear of: when the session ended
 /// meanwhile, the token is revoked.
 pub async fn adopt(
