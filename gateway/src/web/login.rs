@@ -6,6 +6,9 @@ mod callback;
 mod confirm;
 mod cookies;
 mod desk;
+mod device;
+mod issue;
+mod oauth;
 mod pages;
 mod problem;
 mod start;
@@ -53,6 +56,10 @@ pub fn router(runtime: &Arc<Runtime>) -> Router {
             "/auth/logout",
             get(account::ask_logout).post(account::logout),
         )
+        .route("/auth/device", get(device::ask).post(device::told))
+        .route("/oauth/device_authorization", post(oauth::authorize_device))
+        .route("/oauth/token", post(oauth::token))
+        .route(oauth::METADATA, get(oauth::metadata))
         .route("/auth/style.css", get(style))
         .route("/auth/icon.svg", get(icon))
         .fallback(nothing_here)
@@ -102,7 +109,9 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; form
 
 /// Shows a problem in the way that it was asked for, and says how each page may be used.
 async fn finished(request: Request, next: Next) -> Response {
-    let as_json = desk::wants_json(request.headers());
+    // Whom a program calls, a program reads.
+    let is_program = !request.uri().path().starts_with("/auth") && request.uri().path() != "/";
+    let as_json = is_program || desk::wants_json(request.headers());
     let mut response = next.run(request).await;
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         response = problem.shown(as_json);

@@ -2,6 +2,7 @@
 
 mod authorization;
 mod browser;
+mod device;
 mod github;
 mod hostile;
 mod provider;
@@ -322,6 +323,7 @@ async fn every_page_says_how_it_may_be_used_and_names_nobody_else() {
         "/auth/tokens",
         "/auth/logout",
         "/auth/confirm",
+        "/auth/device",
         "/auth/nothing",
     ] {
         let page = browser.get(path).await;

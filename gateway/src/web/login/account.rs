@@ -1,18 +1,16 @@
 //! What a person can do who is signed in: make, see and revoke their own agent tokens, and leave.
 
-use std::sync::Arc;
-
 use axum::body::Bytes;
 use axum::extract::RawQuery;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use futures::executor::block_on;
 use serde_json::json;
-use tracing::{error, info};
-use turnpike_identity::agent_tokens::{self, IssueError, Issued, NewToken};
+use tracing::info;
+use turnpike_identity::agent_tokens;
 use turnpike_identity::sso::{Session, session};
 
 use super::desk::{Desk, Form};
+use super::issue::{Failed, issue};
 use super::pages::{self, LogoutPage, Row, SignedOutPage, Snippet, TokenPage, TokensPage, When};
 use super::problem::Problem;
 use super::start::see_other;
@@ -119,44 +117,6 @@ pub(super) async fn logout(desk: Desk, body: Bytes) -> Result<Response, Problem>
 enum Arrival {
     Login { is_anothers: bool },
     Later,
-}
-
-/// Why there is no new token.
-enum Failed {
-    Name(String),
-    Problem(Problem),
-}
-
-impl<E: Into<Problem>> From<E> for Failed {
-    fn from(error: E) -> Self {
-        Self::Problem(error.into())
-    }
-}
-
-/// Makes a token as the command line does, and has it be theirs.
-async fn issue(desk: &Desk, session: &Session, name: &str) -> Result<Issued, Failed> {
-    let new = NewToken {
-        name: name.to_owned(),
-        owner: Some(session.person.owner()),
-        auth_expires_at: Some(session.expires_at),
-        ..NewToken::default()
-    };
-    let (store, costs, now) = (desk.runtime.store.clone(), desk.sso.costs, desk.now);
-    session::has_room(desk.store(), session, now).await?;
-    let making = move || block_on(agent_tokens::issue(&*store, new, costs, now));
-    let made = desk.runtime.hash(making).await;
-    let made = made.map_err(|error| {
-        error!(%error, "an agent token cannot be made");
-        Problem::new(500, "internal", "The gateway cannot do that now")
-    })?;
-    let issued = match made {
-        Err(IssueError::Name) => return Err(Failed::Name(IssueError::Name.to_string())),
-        made => made.map_err(session::SessionError::from)?,
-    };
-    session::adopt(desk.store(), session, &issued.record, desk.now).await?;
-    let book: &Arc<_> = &desk.runtime.agent_tokens;
-    book.read_one(&issued.record.id, desk.store()).await?;
-    Ok(issued)
 }
 
 async fn list(

@@ -8,13 +8,13 @@ use turnpike_identity::sso::authorization::{Denied, Granted};
 use turnpike_identity::sso::confirmation::Waiting;
 use turnpike_identity::sso::renewal::Renewal;
 use turnpike_identity::sso::session::{self, Login};
-use turnpike_identity::sso::{Pending, Person, Session};
+use turnpike_identity::sso::{Errand, Pending, Person, Session};
 use url::Url;
 
-use super::cookies;
 use super::desk::Desk;
 use super::problem::Problem;
 use super::start::see_other;
+use super::{cookies, device};
 
 /// Asks for a confirmation code, or the authorization API, as configured.
 pub(super) async fn authorize(
@@ -43,7 +43,7 @@ pub(super) async fn authorize(
         roles: granted.roles,
         tenant: granted.tenant,
     };
-    let_in(desk, &login, hidden, pending.link.as_deref(), browser).await
+    let_in(desk, &login, hidden, &pending.errand, browser).await
 }
 
 /// Begins the session.
@@ -51,10 +51,11 @@ pub(super) async fn let_in(
     desk: &Desk,
     login: &Login,
     hidden: Option<String>,
-    link: Option<&str>,
+    errand: &Errand,
     browser: &str,
 ) -> Result<Response, Problem> {
     let store = desk.store();
+    let link = errand.link.as_deref();
     let link = match link.and_then(|token| desk.sso.links.read(token, desk.now)) {
         Some(link) if link.spend(store, desk.now).await? => Some(link),
         // Used before, it is as good as none: who logs in may log in without.
@@ -77,10 +78,11 @@ pub(super) async fn let_in(
     );
     let renews = link.and_then(|link| link.renews);
     let is_anothers = renews.is_some_and(|id| tokens.iter().all(|token| token.id != id));
-    let mut response = see_other(match is_anothers {
-        true => "/auth/success?link=other",
-        false => "/auth/success",
-    });
+    let mut response = match &errand.device {
+        Some(code) => see_other(&device::page_of(code)),
+        None if is_anothers => see_other("/auth/success?link=other"),
+        None => see_other("/auth/success"),
+    };
     let lasts = session.expires_at.saturating_sub(desk.now) / 1000;
     let (value, lasts) = (
         session.cookie(&desk.sso.seals),
@@ -104,7 +106,7 @@ async fn have_confirmed(
     expiry: Duration,
 ) -> Result<Response, Problem> {
     let (shown, provider) = (person.shown().to_owned(), pending.provider.clone());
-    let login = (person, pending.provider, pending.link, hidden);
+    let login = (person, pending.provider, pending.errand, hidden);
     let (seals, store) = (&desk.sso.seals, desk.store());
     let code = Waiting::begin(login, browser, expiry, seals, store, desk.now).await;
     let code = code.map_err(|error| Problem::of_login(error, &provider, &desk.sso.redirect_uri))?;

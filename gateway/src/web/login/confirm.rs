@@ -32,9 +32,9 @@ pub(super) async fn typed(desk: Desk, body: Bytes) -> Result<Response, Problem> 
     let (code, seals, store) = (form.get("code"), &desk.sso.seals, desk.store());
     match confirmation::try_code(code, &browser, attempts, seals, store, desk.now).await? {
         Typed::Right(waiting) => {
-            let (link, hidden) = (waiting.link.clone(), waiting.hidden.clone());
+            let (errand, hidden) = (waiting.errand.clone(), waiting.hidden.clone());
             let login = waiting.into_login();
-            authorize::let_in(&desk, &login, hidden, link.as_deref(), &browser).await
+            authorize::let_in(&desk, &login, hidden, &errand, &browser).await
         }
         Typed::Wrong(left) => {
             warn!(client = %desk.client, left, "wrong confirmation code");

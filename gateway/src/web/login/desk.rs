@@ -155,6 +155,23 @@ impl Desk {
         Ok(())
     }
 
+    /// Counts a guess at something short, of this address and of this person.
+    pub(super) async fn count_guess(&self, person: &str) -> Result<(), Problem> {
+        let (rate, store) = (self.sso.rate, self.store());
+        rate.count(store, &self.counted_as(), self.now).await??;
+        rate.count(store, &format!("person {person}"), self.now)
+            .await??;
+        Ok(())
+    }
+
+    /// It was right.
+    pub(super) async fn forgive_guess(&self, person: &str) -> Result<(), Problem> {
+        let (rate, store) = (self.sso.rate, self.store());
+        rate.forgive(store, &self.counted_as()).await?;
+        rate.forgive(store, &format!("person {person}")).await?;
+        Ok(())
+    }
+
     /// Forgets the attempts of one who was let in.
     pub(super) async fn clear_count(&self, browser: &str) -> Result<(), Problem> {
         let (rate, store) = (self.sso.rate, self.store());

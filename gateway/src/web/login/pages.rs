@@ -11,6 +11,8 @@ use crate::upstream::roll::time;
 #[template(path = "auth/chooser.html")]
 pub(super) struct ChooserPage<'p> {
     pub(super) renews: bool,
+    /// A device waits for the person to be signed in.
+    pub(super) for_device: bool,
     pub(super) choices: &'p [Choice],
 }
 
@@ -80,6 +82,36 @@ pub(super) struct When {
 }
 
 #[derive(Template)]
+#[template(path = "auth/device.html")]
+pub(super) struct DevicePage<'p> {
+    pub(super) csrf: &'p str,
+    pub(super) typed: &'p str,
+    pub(super) wrong: Option<&'p str>,
+}
+
+#[derive(Template)]
+#[template(path = "auth/device_confirm.html")]
+pub(super) struct DeviceConfirmPage<'p> {
+    pub(super) person: &'p str,
+    pub(super) csrf: &'p str,
+    pub(super) code: &'p str,
+    pub(super) client_id: &'p str,
+    pub(super) address: &'p str,
+    /// It asks from where the person is.
+    pub(super) is_here: bool,
+    pub(super) asked: &'p When,
+    pub(super) name: &'p str,
+    pub(super) wrong: Option<&'p str>,
+}
+
+#[derive(Template)]
+#[template(path = "auth/device_done.html")]
+pub(super) struct DeviceDonePage<'p> {
+    /// The token's name; `None` = the person said no.
+    pub(super) name: Option<&'p str>,
+}
+
+#[derive(Template)]
 #[template(path = "auth/logout.html")]
 pub(super) struct LogoutPage<'p> {
     pub(super) person: &'p str,
@@ -95,7 +127,9 @@ pub(super) struct SignedOutPage {}
 pub(super) struct ProblemPage<'p> {
     pub(super) title: &'p str,
     pub(super) detail: &'p str,
-    pub(super) again: bool,
+    /// What to do next.
+    pub(super) label: &'p str,
+    pub(super) url: &'p str,
 }
 
 /// A page with a template, which cannot fail but for want of memory.

@@ -4,9 +4,10 @@ use axum::extract::{Path, RawQuery};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
-use turnpike_identity::sso::{Pending, Provider};
+use turnpike_identity::sso::{Errand, Pending, Provider};
 
 use super::desk::{Desk, Form};
+use super::device;
 use super::pages::{self, Choice, ChooserPage};
 use super::problem::Problem;
 
@@ -21,9 +22,12 @@ pub(super) async fn choose(desk: Desk, RawQuery(query): RawQuery) -> Result<Resp
         .iter()
         .map(|provider| Choice {
             label: provider.label.clone(),
-            url: match &link {
-                Some(_) => format!("/auth/login/{}?token={token}", provider.name),
-                None => format!("/auth/login/{}", provider.name),
+            url: match (&link, device::asked(&query)) {
+                (Some(_), _) => format!("/auth/login/{}?token={token}", provider.name),
+                (None, Some(code)) => {
+                    format!("/auth/login/{}?{}", provider.name, device::asking(&code))
+                }
+                (None, None) => format!("/auth/login/{}", provider.name),
             },
         })
         .collect();
@@ -42,6 +46,7 @@ pub(super) async fn choose(desk: Desk, RawQuery(query): RawQuery) -> Result<Resp
         [only] => Ok(see_other(&only.url)),
         _ => Ok(pages::html(&ChooserPage {
             renews: link.is_some_and(|link| link.renews.is_some()),
+            for_device: device::asked(&query).is_some(),
             choices: &choices,
         })),
     }
@@ -63,7 +68,10 @@ pub(super) async fn begin(
     let pending = Pending {
         provider: name.clone(),
         browser,
-        link: token.map(str::to_owned),
+        errand: Errand {
+            link: token.map(str::to_owned),
+            device: device::asked(&query),
+        },
     };
     let failed = |error| Problem::of_login(error, &name, &sso.redirect_uri);
     let state = pending.note(desk.store()).await.map_err(failed)?;

@@ -66,6 +66,25 @@ impl LoginRate {
         }
     }
 
+    /// Takes back an attempt that was right. Those that were wrong stay counted, and what is to be
+    /// waited for them: who knows one right code cannot go on guessing others by it.
+    pub async fn forgive(&self, store: &dyn Directory, who: &str) -> Result<(), StoreError> {
+        while let Some(record) = store.get(KIND, who).await? {
+            let tried: Tried = serde_json::from_slice(&record.value).unwrap_or_default();
+            let tried = Tried {
+                attempts: tried.attempts.saturating_sub(1),
+                ..tried
+            };
+            let value = serde_json::to_vec(&tried).unwrap_or_default();
+            let ttl = Some(FORGOTTEN.max(self.max * 2));
+            let expected = Expected::Version(record.version);
+            if store.put(KIND, who, &value, ttl, expected).await?.is_some() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// Forgets the attempts of one who was let in.
     pub async fn clear(&self, store: &dyn Directory, who: &str) -> Result<(), StoreError> {
         store.remove(KIND, who).await.map(drop)

@@ -110,6 +110,11 @@ impl Session {
         now < self.expires_at
     }
 
+    /// Tells it from the person's sessions before and after a logout.
+    pub(super) fn epoch(&self) -> &str {
+        &self.epoch
+    }
+
     /// What the browser is given that has just logged in.
     pub fn cookie(&self, seals: &Seals) -> String {
         let text = format!("{}.{}", self.person.key(), self.epoch);
