@@ -8,7 +8,9 @@ use std::thread;
 use anyhow::{Context as _, Result};
 use clap::Parser;
 use turnpike::boot::{self, Signals, Source};
-use turnpike::cli::{Cli, Command, ConfigCommand, CredentialsCommand, Level, Serve, TokenCommand};
+use turnpike::cli::{
+    Cli, Command, ConfigCommand, CredentialsCommand, Level, Login, Serve, TokenCommand,
+};
 use turnpike::clock::Time;
 use turnpike::observe::logging;
 use turnpike::web::management;
@@ -25,6 +27,7 @@ fn main() -> ExitCode {
         None => serve(&cli.serve),
         Some(Command::Serve(flags)) => serve(&flags),
         Some(Command::Config(command)) => config(&command),
+        Some(Command::Login(flags)) => login(&flags),
         Some(Command::Token(command)) => token(&command),
         Some(Command::Credentials(command)) => credentials(&command),
     };
@@ -123,6 +126,28 @@ fn credentials(command: &CredentialsCommand) -> Result<()> {
         command,
         &environment,
         say,
+    ))?;
+    Ok(())
+}
+
+fn login(flags: &Login) -> Result<()> {
+    use std::io::IsTerminal as _;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start a worker thread")?;
+    let environment = Environment::from_process();
+    let screen = turnpike::command::login::Screen {
+        say: &say,
+        hint: &complain,
+        is_terminal: std::io::stderr().is_terminal(),
+    };
+    let time = Time::system();
+    runtime.block_on(turnpike::command::login::run(
+        flags,
+        &environment,
+        &time,
+        &screen,
     ))?;
     Ok(())
 }

@@ -5,6 +5,7 @@ mod browser;
 mod device;
 mod github;
 mod hostile;
+mod login_command;
 mod provider;
 mod renewal;
 

@@ -5,6 +5,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use turnpike_identity::agent_tokens::{AgentTokenRecord, TokenState};
 
+use crate::agents::{Agent, Part};
 use crate::upstream::roll::time;
 
 #[derive(Template)]
@@ -67,12 +68,6 @@ pub(super) struct TokenPage<'p> {
 pub(super) struct Snippet {
     pub(super) agent: &'static str,
     pub(super) parts: Vec<Part>,
-}
-
-/// What is copied at once, to one place.
-pub(super) struct Part {
-    pub(super) place: &'static str,
-    pub(super) text: String,
 }
 
 /// A time, for programs and for people.
@@ -175,49 +170,12 @@ impl When {
 impl Snippet {
     /// For the agents that people use.
     pub(super) fn all(url: &str, token: &str) -> Vec<Self> {
-        let part = |place, text| Part { place, text };
-        let snippet = |agent, place, text| Self {
-            agent,
-            parts: vec![part(place, text)],
-        };
-        vec![
-            snippet(
-                "Claude Code",
-                "Shell",
-                format!("export ANTHROPIC_BASE_URL={url}\nexport ANTHROPIC_AUTH_TOKEN={token}"),
-            ),
-            Self {
-                agent: "Codex",
-                parts: vec![
-                    part(
-                        "~/.codex/config.toml",
-                        format!(
-                            "model_provider = \"turnpike\"\n\n[model_providers.turnpike]\nname = \"Turnpike\"\nbase_url = \"{url}/v1\"\nenv_key = \"TURNPIKE_TOKEN\"\nwire_api = \"responses\""
-                        ),
-                    ),
-                    part("Shell", format!("export TURNPIKE_TOKEN={token}")),
-                ],
-            },
-            snippet(
-                "Gemini CLI",
-                "Shell",
-                format!("export GOOGLE_GEMINI_BASE_URL={url}\nexport GEMINI_API_KEY={token}"),
-            ),
-            snippet(
-                "Aider",
-                "Shell",
-                format!("export OPENAI_API_BASE={url}/v1\nexport OPENAI_API_KEY={token}"),
-            ),
-            snippet(
-                "Cursor, Cline, Continue",
-                "Settings: an OpenAI-compatible provider",
-                format!("Base URL  {url}/v1\nAPI key   {token}"),
-            ),
-            snippet(
-                "Anything else that speaks as OpenAI does",
-                "Shell",
-                format!("export OPENAI_BASE_URL={url}/v1\nexport OPENAI_API_KEY={token}"),
-            ),
-        ]
+        let agents = Agent::ALL.into_iter();
+        agents
+            .map(|agent| Self {
+                agent: agent.label(),
+                parts: agent.parts(url, token),
+            })
+            .collect()
     }
 }

@@ -18,6 +18,8 @@ pub(crate) struct Browser {
     pub(crate) accept: &'static str,
     /// As a trusted proxy tells it.
     pub(crate) address: Option<&'static str>,
+    /// A credential, as a program presents it.
+    pub(crate) bearer: Option<String>,
 }
 
 impl Browser {
@@ -27,6 +29,7 @@ impl Browser {
             cookies: BTreeMap::new(),
             accept: "text/html,application/xhtml+xml",
             address: None,
+            bearer: None,
         }
     }
 
@@ -59,6 +62,9 @@ impl Browser {
         }
         if method == "POST" {
             request = request.header("content-type", "application/x-www-form-urlencoded");
+        }
+        if let Some(bearer) = &self.bearer {
+            request = request.header("authorization", format!("Bearer {bearer}"));
         }
         if let Some(address) = self.address {
             request = request.header("x-forwarded-for", address);
