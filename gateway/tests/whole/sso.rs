@@ -1,6 +1,7 @@
 //! People log in through their provider, and their agents' tokens live by that.
 
 mod authorization;
+mod bad_forms;
 mod browser;
 mod device;
 mod github;

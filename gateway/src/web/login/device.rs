@@ -1,6 +1,5 @@
 //! Where a person answers a device that asks for a token of theirs (F28).
 
-use axum::body::Bytes;
 use axum::extract::RawQuery;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -10,7 +9,8 @@ use turnpike_identity::agent_tokens;
 use turnpike_identity::sso::device::{self, Answer, Approved, DeviceLogin, UserCode};
 use turnpike_identity::sso::{Session, session};
 
-use super::desk::{Desk, Form};
+use super::desk::Desk;
+use super::form::{Form, put_back};
 use super::pages::{self, DeviceConfirmPage, DeviceDonePage, DevicePage, When};
 use super::problem::Problem;
 use super::start::see_other;
@@ -30,12 +30,18 @@ pub(super) async fn ask(desk: Desk, RawQuery(query): RawQuery) -> Result<Respons
 }
 
 /// `POST /auth/device`: a code that was typed, or what the person says to a device.
-pub(super) async fn told(desk: Desk, body: Bytes) -> Result<Response, Problem> {
-    let form = Form::read(&body);
+pub(super) async fn told(desk: Desk, form: Form) -> Result<Response, Problem> {
     let typed = form.get("user_code");
     if !desk.as_json && desk.session().await?.is_none() {
         // What was typed is not lost. It has to be said once more to whom.
         return Ok(sign_in_first(typed));
+    }
+    if !desk.as_json && !desk.is_ours(&form) {
+        let wrong =
+            "This page was open while you signed in or out elsewhere. Look at the code again.";
+        let mut response = enter(&desk, put_back(typed), Some(wrong));
+        *response.status_mut() = StatusCode::FORBIDDEN;
+        return Ok(response);
     }
     let session = desk.signed_in(&form).await?;
     match form.get("decision") {
@@ -115,7 +121,7 @@ async fn allow(
         if desk.as_json {
             return Err(Problem::new(400, "invalid_name", wrong));
         }
-        let mut response = confirm(desk, session, (&code, &login), name, Some(wrong));
+        let mut response = confirm(desk, session, (&code, &login), put_back(name), Some(wrong));
         *response.status_mut() = StatusCode::BAD_REQUEST;
         return Ok(response);
     };

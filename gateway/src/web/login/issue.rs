@@ -12,7 +12,7 @@ use super::problem::Problem;
 
 /// Why there is no new token.
 pub(super) enum Failed {
-    Name(String),
+    Name,
     Problem(Problem),
 }
 
@@ -39,7 +39,7 @@ pub(super) async fn issue(desk: &Desk, session: &Session, name: &str) -> Result<
         Problem::new(500, "internal", "The gateway cannot do that now")
     })?;
     let issued = match made {
-        Err(IssueError::Name) => return Err(Failed::Name(IssueError::Name.to_string())),
+        Err(IssueError::Name) => return Err(Failed::Name),
         made => made.map_err(session::SessionError::from)?,
     };
     session::adopt(desk.store(), session, &issued.record, desk.now).await?;

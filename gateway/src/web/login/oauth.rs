@@ -14,7 +14,8 @@ use turnpike_identity::sso::device::{self, Approved, Asking, BeginError, INTERVA
 use turnpike_identity::sso::{Session, Wait, session};
 
 use super::Shared;
-use super::desk::{Desk, Form};
+use super::desk::Desk;
+use super::form::{Form, is_form, is_text};
 use super::issue::{Failed, issue};
 use crate::upstream::roll::time;
 
@@ -155,13 +156,10 @@ fn counted_as(desk: &Desk) -> String {
 
 /// A body as RFC 6749 wants it.
 fn read(headers: &HeaderMap, body: &[u8]) -> Result<Form, Refusal> {
-    let kind = headers.get(header::CONTENT_TYPE);
-    let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    let kind = kind.split(';').next().unwrap_or_default().trim();
-    match kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+    match is_form(headers) && is_text(body) {
         true => Ok(Form::read(body)),
         false => Err(Refusal::request(
-            "the body must be of the type application/x-www-form-urlencoded",
+            "the body must be of the type application/x-www-form-urlencoded, in UTF-8",
         )),
     }
 }
@@ -282,7 +280,7 @@ impl From<Failed> for Refusal {
     fn from(failed: Failed) -> Self {
         match failed {
             // It was looked at when the person said yes.
-            Failed::Name(_) => Self::internal(),
+            Failed::Name => Self::internal(),
             Failed::Problem(problem) if problem.is_ours() => {
                 Self::later(problem.status(), problem.text(), 5)
             }

@@ -42,6 +42,8 @@ pub(super) struct TokensPage<'p> {
     pub(super) works_again: bool,
     pub(super) rows: &'p [Row],
     pub(super) wrong: Option<&'p str>,
+    /// A name that has to be mended.
+    pub(super) typed: &'p str,
 }
 
 /// A token in a list.

@@ -99,6 +99,12 @@ impl Problem {
             .with("It was sent from another page, or you have signed in or out since. Go back, reload the page and try again.")
     }
 
+    /// Not in UTF-8, or cut off.
+    pub(super) fn garbled() -> Self {
+        Self::new(400, "invalid_form", "This form cannot be read")
+            .with("It is not text in UTF-8. Go back, reload the page and try again.")
+    }
+
     pub(super) fn denied(reason: &str) -> Self {
         Self::new(403, "access_denied", "Access denied").with(reason)
     }

@@ -1,13 +1,15 @@
 //! A login begins: by which provider, and off to it.
 
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use turnpike_identity::sso::{Errand, Pending, Provider};
 
-use super::desk::{Desk, Form};
+use super::desk::Desk;
 use super::device;
+use super::form::Form;
 use super::pages::{self, Choice, ChooserPage};
 use super::problem::Problem;
 
@@ -55,9 +57,12 @@ pub(super) async fn choose(desk: Desk, RawQuery(query): RawQuery) -> Result<Resp
 /// `GET /auth/login/{provider}`: off to it.
 pub(super) async fn begin(
     mut desk: Desk,
-    Path(name): Path<String>,
+    name: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
+    let Ok(Path(name)) = name else {
+        return Err(Problem::unknown_provider(""));
+    };
     let sso = desk.sso.clone();
     let provider = sso.provider(&name);
     let provider: &Provider = provider.ok_or_else(|| Problem::unknown_provider(&name))?;

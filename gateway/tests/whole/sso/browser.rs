@@ -45,6 +45,19 @@ impl Browser {
     }
 
     async fn send(&mut self, method: &str, path: &str, body: String) -> Answer {
+        let form = ("content-type", "application/x-www-form-urlencoded");
+        let headers: &[_] = if method == "POST" { &[form] } else { &[] };
+        self.send_as(method, path, headers, body.into_bytes()).await
+    }
+
+    /// Sends what no browser would, also.
+    pub(crate) async fn send_as(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> Answer {
         let mut client =
             Client::on(TcpStream::connect(self.gateway).await.unwrap(), Http::One).await;
         let mut request = Request::builder()
@@ -60,8 +73,8 @@ impl Browser {
                 .collect();
             request = request.header("cookie", cookies.join("; "));
         }
-        if method == "POST" {
-            request = request.header("content-type", "application/x-www-form-urlencoded");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
         }
         if let Some(bearer) = &self.bearer {
             request = request.header("authorization", format!("Bearer {bearer}"));
