@@ -7,6 +7,7 @@ mod device;
 mod github;
 mod hostile;
 mod login_command;
+mod managed;
 mod provider;
 mod renewal;
 

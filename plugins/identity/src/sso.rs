@@ -30,7 +30,7 @@ pub use link::{Link, LoginLinks};
 pub use marker::{MARK, Marker};
 pub use pending::{Errand, Pending};
 pub use provider::{Client, Identified, Outside, OutsideError, Provider, Returned, Way};
-pub use rate::{LoginRate, Wait};
+pub use rate::{LoginRate, Tries, Wait};
 pub use seal::{Purpose, Seals};
 pub use session::{Person, Session};
 

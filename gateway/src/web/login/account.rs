@@ -8,13 +8,13 @@ use tracing::info;
 use turnpike_identity::agent_tokens;
 use turnpike_identity::sso::{Session, session};
 
+use super::cookies;
 use super::desk::Desk;
 use super::form::{Form, put_back};
 use super::issue::{Failed, issue};
 use super::pages::{self, LogoutPage, Row, SignedOutPage, Snippet, TokenPage, TokensPage, When};
 use super::problem::Problem;
 use super::start::see_other;
-use super::{authorize, cookies};
 use crate::upstream::roll::time;
 
 /// `GET /auth/success`: where a login ends.
@@ -103,7 +103,7 @@ pub(super) async fn ask_logout(desk: Desk) -> Result<Response, Problem> {
 /// `POST /auth/logout`: the session ends, in every browser, and its tokens stop.
 pub(super) async fn logout(desk: Desk, form: Form) -> Result<Response, Problem> {
     let session = desk.signed_in(&form).await?;
-    authorize::sign_out(&desk, &session.person.key()).await?;
+    desk.runtime.sign_out(&session.person.key()).await?;
     info!(person = session.person.shown(), client = %desk.client, "logout");
     let mut response = pages::html(&SignedOutPage {});
     cookies::set(&mut response, cookies::SESSION, "", 0, desk.sso.is_secure);

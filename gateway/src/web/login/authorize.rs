@@ -159,22 +159,9 @@ async fn refuse(desk: &Desk, person: &Person, provider: &str, denied: Denied) ->
     };
     warn!(person = person.shown(), provider, client = %desk.client, reason, "login denied");
     if matches!(denied, Denied::Refused(_))
-        && let Err(error) = sign_out(desk, &person.key()).await
+        && let Err(error) = desk.runtime.sign_out(&person.key()).await
     {
-        return error;
+        return error.into();
     }
     Problem::denied(reason)
-}
-
-/// Ends a person's session, and has their tokens stop at once.
-pub(super) async fn sign_out(desk: &Desk, key: &str) -> Result<(), Problem> {
-    let store = desk.store();
-    let Some((session, _)) = session::find(store, key).await? else {
-        return Ok(());
-    };
-    session::sign_out(store, key, desk.now).await?;
-    for token in session::tokens(store, &session).await? {
-        desk.runtime.agent_tokens.read_one(&token.id, store).await?;
-    }
-    Ok(())
 }

@@ -21,6 +21,15 @@ pub struct LoginRate {
     pub max: Duration,
 }
 
+/// Who has tried how often.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tries {
+    pub who: String,
+    pub attempts: u32,
+    /// When the next one is let through, in milliseconds since 1970.
+    pub until: u64,
+}
+
 /// How long to wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wait {
@@ -88,6 +97,25 @@ impl LoginRate {
     /// Forgets the attempts of one who was let in.
     pub async fn clear(&self, store: &dyn Directory, who: &str) -> Result<(), StoreError> {
         store.remove(KIND, who).await.map(drop)
+    }
+
+    /// Everybody whose attempts are counted.
+    pub async fn all(store: &dyn Directory) -> Result<Vec<Tries>, StoreError> {
+        let records = store.list(KIND).await?.into_iter();
+        let read = records.filter_map(|(who, record)| {
+            let tried: Tried = serde_json::from_slice(&record.value).ok()?;
+            Some(Tries {
+                who,
+                attempts: tried.attempts,
+                until: tried.until,
+            })
+        });
+        Ok(read.filter(|tries| tries.attempts > 0).collect())
+    }
+
+    /// Forgets the attempts of one, whoever they are; false when there were none.
+    pub async fn forget(store: &dyn Directory, who: &str) -> Result<bool, StoreError> {
+        store.remove(KIND, who).await
     }
 
     /// Milliseconds to wait after so many attempts.
