@@ -134,21 +134,21 @@ impl Agent {
                 &[(&["openai-api-base"], v1), (&["openai-api-key"], token)],
             )],
             Self::Continue => vec![by_hand(
-                "~/.continue/config.yaml, below `models:`; put a model of the gateway in place of MODEL",
+                "~/.continue/config.yaml, below “models:”; put a model of the gateway in place of MODEL",
                 format!(
                     "  - name: MODEL by Turnpike\n    provider: openai\n    model: MODEL\n    apiBase: {v1}\n    apiKey: {token}\n    roles: [chat, edit, apply]"
                 ),
             )],
             Self::Cline => vec![by_hand(
-                "Cline's settings: API Provider `OpenAI Compatible`",
+                "Cline’s settings, with “OpenAI Compatible” as API Provider",
                 format!("Base URL  {v1}\nAPI key   {token}"),
             )],
             Self::Cursor => vec![by_hand(
-                "Cursor's settings, Models, API Keys: `Override OpenAI Base URL`",
+                "Cursor’s settings, Models, API Keys: “Override OpenAI Base URL”. Cursor calls from its own servers, which must reach the gateway",
                 format!("Base URL  {v1}\nAPI key   {token}"),
             )],
             Self::Cody => vec![by_hand(
-                "VS Code's settings.json; put a model of the gateway in place of MODEL. With Sourcegraph Enterprise, its administrator sets models up instead",
+                "VS Code’s settings.json; put a model of the gateway in place of MODEL. With Sourcegraph Enterprise, its administrator sets models up instead",
                 format!(
                     "\"cody.dev.models\": [{{\n  \"provider\": \"openaicompatible\",\n  \"model\": \"MODEL\",\n  \"apiEndpoint\": \"{v1}/chat/completions\",\n  \"apiKey\": \"{token}\"\n}}]"
                 ),
