@@ -137,10 +137,11 @@ fn login(flags: &Login) -> Result<()> {
         .build()
         .context("cannot start a worker thread")?;
     let environment = Environment::from_process();
+    let is_seen = std::io::stderr().is_terminal();
     let screen = turnpike::command::login::Screen {
         say: &say,
         hint: &complain,
-        is_terminal: std::io::stderr().is_terminal(),
+        progress: is_seen.then_some(&progress),
     };
     let time = Time::system();
     runtime.block_on(turnpike::command::login::run(
@@ -166,6 +167,12 @@ fn token(command: &TokenCommand) -> Result<()> {
 fn say(text: &str) {
     use std::io::Write as _;
     let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// Over what stood in the line before.
+#[expect(clippy::print_stderr, reason = "what a person waits for")]
+fn progress(text: &str) {
+    eprint!("\r{text}\x1b[K");
 }
 
 #[expect(clippy::print_stderr, reason = "a command's failure")]

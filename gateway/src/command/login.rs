@@ -26,8 +26,8 @@ pub struct Screen<'s> {
     pub say: &'s dyn Fn(&str),
     /// What a person may like to know meanwhile.
     pub hint: &'s dyn Fn(&str),
-    /// A person sees the hints as they come.
-    pub is_terminal: bool,
+    /// A line that takes the place of the one before, where a person sees that.
+    pub progress: Option<&'s dyn Fn(&str)>,
 }
 
 /// Why nobody is logged in.
@@ -95,14 +95,13 @@ pub async fn run(
 
 /// The gateway's address, without a slash at its end.
 fn address(flags: &Login) -> Result<String, LoginError> {
-    let wrong = || LoginError::Url(flags.url.clone());
+    // Not a password, should there be one.
+    let typed = flags.url.rsplit('@').next().unwrap_or_default();
+    let wrong = || LoginError::Url(typed.to_owned());
     let url = Url::parse(&flags.url).map_err(|_| wrong())?;
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%/:[]".contains(&byte);
-    let is_bare = url.username().is_empty() && url.password().is_none();
-    let is_address = is_bare && url.query().is_none() && url.fragment().is_none();
     let text = url.as_str().trim_end_matches('/');
-    // It is put into files and shells.
-    if !is_address || !text.bytes().all(is_plain) {
+    // Nothing but a host: no path, no query, and nobody's password.
+    if url.origin().ascii_serialization() != text {
         return Err(wrong());
     }
     let is_here = match url.host() {
@@ -168,8 +167,8 @@ async fn wait(
         "Waiting for the answer; the code is good for {minutes} minutes."
     ));
     loop {
-        time.sleep_until(time.now().saturating_add(interval * 1000))
-            .await;
+        let next = time.now().saturating_add(interval * 1000);
+        sleep(next, until, time, screen).await;
         if time.now() >= until {
             return Err(LoginError::Expired);
         }
@@ -190,20 +189,28 @@ async fn wait(
             }
             Err(error) => return Err(error.into()),
         }
-        if screen.is_terminal {
-            let left = until.saturating_sub(time.now());
-            (screen.hint)(&format!("Waiting; {} left.", remaining(left)));
-        }
     }
+}
+
+/// Up to that time; a person sees the rest of theirs pass.
+async fn sleep(next: u64, until: u64, time: &Time, screen: &Screen<'_>) {
+    let Some(progress) = screen.progress else {
+        return time.sleep_until(next).await;
+    };
+    while time.now() < next {
+        let seconds = until.saturating_sub(time.now()) / 1000;
+        progress(&format!(
+            "Waiting; {}:{:02} left",
+            seconds / 60,
+            seconds % 60
+        ));
+        time.sleep_until(next.min(time.now() + 1000)).await;
+    }
+    progress("");
 }
 
 /// Seconds. No less often is asked than so.
 const SLOWEST: u64 = 60;
-
-fn remaining(left: u64) -> String {
-    let seconds = left / 1000;
-    format!("{}:{:02} min", seconds / 60, seconds % 60)
-}
 
 /// What came of it. The token is shown only where somebody has to copy it.
 fn tell(

@@ -12,13 +12,15 @@ use thiserror::Error;
 use turnpike_api::Secret;
 use ureq::Agent;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
-use url::Url;
 use zeroize::Zeroizing;
 
 /// What the gateway is told that asks.
 const CLIENT: &str = "turnpike-login";
 
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
+
+/// A gateway is at the root of its host, and so is what it says of itself (RFC 8414, 3).
+const METADATA: &str = "/.well-known/oauth-authorization-server";
 
 /// No answer of a gateway is longer.
 const LONGEST: u64 = 64 << 10;
@@ -163,7 +165,7 @@ impl Client {
 
     /// The endpoints of the gateway at this address.
     pub(super) fn discover(&self, url: &str) -> Result<Found, ClientError> {
-        let answer = self.get(&metadata_of(url))?;
+        let answer = self.get(&format!("{url}{METADATA}"))?;
         if answer.status != 200 {
             return Err(ClientError::NoGateway(url.to_owned()));
         }
@@ -195,7 +197,7 @@ impl Client {
         let fields = [("client_id", CLIENT), ("agent", agent)];
         let answer = self.post(&found.device_authorization_endpoint, &fields)?;
         match answer.status {
-            200 => answer.read(),
+            200 => answer.read().map(Asked::plain),
             _ => Err(ClientError::Refused(answer.refusal()?.said())),
         }
     }
@@ -212,10 +214,10 @@ impl Client {
             let token: Token = answer.read()?;
             return Ok(Polled::Given(Given {
                 token: Secret::new(token.access_token.as_str()),
-                name: token.token_name.unwrap_or_else(|| "agent token".into()),
-                id: token.token_id,
-                person: token.person,
-                session_expires_at: token.session_expires_at,
+                name: plain(&token.token_name.unwrap_or_else(|| "agent token".into())),
+                id: token.token_id.as_deref().map(plain),
+                person: token.person.as_deref().map(plain),
+                session_expires_at: token.session_expires_at.as_deref().map(plain),
             }));
         }
         if answer.status == 429 || answer.status >= 500 {
@@ -256,11 +258,26 @@ impl Answer {
 }
 
 impl Refusal {
-    /// As the gateway says it, without what could play tricks on a terminal.
+    /// As the gateway says it.
     fn said(self) -> String {
-        let text = self.error_description.unwrap_or(self.error);
-        text.chars().filter(|c| !c.is_control()).take(300).collect()
+        plain(&self.error_description.unwrap_or(self.error))
     }
+}
+
+impl Asked {
+    fn plain(self) -> Self {
+        Self {
+            user_code: plain(&self.user_code),
+            verification_uri: plain(&self.verification_uri),
+            verification_uri_complete: self.verification_uri_complete.as_deref().map(plain),
+            ..self
+        }
+    }
+}
+
+/// Without what could play tricks on a terminal.
+fn plain(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(300).collect()
 }
 
 fn answered(
@@ -292,16 +309,6 @@ fn answered(
     })
 }
 
-/// Between the host and the path, where there is one (RFC 8414, 3.1).
-fn metadata_of(url: &str) -> String {
-    const NAME: &str = "/.well-known/oauth-authorization-server";
-    let parsed = Url::parse(url).ok();
-    let path = parsed.map(|url| url.path().trim_end_matches('/').to_owned());
-    let path = path.unwrap_or_default();
-    let host = url.strip_suffix(&path).unwrap_or(url);
-    format!("{host}{NAME}{path}")
-}
-
 fn certificates(path: &Path) -> Result<Vec<Certificate<'static>>, ClientError> {
     let failed = |why: String| ClientError::Certificates {
         path: path.to_owned(),
@@ -319,31 +326,5 @@ fn certificates(path: &Path) -> Result<Vec<Certificate<'static>>, ClientError> {
     match found.is_empty() {
         true => Err(failed("it holds no PEM certificate".into())),
         false => Ok(found),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_metadata_stands_before_the_path() {
-        let well_known = "/.well-known/oauth-authorization-server";
-        for (url, metadata) in [
-            (
-                "https://a.example",
-                format!("https://a.example{well_known}"),
-            ),
-            (
-                "http://localhost:8080",
-                format!("http://localhost:8080{well_known}"),
-            ),
-            (
-                "https://a.example/llm",
-                format!("https://a.example{well_known}/llm"),
-            ),
-        ] {
-            assert_eq!(metadata_of(url), metadata);
-        }
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use turnpike::clock::Time;
+use turnpike_api::Expected;
 use turnpike_loadtest::{FakeProvider, Options};
 
 use super::browser::{Browser, back_of, field};
@@ -287,6 +288,28 @@ async fn whoever_asks_for_codes_again_and_again_has_to_wait() {
     let mut person = place.browser();
     person.address = Some("203.0.113.9");
     assert_eq!(person.get("/auth/login/test").await.status, 303);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn so_many_devices_wait_and_no_more() {
+    let place = Place::new().await;
+    let store = place.house.gateway.runtime.store.clone();
+    let ttl = Some(Duration::from_secs(60));
+    let fill = (0..5_000).map(async |nth| {
+        let key = format!("another {nth}");
+        let put = store.put("device_login", &key, b"{}", ttl, Expected::Absent);
+        put.await.unwrap();
+    });
+    futures::future::join_all(fill).await;
+    let fields = [("client_id", "turnpike-login")];
+    let full = place.program().post(BEGIN, &fields).await;
+    assert_eq!(
+        (full.status, &*error(&full)),
+        (503, "temporarily_unavailable")
+    );
+    assert_eq!(full.header("retry-after"), Some("60"));
+    place.time.advance(Duration::from_secs(60));
+    place.device().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -84,7 +84,7 @@ impl Terminal {
         let screen = Screen {
             say: &|text| self.said.borrow_mut().push(text.to_owned()),
             hint: &|text| self.hinted.borrow_mut().push(text.to_owned()),
-            is_terminal: false,
+            progress: None,
         };
         login::run(&self.flags, &self.environment(), time, &screen).await
     }
@@ -269,13 +269,18 @@ async fn what_is_wrong_is_told_before_anybody_is_asked() {
         (localhost, "run `turnpike login http://127.0.0.1:"),
         ("llm.example.com".into(), "is not a gateway's address"),
         (format!("{url}/?x=1"), "is not a gateway's address"),
-        (format!("{url}/$(id)"), "is not a gateway's address"),
+        (format!("{url}/v1"), "is not a gateway's address"),
+        (
+            url.replace("//", "//me:secret@"),
+            "is not a gateway's address",
+        ),
         ("ftp://127.0.0.1".into(), "is not a gateway's address"),
         ("http://llm.example.com".into(), "--allow-http"),
     ] {
         let terminal = Terminal::new(&[&typed]);
         let error = terminal.failed(&place.time).await;
         assert!(error.contains(said), "{typed}: {error}");
+        assert!(!error.contains("secret"), "{error}");
         assert!(terminal.said.borrow().is_empty());
     }
 
