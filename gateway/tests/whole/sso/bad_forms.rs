@@ -275,6 +275,20 @@ async fn no_form_of_somebody_signed_in_does_what_it_should_not() {
             assert!(is_done, "{}: {}", good.path, done.text());
         }
         assert_eq!(place.status(&token).await, 401);
+        // Sent again by who is signed out by now.
+        for good in &sender.good {
+            let body = good.body().into_bytes();
+            let again = sender
+                .browser
+                .send_as("POST", good.path, &[FORM], body)
+                .await;
+            let to_login = again
+                .header("location")
+                .is_some_and(|to| to.starts_with("/auth/login?"));
+            if !(good.path == "/auth/device" && to_login) {
+                assert_told(&again, as_json, &format!("{} again", good.path));
+            }
+        }
     }
 }
 
