@@ -15,7 +15,6 @@ const KEYS: &[&str] = &[
     "api_keys[].roles",
     "api_keys[].tenant",
     "audit",
-    "auth.encryption",
     "auth.notifications",
     "auth.refresh",
     "jwt.issuers[].tenant",
@@ -117,7 +116,7 @@ pub(crate) fn is_idle(pattern: &str, node: &Node, beside: &[Entry]) -> bool {
 }
 
 /// Sections that do nothing while their `enabled` is false.
-const SWITCHED: &[&str] = &["audit", "auth.encryption", "auth.refresh"];
+const SWITCHED: &[&str] = &["audit", "auth.refresh"];
 
 /// Keys that only mean something with a store that can be away.
 const OF_REDIS: &[&str] = &["state.redis"];

@@ -19,13 +19,15 @@ use ipnet::IpNet;
 use turnpike_api::Secret;
 use url::Url;
 
-pub use auth::{AuthPlan, CooldownPlan, QuotaExceededPlan, QuotaPlan, StatePlan};
+pub use auth::{
+    AuthPlan, CooldownPlan, EncryptionPlan, QuotaExceededPlan, QuotaPlan, RetentionPlan, StatePlan,
+};
 pub use identity::{AgentTokensPlan, Argon2Plan, ClaimNamesPlan, JwtIssuerPlan};
 pub use management::{AdminKeyPlan, ManagementPlan, Scope};
 pub use secret_key::SecretKey;
 pub use sso::{
-    AuthorizationPlan, LoginModePlan, LoginRatePlan, LoginWayPlan, SsoClaimsPlan, SsoPlan,
-    SsoProviderPlan,
+    AuthorizationPlan, LoginModePlan, LoginRatePlan, LoginWayPlan, OfflinePlan, SsoClaimsPlan,
+    SsoPlan, SsoProviderPlan,
 };
 
 /// Everything the gateway was told.

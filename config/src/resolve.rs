@@ -73,7 +73,8 @@ impl Resolver<'_> {
         }
         let path = self.base_dir.join(path);
         self.sources.push(path.clone());
-        let text = std::fs::read_to_string(&path).map_err(|error| Unresolved::Unreadable {
+        let read = std::fs::read(&path).and_then(text);
+        let text = read.map_err(|error| Unresolved::Unreadable {
             path: path.clone(),
             error,
         })?;
@@ -81,6 +82,19 @@ impl Resolver<'_> {
             "" => Err(Unresolved::EmptyFile(path)),
             value => Ok(value.to_owned()),
         }
+    }
+}
+
+/// Keys of 32 bytes are also kept in files of just these bytes, which are seldom text: such a file
+/// reads as their hexadecimal digits.
+fn text(bytes: Vec<u8>) -> io::Result<String> {
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok(text),
+        Err(error) if error.as_bytes().len() == 32 => {
+            let digits = error.as_bytes().iter().map(|byte| format!("{byte:02x}"));
+            Ok(digits.collect())
+        }
+        Err(_) => Err(io::Error::new(io::ErrorKind::InvalidData, "is not text")),
     }
 }
 
@@ -114,6 +128,16 @@ mod tests {
         assert_eq!(resolve(dir.path(), "file:key").unwrap(), "from file");
         assert_eq!(resolve(dir.path(), &absolute).unwrap(), "from file");
         assert_eq!(resolve(dir.path(), "plain$value").unwrap(), "plain$value");
+    }
+
+    #[test]
+    fn a_key_may_be_a_file_of_its_bytes() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("key"), [0xfe; 32]).unwrap();
+        std::fs::write(dir.path().join("binary"), [0xfe; 33]).unwrap();
+        assert_eq!(resolve(dir.path(), "file:key").unwrap(), "fe".repeat(32));
+        let error = resolve(dir.path(), "file:binary").unwrap_err();
+        assert!(error.contains("binary: is not text"), "{error}");
     }
 
     #[test]

@@ -17,6 +17,7 @@ use turnpike_store::Embedded;
 
 use crate::boot::BootError;
 use crate::clock::Time;
+use crate::encryption;
 use crate::jwks::{self, IssuersKeys};
 use crate::observe::events;
 use crate::observe::metrics::Metrics;
@@ -147,6 +148,7 @@ pub fn assemble<'e>(
             .as_str()
             .trim_end_matches('/')
             .to_owned(),
+        retention: plan.state.retention,
         management: Terms::new(plan, ground.digest_key),
     })
 }
@@ -232,6 +234,7 @@ pub fn open_to_others(directory: &CredentialDirectory) -> Vec<&str> {
 pub fn credential_directory(plan: &Plan) -> CredentialDirectory {
     let policy = Policy {
         require_private_files: plan.auth.require_private_files,
+        keyring: Arc::new(encryption::of_files(plan)),
     };
     CredentialDirectory::new(&plan.auth.dir, policy)
 }

@@ -19,7 +19,7 @@ use turnpike_config::{Environment, Plan};
 use turnpike_store::Embedded;
 
 use crate::assemble::{Ground, assemble, credential_directory, open_to_others};
-use crate::background::{keep, keys, news, probe, sessions, uses};
+use crate::background::{keep, keys, news, probe, retention, sessions, uses};
 use crate::clock::Time;
 use crate::listener::{self, Listener};
 use crate::observe::events::{ConfigurationRead, CredentialFilesRead};
@@ -192,6 +192,7 @@ fn background(runtime: &Arc<Runtime>) -> Vec<JoinHandle<()>> {
         tokio::spawn(uses::keep(runtime.clone())),
         tokio::spawn(keys::keep_fresh(runtime.clone())),
         tokio::spawn(sessions::renew(runtime.clone())),
+        tokio::spawn(retention::keep(runtime.clone())),
     ]
 }
 

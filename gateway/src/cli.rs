@@ -35,6 +35,34 @@ pub enum Command {
     /// running gateway follows within a second.
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Look at what is kept of people who log in, and remove it.
+    #[command(subcommand)]
+    Person(PersonCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum PersonCommand {
+    /// List everybody of whom something is kept.
+    List {
+        #[command(flatten)]
+        asked: Asked,
+    },
+    /// Show everything that is kept of somebody, in JSON.
+    Show {
+        /// An e-mail address, the provider's subject, or the key that `list` shows.
+        who: String,
+        #[command(flatten)]
+        asked: Asked,
+    },
+    /// Remove everything that is kept of somebody who leaves: the session, what it is renewed with,
+    /// and their agent tokens, which end at once. End their account at the identity provider
+    /// first.
+    Forget {
+        /// As `show` takes it; of an address that is several people's, the key.
+        who: String,
+        #[command(flatten)]
+        asked: Asked,
+    },
 }
 
 #[derive(Debug, Clone, Args)]
@@ -137,6 +165,12 @@ pub enum CredentialsCommand {
     Test {
         /// As `list` shows it; none = all.
         id: Option<String>,
+        #[command(flatten)]
+        asked: Asked,
+    },
+    /// Write every file of auth.dir anew, as auth.encryption says: encrypted with its key, or not
+    /// at all. Previous keys are not needed any more after it.
+    Rewrite {
         #[command(flatten)]
         asked: Asked,
     },

@@ -34,6 +34,7 @@ pub mod command;
 pub mod conduit;
 pub mod configuration;
 pub mod context;
+pub mod encryption;
 pub mod jwks;
 pub mod listener;
 pub mod listing;

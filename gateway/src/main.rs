@@ -9,7 +9,8 @@ use anyhow::{Context as _, Result};
 use clap::Parser;
 use turnpike::boot::{self, Signals, Source};
 use turnpike::cli::{
-    Cli, Command, ConfigCommand, CredentialsCommand, Level, Login, Serve, TokenCommand,
+    Cli, Command, ConfigCommand, CredentialsCommand, Level, Login, PersonCommand, Serve,
+    TokenCommand,
 };
 use turnpike::clock::Time;
 use turnpike::observe::logging;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         Some(Command::Login(flags)) => login(&flags),
         Some(Command::Token(command)) => token(&command),
         Some(Command::Credentials(command)) => credentials(&command),
+        Some(Command::Person(command)) => person(&command),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -117,12 +119,8 @@ fn config(command: &ConfigCommand) -> Result<()> {
 }
 
 fn credentials(command: &CredentialsCommand) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start a worker thread")?;
     let environment = Environment::from_process();
-    runtime.block_on(turnpike::command::credentials::run(
+    on_this_thread()?.block_on(turnpike::command::credentials::run(
         command,
         &environment,
         say,
@@ -132,10 +130,6 @@ fn credentials(command: &CredentialsCommand) -> Result<()> {
 
 fn login(flags: &Login) -> Result<()> {
     use std::io::IsTerminal as _;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start a worker thread")?;
     let environment = Environment::from_process();
     let is_seen = std::io::stderr().is_terminal();
     let screen = turnpike::command::login::Screen {
@@ -144,23 +138,29 @@ fn login(flags: &Login) -> Result<()> {
         progress: is_seen.then_some(&progress),
     };
     let time = Time::system();
-    runtime.block_on(turnpike::command::login::run(
-        flags,
-        &environment,
-        &time,
-        &screen,
-    ))?;
+    let done = turnpike::command::login::run(flags, &environment, &time, &screen);
+    on_this_thread()?.block_on(done)?;
     Ok(())
 }
 
 fn token(command: &TokenCommand) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    let environment = Environment::from_process();
+    on_this_thread()?.block_on(turnpike::command::tokens::run(command, &environment, say))?;
+    Ok(())
+}
+
+fn person(command: &PersonCommand) -> Result<()> {
+    let environment = Environment::from_process();
+    on_this_thread()?.block_on(turnpike::command::person::run(command, &environment, say))?;
+    Ok(())
+}
+
+/// For a command: one thread is enough.
+fn on_this_thread() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .context("cannot start a worker thread")?;
-    let environment = Environment::from_process();
-    runtime.block_on(turnpike::command::tokens::run(command, &environment, say))?;
-    Ok(())
+        .context("cannot start a worker thread")
 }
 
 /// A reader that has seen enough (`head`) is no failure.

@@ -13,6 +13,7 @@ use tokio::signal::unix::Signal;
 use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{error, warn};
+use turnpike_config::plan::AuthPlan;
 use turnpike_config::{Environment, Plan};
 use turnpike_credentials::{CredentialDirectory, Scan};
 
@@ -174,8 +175,7 @@ impl Reloader {
         }
         let plan = configuration::load(&self.path, &self.environment)
             .map_err(|problems| problems.to_string())?;
-        let moved = (&plan.auth.dir, plan.auth.require_private_files)
-            != (&state.plan.auth.dir, state.plan.auth.require_private_files);
+        let moved = reads_otherwise(&plan.auth, &state.plan.auth);
         // The directory in force stays the one that is watched until the plan is taken over.
         let moved = moved.then(|| {
             let mut directory = credential_directory(&plan);
@@ -433,6 +433,12 @@ impl Watched {
         }
         self.directories = directories;
     }
+}
+
+/// Whether the credential files are other ones, or are read in another way.
+fn reads_otherwise(new: &AuthPlan, old: &AuthPlan) -> bool {
+    let reads = |plan: &AuthPlan| (plan.dir.clone(), plan.require_private_files);
+    reads(new) != reads(old) || new.encryption.keys != old.encryption.keys
 }
 
 /// Whether a file is the store's: the database, or one beside it whose name begins with the

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use pingora::listeners::tls::Acceptor;
 use turnpike_api::{Authenticator, Authorizer};
-use turnpike_config::plan::{LimitsPlan, QuotaExceededPlan, TimeoutsPlan};
+use turnpike_config::plan::{LimitsPlan, QuotaExceededPlan, RetentionPlan, TimeoutsPlan};
 use turnpike_credentials::BackOff;
 
 use crate::assemble::GoodFiles;
@@ -52,6 +52,8 @@ pub struct Snapshot {
     pub sso: Option<Arc<Sso>>,
     /// What clients set as their base URL, without a slash at its end.
     pub public_url: String,
+    /// How long the store keeps what it need not.
+    pub retention: RetentionPlan,
     /// What the management API works by.
     pub management: Terms,
 }

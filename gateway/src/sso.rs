@@ -11,20 +11,23 @@ use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{Request, Response};
 use tokio::time::timeout;
 use tracing::warn;
+use turnpike_api::Keyring;
 use turnpike_config::plan::{
-    ClaimNamesPlan, JwtIssuerPlan, LoginModePlan, LoginWayPlan, Plan, ProxyChoice, SecretKey,
-    SsoPlan, SsoProviderPlan,
+    ClaimNamesPlan, JwtIssuerPlan, LoginModePlan, LoginWayPlan, OfflinePlan, Plan, ProxyChoice,
+    SecretKey, SsoPlan, SsoProviderPlan,
 };
 use turnpike_identity::agent_tokens::Costs;
 use turnpike_identity::jwt::KeyCache;
 use turnpike_identity::sso::authorization::{self, Denied, Granted, Question};
 use turnpike_identity::sso::{
-    Client, LoginLinks, LoginRate, Marker, Outside, OutsideError, Person, Provider, Seals, Way,
+    Client, LoginLinks, LoginRate, Marker, Offline, Outside, OutsideError, Person, Provider, Seals,
+    Tenants, Way,
 };
 use url::Url;
 
 use crate::assemble::Ground;
 use crate::assemble::egress::Egress;
+use crate::encryption;
 use crate::token_entry::costs;
 use crate::upstream::call;
 use crate::upstream::roll::time;
@@ -40,6 +43,8 @@ pub struct Sso {
     /// So long before its end a session is renewed; `None` = it is not.
     pub renewal_lead: Option<Duration>,
     pub seals: Arc<Seals>,
+    /// Of the refresh tokens that sessions are renewed with.
+    pub keyring: Keyring,
     /// Agents of callers who are not known are answered by a model that tells where to sign in.
     pub sandbox: bool,
     /// Knows the text of those answers again.
@@ -90,6 +95,7 @@ impl Sso {
             marker: Marker::new(seals.clone()),
             links: LoginLinks::new(seals.clone(), &public_url),
             seals,
+            keyring: encryption::of_store(plan, key),
             is_secure: plan.server.public_url.scheme() == "https",
             public_url,
             redirect_uri,
@@ -150,12 +156,20 @@ fn provider(plan: &SsoProviderPlan, sso: &SsoPlan, redirect_uri: &str) -> Provid
         id: plan.client_id.clone(),
         secret: plan.client_secret.clone(),
         scopes: plan.scopes.clone(),
+        offline: match plan.offline {
+            OfflinePlan::Scope => Offline::Scope,
+            OfflinePlan::Consent => Offline::Consent,
+            OfflinePlan::AccessType => Offline::AccessType,
+        },
         redirect_uri: redirect_uri.to_owned(),
         groups: sso.claims.groups.clone(),
         team: sso.claims.team.clone(),
     };
     let way = match plan.way.clone() {
-        LoginWayPlan::Discovered { issuer } => Way::Discovered { issuer },
+        LoginWayPlan::Discovered { issuer, tenants } => Way::Discovered {
+            issuer,
+            tenants: tenants.map(Tenants::new),
+        },
         LoginWayPlan::Written {
             issuer,
             authorize,

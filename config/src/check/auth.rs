@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path as FilePath, PathBuf};
 
-use crate::document::{Cooldown, Document, Quota};
+use crate::document::{Cooldown, Document, Encryption, Quota};
 use crate::locate::Path;
-use crate::plan::{AuthPlan, CooldownPlan, ProviderPlan, QuotaPlan};
+use crate::plan::{AuthPlan, CooldownPlan, EncryptionPlan, ProviderPlan, QuotaPlan};
 use crate::schedule::{Schedule, find_zone};
 
 use super::Context;
+use super::secret_key::secret_key;
 
 const DIR: &str = "auths";
 
@@ -31,6 +32,7 @@ pub(super) fn auth(
         affinity: affinity.enabled.then_some(affinity.ttl.0),
         cooldown: cooldown(&written.cooldown, &section.field("cooldown"), context),
         quota,
+        encryption: encryption(&written.encryption, &section.field("encryption"), context),
     })
 }
 
@@ -67,6 +69,33 @@ fn directory(written: &str, context: &Context<'_>) -> Result<PathBuf, String> {
     match dir.is_file() {
         true => Err(format!("{} is a file; name a directory", dir.display())),
         false => Ok(dir),
+    }
+}
+
+fn encryption(written: &Encryption, section: &Path, context: &mut Context<'_>) -> EncryptionPlan {
+    let (first, others) = (section.field("key"), section.field("previous_keys"));
+    let mut keys = Vec::new();
+    if let Some(key) = &written.key.0 {
+        keys.extend(secret_key(key, &first, context));
+    }
+    for (index, key) in written.previous_keys.iter().enumerate() {
+        let at = others.item(index);
+        let key = secret_key(&key.0, &at, context);
+        if key.as_ref().is_some_and(|key| keys.contains(key)) {
+            context
+                .report
+                .at(&at, "the same key as one before; remove one");
+        }
+        keys.extend(key);
+    }
+    if written.enabled && written.key.0.is_none() && !context.report.is_broken(&first) {
+        let message = "`enabled` needs a key of 32 bytes, as `${NAME}` or `file:path`; \
+                       `openssl rand -base64 32` makes one";
+        context.report.at(&first, message);
+    }
+    EncryptionPlan {
+        enabled: written.enabled,
+        keys,
     }
 }
 

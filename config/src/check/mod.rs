@@ -14,6 +14,7 @@ mod management;
 mod models;
 mod providers;
 mod proxy;
+mod secret_key;
 mod selection;
 mod server;
 mod sso;
@@ -25,12 +26,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::Kinds;
-use crate::document::{AgentTokens, Document, Format, InjectUsage, Level, Logging, State};
+use crate::document::{
+    AgentTokens, Document, Format, InjectUsage, Level, Logging, Retention, State,
+};
 use crate::environment::Environment;
 use crate::locate::{Path, Report};
 use crate::plan::{
     AgentTokensPlan, Argon2Plan, LogFormat, LogLevel, LoggingPlan, Plan, QuotaExceededPlan,
-    StatePlan,
+    RetentionPlan, StatePlan,
 };
 use crate::resolve;
 
@@ -206,5 +209,15 @@ fn state(written: &State, context: &mut Context<'_>) -> StatePlan {
     StatePlan {
         path: context.base_dir.join(&written.path),
         max_stale: written.max_stale.0,
+        retention: retention(&written.retention),
+    }
+}
+
+fn retention(written: &Retention) -> RetentionPlan {
+    let days = |days: u32| (days > 0).then_some(days);
+    RetentionPlan {
+        usage: days(written.usage_days),
+        revoked_tokens: days(written.revoked_token_days),
+        absent_people: days(written.absent_person_days),
     }
 }

@@ -7,8 +7,9 @@ use ipnet::IpNet;
 
 use crate::document::{Admin, Limits, Server};
 use crate::locate::Path;
-use crate::plan::{LimitsPlan, ListenAddr, SecretKey, ServerPlan, TimeoutsPlan, TlsPlan};
+use crate::plan::{LimitsPlan, ListenAddr, ServerPlan, TimeoutsPlan, TlsPlan};
 
+use super::secret_key::secret_key;
 use super::{Context, tls, url};
 
 pub(super) fn server(written: &Server, context: &mut Context<'_>) -> Option<ServerPlan> {
@@ -31,7 +32,10 @@ pub(super) fn server(written: &Server, context: &mut Context<'_>) -> Option<Serv
         },
         threads: threads(written.threads),
         public_url: public_url?,
-        secret_key: secret_key(written, &section, context),
+        secret_key: written
+            .secret_key
+            .as_ref()
+            .and_then(|key| secret_key(&key.0, &section.field("secret_key"), context)),
         listen,
         tls,
     })
@@ -124,16 +128,6 @@ fn public_url(
             None
         }
     }
-}
-
-fn secret_key(written: &Server, section: &Path, context: &mut Context<'_>) -> Option<SecretKey> {
-    let written = written.secret_key.as_ref()?;
-    let key = SecretKey::read(&written.0);
-    if key.is_none() {
-        let message = "expected 32 bytes: as they are, 64 hexadecimal digits, or Base64 of them";
-        context.report.at(&section.field("secret_key"), message);
-    }
-    key
 }
 
 fn networks(written: &Server, key: &Path, context: &mut Context<'_>) -> Vec<IpNet> {

@@ -7,7 +7,8 @@ use std::time::Duration;
 use ::url::Url;
 
 use crate::document::{
-    Authorization, Document, LoginMode, ReferenceText, Sso, SsoKind, SsoProvider, Unauthenticated,
+    Authorization, Document, LoginMode, ReferenceText, SilentRenewal, Sso, SsoKind, SsoProvider,
+    Unauthenticated,
 };
 use crate::locate::Path;
 use crate::plan::{
@@ -60,11 +61,11 @@ pub(super) fn sso(document: &Document, context: &mut Context<'_>) -> Option<SsoP
             message,
         );
     }
-    let renewal = &written.silent_renewal;
+    let renewal_lead = renewal_lead(&written.silent_renewal, lifetime, context);
     Some(SsoPlan {
         providers: providers.into_iter().collect::<Option<_>>()?,
         session_lifetime: lifetime,
-        renewal_lead: renewal.enabled.then_some(renewal.lead.0),
+        renewal_lead,
         claims: SsoClaimsPlan {
             groups: written.claims.groups.clone(),
             team: written.claims.team.clone(),
@@ -109,6 +110,26 @@ fn lifetime(written: &Sso, authorization: &Authorization, context: &mut Context<
     );
     let hours = hours.map_or(LIFETIME, |(_, hours)| hours);
     Duration::from_secs(u64::from(hours) * 3600)
+}
+
+/// `None` when sessions are not renewed.
+fn renewal_lead(
+    written: &SilentRenewal,
+    lifetime: Duration,
+    context: &mut Context<'_>,
+) -> Option<Duration> {
+    if !written.enabled {
+        return None;
+    }
+    if written.lead.0 >= lifetime {
+        let hours = lifetime.as_secs() / 3600;
+        let message = format!(
+            "must be shorter than a session, which lasts {hours} h: it would be renewed without end"
+        );
+        let section = Path::default().field("sso").field("silent_renewal");
+        context.report.at(&section.field("lead"), message);
+    }
+    Some(written.lead.0)
 }
 
 fn authorized(written: &Authorization, context: &mut Context<'_>) -> Option<AuthorizationPlan> {
@@ -174,7 +195,8 @@ fn provider(
         missing("client_secret", at, context);
     }
     let way = if is_filled {
-        way(written, &filled, at, context)
+        let way = way(written, &filled, at, context);
+        presets::of_tenants(preset, way, written, at, context)
     } else {
         None
     };
@@ -210,6 +232,7 @@ fn provider(
         client_id: client_id?,
         client_secret: written.client_secret.as_ref()?.0.clone(),
         scopes,
+        offline: presets::offline(preset, discovered),
         way: way?,
     })
 }
@@ -226,6 +249,7 @@ fn way(
         let found = found.map_err(|why| context.report.at(&at.field("discovery_url"), why));
         return Some(LoginWayPlan::Discovered {
             issuer: found.ok()?,
+            tenants: None,
         });
     }
     let mut endpoint = |names: [(&str, &Option<ReferenceText>); 2], filled: &Option<String>| {
@@ -264,6 +288,9 @@ fn way(
         ];
         let jwks = endpoint(names, &None);
         let issuer = required(&written.issuer, "issuer", at, context);
+        if let Some(Err(why)) = issuer.as_deref().map(called) {
+            context.report.at(&at.field("issuer"), why);
+        }
         return Some(LoginWayPlan::Written {
             issuer: issuer?,
             authorize: authorize?,

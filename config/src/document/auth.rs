@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{Span, SpanOrOff, Strategy};
+use super::{SecretOrNone, SecretText, Span, SpanOrOff, Strategy};
 
 /// How upstream credentials are used.
 #[derive(Default, Serialize, Deserialize, JsonSchema)]
@@ -21,6 +21,19 @@ pub(crate) struct Auth {
     pub(crate) session_affinity: SessionAffinity,
     pub(crate) quota: Quota,
     pub(crate) cooldown: Cooldown,
+    pub(crate) encryption: Encryption,
+}
+
+/// Whether secrets that the gateway keeps are encrypted with a key of the operator's.
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Encryption {
+    /// Encrypt the credential files that the gateway writes, and the secrets in the store.
+    pub(crate) enabled: bool,
+    /// 32 bytes: as they are, 64 hexadecimal digits, or 44 characters of Base64. Empty = none.
+    pub(crate) key: SecretOrNone,
+    /// Keys of before, which still open what they encrypted.
+    pub(crate) previous_keys: Vec<SecretText>,
 }
 
 /// Whether the requests of one session go to one credential.

@@ -21,15 +21,15 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use auth::{Auth, Cooldown, Quota};
+pub(crate) use auth::{Auth, Cooldown, Encryption, Quota};
 pub(crate) use identity::{AgentTokens, Jwt, JwtIssuer};
 pub(crate) use keys::{ClientKeyEntry, Unauthenticated};
 pub(crate) use lists::{CompatibleEntry, KeyEntry};
 pub(crate) use management::{AdminKey, AdminScope, RemoteManagement};
 pub(crate) use provider::{CredentialQuota, ModelEntry, Provider, Weight};
 pub(crate) use server::{Admin, ClientAuth, Format, Level, Limits, Logging, Server, Tls};
-pub(crate) use sso::{Authorization, LoginMode, Preset, Sso, SsoKind, SsoProvider};
-pub(crate) use state::State;
+pub(crate) use sso::{Authorization, LoginMode, Preset, SilentRenewal, Sso, SsoKind, SsoProvider};
+pub(crate) use state::{Retention, State};
 pub(crate) use upstream::{Egress, InjectUsage, Metering, QuotaExceeded, Routing, Strategy};
 pub(crate) use values::{
     ProxyText, ReferenceText, SecretOrNone, SecretText, Size, Span, SpanOrOff, TEXT_FORMATS,

@@ -84,8 +84,11 @@ pub(crate) struct SsoProvider {
     /// Who a person is, for `type: oauth2`.
     pub(crate) userinfo_url: Option<ReferenceText>,
     pub(crate) scopes: Option<Vec<String>>,
-    /// Of the preset `microsoft`: the directory's id.
+    /// Of the preset `microsoft`: the directory's id; or `organizations` or `common`, for many.
     pub(crate) tenant: Option<ReferenceText>,
+    /// The ids of the directories whose people may log in, where `tenant` is `organizations` or
+    /// `common`. Empty: of all.
+    pub(crate) allowed_tenants: Vec<String>,
     /// Of the presets `okta`, `auth0` and `onelogin`, and of GitHub and GitLab on hosts of one's own.
     pub(crate) domain: Option<ReferenceText>,
     /// Of the preset `aws` (Cognito).
@@ -113,6 +116,7 @@ impl Default for SsoProvider {
             userinfo_url: None,
             scopes: None,
             tenant: None,
+            allowed_tenants: Vec::new(),
             domain: None,
             region: None,
             user_pool_id: None,

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use crate::schedule::Schedule;
 
+use super::SecretKey;
+
 /// Where credentials are, and what becomes of one that fails.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct AuthPlan {
     /// Of credential files; it need not exist.
     pub dir: PathBuf,
@@ -16,6 +18,16 @@ pub struct AuthPlan {
     pub affinity: Option<Duration>,
     pub cooldown: CooldownPlan,
     pub quota: QuotaPlan,
+    pub encryption: EncryptionPlan,
+}
+
+/// How secrets are kept.
+#[derive(Clone, PartialEq, Eq)]
+pub struct EncryptionPlan {
+    /// What is written is encrypted; otherwise keys only open what was.
+    pub enabled: bool,
+    /// Never empty where it is enabled; the first is the one that encrypts.
+    pub keys: Vec<SecretKey>,
 }
 
 /// `None` = such a failure does not cool.
@@ -67,6 +79,18 @@ pub struct StatePlan {
     pub path: PathBuf,
     /// How long what is known of tokens counts while the store cannot be read.
     pub max_stale: Duration,
+    pub retention: RetentionPlan,
+}
+
+/// How many days the store keeps what it need not; `None` = for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetentionPlan {
+    /// Of usage.
+    pub usage: Option<u32>,
+    /// After they were revoked.
+    pub revoked_tokens: Option<u32>,
+    /// After their last session.
+    pub absent_people: Option<u32>,
 }
 
 #[cfg(test)]

@@ -29,14 +29,31 @@ pub struct SsoProviderPlan {
     pub client_id: String,
     pub client_secret: Secret,
     pub scopes: Vec<String>,
+    pub offline: OfflinePlan,
     pub way: LoginWayPlan,
+}
+
+/// What a refresh token takes, where `offline_access` is among the scopes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OfflinePlan {
+    /// The scope.
+    Scope,
+    /// The scope, and that the person is asked.
+    Consent,
+    /// Google's parameter in place of the scope, and that the person is asked.
+    AccessType,
 }
 
 /// Where a provider is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LoginWayPlan {
     /// OpenID Connect: everything stands in the issuer's discovery document.
-    Discovered { issuer: Url },
+    Discovered {
+        issuer: Url,
+        /// Each of its tenants is an issuer of its own, as Microsoft's directories are. These may
+        /// log in; when it is empty, all.
+        tenants: Option<Vec<String>>,
+    },
     /// OpenID Connect without discovery.
     Written {
         issuer: String,

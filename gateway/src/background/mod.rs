@@ -4,5 +4,6 @@ pub mod keep;
 pub mod keys;
 pub mod news;
 pub mod probe;
+pub mod retention;
 pub mod sessions;
 pub mod uses;

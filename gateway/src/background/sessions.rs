@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::{StreamExt, stream};
 use tracing::{info, warn};
-use turnpike_api::{Clock, Directory, StoreError};
+use turnpike_api::{Clock, Directory, Secret, StoreError};
 use turnpike_config::plan::LoginModePlan;
 use turnpike_identity::sso::authorization::Denied;
 use turnpike_identity::sso::renewal::{self, Renewal};
@@ -158,6 +158,14 @@ async fn renew_one(
     Ok(())
 }
 
+/// The refresh token of this session.
+fn opened(sso: &Sso, renewal: &Renewal, key: &str) -> Result<Secret, String> {
+    let token = sso.keyring.open(&renewal.sealed, key);
+    let token = token.map_err(|error| format!("its refresh token {error}"))?;
+    let text = std::str::from_utf8(&token).map_err(|error| error.to_string())?;
+    Ok(Secret::new(text))
+}
+
 /// Asks the provider, and the authorization API as at a login.
 async fn ask(
     runtime: &Runtime,
@@ -169,8 +177,9 @@ async fn ask(
     let Some(provider) = sso.provider(&session.provider) else {
         return Asked::Unknown("the provider is not configured any more".into());
     };
-    let Some(token) = sso.seals.find(&renewal.hidden, key) else {
-        return Asked::Unknown("it was kept under another secret key".into());
+    let token = match opened(sso, renewal, key) {
+        Ok(token) => token,
+        Err(why) => return Asked::Unknown(why),
     };
     let time = &runtime.board.time;
     let clock = Arc::new(time.clone());
@@ -185,14 +194,14 @@ async fn ask(
         }
         Err(error) => return Asked::Unknown(error.to_string()),
     };
-    let hidden = match sso.seals.hide(&token, key) {
-        Ok(hidden) => hidden,
+    let sealed = match sso.keyring.seal(token.expose().as_bytes(), key) {
+        Ok(sealed) => sealed,
         Err(error) => return Asked::Unknown(error.to_string()),
     };
     // The provider may have given another token, and takes the old one no more: before anything
     // else that may fail, the new one is kept.
     let kept = Renewal {
-        hidden,
+        sealed,
         ..renewal.clone()
     };
     match kept

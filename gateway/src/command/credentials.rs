@@ -13,6 +13,7 @@ use turnpike_config::{Environment, Problems};
 use turnpike_store::{Embedded, OpenError};
 
 use super::blank::Blank;
+use super::rewrite::rewrite;
 use super::table::{Table, pretty};
 use crate::assemble::{Ground, assemble, credential_directory};
 use crate::background::{keep, news};
@@ -41,6 +42,10 @@ pub enum CommandError {
     Unknown(String),
     #[error("{0} of them did not pass")]
     Failed(usize),
+    #[error("{0}")]
+    Directory(String),
+    #[error("{0} of the files were left as they were")]
+    Left(usize),
 }
 
 /// Runs the command, and hands each part of its answer on as soon as there is one.
@@ -66,6 +71,33 @@ pub async fn run(
             let look = Look::take(asked, environment, true).await?;
             look.test(id.as_deref(), asked.json, say).await
         }
+        CredentialsCommand::Rewrite { asked } => rewrite_files(asked, environment, say),
+    }
+}
+
+fn rewrite_files(
+    asked: &Asked,
+    environment: &Environment,
+    say: impl Fn(&str),
+) -> Result<(), CommandError> {
+    let plan = configuration::load(&asked.config, environment)?;
+    let mut left = 0;
+    let rewritten = rewrite(&plan, |file, done| {
+        left += usize::from(done.is_err());
+        let (done, why) = match done {
+            Ok(done) => (done.word(), String::new()),
+            Err(why) => ("left as it was", why.to_string()),
+        };
+        match asked.json {
+            true => say(&json!({ "file": file, "done": done, "why": why }).to_string()),
+            false if why.is_empty() => say(&format!("{file}: {done}")),
+            false => say(&format!("{file}: {done}: {why}")),
+        }
+    });
+    rewritten.map_err(CommandError::Directory)?;
+    match left {
+        0 => Ok(()),
+        left => Err(CommandError::Left(left)),
     }
 }
 

@@ -2,6 +2,8 @@
 
 pub mod credentials;
 pub mod login;
+pub mod person;
+pub mod rewrite;
 pub mod tokens;
 
 mod blank;

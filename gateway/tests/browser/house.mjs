@@ -24,7 +24,7 @@ agent_tokens: {argon2: {memory_kib: 1024, iterations: 1}}
 sso:
   enabled: true
   providers:
-    company: {label: Example Company, client_id: ${CLIENT}, client_secret: ${SECRET}, discovery_url: "${idp}"}
+    company: {label: Example Company, client_id: ${CLIENT}, client_secret: ${SECRET}, discovery_url: "${idp}", scopes: [openid, email, offline_access]}
     github: {client_id: suite, client_secret: ${SECRET}}
 authorization: ${authorization}
 providers:
@@ -46,6 +46,7 @@ export class House {
   constructor() {
     this.directory = mkdtempSync(path.join(tmpdir(), 'turnpike-browser-'));
     this.clock = path.join(this.directory, 'clock');
+    this.ahead = 0;
     this.programs = [];
     this.servers = [];
     /** The bodies that the model provider got. */
@@ -60,7 +61,7 @@ export class House {
     this.url = `http://127.0.0.1:${proxy}`;
     // Another site than the gateway's, as the browser sees it.
     this.idp = `http://localhost:${idp}`;
-    this.moveClock('+0');
+    this.advance(0);
     this.models = await this.serve(taken(`http://127.0.0.1:${fake}`, this.calls));
     this.api = await this.serve(judge(this.questions));
     this.configure('{mode: single_user}');
@@ -85,9 +86,16 @@ export class House {
     await inForce;
   }
 
-  /** For the gateway and the identity provider, while they run: `+25h`. */
-  moveClock(by) {
-    replace(this.clock, `${by}\n`);
+  /** Moves the clock of the gateway and of the identity provider on, while they run. */
+  advance(minutes) {
+    this.ahead += minutes;
+    replace(this.clock, `+${this.ahead}m\n`);
+  }
+
+  /** At the identity provider, somebody takes back what they granted. */
+  async withdraw(user) {
+    const answer = await fetch(`${this.idp}/withdraw?user=${user}`, { method: 'POST' });
+    if (answer.status !== 204) throw new Error(`not withdrawn: ${answer.status} ${await answer.text()}`);
   }
 
   /** `turnpike login` in a home of its own; what there is to type, and how it ends. */
@@ -153,11 +161,11 @@ class Program {
   }
 
   /** The next line that matches. */
-  line(pattern) {
+  line(pattern, patience = PATIENCE) {
     const heard = new Promise((resolve, reject) => {
       const one = { pattern };
       const late = () => one.fail(new Error(`${this.name} did not write ${pattern}:\n${this.log.join('\n')}`));
-      const timer = setTimeout(late, PATIENCE);
+      const timer = setTimeout(late, patience);
       const over = (then) => (value) => {
         clearTimeout(timer);
         this.waiting.delete(one);

@@ -19,10 +19,10 @@ export async function logIn(page, user, answer = 'Allow') {
 }
 
 /** From the chooser on, to the page that asks for a code; the code that the gateway wrote to its log. */
-export async function toCode({ house, page, user }) {
+export async function toCode({ house, page, user, answer }) {
   await page.getByRole('link', { name: 'Continue with Example Company' }).click();
   const line = house.gateway.line(/Confirmation Code/);
-  await logIn(page, user);
+  await logIn(page, user, answer);
   const code = codeIn(await line);
   await headed(page, 'Confirm it is you');
   return code;
@@ -39,8 +39,8 @@ export async function typeCode(page, code) {
 export const wrong = (code) => (code === '123456' ? '654321' : '123456');
 
 /** A whole login, from the chooser on. */
-export async function signIn({ house, page, user = 'ada' }) {
-  await typeCode(page, await toCode({ house, page, user }));
+export async function signIn({ house, page, user = 'ada', answer }) {
+  await typeCode(page, await toCode({ house, page, user, answer }));
   await headed(page, 'You are signed in');
 }
 

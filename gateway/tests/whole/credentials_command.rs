@@ -206,6 +206,61 @@ async fn seen(place: &Path, status: &str) {
     seen.unwrap_or_else(|_| panic!("never seen as {status}"));
 }
 
+#[tokio::test]
+async fn files_are_rewritten_as_the_configuration_says() {
+    let provider = FakeProvider::start(Options::default()).await;
+    let dir = installed(&provider);
+    let auths = dir.path().join("auths");
+    let files = || {
+        let file =
+            |name: &str| std::fs::read_to_string(auths.join(format!("{name}.json"))).unwrap();
+        ["openai-new", "openai-spent"].map(file)
+    };
+    let (config, before) = (dir.path().join("turnpike.yaml"), files());
+    std::os::unix::fs::symlink("elsewhere", auths.join("link.json")).unwrap();
+    std::fs::write(auths.join("elsewhere"), "{\"token\": \"sk-canary-link\"}").unwrap();
+    let plain = std::fs::read_to_string(&config).unwrap();
+    let keys = ["11", "2b", "3c"]
+        .map(|byte| format!("{byte}{}", "0123456789abcdef".repeat(4))[..64].to_owned());
+    let encryption = |enabled: bool, keys: &[String]| {
+        let (key, previous) = (&keys[0], keys[1..].join(", "));
+        let section = format!(
+            "auth: {{encryption: {{enabled: {enabled}, key: {key}, previous_keys: [{previous}]}}, "
+        );
+        std::fs::write(&config, plain.replace("auth: {", &section)).unwrap();
+    };
+
+    encryption(true, &keys[..1]);
+    let done = run(dir.path(), &["rewrite"]).await;
+    assert_eq!(done.code, 1, "the link was left");
+    assert_eq!(done.row("openai-new.json:"), "openai-new.json: encrypted");
+    assert!(done.row("link.json:").contains("a link to another file"));
+    assert!(files().iter().all(|file| file.starts_with("tpe1.")));
+    std::fs::remove_file(auths.join("link.json")).unwrap();
+    let again = run(dir.path(), &["rewrite"]).await;
+    assert_eq!(again.code, 0, "{}", again.err);
+    assert!(again.row("openai-new.json:").ends_with("as it should be"));
+
+    // Another key; the one before is not needed afterwards.
+    encryption(true, &[keys[1].clone(), keys[0].clone()]);
+    assert_eq!(run(dir.path(), &["rewrite"]).await.code, 0);
+    encryption(true, &keys[1..2]);
+    let listed = run(dir.path(), &["list"]).await;
+    assert!(listed.row("openai/openai-new.json").contains("active"));
+
+    encryption(false, &keys[2..]);
+    let locked = run(dir.path(), &["rewrite", "--json"]).await;
+    assert_eq!(locked.code, 1);
+    assert!(locked.out.contains("previous_keys"), "{}", locked.out);
+    encryption(false, &keys[1..2]);
+    let done = run(dir.path(), &["rewrite"]).await;
+    assert_eq!(
+        done.row("openai-spent.json:"),
+        "openai-spent.json: decrypted"
+    );
+    assert_eq!(files(), before, "byte for byte");
+}
+
 /// A configuration and a directory with credentials in every state.
 fn installed(provider: &FakeProvider) -> TempDir {
     let dir = tempfile::tempdir().unwrap();

@@ -1,5 +1,7 @@
 //! The management API, over real HTTP.
 
+mod encryption;
+
 use std::time::Duration;
 
 use bytes::Bytes;

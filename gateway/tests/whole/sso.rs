@@ -6,10 +6,13 @@ mod browser;
 mod device;
 mod github;
 mod hostile;
+mod leaving;
 mod login_command;
 mod managed;
 mod provider;
 mod renewal;
+mod session;
+mod tenants;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,7 +45,11 @@ impl Place {
     }
 
     async fn with(rest: &str) -> Self {
-        let time = Time::simulated(NOW);
+        Self::at(NOW, rest).await
+    }
+
+    async fn at(now: u64, rest: &str) -> Self {
+        let time = Time::simulated(now);
         let idp = Idp::start(time.clone()).await;
         let models = FakeProvider::start(Options::default()).await;
         let yaml = configuration(&idp, &models, rest);

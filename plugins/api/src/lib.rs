@@ -22,6 +22,7 @@ mod answer;
 mod ask;
 mod clock;
 mod identity;
+mod keyring;
 mod models;
 mod provider;
 mod registry;
@@ -39,6 +40,7 @@ pub use answer::Answer;
 pub use ask::{Ask, Dialect, Operation};
 pub use clock::Clock;
 pub use identity::{Authenticator, Identity, Presented, Rejection, Verdict};
+pub use keyring::{Keyring, OpenError, SealError};
 pub use models::{ModelRules, glob_matches};
 pub use provider::{
     Account, Call, Fault, Hint, Judgement, Meter, Progress, Provider, Scheme, Target,

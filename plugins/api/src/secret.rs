@@ -35,6 +35,7 @@ impl Secret {
     /// ```
     /// use turnpike_api::Secret;
     /// assert!(Secret::new("YOUR_API_KEY_HERE").is_placeholder());
+    /// assert!(Secret::new("YOUR_32_BYTE_ENCRYPTION_KEY_HERE").is_placeholder());
     /// assert!(!Secret::new("sk-your-own-9f3a").is_placeholder());
     /// ```
     pub fn is_placeholder(&self) -> bool {
@@ -47,6 +48,7 @@ impl Secret {
             "<your",
         ];
         starts.iter().any(|start| text.starts_with(start))
+            || (text.starts_with("your-") && text.ends_with("-here"))
             || matches!(text.as_str(), "changeme" | "change-me" | "replace-me")
     }
 

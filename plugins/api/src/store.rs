@@ -108,6 +108,10 @@ pub trait Ledger: Send + Sync {
     /// Usage by day, credential and model for the days from `from` to `to`, both included, in
     /// that order of keys.
     fn usage(&self, from: u32, to: u32) -> Stored<'_, Vec<DayUsage>>;
+
+    /// Forgets the usage of the days before `day` (see [`DayUsage::day`]). Quotas keep what was
+    /// spent of them.
+    fn forget_usage(&self, day: u32) -> Stored<'_, ()>;
 }
 
 /// A record, and which writing of it this is.

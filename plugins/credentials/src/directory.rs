@@ -5,6 +5,7 @@
 //! one `stat`.
 
 mod read;
+mod sealed;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -17,17 +18,22 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::file::{self, CredentialFile};
+use turnpike_api::Keyring;
 
-pub use write::{add_file, remove_file};
+use crate::file::CredentialFile;
+
+pub use sealed::{ReadError, open_file, seal_file};
+pub use write::{add_file, remove_file, replace_file};
 
 use read::{Contents, Identity, Refusal, Seen};
 
 /// What is asked of the files.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default)]
 pub struct Policy {
     /// Files that group or world can read or write are not used; otherwise they are warned of.
     pub require_private_files: bool,
+    /// Opens those that are encrypted.
+    pub keyring: Arc<Keyring>,
 }
 
 /// The credential files of one directory, not of those below it.
@@ -111,7 +117,7 @@ impl CredentialDirectory {
             let name = shown(&file_name);
             let known = before.remove(&name).unwrap_or_else(|| Known::new(&name));
             let path = self.path.join(&file_name);
-            if let Some(known) = known.look(&path, self.policy, now, &mut scan) {
+            if let Some(known) = known.look(&path, &self.policy, now, &mut scan) {
                 self.files.insert(name, known);
             }
         }
@@ -167,7 +173,7 @@ impl Known {
     fn look(
         mut self,
         path: &Path,
-        policy: Policy,
+        policy: &Policy,
         now: SystemTime,
         scan: &mut Scan,
     ) -> Option<Self> {
@@ -182,7 +188,7 @@ impl Known {
                 scan.unsettled = true;
             }
             Seen::Refused(refusal) => scan.changed |= self.refuse(path, refusal),
-            Seen::Read(contents) => scan.changed |= self.take(path, contents, now),
+            Seen::Read(contents) => scan.changed |= self.take(path, contents, policy, now),
         }
         self.is_listed().then_some(self)
     }
@@ -204,13 +210,13 @@ impl Known {
     }
 
     /// True when the entry says something else than before.
-    fn take(&mut self, path: &Path, contents: Contents, now: SystemTime) -> bool {
+    fn take(&mut self, path: &Path, contents: Contents, policy: &Policy, now: SystemTime) -> bool {
         let digest = blake3::hash(&contents.bytes);
         self.entry.modified_ms = contents.modified_ms;
         let mut replaced = false;
         let mut problem = None;
         if self.digest != Some(digest) {
-            match file::parse(stem(&self.entry.name), &contents.bytes) {
+            match sealed::read(&self.entry.name, &contents.bytes, &policy.keyring) {
                 Ok(file) => {
                     self.entry.state = Some(Arc::new(file));
                     self.digest = Some(digest);
@@ -238,8 +244,4 @@ impl Known {
         self.entry.warning = warning;
         differs
     }
-}
-
-fn stem(name: &str) -> &str {
-    &name[..name.len() - ".json".len()]
 }

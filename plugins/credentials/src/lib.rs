@@ -18,7 +18,10 @@ use std::sync::Arc;
 use turnpike_api::{Row, Selector};
 
 pub use cooldown::{BackOff, Cooldown, Phase};
-pub use directory::{CredentialDirectory, Entry, Policy, Scan, add_file, remove_file};
+pub use directory::{
+    CredentialDirectory, Entry, Policy, ReadError, Scan, add_file, open_file, remove_file,
+    replace_file, seal_file,
+};
 pub use file::{CredentialFile, FileError, FileQuota, Material, ModelAlias, parse};
 pub use fill_first::FillFirst;
 pub use priority::Priority;

@@ -21,6 +21,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::{Map, Value};
 use turnpike_api::{Answer, Authenticator, Clock, Identity, ModelRules, Presented, Verdict};
 
 pub use claims::Claims;
@@ -32,7 +33,7 @@ pub use key_cache::{
 pub use key_set::{KeySet, KeySetError};
 pub use refused::Refused;
 
-use key_set::Signature;
+use key_set::Unsigned;
 use token::Unverified;
 use verified::Verified;
 
@@ -45,6 +46,14 @@ pub struct JwtVerifier {
     issuer: Issuer,
     keys: Arc<KeyCache>,
     clock: Arc<dyn Clock>,
+}
+
+/// What a good token says, and with which of its issuer's keys (RFC 7517) it is signed.
+pub(crate) struct Proven {
+    pub(crate) claims: Claims,
+    /// All that it says.
+    pub(crate) said: Map<String, Value>,
+    pub(crate) key: Arc<Value>,
 }
 
 /// Knows callers by the tokens of the configured issuers.
@@ -66,10 +75,19 @@ impl JwtVerifier {
 
     /// What the token says, if it is one of this issuer, for us, for now and signed.
     pub async fn verify(&self, token: &str) -> Result<Claims, Refused> {
-        self.check(&Unverified::parse(token)?).await
+        let (claims, _) = self.check(&Unverified::parse(token)?).await?;
+        Ok(claims)
     }
 
-    async fn check(&self, token: &Unverified<'_>) -> Result<Claims, Refused> {
+    /// The same, with the key, for who checks the token once more.
+    pub(crate) async fn prove(&self, token: &str) -> Result<Proven, Refused> {
+        let token = Unverified::parse(token)?;
+        let (claims, key) = self.check(&token).await?;
+        let said = token.claims;
+        Ok(Proven { claims, said, key })
+    }
+
+    async fn check(&self, token: &Unverified<'_>) -> Result<(Claims, Arc<Value>), Refused> {
         let header = token.header()?;
         if !self.issuer.algorithms.contains(&header.algorithm) {
             return Err(Refused::Algorithm);
@@ -82,15 +100,15 @@ impl JwtVerifier {
         };
         let keys = self.keys.keys().await.map_err(|_| Refused::NoKeys)?;
         let mut signature = signed_with(&keys);
-        if signature == Signature::UnknownKey
+        if signature == Err(Unsigned::UnknownKey)
             && let Some(newer) = self.keys.newer_than(&keys).await
         {
             signature = signed_with(&newer);
         }
         match signature {
-            Signature::Good => Ok(claims),
-            Signature::Bad => Err(Refused::Signature),
-            Signature::UnknownKey => Err(Refused::UnknownKey),
+            Ok(key) => Ok((claims, key)),
+            Err(Unsigned::Bad) => Err(Refused::Signature),
+            Err(Unsigned::UnknownKey) => Err(Refused::UnknownKey),
         }
     }
 }
@@ -122,7 +140,7 @@ impl JwtBearers {
         digest: blake3::Hash,
     ) -> Verdict {
         match verifier.check(&token).await {
-            Ok(claims) => {
+            Ok((claims, _)) => {
                 let identity = Arc::new(identity(&claims));
                 let trusted_until = self.clock.now() + TRUSTED_FOR.as_millis() as u64;
                 let until = claims.expires_at.min(trusted_until);
@@ -154,6 +172,18 @@ impl Authenticator for JwtBearers {
             None => Answer::Ready(Verdict::NotMine),
         }
     }
+}
+
+/// Why nobody could read a token: by its form or its header. `None` = that is not why.
+pub(crate) fn unreadable(token: &str) -> Option<Refused> {
+    let header = Unverified::parse(token).and_then(|token| token.header());
+    header.err()
+}
+
+/// What a token says under a name, which nobody has checked.
+pub(crate) fn unproven(token: &str, claim: &str) -> Option<String> {
+    let token = Unverified::parse(token).ok()?;
+    token.claims.get(claim)?.as_str().map(str::to_owned)
 }
 
 fn identity(claims: &Claims) -> Identity {

@@ -3,6 +3,7 @@
 pub mod agent_tokens;
 mod api_keys;
 pub mod jwt;
+pub mod people;
 pub mod sso;
 
 use std::sync::Arc;

@@ -11,6 +11,7 @@ pub mod confirmation;
 pub mod device;
 mod discovery;
 mod exchange;
+mod id_token;
 mod identified;
 mod link;
 mod marker;
@@ -20,8 +21,10 @@ mod rate;
 pub mod renewal;
 mod seal;
 pub mod session;
+mod tenants;
 #[cfg(test)]
 mod tests;
+mod way;
 
 use thiserror::Error;
 use turnpike_api::StoreError;
@@ -29,10 +32,12 @@ use turnpike_api::StoreError;
 pub use link::{Link, LoginLinks};
 pub use marker::{MARK, Marker};
 pub use pending::{Errand, Pending};
-pub use provider::{Client, Identified, Outside, OutsideError, Provider, Returned, Way};
+pub use provider::{Client, Identified, Outside, OutsideError, Provider, Returned};
 pub use rate::{LoginRate, Tries, Wait};
 pub use seal::{Purpose, Seals};
 pub use session::{Person, Session};
+pub use tenants::Tenants;
+pub use way::{Offline, Way};
 
 /// Why a login does not go on.
 #[derive(Debug, Error)]

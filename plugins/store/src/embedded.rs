@@ -181,6 +181,10 @@ impl Ledger for Embedded {
     fn usage(&self, from: u32, to: u32) -> Stored<'_, Vec<DayUsage>> {
         Box::pin(self.ask(COUNT, move |view| counters::usage(view, from, to)))
     }
+
+    fn forget_usage(&self, day: u32) -> Stored<'_, ()> {
+        Box::pin(self.ask(RECOUNT, move |view| counters::forget_usage(view, day)))
+    }
 }
 
 impl Directory for Embedded {

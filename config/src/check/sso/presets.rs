@@ -1,9 +1,15 @@
 //! Where well-known identity providers are.
 
+use ::url::Url;
+
 use crate::document::{Preset, ReferenceText, SsoProvider};
 use crate::locate::Path;
+use crate::plan::{LoginWayPlan, OfflinePlan};
 
 use super::{Context, text};
+
+/// What Microsoft calls all directories, and with `common` the accounts of private people too.
+const MANY: [&str; 2] = ["organizations", "common"];
 
 /// What a preset says; what is written comes first.
 #[derive(Default)]
@@ -59,10 +65,10 @@ pub(super) fn fill(
         Preset::Google => ("Google", Some("https://accounts.google.com".into())),
         Preset::Microsoft | Preset::Azure => {
             let tenant = need("tenant", &written.tenant)?;
-            // Of these the directories' tokens have issuers of their own.
-            if !is_directory_id(&tenant) {
+            // A directory's tokens name its id, whatever else it is called.
+            if !is_directory_id(&tenant) && !MANY.contains(&&*tenant) {
                 let message = "expected the directory's id, such as \
-                               9188040d-6c67-4c5b-b112-36a304b66dad: its tokens name that";
+                               9188040d-6c67-4c5b-b112-36a304b66dad, or `organizations` or `common`";
                 context.report.at(&at.field("tenant"), message);
                 return None;
             }
@@ -98,6 +104,56 @@ pub(super) fn fill(
         scopes: Some(&["openid", "email", "profile"]),
         ..Filled::default()
     })
+}
+
+/// By the standard a refresh token takes the person's consent. Those that give one without are
+/// not asked to have it: Microsoft's directories may not let people consent.
+pub(super) fn offline(preset: Option<Preset>, is_openid: bool) -> OfflinePlan {
+    match preset {
+        Some(Preset::Google) => OfflinePlan::AccessType,
+        None if is_openid => OfflinePlan::Consent,
+        Some(_) | None => OfflinePlan::Scope,
+    }
+}
+
+/// Where Microsoft is that of many directories, each of them is an issuer of its own.
+pub(super) fn of_tenants(
+    preset: Option<Preset>,
+    way: Option<LoginWayPlan>,
+    written: &SsoProvider,
+    at: &Path,
+    context: &mut Context<'_>,
+) -> Option<LoginWayPlan> {
+    let allowed = &written.allowed_tenants;
+    let key = at.field("allowed_tenants");
+    if !allowed.iter().all(|id| is_directory_id(id)) {
+        let message = "expected ids of directories, such as 9188040d-6c67-4c5b-b112-36a304b66dad";
+        context.report.at(&key, message);
+    }
+    let is_microsoft = matches!(preset, Some(Preset::Microsoft | Preset::Azure));
+    match way {
+        Some(LoginWayPlan::Discovered { issuer, .. }) if is_microsoft && is_of_many(&issuer) => {
+            if allowed.is_empty() {
+                let message = "people of every directory can log in; write `allowed_tenants`";
+                context.warn(&at.field("tenant"), message);
+            }
+            let tenants = Some(allowed.clone());
+            Some(LoginWayPlan::Discovered { issuer, tenants })
+        }
+        way => {
+            if way.is_some() && !allowed.is_empty() {
+                let message = "is for the preset `microsoft` with the tenant `organizations` or \
+                               `common`: here there is one";
+                context.report.at(&key, message);
+            }
+            way
+        }
+    }
+}
+
+fn is_of_many(issuer: &Url) -> bool {
+    let first = issuer.path_segments().and_then(|mut path| path.next());
+    first.is_some_and(|first| MANY.contains(&first))
 }
 
 fn label(preset: Preset) -> &'static str {

@@ -20,13 +20,13 @@ use super::{cookies, device};
 pub(super) async fn authorize(
     desk: &Desk,
     person: Person,
-    hidden: Option<String>,
+    sealed: Option<String>,
     pending: Pending,
     browser: &str,
 ) -> Result<Response, Problem> {
     let granted = match &desk.sso.mode {
         LoginModePlan::SingleUser { expiry, .. } => {
-            return have_confirmed(desk, (person, hidden), pending, browser, *expiry).await;
+            return have_confirmed(desk, (person, sealed), pending, browser, *expiry).await;
         }
         LoginModePlan::Enterprise { api: None, .. } => Granted::default(),
         LoginModePlan::Enterprise {
@@ -43,14 +43,14 @@ pub(super) async fn authorize(
         roles: granted.roles,
         tenant: granted.tenant,
     };
-    let_in(desk, &login, hidden, &pending.errand, browser).await
+    let_in(desk, &login, sealed, &pending.errand, browser).await
 }
 
 /// Begins the session.
 pub(super) async fn let_in(
     desk: &Desk,
     login: &Login,
-    hidden: Option<String>,
+    sealed: Option<String>,
     errand: &Errand,
     browser: &str,
 ) -> Result<Response, Problem> {
@@ -62,7 +62,7 @@ pub(super) async fn let_in(
         _ => None,
     };
     let session = session::sign_in(store, login, desk.sso.lifetime, desk.now).await?;
-    keep_renewal(desk, &session, hidden).await?;
+    keep_renewal(desk, &session, sealed).await?;
     let tokens = session::tokens(store, &session).await?;
     for token in &tokens {
         // Others hear of it by the store's news; here it counts at once.
@@ -100,13 +100,13 @@ pub(super) async fn let_in(
 
 async fn have_confirmed(
     desk: &Desk,
-    (person, hidden): (Person, Option<String>),
+    (person, sealed): (Person, Option<String>),
     pending: Pending,
     browser: &str,
     expiry: Duration,
 ) -> Result<Response, Problem> {
     let (shown, provider) = (person.shown().to_owned(), pending.provider.clone());
-    let login = (person, pending.provider, pending.errand, hidden);
+    let login = (person, pending.provider, pending.errand, sealed);
     let (seals, store) = (&desk.sso.seals, desk.store());
     let code = Waiting::begin(login, browser, expiry, seals, store, desk.now).await;
     let code = code.map_err(|error| Problem::of_login(error, &provider, &desk.sso.redirect_uri))?;
@@ -124,16 +124,16 @@ async fn have_confirmed(
 async fn keep_renewal(
     desk: &Desk,
     session: &Session,
-    hidden: Option<String>,
+    sealed: Option<String>,
 ) -> Result<(), Problem> {
-    let hidden = hidden.filter(|_| desk.sso.renewal_lead.is_some());
-    let Some(hidden) = hidden else {
+    let sealed = sealed.filter(|_| desk.sso.renewal_lead.is_some());
+    let Some(sealed) = sealed else {
         return Ok(Renewal::forget(desk.store(), &session.person.key()).await?);
     };
     let renewal = Renewal {
         expires_at: session.expires_at,
         client: desk.client.to_string(),
-        hidden,
+        sealed,
     };
     Ok(renewal.keep(session, desk.store(), desk.now).await?)
 }

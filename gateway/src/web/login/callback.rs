@@ -3,7 +3,7 @@
 use axum::extract::RawQuery;
 use axum::response::Response;
 use std::sync::Arc;
-use turnpike_identity::sso::{Identified, LoginError, Pending, Returned};
+use turnpike_identity::sso::{Identified, Pending, Returned};
 
 use super::authorize;
 use super::desk::Desk;
@@ -48,10 +48,10 @@ pub(super) async fn returned(desk: Desk, RawQuery(query): RawQuery) -> Result<Re
     let failed = |error| Problem::of_login(error, name, &desk.sso.redirect_uri);
     let finished = provider.finish(returned, seals, outside, clock).await;
     let Identified { person, refresh } = finished.map_err(failed)?;
-    let hidden = refresh.map(|token| seals.hide(&token, &person.key()));
-    let hidden = hidden.transpose();
-    let hidden = hidden.map_err(|error| failed(LoginError::Random(error)))?;
-    authorize::authorize(&desk, person, hidden, pending, &browser).await
+    let keyring = &desk.sso.keyring;
+    let sealed = refresh.map(|token| keyring.seal(token.expose().as_bytes(), &person.key()));
+    let sealed = sealed.transpose()?;
+    authorize::authorize(&desk, person, sealed, pending, &browser).await
 }
 
 /// `POST /auth/callback`: some providers have the browser send a form, to which it adds no cookies.

@@ -34,9 +34,9 @@ pub(super) async fn typed(desk: Desk, form: Form) -> Result<Response, Problem> {
     let (code, seals, store) = (form.get("code"), &desk.sso.seals, desk.store());
     match confirmation::try_code(code, &browser, attempts, seals, store, desk.now).await? {
         Typed::Right(waiting) => {
-            let (errand, hidden) = (waiting.errand.clone(), waiting.hidden.clone());
+            let (errand, sealed) = (waiting.errand.clone(), waiting.sealed.clone());
             let login = waiting.into_login();
-            authorize::let_in(&desk, &login, hidden, &errand, &browser).await
+            authorize::let_in(&desk, &login, sealed, &errand, &browser).await
         }
         Typed::Wrong(left) => {
             warn!(client = %desk.client, left, "wrong confirmation code");

@@ -4,7 +4,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use tracing::{error, warn};
-use turnpike_api::StoreError;
+use turnpike_api::{SealError, StoreError};
 use turnpike_identity::sso::session::SessionError;
 use turnpike_identity::sso::{LoginError, Wait};
 
@@ -117,7 +117,7 @@ impl Problem {
                 warn!(provider, why, "identity provider not reachable");
                 let title = "Failed to connect to identity provider";
                 Self::new(502, "provider_unreachable", title).with(format!(
-                    "{provider} does not answer now. Try again in a moment."
+                    "{provider} does not answer as it should; the gateway's log says why. Try again in a moment."
                 ))
             }
             LoginError::Exchange(why) => {
@@ -135,10 +135,15 @@ impl Problem {
             }
             LoginError::Random(error) => {
                 error!(%error, "no randomness");
-                Self::new(500, "internal", "The gateway cannot do that now")
+                Self::internal()
             }
             LoginError::Store(error) => error.into(),
         }
+    }
+
+    /// What the gateway is to blame for. The log says why.
+    fn internal() -> Self {
+        Self::new(500, "internal", "The gateway cannot do that now")
     }
 
     pub(super) fn redirect_uri(uri: &str) -> Self {
@@ -216,9 +221,16 @@ impl From<SessionError> for Problem {
                 .with(SessionError::TooMany.to_string()),
             SessionError::Random(_) | SessionError::Token(_) => {
                 error!(%error, "an agent token cannot be made or changed");
-                Self::new(500, "internal", "The gateway cannot do that now")
+                Self::internal()
             }
         }
+    }
+}
+
+impl From<SealError> for Problem {
+    fn from(error: SealError) -> Self {
+        error!(%error, "a refresh token cannot be encrypted");
+        Self::internal()
     }
 }
 

@@ -10,7 +10,7 @@ use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use http::header::{AUTHORIZATION, CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use turnpike_api::Clock;
+use turnpike_api::{Clock, Keyring};
 use turnpike_config::plan::{Plan, Scope};
 use turnpike_identity::agent_tokens::Costs;
 
@@ -19,6 +19,7 @@ use super::attempts::Attempts;
 use super::document;
 use super::office::Office;
 use super::refusal::Refused;
+use crate::encryption;
 use crate::observe::events::Managed;
 use crate::token_entry;
 
@@ -36,6 +37,8 @@ pub struct Terms {
     pub(super) costs: Costs,
     /// Where the files of credentials are.
     pub(super) auth_dir: PathBuf,
+    /// What credential files are written with; `None` = as they are.
+    pub(super) sealing: Option<Keyring>,
     /// How long a token goes on beside the one that took its place.
     pub(super) rotation_overlap: Duration,
 }
@@ -82,6 +85,7 @@ impl Terms {
             effective: plan.effective.clone(),
             costs: token_entry::costs(plan.agent_tokens.argon2),
             auth_dir: plan.auth.dir.clone(),
+            sealing: (plan.auth.encryption.enabled).then(|| encryption::of_files(plan)),
             rotation_overlap: plan.agent_tokens.rotation_overlap,
         }
     }
@@ -227,6 +231,7 @@ mod tests {
             effective: "{}".into(),
             costs: Costs::default(),
             auth_dir: PathBuf::new(),
+            sealing: None,
             rotation_overlap: Duration::ZERO,
         }
     }

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use turnpike_api::{Clock, Secret};
-use turnpike_credentials::{add_file, parse, remove_file};
+use turnpike_credentials::{add_file, parse, remove_file, seal_file};
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
@@ -157,6 +157,10 @@ impl Place {
             return Err(Refused::SameSecret(twin.id.to_string()));
         }
         let name = format!("key-{:016x}.json", fastrand::u64(..));
+        let bytes = match &snapshot.management.sealing {
+            None => bytes,
+            Some(keyring) => Zeroizing::new(seal_file(&name, &bytes, keyring)?),
+        };
         add_file(&self.directory, &name, &bytes).map_err(|error| self.failed(&error))?;
         self.take_over();
         let snapshot = self.runtime.snapshot();

@@ -6,7 +6,7 @@ use http::header::{CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 use thiserror::Error;
-use turnpike_api::StoreError;
+use turnpike_api::{SealError, StoreError};
 use turnpike_identity::agent_tokens::IssueError;
 use turnpike_identity::sso::session::SessionError;
 use utoipa::ToSchema;
@@ -80,6 +80,8 @@ pub enum Refused {
     NoLog,
     #[error("the gateway's store does not answer: {0}")]
     Store(#[from] StoreError),
+    #[error("the file cannot be encrypted: {0}")]
+    Sealing(#[from] SealError),
     #[error("{0}")]
     Failed(String),
     #[error("the gateway is stopping")]
@@ -132,7 +134,7 @@ impl Refused {
             Self::Configuration(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_configuration"),
             Self::NoLog => (StatusCode::CONFLICT, "no_log"),
             Self::Store(_) => (StatusCode::SERVICE_UNAVAILABLE, "storage_unavailable"),
-            Self::Failed(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+            Self::Sealing(_) | Self::Failed(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
             Self::Stopped => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
         }
     }

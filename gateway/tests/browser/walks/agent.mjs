@@ -55,7 +55,7 @@ export async function agent(step, house, browser) {
   });
   await step('a day later the agent is told that its session is over', async () => {
     talk.push(answered(ANSWER), asked('Good morning.'));
-    house.moveClock('+25h');
+    house.advance(25 * 60);
     const said = await until(() => say(house, token, talk), (said) => said !== ANSWER);
     assert.match(said, /^Re-Authentication Required\n[^]*Session expired/);
     talk.push(answered(said), asked('I have signed in again.'));

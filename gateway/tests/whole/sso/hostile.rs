@@ -1,5 +1,8 @@
 //! Logins that are not what they seem: each is refused, and nobody is signed in.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::digest::{SHA256, digest};
 use serde_json::{Value, json};
 
 use super::browser::{Browser, back_of};
@@ -19,6 +22,12 @@ fn without(key: &'static str) -> Change {
     Box::new(move |claims| {
         claims.as_object_mut().unwrap().remove(key);
     })
+}
+
+/// What `at_hash` says of an access token.
+fn hash_of(access: &str) -> String {
+    let hash = digest(&SHA256, access.as_bytes());
+    URL_SAFE_NO_PAD.encode(&hash.as_ref()[..16])
 }
 
 /// Logs in, and says what came of it; who is refused is not signed in.
@@ -78,6 +87,12 @@ async fn an_id_token_that_does_not_say_what_it_should_lets_nobody_in() {
         ("an empty subject", set("sub", "")),
         ("a subject that is a number", set("sub", 7)),
         ("a subject with a line break", set("sub", "ada\nadmin")),
+        ("issued at no time", without("iat")),
+        (
+            "made beside another access token",
+            set("at_hash", hash_of("another")),
+        ),
+        ("a hash that is none", set("at_hash", "")),
     ];
     for (what, change) in cases {
         place.idp.does(|wrong| wrong.claims = change);
@@ -98,6 +113,15 @@ async fn an_id_token_that_does_not_say_what_it_should_lets_nobody_in() {
         ("issued in a moment", set("iat", now + 59)),
         ("a list of us", set("aud", json!(["turnpike"]))),
         ("made for us", set("azp", "turnpike")),
+        ("a word for a boolean", set("email_verified", "true")),
+        (
+            "a date for seconds",
+            set("updated_at", "2026-11-21T08:00:00.000Z"),
+        ),
+        (
+            "made beside its access token",
+            set("at_hash", hash_of("access-CANARY")),
+        ),
     ] {
         place.idp.does(|wrong| wrong.claims = change);
         let answer = place.browser().log_in().await;
@@ -184,6 +208,14 @@ async fn an_id_token_that_its_issuer_did_not_sign_lets_nobody_in() {
         (
             "a token of another kind",
             signed(json!({"alg": "ES256", "kid": "own", "typ": "logout+jwt"})),
+        ),
+        (
+            "an access token",
+            signed(json!({"alg": "ES256", "kid": "own", "typ": "at+jwt"})),
+        ),
+        (
+            "a token within a token",
+            signed(json!({"alg": "ES256", "kid": "own", "cty": "JWT"})),
         ),
         (
             "changed after it was signed",

@@ -156,6 +156,10 @@ impl Idp {
         });
         let router = Router::new()
             .route("/.well-known/openid-configuration", get(document))
+            .route(
+                "/common/v2.0/.well-known/openid-configuration",
+                get(document),
+            )
             .route("/authorize", get(authorize))
             .route("/token", post(token))
             .route("/keys", get(keys))
@@ -169,6 +173,11 @@ impl Idp {
         let mut wrong = Wrong::default();
         change(&mut wrong);
         *self.wrong.lock().unwrap() = wrong;
+    }
+
+    /// The key that it signs with, as it publishes it.
+    pub(crate) fn published(&self) -> Value {
+        jwk(&self.keys.own, "own")
     }
 
     fn now(&self) -> u64 {
@@ -195,6 +204,9 @@ async fn document(State(idp): State<Arc<Idp>>) -> Response {
         "token_endpoint": format!("{url}/token"),
         "jwks_uri": format!("{url}/keys"),
         "userinfo_endpoint": format!("{url}/userinfo"),
+        "response_types_supported": ["code"],
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": ["ES256"],
         "code_challenge_methods_supported": ["S256"],
         "authorization_response_iss_parameter_supported": true,
     });
@@ -287,7 +299,7 @@ async fn token(State(idp): State<Arc<Idp>>, headers: HeaderMap, body: Bytes) -> 
 async fn keys(State(idp): State<Arc<Idp>>) -> Response {
     idp.fetches.fetch_add(1, Ordering::Relaxed);
     let wrong = idp.wrong.lock().unwrap();
-    let own = || json!({"keys": [jwk(&idp.keys.own, "own")]});
+    let own = || json!({"keys": [idp.published()]});
     axum::Json(wrong.published.clone().unwrap_or_else(own)).into_response()
 }
 

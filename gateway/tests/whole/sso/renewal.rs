@@ -164,3 +164,23 @@ async fn what_a_session_is_renewed_with_is_hidden_and_goes_with_it() {
     place.signed_in().await;
     assert!(kept().await.is_empty(), "where it is switched off");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_of_the_operators_takes_over_without_a_login() {
+    let place = Place::new().await;
+    let token = granted(&place, another(2, "signed".into())).await;
+    let text = std::fs::read_to_string(&place.house.config).unwrap();
+    let key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+    let on = format!("auth: {{encryption: {{enabled: true, key: {key}}}}}\nsso:\n");
+    std::fs::write(&place.house.config, text.replace("sso:\n", &on)).unwrap();
+    place.house.gateway.reloader.reload().unwrap();
+    place.time.advance(HOUR * 24 - LEAD);
+    tried(&place, 1).await;
+    let end = renewed(&place, &token, END).await;
+    assert!(end > END, "what was kept with the gateway's own key opens");
+    let store: &dyn Directory = &*place.house.gateway.runtime.store;
+    let kept = store.list(KIND).await.unwrap();
+    let keyring = turnpike_api::Keyring::new([&std::array::from_fn(|at| at as u8)]);
+    let kept: Value = serde_json::from_slice(&kept[0].1.value).unwrap();
+    assert!(keyring.is_current(kept["sealed"].as_str().unwrap()));
+}

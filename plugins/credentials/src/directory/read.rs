@@ -82,7 +82,7 @@ impl Identity {
 }
 
 /// Looks at the file, and reads it unless it is the one of `before`.
-pub(super) fn look(path: &Path, policy: Policy, before: Option<&Identity>) -> Seen {
+pub(super) fn look(path: &Path, policy: &Policy, before: Option<&Identity>) -> Seen {
     let metadata = match fs::metadata(path) {
         Ok(metadata) => metadata,
         Err(error) => return without_target(path, &error),

@@ -10,12 +10,8 @@ use tempfile::TempDir;
 use super::*;
 use crate::Material;
 
-const OPEN: Policy = Policy {
-    require_private_files: false,
-};
-const PRIVATE: Policy = Policy {
-    require_private_files: true,
-};
+const OPEN: bool = false;
+const PRIVATE: bool = true;
 
 /// A directory on disk, and what is known of it.
 struct Auths {
@@ -24,7 +20,11 @@ struct Auths {
 }
 
 impl Auths {
-    fn new(policy: Policy) -> Self {
+    fn new(require_private_files: bool) -> Self {
+        let policy = Policy {
+            require_private_files,
+            keyring: Arc::new(Keyring::new([&[1; 32], &[2; 32]])),
+        };
         let dir = TempDir::new().unwrap();
         let known = CredentialDirectory::new(dir.path(), policy);
         Self { dir, known }
@@ -138,7 +138,7 @@ fn an_unchanged_file_is_not_read() {
     let identity = auths.known.files["a.json"].identity.clone();
     assert!(identity.is_some());
     assert!(matches!(
-        read::look(&path, OPEN, identity.as_ref()),
+        read::look(&path, &Policy::default(), identity.as_ref()),
         Seen::Same
     ));
 }
@@ -490,7 +490,7 @@ fn files_that_others_can_read_are_not_used_where_policy_says_so() {
 #[test]
 fn a_missing_directory_has_no_files() {
     let mut auths = Auths::new(OPEN);
-    auths.known = CredentialDirectory::new(auths.path("later"), OPEN);
+    auths.known = CredentialDirectory::new(auths.path("later"), Policy::default());
     assert!(!auths.changed());
     fs::create_dir(auths.path("later")).unwrap();
     auths.write("later/a.json", "a1");
@@ -503,7 +503,7 @@ fn a_missing_directory_has_no_files() {
 #[test]
 fn a_directory_that_cannot_be_read_keeps_its_entries() {
     let mut auths = Auths::new(OPEN);
-    auths.known = CredentialDirectory::new(auths.path("auths"), OPEN);
+    auths.known = CredentialDirectory::new(auths.path("auths"), Policy::default());
     fs::create_dir(auths.path("auths")).unwrap();
     auths.write("auths/a.json", "a1");
     assert!(auths.changed());
@@ -521,4 +521,39 @@ fn a_directory_that_cannot_be_read_keeps_its_entries() {
     fs::remove_file(auths.path("auths")).unwrap();
     fs::rename(auths.path("away"), auths.path("auths")).unwrap();
     assert!(!auths.changed());
+}
+
+#[test]
+fn a_file_may_be_encrypted_with_any_of_the_keys() {
+    let mut auths = Auths::new(OPEN);
+    let sealed =
+        |key: u8, name: &str| seal_file(name, json("k1").as_bytes(), &Keyring::new([&[key; 32]]));
+    for (key, name) in [(1, "openai-current.json"), (2, "openai-previous.json")] {
+        write(&auths.path(name), sealed(key, name).unwrap());
+    }
+    auths.known.scan();
+    assert!(auths.known.entries().all(|entry| entry.state.is_some()));
+    // One that cannot be opened stands in nobody else's way, and the text says what helps.
+    write(
+        &auths.path("openai-lost.json"),
+        sealed(3, "openai-lost.json").unwrap(),
+    );
+    write(
+        &auths.path("openai-renamed.json"),
+        sealed(1, "openai-current.json").unwrap(),
+    );
+    auths.known.scan();
+    let problem = |name: &str| {
+        let mut entries = auths.known.entries();
+        entries
+            .find(|entry| entry.name == name)
+            .unwrap()
+            .problem
+            .clone()
+    };
+    assert_eq!(problem("openai-current.json"), None);
+    let lost = problem("openai-lost.json").unwrap();
+    assert!(lost.contains("`auth.encryption.previous_keys`"), "{lost}");
+    let renamed = problem("openai-renamed.json").unwrap();
+    assert!(renamed.contains("cannot be decrypted"), "{renamed}");
 }

@@ -21,6 +21,22 @@ pub fn add_file(directory: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     keep(directory)
 }
 
+/// Writes the file `name` in the place of what it was, with its permissions.
+pub fn replace_file(directory: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let path = directory.join(name);
+    let draft = directory.join(format!(".{name}.new"));
+    let before = fs::metadata(&path)?.permissions();
+    let written = write(&draft, bytes)
+        .and_then(|()| fs::set_permissions(&draft, before))
+        .and_then(|()| fs::rename(&draft, &path));
+    if written.is_err() {
+        // It is of no use any more.
+        let _ = fs::remove_file(&draft);
+    }
+    written?;
+    keep(directory)
+}
+
 /// Removes the file `name`.
 pub fn remove_file(directory: &Path, name: &str) -> io::Result<()> {
     fs::remove_file(directory.join(name))?;

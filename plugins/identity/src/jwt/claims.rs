@@ -26,8 +26,6 @@ pub struct Claims {
     pub team: Option<Box<str>>,
     /// To whom the token was given (`azp`). A login compares it with its own client id.
     pub authorized_party: Option<Box<str>>,
-    /// What ties an ID token to the login it is for.
-    pub nonce: Option<Box<str>>,
     /// Milliseconds since 1970, leeway not counted.
     pub expires_at: u64,
 }
@@ -65,7 +63,6 @@ impl Claims {
             }),
             team: find(claims, &names.team).and_then(name),
             authorized_party: claims.get("azp").and_then(name),
-            nonce: claims.get("nonce").and_then(name),
             expires_at,
         })
     }

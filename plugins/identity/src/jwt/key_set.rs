@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::Deserialize;
@@ -23,6 +25,8 @@ struct Key {
     id: Option<Box<str>>,
     algorithm: Option<Algorithm>,
     key: PublicKey,
+    /// As its issuer published it.
+    published: Arc<Value>,
 }
 
 /// Why a document is not a key set.
@@ -36,10 +40,9 @@ pub enum KeySetError {
     Form,
 }
 
-/// What looking for a signature's key came to.
+/// Why no key is the one that made a signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Signature {
-    Good,
+pub(super) enum Unsigned {
     Bad,
     /// No key is of that id and fits the algorithm: it may be newer than the set.
     UnknownKey,
@@ -78,8 +81,8 @@ impl KeySet {
             return Err(KeySetError::TooMany);
         }
         let usable = keys.into_iter().filter_map(|key| {
-            let entry: Entry = serde_json::from_value(key).ok()?;
-            entry.usable()
+            let entry = Entry::deserialize(&key).ok()?;
+            entry.usable(key)
         });
         Ok(Self(usable.collect()))
     }
@@ -94,7 +97,7 @@ impl KeySet {
         self.0.is_empty()
     }
 
-    /// Looks for the key that made `signature`. A token that names a key is tried with keys of that
+    /// The key that made `signature`, as its issuer published it. A token that names a key is tried with keys of that
     /// name only; one that names none with all that fit.
     pub(super) fn verify(
         &self,
@@ -102,23 +105,23 @@ impl KeySet {
         algorithm: Algorithm,
         message: &[u8],
         signature: &[u8],
-    ) -> Signature {
+    ) -> Result<Arc<Value>, Unsigned> {
         let mut fitting = self
             .0
             .iter()
             .filter(|key| key.fits(id, algorithm))
             .peekable();
         if fitting.peek().is_none() {
-            return Signature::UnknownKey;
+            return Err(Unsigned::UnknownKey);
         }
         let good = fitting
             .take(MAX_TRIES)
-            .any(|key| key.key.verifies(algorithm, message, signature));
+            .find(|key| key.key.verifies(algorithm, message, signature));
         match (good, id) {
-            (true, _) => Signature::Good,
-            (false, Some(_)) => Signature::Bad,
+            (Some(key), _) => Ok(key.published.clone()),
+            (None, Some(_)) => Err(Unsigned::Bad),
             // Its key has no name, so it cannot be told from a new one.
-            (false, None) => Signature::UnknownKey,
+            (None, None) => Err(Unsigned::UnknownKey),
         }
     }
 }
@@ -132,7 +135,7 @@ impl Key {
 }
 
 impl Entry {
-    fn usable(self) -> Option<Key> {
+    fn usable(self, published: Value) -> Option<Key> {
         let for_signatures = self
             .purpose
             .as_deref()
@@ -157,6 +160,7 @@ impl Entry {
             id: self.kid,
             algorithm,
             key,
+            published: Arc::new(published),
         })
     }
 }

@@ -10,7 +10,7 @@ use super::{Errand, LoginError, Person, Purpose, Seals};
 
 /// The kind of record of a login that waits for its code; its key is the digest of the browser's
 /// cookie.
-const KIND: &str = "confirmation";
+pub const KIND: &str = "confirmation";
 
 /// So long after its end it is still known that there was one.
 const KNOWN: Duration = Duration::from_secs(60 * 60);
@@ -22,9 +22,9 @@ pub struct Waiting {
     pub provider: String,
     #[serde(flatten)]
     pub errand: Errand,
-    /// What the session can be renewed with, hidden.
+    /// What the session can be renewed with, sealed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hidden: Option<String>,
+    pub sealed: Option<String>,
     /// The code's seal: the code itself is in the log only.
     seal: String,
     attempts: u32,
@@ -55,15 +55,15 @@ impl Waiting {
         store: &dyn Directory,
         now: u64,
     ) -> Result<String, LoginError> {
-        let (person, provider, errand, hidden) = login;
+        let (person, provider, errand, sealed) = login;
         let code = six_digits().map_err(LoginError::Random)?;
         let lasts = u64::try_from(expiry.as_millis()).unwrap_or(u64::MAX);
         let waiting = Self {
             person,
             provider,
             errand,
-            hidden,
-            seal: seals.seal(Purpose::Code, &sealed(browser, &code)),
+            sealed,
+            seal: seals.seal(Purpose::Code, &bound(browser, &code)),
             attempts: 0,
             expires_at: now.saturating_add(lasts),
         };
@@ -128,7 +128,7 @@ pub async fn try_code(
             .chars()
             .filter(|c| !c.is_whitespace() && *c != '-')
             .collect();
-        if seals.is_sealed(Purpose::Code, &sealed(browser, &typed), &waiting.seal) {
+        if seals.is_sealed(Purpose::Code, &bound(browser, &typed), &waiting.seal) {
             // Of two that are right at once, one has removed it.
             return Ok(match store.remove(KIND, browser).await? {
                 true => Typed::Right(Box::new(waiting)),
@@ -143,7 +143,7 @@ pub async fn try_code(
 }
 
 /// A code is of one browser's login.
-fn sealed(browser: &str, code: &str) -> String {
+fn bound(browser: &str, code: &str) -> String {
     format!("{browser} {code}")
 }
 

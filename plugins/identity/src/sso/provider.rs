@@ -5,12 +5,13 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use futures::lock::Mutex;
 use http::{Request, Response};
+use openidconnect::Nonce;
 use thiserror::Error;
 use turnpike_api::{Clock, Secret};
 use url::Url;
 
-use super::discovery::{self, Endpoints};
-use super::{LoginError, Person, Purpose, Seals};
+use super::discovery::{self, Endpoints, Flow};
+use super::{LoginError, Offline, Person, Purpose, Seals, Tenants, Way};
 use crate::jwt::KeyCache;
 
 /// What was discovered is discovered again after so long.
@@ -36,34 +37,13 @@ pub trait Outside: Send + Sync {
 #[error("{0}")]
 pub struct OutsideError(pub String);
 
-/// Where a provider is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Way {
-    Discovered {
-        issuer: Url,
-    },
-    Written {
-        issuer: String,
-        authorize: Url,
-        token: Url,
-        jwks: Url,
-    },
-    /// Without ID tokens.
-    OAuth2 {
-        authorize: Url,
-        token: Url,
-        userinfo: Url,
-        /// Where GitHub lists the addresses of a person, verified or not.
-        emails: Option<Url>,
-    },
-}
-
 /// How we are known to a provider.
 #[derive(Clone)]
 pub struct Client {
     pub id: String,
     pub secret: Secret,
     pub scopes: Vec<String>,
+    pub offline: Offline,
     pub redirect_uri: String,
     /// The claims that say groups and team.
     pub groups: String,
@@ -120,13 +100,8 @@ impl Provider {
         outside: &dyn Outside,
         clock: &dyn Clock,
     ) -> Result<Url, LoginError> {
-        match &self.way {
-            Way::OAuth2 { authorize, .. } => self.authorization_url(authorize, state, seals, false),
-            _ => {
-                let endpoints = self.endpoints(outside, clock.now()).await?;
-                self.authorization_url(&endpoints.authorize, state, seals, true)
-            }
-        }
+        let flow = self.flow(outside, clock.now()).await?;
+        self.authorization_url(&flow, state, seals)
     }
 
     /// Who came back.
@@ -138,29 +113,22 @@ impl Provider {
         clock: Arc<dyn Clock>,
     ) -> Result<Identified, LoginError> {
         let verifier = seals.seal(Purpose::Verifier, returned.state);
-        match &self.way {
-            Way::OAuth2 { token, .. } => {
-                let given = self
-                    .exchange(token, true, returned.code, verifier, outside)
-                    .await?;
-                let person = self.person_of_userinfo(&given.access, outside).await?;
-                let refresh = given.refresh;
-                Ok(Identified { person, refresh })
-            }
-            _ => {
-                let endpoints = self.endpoints(outside, clock.now()).await?;
-                refuse_another_issuer(&endpoints, returned.issuer)?;
-                let (at, in_body) = (&endpoints.token, endpoints.secret_in_body);
-                let given = self
-                    .exchange(at, in_body, returned.code, verifier, outside)
-                    .await?;
-                let nonce = seals.seal(Purpose::Nonce, returned.state);
-                let person = self.person_of_token(&given, &nonce, &endpoints, outside, clock);
-                let person = person.await?;
-                let refresh = given.refresh;
-                Ok(Identified { person, refresh })
-            }
+        if let Some(flow) = self.way.plain()? {
+            let given = self.exchange(&flow, returned.code, verifier, outside);
+            let given = given.await?;
+            let person = self.person_of_userinfo(&given.access, outside).await?;
+            let refresh = given.refresh;
+            return Ok(Identified { person, refresh });
         }
+        let endpoints = self.endpoints(outside, clock.now()).await?;
+        refuse_another_issuer(&endpoints, returned.issuer)?;
+        let given = self.exchange(&endpoints.flow, returned.code, verifier, outside);
+        let given = given.await?;
+        let nonce = Nonce::new(seals.seal(Purpose::Nonce, returned.state));
+        let person = self.person_of_token(&given, &nonce, &endpoints, outside, clock);
+        let person = person.await?;
+        let refresh = given.refresh;
+        Ok(Identified { person, refresh })
     }
 
     /// Whether a person is still known there, and what to renew their session with the next time.
@@ -171,14 +139,14 @@ impl Provider {
         outside: &dyn Outside,
         clock: Arc<dyn Clock>,
     ) -> Result<Option<Secret>, LoginError> {
-        if let Way::OAuth2 { token, .. } = &self.way {
-            return Ok(self.renew(token, true, refresh, outside).await?.refresh);
+        if let Some(flow) = self.way.plain()? {
+            return Ok(self.renew(&flow, refresh, outside).await?.refresh);
         }
         let endpoints = self.endpoints(outside, clock.now()).await?;
-        let (at, in_body) = (&endpoints.token, endpoints.secret_in_body);
-        let given = self.renew(at, in_body, refresh, outside).await?;
+        let given = self.renew(&endpoints.flow, refresh, outside).await?;
         if given.id_token.is_some() {
-            let claims = self.claims(&given, &endpoints, outside, clock).await?;
+            let claims = self.claims(&given, None, &endpoints, outside, clock);
+            let claims = claims.await?;
             // OpenID Connect Core 1.0, 12.2.
             if (&*claims.issuer, &*claims.subject) != (&*person.issuer, &*person.subject) {
                 return Err(LoginError::Exchange(
@@ -189,6 +157,13 @@ impl Provider {
         Ok(given.refresh)
     }
 
+    async fn flow(&self, outside: &dyn Outside, now: u64) -> Result<Flow, LoginError> {
+        match self.way.plain()? {
+            Some(flow) => Ok(flow),
+            None => Ok(self.endpoints(outside, now).await?.flow.clone()),
+        }
+    }
+
     /// Those that are written, or known, or found out now. One asks; who comes meanwhile waits for
     /// what it learns.
     async fn endpoints(
@@ -196,9 +171,9 @@ impl Provider {
         outside: &dyn Outside,
         now: u64,
     ) -> Result<Arc<Endpoints>, LoginError> {
-        let issuer = match &self.way {
-            Way::Discovered { issuer } => issuer,
-            way => return Ok(Arc::new(written(way)?)),
+        let (issuer, tenants) = match &self.way {
+            Way::Discovered { issuer, tenants } => (issuer, tenants.as_ref()),
+            way => return Ok(Arc::new(way.written()?)),
         };
         let mut found = self.found.lock().await;
         if let Some((endpoints, at)) = &found.endpoints
@@ -210,7 +185,7 @@ impl Provider {
         let failed = failed.filter(|(_, at)| now.saturating_sub(*at) < AFTER_FAILURE);
         let discovered = match failed {
             Some((why, _)) => Err(why.clone()),
-            None => discover(issuer, outside).await,
+            None => discover(issuer, tenants, outside).await,
         };
         match (discovered, &found.endpoints) {
             (Ok(endpoints), _) => {
@@ -237,44 +212,28 @@ impl Provider {
     }
 }
 
-fn written(way: &Way) -> Result<Endpoints, LoginError> {
-    match way {
-        Way::Written {
-            issuer,
-            authorize,
-            token,
-            jwks,
-        } => Ok(Endpoints {
-            issuer: issuer.clone(),
-            authorize: authorize.clone(),
-            token: token.clone(),
-            jwks: jwks.clone(),
-            userinfo: None,
-            names_itself: false,
-            secret_in_body: false,
-        }),
-        Way::Discovered { .. } | Way::OAuth2 { .. } => {
-            Err(LoginError::Exchange("the provider has no endpoints".into()))
-        }
-    }
-}
-
-async fn discover(issuer: &Url, outside: &dyn Outside) -> Result<Endpoints, String> {
+async fn discover(
+    issuer: &Url,
+    tenants: Option<&Tenants>,
+    outside: &dyn Outside,
+) -> Result<Endpoints, String> {
     let url = discovery::document_url(issuer);
     let request = Request::get(url.as_str()).body(Vec::new());
     let request = request.map_err(|error| error.to_string())?;
     let answer = outside.call(request).await.map_err(|error| error.0)?;
     match answer.status().as_u16() {
-        200 => discovery::read(answer.body(), issuer),
+        200 => discovery::read(answer.body(), issuer, tenants),
         status => Err(format!("{url} answered {status}")),
     }
 }
 
 /// Another provider's answer under the name of this one (RFC 9207, 2.4).
 fn refuse_another_issuer(endpoints: &Endpoints, named: Option<&str>) -> Result<(), LoginError> {
-    let is_good = match named {
-        Some(named) => named == endpoints.issuer,
-        None => !endpoints.names_itself,
+    let (issuer, tenants) = (&endpoints.flow.issuer, &endpoints.tenants);
+    let is_good = match (named, tenants) {
+        (Some(named), None) => named == issuer.as_str(),
+        (Some(named), Some(tenants)) => tenants.have(issuer, named),
+        (None, _) => !endpoints.names_itself,
     };
     match is_good {
         true => Ok(()),

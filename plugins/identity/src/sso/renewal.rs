@@ -20,8 +20,8 @@ pub struct Renewal {
     pub expires_at: u64,
     /// From where its person logged in.
     pub client: String,
-    /// The refresh token, hidden.
-    pub hidden: String,
+    /// The refresh token, sealed for the session's key.
+    pub sealed: String,
 }
 
 impl Renewal {

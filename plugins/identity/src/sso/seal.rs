@@ -1,9 +1,6 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::{hkdf, hmac};
-use turnpike_api::Secret;
-use zeroize::Zeroizing;
 
 /// What a seal is for. One is worth nothing for another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +37,6 @@ const PURPOSES: [(Purpose, &[u8]); 8] = [
 /// Seals, each purpose with a key of its own, all made from the gateway's secret key.
 pub struct Seals {
     keys: [hmac::Key; 8],
-    hiding: LessSafeKey,
 }
 
 impl Seals {
@@ -53,40 +49,7 @@ impl Seals {
             key.map(hmac::Key::from)
                 .unwrap_or_else(|_| unreachable!("{purpose:?} has a key of one hash"))
         });
-        let hiding = made.expand(&[b"refresh token"], &AES_256_GCM);
-        let hiding = hiding.map_or_else(|_| unreachable!("a key of one hash"), UnboundKey::from);
-        Self {
-            keys,
-            hiding: LessSafeKey::new(hiding),
-        }
-    }
-
-    /// Hides a secret, so that it may be kept. It is found again only with the same `of`.
-    pub fn hide(&self, secret: &Secret, of: &str) -> Result<String, getrandom::Error> {
-        let mut nonce = [0; NONCE_LEN];
-        getrandom::fill(&mut nonce)?;
-        let mut hidden = secret.expose().as_bytes().to_vec();
-        let (of, unique) = (
-            Aad::from(of.as_bytes()),
-            Nonce::assume_unique_for_key(nonce),
-        );
-        self.hiding
-            .seal_in_place_append_tag(unique, of, &mut hidden)
-            .unwrap_or_else(|_| unreachable!("a token is shorter than 64 GiB"));
-        Ok(URL_SAFE_NO_PAD.encode([&nonce[..], &hidden].concat()))
-    }
-
-    /// What was hidden; `None` when it was not, or with another key.
-    pub fn find(&self, hidden: &str, of: &str) -> Option<Secret> {
-        let hidden = URL_SAFE_NO_PAD.decode(hidden).ok()?;
-        let (nonce, hidden) = hidden.split_first_chunk::<NONCE_LEN>()?;
-        let mut hidden = Zeroizing::new(hidden.to_vec());
-        let (of, nonce) = (
-            Aad::from(of.as_bytes()),
-            Nonce::assume_unique_for_key(*nonce),
-        );
-        let found = self.hiding.open_in_place(nonce, of, &mut hidden).ok()?;
-        Some(Secret::new(std::str::from_utf8(found).ok()?))
+        Self { keys }
     }
 
     /// The seal on a text: 43 characters that may stand in a URL.
@@ -120,13 +83,6 @@ mod tests {
         assert!(!seals.is_sealed(Purpose::Link, "text", &seal[..42]));
         assert!(!seals.is_sealed(Purpose::Link, "text", ""));
         assert!(!Seals::new(&[2; 32]).is_sealed(Purpose::Link, "text", &seal));
-        let secret = Secret::new("a refresh token");
-        let hidden = seals.hide(&secret, "ada").unwrap();
-        assert!(!hidden.contains("refresh"));
-        assert!(seals.find(&hidden, "ada") == Some(secret));
-        assert!(seals.find(&hidden, "bob").is_none());
-        assert!(seals.find(&hidden[1..], "ada").is_none());
-        assert!(Seals::new(&[2; 32]).find(&hidden, "ada").is_none());
         for (at, (purpose, _)) in PURPOSES.iter().enumerate() {
             assert_eq!(
                 *purpose as usize, at,

@@ -53,7 +53,8 @@ pub struct Session {
     pub tenant: Option<String>,
     /// Another one after each logout: cookies of before are worth nothing.
     epoch: String,
-    /// The ids of the person's agent tokens.
+    /// The ids of the person's agent tokens; of those that are revoked, until the next login or
+    /// logout.
     #[serde(default)]
     tokens: Vec<String>,
 }
@@ -164,6 +165,10 @@ pub async fn sign_in(
             Some((session, version)) => (Some(session), Expected::Version(version)),
             None => (None, Expected::Absent),
         };
+        let tokens = match &before {
+            Some(session) => alive(store, session, now).await?,
+            None => Vec::new(),
+        };
         let kept = before.as_ref().filter(|session| session.is_live(now));
         let session = Session {
             person: login.person.clone(),
@@ -173,7 +178,7 @@ pub async fn sign_in(
             roles: login.roles.clone(),
             tenant: login.tenant.clone(),
             epoch: kept.map_or_else(|| epoch.clone(), |session| session.epoch.clone()),
-            tokens: before.map(|session| session.tokens).unwrap_or_default(),
+            tokens,
         };
         if put(store, &session, now, expected).await? {
             break session;
@@ -215,6 +220,7 @@ pub async fn sign_out(store: &dyn Store, key: &str, now: u64) -> Result<(), Sess
         };
         session.expires_at = session.expires_at.min(now);
         session.epoch.clear();
+        session.tokens = alive(store, &session, now).await?;
         if put(store, &session, now, Expected::Version(version)).await? {
             Renewal::forget(store, key).await?;
             return follow(store, key, now).await;
@@ -267,7 +273,7 @@ async fn add(store: &dyn Store, session: &Session, id: &str, now: u64) -> Result
     }
 }
 
-/// The ids of those that are not revoked.
+/// The ids of those that are not revoked: these need not be remembered.
 async fn alive(
     store: &dyn Store,
     session: &Session,

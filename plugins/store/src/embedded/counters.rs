@@ -53,6 +53,13 @@ pub(super) fn usage(view: &View<'_>, from: u32, to: u32) -> Result<Vec<DayUsage>
     Ok(days.into_values().collect())
 }
 
+pub(super) fn forget_usage(view: &View<'_>, day: u32) -> Result<(), Failure> {
+    view.db
+        .prepare_cached("DELETE FROM usage WHERE day < ?1")?
+        .execute([day])?;
+    Ok(())
+}
+
 fn key(used: &DayUsage) -> (u32, String, String) {
     (used.day, used.credential.clone(), used.model.clone())
 }

@@ -192,7 +192,8 @@ fn check(path: &Path, told: &Told, what: &str) {
     let spent = block_on(store.spent("a", 1)).unwrap();
     assert_eq!(spent.calls, calls.len() as u64, "{what}");
     assert_eq!(spent.tokens, 3 * spent.calls, "{what}");
-    assert_eq!(store.damaged_lines(), 0, "{what}");
+    // Each kill may cut the lines that were being written, of which nobody was told.
+    assert!(store.damaged_lines() <= 2, "{what}");
 
     if let Some(record) = block_on(store.get("kind", "key")).unwrap() {
         assert!(record.version >= told.version, "{what}: a record is lost");

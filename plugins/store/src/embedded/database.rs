@@ -4,7 +4,8 @@ use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
@@ -52,8 +53,22 @@ pub(super) struct Database {
 }
 
 impl Database {
+    /// Waits for others that make the database, or mend it after a process that was killed: there
+    /// SQLite says at once that it is busy.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "nothing is served yet, and SQLite tells of no event"
+    )]
     pub(super) fn open(path: &Path, access: Access) -> Result<Self, OpenError> {
-        let connection = connect(path, access)?;
+        let began = Instant::now();
+        let connection = loop {
+            match connect(path, access) {
+                Err(OpenError::Busy { .. }) if began.elapsed() < PATIENCE => {
+                    thread::sleep(Duration::from_millis(5));
+                }
+                connected => break connected?,
+            }
+        };
         if access == Access::Own {
             sound(path, &connection)?;
         }
@@ -159,6 +174,8 @@ fn settle(connection: &Connection, access: Access) -> rusqlite::Result<()> {
     // Every commit reaches the disk. The weaker NORMAL may lose the commits since the last
     // checkpoint with the power, and with them folded journals, which are deleted by then.
     connection.pragma_update(None, "synchronous", "FULL")?;
+    // What is removed is gone: no bytes of it are left in free pages.
+    connection.pragma_update(None, "secure_delete", true)?;
     connection.pragma_update(None, "journal_size_limit", 16 << 20)
 }
 

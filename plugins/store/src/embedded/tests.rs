@@ -45,8 +45,14 @@ impl Bench {
         self.directory.path().join("t.db")
     }
 
+    /// A child that another test has just forked holds the lock until it becomes its program.
     fn store(&self) -> Embedded {
-        Embedded::open(&self.path(), self.clock.clone()).unwrap()
+        loop {
+            match Embedded::open(&self.path(), self.clock.clone()) {
+                Err(OpenError::InUse { .. }) => std::thread::yield_now(),
+                opened => break opened.unwrap(),
+            }
+        }
     }
 
     /// Folds only when it is asked for counters, and at the end.

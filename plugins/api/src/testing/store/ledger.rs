@@ -167,8 +167,12 @@ fn forgets(store: &dyn Store) {
     assert_eq!(usage(store, 0, 4), expected_usage(), "usage was not reset");
     record(store, entry("a", "m", 9, 1));
     assert_eq!(spent(store, "a", 5).tokens, 11, "recorded after the reset");
+    block_on(store.forget_usage(3)).expect("old days are forgotten");
+    assert_eq!(usage(store, 0, 4), expected_usage()[1..], "days before it");
+    assert_eq!(spent(store, "b", 5).tokens, 1010, "a quota is no usage");
 }
 
 fn stays_forgotten(store: &dyn Store) {
     assert_eq!(spent(store, "a", 5).tokens, 11, "reset, then restarted");
+    assert_eq!(usage(store, 0, 4), expected_usage()[1..]);
 }

@@ -228,14 +228,12 @@ fn claims_are_read_in_the_forms_issuers_write() {
             .claim("groups", json!(["staff", "ml team", 7, "", null]))
             .claim("scope", json!("chat  models:read\tx"))
             .claim("team", json!("search"))
-            .claim("nonce", json!("n-1"))
             .claim("azp", json!("agent")),
     );
     assert_eq!((&*claims.issuer, &*claims.subject), (ISSUER, "u-1"));
     assert_eq!(texts(&claims.groups), "staff|ml team");
     assert_eq!(texts(&claims.scopes), "chat|models:read|x");
     assert_eq!(claims.team.as_deref(), Some("search"));
-    assert_eq!(claims.nonce.as_deref(), Some("n-1"));
     assert_eq!(claims.authorized_party.as_deref(), Some("agent"));
     assert_eq!(claims.expires_at, (NOW + 3600) * 1000);
 

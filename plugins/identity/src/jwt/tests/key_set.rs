@@ -1,11 +1,18 @@
 use serde_json::{Value, json};
 
 use super::forge::{KEYS, decoded, encoded, token};
-use crate::jwt::key_set::{MAX_BYTES, MAX_KEYS, Signature};
+use crate::jwt::key_set::{MAX_BYTES, MAX_KEYS, Unsigned};
 use crate::jwt::{Algorithm, KeySet, KeySetError};
 
 fn parse(keys: Value) -> Result<KeySet, KeySetError> {
     KeySet::parse(json!({ "keys": keys }).to_string().as_bytes())
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Signature {
+    Good,
+    Bad,
+    UnknownKey,
 }
 
 /// With a token that is good, signed with the first RSA key, as key `kid`.
@@ -14,7 +21,11 @@ fn verify(keys: Value, kid: Option<&str>) -> Signature {
     let signed = token().signed();
     let signature = decoded(signed.rsplit_once('.').unwrap().1);
     let keys = parse(keys).unwrap();
-    keys.verify(kid, Algorithm::Rs256, message.as_bytes(), &signature)
+    match keys.verify(kid, Algorithm::Rs256, message.as_bytes(), &signature) {
+        Ok(_) => Signature::Good,
+        Err(Unsigned::Bad) => Signature::Bad,
+        Err(Unsigned::UnknownKey) => Signature::UnknownKey,
+    }
 }
 
 fn with(mut key: Value, name: &str, value: Value) -> Value {

@@ -1,0 +1,201 @@
+//! Everything that is kept of a person, found and removed: for who leaves, and for who asks.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use turnpike_api::{Bulletin, Directory, Store, StoreError};
+
+use crate::agent_tokens::{self, AgentTokenRecord, LastUse, TokenState};
+use crate::sso::confirmation::{self, Waiting};
+use crate::sso::session::{self, SessionError};
+use crate::sso::{Person, Session, renewal};
+
+/// What is kept of one person. What is told to others (logs, metrics that were read) is theirs.
+#[derive(Debug)]
+pub struct Kept {
+    /// What their session is kept under.
+    pub key: String,
+    pub person: Person,
+    pub session: Option<Session>,
+    /// Whether the store has what their session is renewed with.
+    pub renewable: bool,
+    /// The keys of logins that wait for a confirmation code.
+    waiting: Vec<String>,
+    /// Their tokens, revoked ones too, each with its last use.
+    pub tokens: Vec<(AgentTokenRecord, Option<LastUse>)>,
+}
+
+/// How long what is kept stays; `None` = for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// A token that is revoked, after that.
+    pub revoked_tokens: Option<Duration>,
+    /// A person, after the end of their last session.
+    pub absent_people: Option<Duration>,
+}
+
+/// What was removed because its time was over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    pub tokens: usize,
+    pub people: usize,
+}
+
+impl Kept {
+    fn new(key: String, person: Person) -> Self {
+        Self {
+            key,
+            person,
+            session: None,
+            renewable: false,
+            waiting: Vec::new(),
+            tokens: Vec::new(),
+        }
+    }
+
+    /// Whether they are meant by an address (in any case of letters), a subject, or their key.
+    pub fn is_called(&self, wanted: &str) -> bool {
+        let by_address = |email: &String| email.eq_ignore_ascii_case(wanted);
+        let owners = self
+            .tokens
+            .iter()
+            .filter_map(|(token, _)| token.owner.as_ref());
+        let mut addresses = owners
+            .filter_map(|owner| owner.email.as_ref())
+            .chain(&self.person.email);
+        self.key == wanted || self.person.subject == wanted || addresses.any(by_address)
+    }
+
+    /// When they were last let in, or were last known to be; `None` = nobody knows.
+    fn seen_at(&self) -> Option<u64> {
+        let session = self.session.iter().map(|session| session.expires_at);
+        let tokens = self.tokens.iter();
+        let tokens = tokens.filter_map(|(token, _)| token.auth_expires_at);
+        session.chain(tokens).max()
+    }
+}
+
+/// Everybody of whom something is kept, by key.
+pub async fn all(store: &dyn Store) -> Result<Vec<Kept>, StoreError> {
+    let mut people: BTreeMap<String, Kept> = BTreeMap::new();
+    let entry = |person: Person| {
+        let key = person.key();
+        (key.clone(), Kept::new(key, person))
+    };
+    for (_, session) in records::<Session>(store, session::KIND).await? {
+        let (key, kept) = entry(session.person.clone());
+        people.entry(key).or_insert(kept).session = Some(session);
+    }
+    for (key, _) in store.list(renewal::KIND).await? {
+        if let Some(kept) = people.get_mut(&key) {
+            kept.renewable = true;
+        }
+    }
+    for (browser, waiting) in records::<Waiting>(store, confirmation::KIND).await? {
+        let (key, kept) = entry(waiting.person);
+        people.entry(key).or_insert(kept).waiting.push(browser);
+    }
+    let mut uses: BTreeMap<String, LastUse> = records(store, agent_tokens::USE)
+        .await?
+        .into_iter()
+        .collect();
+    for (id, token) in records::<AgentTokenRecord>(store, agent_tokens::KIND).await? {
+        let Some(owner) = token.owner.clone() else {
+            continue;
+        };
+        let (key, kept) = entry(Person {
+            issuer: owner.issuer,
+            subject: owner.subject,
+            email: owner.email,
+            groups: Vec::new(),
+            team: None,
+        });
+        let kept = people.entry(key).or_insert(kept);
+        kept.tokens.push((token, uses.remove(&id)));
+    }
+    Ok(people.into_values().collect())
+}
+
+/// Everybody whom `wanted` may mean: an address may be several people's.
+pub async fn find(store: &dyn Store, wanted: &str) -> Result<Vec<Kept>, StoreError> {
+    let mut found = all(store).await?;
+    found.retain(|kept| kept.is_called(wanted));
+    Ok(found)
+}
+
+/// Removes everything that is kept of a person. Their tokens are refused from then on, as ones that
+/// nobody ever had. Who is cut short may begin anew.
+pub async fn forget(store: &dyn Store, kept: &Kept, now: u64) -> Result<(), SessionError> {
+    // First of all they are let in no more, whatever becomes of the rest.
+    session::sign_out(store, &kept.key, now).await?;
+    for browser in &kept.waiting {
+        store.remove(confirmation::KIND, browser).await?;
+    }
+    for (token, _) in &kept.tokens {
+        forget_token(store, &token.id).await?;
+    }
+    renewal::Renewal::forget(store, &kept.key).await?;
+    // Last: it is what the rest is found again by.
+    store.remove(session::KIND, &kept.key).await?;
+    Ok(())
+}
+
+/// Removes what has been kept for long enough, and what belongs to nothing any more.
+pub async fn sweep(
+    store: &dyn Store,
+    retention: Retention,
+    now: u64,
+) -> Result<Swept, SessionError> {
+    let is_over = |end: u64, kept: Option<Duration>| {
+        let kept = kept.map(|kept| u64::try_from(kept.as_millis()).unwrap_or(u64::MAX));
+        kept.is_some_and(|kept| end.saturating_add(kept) <= now)
+    };
+    let mut swept = Swept::default();
+    for kept in all(store).await? {
+        let seen_at = kept.seen_at();
+        if seen_at.is_some_and(|seen_at| is_over(seen_at, retention.absent_people)) {
+            forget(store, &kept, now).await?;
+            swept.people += 1;
+        }
+    }
+    let tokens = records::<AgentTokenRecord>(store, agent_tokens::KIND).await?;
+    for (id, token) in &tokens {
+        let ended = [token.revoked_at, token.ends_at]
+            .into_iter()
+            .flatten()
+            .min();
+        let is_revoked = token.state(now) == TokenState::Revoked;
+        if is_revoked && ended.is_some_and(|ended| is_over(ended, retention.revoked_tokens)) {
+            forget_token(store, id).await?;
+            swept.tokens += 1;
+        }
+    }
+    // A use may be written down just after its token was removed.
+    for (id, _) in store.list(agent_tokens::USE).await? {
+        if store.get(agent_tokens::KIND, &id).await?.is_none() {
+            store.remove(agent_tokens::USE, &id).await?;
+        }
+    }
+    Ok(swept)
+}
+
+async fn forget_token(store: &dyn Store, id: &str) -> Result<(), StoreError> {
+    Directory::remove(store, agent_tokens::KIND, id).await?;
+    Directory::remove(store, agent_tokens::USE, id).await?;
+    Bulletin::post(store, agent_tokens::TOPIC, id.as_bytes())
+        .await
+        .map(drop)
+}
+
+/// The records of a kind that this release can read.
+async fn records<T: DeserializeOwned>(
+    store: &dyn Store,
+    kind: &'static str,
+) -> Result<Vec<(String, T)>, StoreError> {
+    let records = store.list(kind).await?.into_iter();
+    let read = |(key, record): (String, turnpike_api::Record)| {
+        Some((key, serde_json::from_slice(&record.value).ok()?))
+    };
+    Ok(records.filter_map(read).collect())
+}
