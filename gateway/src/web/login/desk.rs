@@ -7,7 +7,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use turnpike_api::{Clock, Store};
-use turnpike_identity::sso::{Purpose, Session, digest, random};
+use turnpike_identity::sso::{LoginRate, Purpose, Session, digest, random};
 
 use super::form::Form;
 use super::problem::Problem;
@@ -166,7 +166,7 @@ impl Desk {
     pub(super) async fn count_guess(&self, person: &str) -> Result<(), Problem> {
         let (rate, store) = (self.sso.rate, self.store());
         rate.count(store, &self.counted_as(), self.now).await??;
-        rate.count(store, &format!("person {person}"), self.now)
+        rate.count(store, &LoginRate::of_person(person), self.now)
             .await??;
         Ok(())
     }
@@ -175,7 +175,7 @@ impl Desk {
     pub(super) async fn forgive_guess(&self, person: &str) -> Result<(), Problem> {
         let (rate, store) = (self.sso.rate, self.store());
         rate.forgive(store, &self.counted_as()).await?;
-        rate.forgive(store, &format!("person {person}")).await?;
+        rate.forgive(store, &LoginRate::of_person(person)).await?;
         Ok(())
     }
 

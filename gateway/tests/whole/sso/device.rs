@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 use turnpike::clock::Time;
 use turnpike_api::Expected;
+use turnpike_identity::people;
 use turnpike_loadtest::{FakeProvider, Options};
 
 use super::browser::{Browser, back_of, field};
@@ -416,6 +417,29 @@ async fn a_logout_takes_the_yes_back() {
     place.signed_in().await;
     assert_eq!(place.said(&asked).await, "access_denied");
     assert_eq!(place.house.gateway.runtime.agent_tokens.len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_forgotten_has_said_nothing() {
+    let place = Place::new().await;
+    let (hers, his) = (place.device().await, place.device().await);
+    let mut ada = place.signed_in().await;
+    ada.get("/auth/device?user_code=BBBB-BBBB").await;
+    allow(&mut ada, &hers).await;
+    *place.idp.subject.lock().unwrap() = "bob".into();
+    allow(&mut place.signed_in().await, &his).await;
+    let store = place.house.gateway.runtime.store.clone();
+    let kept = people::find(&*store, "ada").await.unwrap();
+    assert_eq!(kept.len(), 1);
+    people::forget(&*store, &kept[0], NOW).await.unwrap();
+    for kind in ["device_login", "login_rate"] {
+        for (key, record) in store.list(kind).await.unwrap() {
+            let text = format!("{key} {}", String::from_utf8(record.value).unwrap());
+            assert!(!text.contains(&kept[0].key), "{kind}: {text}");
+        }
+    }
+    assert_eq!(place.said(&hers).await, "invalid_grant");
+    token(&place.poll(&his).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -287,6 +287,18 @@ pub async fn poll(
     }
 }
 
+/// Removes the logins that a person has said yes to, and that nobody has fetched.
+pub async fn forget(store: &dyn Directory, person: &str) -> Result<(), StoreError> {
+    for (key, record) in store.list(KIND).await? {
+        let login = serde_json::from_slice::<DeviceLogin>(&record.value).ok();
+        let answer = login.and_then(|login| login.answer);
+        if matches!(answer, Some(Answer::Yes(approved)) if approved.person == person) {
+            store.remove(KIND, &key).await?;
+        }
+    }
+    Ok(())
+}
+
 impl DeviceLogin {
     fn waits(&self, now: u64) -> bool {
         self.answer.is_none() && now < self.expires_at

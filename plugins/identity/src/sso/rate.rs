@@ -99,6 +99,11 @@ impl LoginRate {
         store.remove(KIND, who).await.map(drop)
     }
 
+    /// What a person's guesses are counted under; `key` is what their session is kept under.
+    pub fn of_person(key: &str) -> String {
+        format!("person {key}")
+    }
+
     /// Everybody whose attempts are counted.
     pub async fn all(store: &dyn Directory) -> Result<Vec<Tries>, StoreError> {
         let records = store.list(KIND).await?.into_iter();
