@@ -35,7 +35,8 @@ impl Environment {
         )
     }
 
-    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+    /// The value of a variable that is set.
+    pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
     }
 

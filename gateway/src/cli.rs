@@ -6,6 +6,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 
+use crate::agents::Agent;
+
 /// Turnpike, an LLM edge gateway.
 #[derive(Debug, Parser)]
 #[command(version, about, args_conflicts_with_subcommands = true)]
@@ -26,6 +28,9 @@ pub enum Command {
     /// Look at upstream credentials: what each can serve, how it stands and why, when it is back.
     #[command(subcommand)]
     Credentials(CredentialsCommand),
+    /// Log in to a gateway from this machine, through a browser here or elsewhere: its agent gets a
+    /// token of yours.
+    Login(Login),
     /// Make, look at and end agent tokens: what agents and devices present instead of a key. A
     /// running gateway follows within a second.
     #[command(subcommand)]
@@ -58,6 +63,30 @@ pub enum PersonCommand {
         #[command(flatten)]
         asked: Asked,
     },
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct Login {
+    /// The gateway's address, such as https://llm.example.com.
+    pub url: String,
+    /// The agent that is to use it: how to set it up is printed.
+    #[arg(long, value_enum, value_name = "AGENT", default_value = "env")]
+    pub agent: Agent,
+    /// What the token is called [default: the agent's name and this machine's].
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Set the agent up in its own files instead of printing how. What else they hold stays.
+    #[arg(long)]
+    pub write: bool,
+    /// Trust the certificates in this PEM file, too.
+    #[arg(long, value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
+    /// Allow http:// to another machine: whoever is on the way can read the token.
+    #[arg(long)]
+    pub allow_http: bool,
+    /// Print a line of JSON with the code to type, and one with what came of it.
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Subcommand)]

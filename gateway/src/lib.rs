@@ -24,6 +24,7 @@
 //! snapshot of it, [`reload`] does so again when files change. [`runtime`] holds what outlives a
 //! snapshot, [`upstream`] what is on the other side, [`observe`] tells what happened.
 
+pub mod agents;
 pub mod assemble;
 pub mod background;
 pub mod boot;

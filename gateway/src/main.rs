@@ -9,7 +9,8 @@ use anyhow::{Context as _, Result};
 use clap::Parser;
 use turnpike::boot::{self, Signals, Source};
 use turnpike::cli::{
-    Cli, Command, ConfigCommand, CredentialsCommand, Level, PersonCommand, Serve, TokenCommand,
+    Cli, Command, ConfigCommand, CredentialsCommand, Level, Login, PersonCommand, Serve,
+    TokenCommand,
 };
 use turnpike::clock::Time;
 use turnpike::observe::logging;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
         None => serve(&cli.serve),
         Some(Command::Serve(flags)) => serve(&flags),
         Some(Command::Config(command)) => config(&command),
+        Some(Command::Login(flags)) => login(&flags),
         Some(Command::Token(command)) => token(&command),
         Some(Command::Credentials(command)) => credentials(&command),
         Some(Command::Person(command)) => person(&command),
@@ -126,6 +128,21 @@ fn credentials(command: &CredentialsCommand) -> Result<()> {
     Ok(())
 }
 
+fn login(flags: &Login) -> Result<()> {
+    use std::io::IsTerminal as _;
+    let environment = Environment::from_process();
+    let is_seen = std::io::stderr().is_terminal();
+    let screen = turnpike::command::login::Screen {
+        say: &say,
+        hint: &complain,
+        progress: is_seen.then_some(&progress),
+    };
+    let time = Time::system();
+    let done = turnpike::command::login::run(flags, &environment, &time, &screen);
+    on_this_thread()?.block_on(done)?;
+    Ok(())
+}
+
 fn token(command: &TokenCommand) -> Result<()> {
     let environment = Environment::from_process();
     on_this_thread()?.block_on(turnpike::command::tokens::run(command, &environment, say))?;
@@ -150,6 +167,12 @@ fn on_this_thread() -> Result<tokio::runtime::Runtime> {
 fn say(text: &str) {
     use std::io::Write as _;
     let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// Over what stood in the line before.
+#[expect(clippy::print_stderr, reason = "what a person waits for")]
+fn progress(text: &str) {
+    eprint!("\r{text}\x1b[K");
 }
 
 #[expect(clippy::print_stderr, reason = "a command's failure")]

@@ -25,7 +25,7 @@ pub enum Resource<'p> {
     Page,
     /// The management API, where one listener serves callers and operators.
     Management,
-    /// What people log in by, below `/auth`.
+    /// What people log in by, below `/auth`, and devices, below `/oauth`.
     Login,
     /// The path is known, the method is not.
     WrongMethod {
@@ -143,6 +143,8 @@ pub fn parse<'p>(method: &Method, path: &'p str) -> Resource<'p> {
         path if path.starts_with("/v0/management/") => Resource::Management,
         "/auth" => Resource::Login,
         path if path.starts_with("/auth/") => Resource::Login,
+        "/oauth/device_authorization" | "/oauth/token" => Resource::Login,
+        "/.well-known/oauth-authorization-server" => Resource::Login,
         _ => parse_rest(method, path, only),
     }
 }

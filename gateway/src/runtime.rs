@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 use tokio::task::{JoinError, spawn_blocking};
 use turnpike_api::{Clock, Store};
 use turnpike_identity::TokenBook;
+use turnpike_identity::sso::session::{self, Session, SessionError};
 
 use crate::assemble::Ground;
 use crate::jwks::IssuersKeys;
@@ -87,6 +88,21 @@ impl Runtime {
         // It is never closed.
         let _turn = self.hashing.acquire().await;
         spawn_blocking(work).await
+    }
+
+    /// Ends a person's session, and has their tokens stop at once; `None` when there is no such
+    /// session.
+    pub async fn sign_out(&self, key: &str) -> Result<Option<Session>, SessionError> {
+        let store = &*self.store;
+        let Some((session, _)) = session::find(store, key).await? else {
+            return Ok(None);
+        };
+        session::sign_out(store, key, self.board.time.now()).await?;
+        for token in session::tokens(store, &session).await? {
+            // Others hear of it by the store's news.
+            self.agent_tokens.read_one(&token.id, store).await?;
+        }
+        Ok(Some(session))
     }
 
     /// Notes whether usage could be written down; true when that is news.

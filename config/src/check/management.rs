@@ -93,6 +93,8 @@ fn meant(scope: AdminScope) -> Scope {
         AdminScope::CredentialsWrite => Scope::CredentialsWrite,
         AdminScope::TokensRead => Scope::TokensRead,
         AdminScope::TokensWrite => Scope::TokensWrite,
+        AdminScope::SessionsRead => Scope::SessionsRead,
+        AdminScope::SessionsWrite => Scope::SessionsWrite,
         AdminScope::ConfigRead => Scope::ConfigRead,
         AdminScope::ConfigWrite => Scope::ConfigWrite,
         AdminScope::LogsRead => Scope::LogsRead,

@@ -37,6 +37,10 @@ pub(crate) enum AdminScope {
     TokensRead,
     #[serde(rename = "tokens:write")]
     TokensWrite,
+    #[serde(rename = "sessions:read")]
+    SessionsRead,
+    #[serde(rename = "sessions:write")]
+    SessionsWrite,
     #[serde(rename = "config:read")]
     ConfigRead,
     #[serde(rename = "config:write")]

@@ -28,6 +28,8 @@ pub enum Scope {
     CredentialsWrite,
     TokensRead,
     TokensWrite,
+    SessionsRead,
+    SessionsWrite,
     ConfigRead,
     ConfigWrite,
     LogsRead,
@@ -35,12 +37,14 @@ pub enum Scope {
 }
 
 impl Scope {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::All,
         Self::CredentialsRead,
         Self::CredentialsWrite,
         Self::TokensRead,
         Self::TokensWrite,
+        Self::SessionsRead,
+        Self::SessionsWrite,
         Self::ConfigRead,
         Self::ConfigWrite,
         Self::LogsRead,
@@ -55,6 +59,8 @@ impl Scope {
             Self::CredentialsWrite => "credentials:write",
             Self::TokensRead => "tokens:read",
             Self::TokensWrite => "tokens:write",
+            Self::SessionsRead => "sessions:read",
+            Self::SessionsWrite => "sessions:write",
             Self::ConfigRead => "config:read",
             Self::ConfigWrite => "config:write",
             Self::LogsRead => "logs:read",

@@ -6,6 +6,10 @@ mod callback;
 mod confirm;
 mod cookies;
 mod desk;
+mod device;
+mod form;
+mod issue;
+mod oauth;
 mod pages;
 mod problem;
 mod start;
@@ -15,11 +19,12 @@ use std::sync::{Arc, Weak};
 
 use axum::Router;
 use axum::extract::Request;
-use axum::http::{HeaderName, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 
+use crate::refusal::Refusal;
 use crate::runtime::Runtime;
 use crate::sso::Sso;
 use problem::Problem;
@@ -53,6 +58,10 @@ pub fn router(runtime: &Arc<Runtime>) -> Router {
             "/auth/logout",
             get(account::ask_logout).post(account::logout),
         )
+        .route("/auth/device", get(device::ask).post(device::told))
+        .route("/oauth/device_authorization", post(oauth::authorize_device))
+        .route("/oauth/token", post(oauth::token))
+        .route(oauth::METADATA, get(oauth::metadata))
         .route("/auth/style.css", get(style))
         .route("/auth/icon.svg", get(icon))
         .fallback(nothing_here)
@@ -102,8 +111,44 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; form
 
 /// Shows a problem in the way that it was asked for, and says how each page may be used.
 async fn finished(request: Request, next: Next) -> Response {
-    let as_json = desk::wants_json(request.headers());
-    let mut response = next.run(request).await;
+    let as_json = as_json(request.headers(), request.uri().path());
+    let response = match is_from_elsewhere(&request) {
+        true => Problem::form().into_response(),
+        false => next.run(request).await,
+    };
+    finish(response, as_json)
+}
+
+/// What is told of a request that did not get as far as a page.
+pub fn refused(headers: &HeaderMap, path: &str, refusal: &Refusal) -> Response {
+    let words = refusal.reason.words();
+    let title = match words.status {
+        408 => "This took too long",
+        413 => "This is too large",
+        503 => "The gateway is busy",
+        _ => "This request cannot be read",
+    };
+    let problem = Problem::new(words.status, words.reason, title).with(refusal.message.clone());
+    finish(problem.into_response(), as_json(headers, path))
+}
+
+/// Whom a program calls, a program reads.
+fn as_json(headers: &HeaderMap, path: &str) -> bool {
+    let is_page = path == "/" || path.starts_with("/auth");
+    !is_page || desk::wants_json(headers)
+}
+
+/// A form that another site's page sends. Its seal would be wrong, too; browsers that say where a
+/// form comes from are believed before that. A provider may send the answer to a login so. (`Origin`
+/// says nothing here: by our own referrer policy it is `null` for our own forms.)
+fn is_from_elsewhere(request: &Request) -> bool {
+    let site = request.headers().get("sec-fetch-site");
+    let is_foreign = site.is_some_and(|site| site != "same-origin" && site != "none");
+    let is_answer = request.uri().path() == "/auth/callback";
+    *request.method() == Method::POST && is_foreign && !is_answer
+}
+
+fn finish(mut response: Response, as_json: bool) -> Response {
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         response = problem.shown(as_json);
     }

@@ -10,6 +10,7 @@ mod body;
 mod credential_files;
 mod document;
 mod etag;
+mod logins;
 mod office;
 mod process;
 mod refusal;
@@ -75,6 +76,18 @@ fn routes() -> Routes {
                 .routes(routes!(tokens::create))
                 .routes(routes!(tokens::rotate))
                 .routes(routes!(tokens::revoke)),
+        ))
+        .merge(access::needing(
+            Scope::SessionsRead,
+            OpenApiRouter::new()
+                .routes(routes!(logins::sessions))
+                .routes(routes!(logins::limits)),
+        ))
+        .merge(access::needing(
+            Scope::SessionsWrite,
+            OpenApiRouter::new()
+                .routes(routes!(logins::end_session))
+                .routes(routes!(logins::clear)),
         ))
         .merge(access::needing(
             Scope::ConfigRead,

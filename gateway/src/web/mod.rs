@@ -10,7 +10,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::ConnectInfo;
-use axum::http::Request;
+use axum::http::{Request, Response};
 use bytes::Bytes;
 use http::Method;
 use http::header::ACCEPT;
@@ -18,6 +18,7 @@ use pingora::protocols::http::ServerSession;
 use tower::ServiceExt;
 
 use crate::context::Context;
+use crate::record::Ending;
 use crate::refusal::{Reason, Refusal};
 use crate::reload::Reloader;
 use crate::request::{self, Connection, Stop, body};
@@ -58,7 +59,20 @@ pub async fn login_page(
     let (Some(router), Some(sso)) = (router, sso.clone()) else {
         return Err(Stop::ClientGone);
     };
-    let (mut request, _held) = request_for(session, context, path, query).await?;
+    let (mut request, _held) = match request_for(session, context, path, query).await {
+        Ok(request) => request,
+        Err(Stop::Refused(refusal)) => {
+            let page = login::refused(&session.req_header().headers, path, &refusal);
+            let kept = sent(session, context, page).await;
+            let words = refusal.reason.words();
+            context.record.ending = Ending::Refused {
+                status: words.status,
+                reason: words.reason,
+            };
+            return kept;
+        }
+        Err(gone) => return Err(gone),
+    };
     request.extensions_mut().insert(login::Visit {
         sso,
         client: context.record.client,
@@ -138,6 +152,14 @@ async fn answered(
     request: Request<Body>,
 ) -> Result<Connection, Stop> {
     let Ok(response) = router.clone().oneshot(request).await;
+    sent(session, context, response).await
+}
+
+async fn sent(
+    session: &mut ServerSession,
+    context: &mut Context<'_>,
+    response: Response<Body>,
+) -> Result<Connection, Stop> {
     let (parts, body) = response.into_parts();
     let body = to_bytes(body, PAGE).await.map_err(|_| {
         let message = "the page is too large to be served here: ask the admin listener for it";

@@ -98,6 +98,16 @@ export class House {
     if (answer.status !== 204) throw new Error(`not withdrawn: ${answer.status} ${await answer.text()}`);
   }
 
+  /** `turnpike login` in a home of its own; what there is to type, and how it ends. */
+  async login(...flags) {
+    const home = mkdtempSync(path.join(this.directory, 'home-'));
+    const args = ['login', this.url, '--json', ...flags];
+    const program = this.run(path.join(BINARIES, 'turnpike'), args, { HOME: home });
+    const asked = JSON.parse(await program.line(/user_code/));
+    const ended = () => program.ended.then(() => program.process.exitCode);
+    return { home, asked, ended };
+  }
+
   moved() {
     return {
       LD_PRELOAD: faketime(),

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 use turnpike::clock::Time;
+use turnpike_identity::sso::session;
 use turnpike_loadtest::{Behaviour, FakeProvider, Options};
 
 use crate::binary::{Binary, replace};
@@ -767,6 +768,11 @@ async fn the_document_says_what_is_done() {
         for (method, operation) in operations.as_object().unwrap() {
             let (id, _) = place.create().await;
             let under = path.strip_prefix(ROOT).unwrap();
+            let session = someone(&place).await;
+            let id = match operation["operationId"].as_str() {
+                Some("end_session") => session,
+                _ => id,
+            };
             let under = under.replace("{provider}", "claude").replace("{id}", &id);
             let under = match operation["operationId"].as_str() {
                 Some("remove_credential") => format!("{under}?id=claude/main"),
@@ -809,7 +815,31 @@ async fn the_document_says_what_is_done() {
             walked += 1;
         }
     }
-    assert_eq!(walked, 17, "a new operation belongs into this walk");
+    assert_eq!(walked, 21, "a new operation belongs into this walk");
+}
+
+/// Somebody who is logged in: the id of their session.
+async fn someone(place: &Place) -> String {
+    let person = session::Person {
+        issuer: "https://idp.example".into(),
+        subject: "ada".into(),
+        email: None,
+        groups: Vec::new(),
+        team: None,
+    };
+    let id = person.key();
+    let login = session::Login {
+        person,
+        provider: "company".into(),
+        roles: Vec::new(),
+        tenant: None,
+    };
+    let (store, hour) = (
+        &*place.house.gateway.runtime.store,
+        Duration::from_secs(3600),
+    );
+    session::sign_in(store, &login, hour, NOON).await.unwrap();
+    id
 }
 
 /// Holds an answer against what the document says of it.

@@ -1,10 +1,14 @@
 //! People log in through their provider, and their agents' tokens live by that.
 
 mod authorization;
+mod bad_forms;
 mod browser;
+mod device;
 mod github;
 mod hostile;
 mod leaving;
+mod login_command;
+mod managed;
 mod provider;
 mod renewal;
 mod session;
@@ -329,6 +333,7 @@ async fn every_page_says_how_it_may_be_used_and_names_nobody_else() {
         "/auth/tokens",
         "/auth/logout",
         "/auth/confirm",
+        "/auth/device",
         "/auth/nothing",
     ] {
         let page = browser.get(path).await;

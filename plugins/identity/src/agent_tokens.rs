@@ -19,8 +19,8 @@ use crate::Settings;
 pub use book::{Checks, LastUse, TokenBook};
 pub use hashing::{Costs, HashError};
 pub use issue::{
-    IssueError, Issued, NewToken, TOPIC, USE, issue, keep_to_session, look, revoke, revoke_if,
-    rotate, rotate_if,
+    IssueError, Issued, NewToken, TOPIC, USE, issue, keep_to_session, look, name, revoke,
+    revoke_if, rotate, rotate_if,
 };
 pub use record::{AgentTokenRecord, Binding, KIND, Owner, TokenState};
 use text::Text;

@@ -9,7 +9,7 @@ use turnpike_api::{Bulletin, Directory, Store, StoreError};
 use crate::agent_tokens::{self, AgentTokenRecord, LastUse, TokenState};
 use crate::sso::confirmation::{self, Waiting};
 use crate::sso::session::{self, SessionError};
-use crate::sso::{Person, Session, renewal};
+use crate::sso::{LoginRate, Person, Session, device, renewal};
 
 /// What is kept of one person. What is told to others (logs, metrics that were read) is theirs.
 #[derive(Debug)]
@@ -136,6 +136,8 @@ pub async fn forget(store: &dyn Store, kept: &Kept, now: u64) -> Result<(), Sess
     for browser in &kept.waiting {
         store.remove(confirmation::KIND, browser).await?;
     }
+    device::forget(store, &kept.key).await?;
+    LoginRate::forget(store, &LoginRate::of_person(&kept.key)).await?;
     for (token, _) in &kept.tokens {
         forget_token(store, &token.id).await?;
     }

@@ -1,4 +1,4 @@
-//! Single sign-on (F20-F27): a person logs in through their identity provider, and their agent
+//! Single sign-on (F20-F28): a person logs in through their identity provider, and their agent
 //! tokens work for as long as the session lasts that begins with that.
 //!
 //! A login goes this way: a [`Pending`] one is noted and the browser sent to the [`Provider`]; it
@@ -8,6 +8,7 @@
 
 pub mod authorization;
 pub mod confirmation;
+pub mod device;
 mod discovery;
 mod exchange;
 mod id_token;
@@ -30,9 +31,9 @@ use turnpike_api::StoreError;
 
 pub use link::{Link, LoginLinks};
 pub use marker::{MARK, Marker};
-pub use pending::Pending;
+pub use pending::{Errand, Pending};
 pub use provider::{Client, Identified, Outside, OutsideError, Provider, Renewed, Returned};
-pub use rate::{LoginRate, Wait};
+pub use rate::{LoginRate, Tries, Wait};
 pub use seal::{Purpose, Seals};
 pub use session::{Person, Session};
 pub use tenants::Tenants;

@@ -1,22 +1,20 @@
 //! What a person can do who is signed in: make, see and revoke their own agent tokens, and leave.
 
-use std::sync::Arc;
-
-use axum::body::Bytes;
 use axum::extract::RawQuery;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use futures::executor::block_on;
 use serde_json::json;
-use tracing::{error, info};
-use turnpike_identity::agent_tokens::{self, IssueError, Issued, NewToken};
+use tracing::info;
+use turnpike_identity::agent_tokens;
 use turnpike_identity::sso::{Session, session};
 
-use super::desk::{Desk, Form};
+use super::cookies;
+use super::desk::Desk;
+use super::form::{Form, put_back};
+use super::issue::{Failed, issue};
 use super::pages::{self, LogoutPage, Row, SignedOutPage, Snippet, TokenPage, TokensPage, When};
 use super::problem::Problem;
 use super::start::see_other;
-use super::{authorize, cookies};
 use crate::upstream::roll::time;
 
 /// `GET /auth/success`: where a login ends.
@@ -38,20 +36,18 @@ pub(super) async fn tokens(desk: Desk) -> Result<Response, Problem> {
 }
 
 /// `POST /auth/success`: a new token, shown this once.
-pub(super) async fn create(desk: Desk, body: Bytes) -> Result<Response, Problem> {
-    let form = Form::read(&body);
-    let session = desk.signed_in(&form).await?;
-    let issued = match issue(&desk, &session, form.get("name")).await {
+pub(super) async fn create(desk: Desk, form: Form) -> Result<Response, Problem> {
+    let name = form.get("name");
+    let session = match desk.session().await? {
+        None => return Err(over(name)),
+        Some(session) => session,
+    };
+    if !desk.is_ours(&form) {
+        return mend(&desk, &session, Mend::Stale, name).await;
+    }
+    let issued = match issue(&desk, &session, name).await {
         Ok(issued) => issued,
-        Err(Failed::Name(text)) if desk.as_json => {
-            return Err(Problem::new(400, "invalid_name", text));
-        }
-        Err(Failed::Name(_)) => {
-            let wrong = Some("A name has 1 to 100 printable characters.");
-            let mut response = list(&desk, &session, Arrival::Later, wrong).await?;
-            *response.status_mut() = StatusCode::BAD_REQUEST;
-            return Ok(response);
-        }
+        Err(Failed::Name) => return mend(&desk, &session, Mend::Name, name).await,
         Err(Failed::Problem(problem)) => return Err(problem),
     };
     info!(
@@ -75,8 +71,7 @@ pub(super) async fn create(desk: Desk, body: Bytes) -> Result<Response, Problem>
 }
 
 /// `POST /auth/tokens/revoke`: one's own only.
-pub(super) async fn revoke(desk: Desk, body: Bytes) -> Result<Response, Problem> {
-    let form = Form::read(&body);
+pub(super) async fn revoke(desk: Desk, form: Form) -> Result<Response, Problem> {
     let session = desk.signed_in(&form).await?;
     let (id, store) = (form.get("id"), desk.store());
     let theirs = session::tokens(store, &session).await?;
@@ -106,12 +101,58 @@ pub(super) async fn ask_logout(desk: Desk) -> Result<Response, Problem> {
 }
 
 /// `POST /auth/logout`: the session ends, in every browser, and its tokens stop.
-pub(super) async fn logout(desk: Desk, body: Bytes) -> Result<Response, Problem> {
-    let session = desk.signed_in(&Form::read(&body)).await?;
-    authorize::sign_out(&desk, &session.person.key()).await?;
+pub(super) async fn logout(desk: Desk, form: Form) -> Result<Response, Problem> {
+    let session = desk.signed_in(&form).await?;
+    desk.runtime.sign_out(&session.person.key()).await?;
     info!(person = session.person.shown(), client = %desk.client, "logout");
     let mut response = pages::html(&SignedOutPage {});
     cookies::set(&mut response, cookies::SESSION, "", 0, desk.sso.is_secure);
+    Ok(response)
+}
+
+/// What was typed is not lost with the session.
+fn over(name: &str) -> Problem {
+    let problem = Problem::new(401, "session_over", "Your session is over");
+    match put_back(name) {
+        "" => problem.with("Sign in again."),
+        name => problem.with(format!("Sign in again. The name you typed: {name}")),
+    }
+}
+
+/// What is wrong with a form that makes a token.
+enum Mend {
+    Name,
+    Stale,
+}
+
+/// The page once more, with what was typed.
+async fn mend(
+    desk: &Desk,
+    session: &Session,
+    what: Mend,
+    typed: &str,
+) -> Result<Response, Problem> {
+    let (status, wrong) = match what {
+        Mend::Name => (400, "A name has 1 to 100 printable characters."),
+        Mend::Stale => (
+            403,
+            "This page was open while you signed in or out elsewhere. Look at the name and send it again.",
+        ),
+    };
+    if desk.as_json {
+        return Err(match what {
+            Mend::Name => Problem::new(400, "invalid_name", wrong),
+            Mend::Stale => Problem::form(),
+        });
+    }
+    let mut response = list(
+        desk,
+        session,
+        Arrival::Later,
+        Some((wrong, put_back(typed))),
+    )
+    .await?;
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or_default();
     Ok(response)
 }
 
@@ -121,49 +162,11 @@ enum Arrival {
     Later,
 }
 
-/// Why there is no new token.
-enum Failed {
-    Name(String),
-    Problem(Problem),
-}
-
-impl<E: Into<Problem>> From<E> for Failed {
-    fn from(error: E) -> Self {
-        Self::Problem(error.into())
-    }
-}
-
-/// Makes a token as the command line does, and has it be theirs.
-async fn issue(desk: &Desk, session: &Session, name: &str) -> Result<Issued, Failed> {
-    let new = NewToken {
-        name: name.to_owned(),
-        owner: Some(session.person.owner()),
-        auth_expires_at: Some(session.expires_at),
-        ..NewToken::default()
-    };
-    let (store, costs, now) = (desk.runtime.store.clone(), desk.sso.costs, desk.now);
-    session::has_room(desk.store(), session, now).await?;
-    let making = move || block_on(agent_tokens::issue(&*store, new, costs, now));
-    let made = desk.runtime.hash(making).await;
-    let made = made.map_err(|error| {
-        error!(%error, "an agent token cannot be made");
-        Problem::new(500, "internal", "The gateway cannot do that now")
-    })?;
-    let issued = match made {
-        Err(IssueError::Name) => return Err(Failed::Name(IssueError::Name.to_string())),
-        made => made.map_err(session::SessionError::from)?,
-    };
-    session::adopt(desk.store(), session, &issued.record, desk.now).await?;
-    let book: &Arc<_> = &desk.runtime.agent_tokens;
-    book.read_one(&issued.record.id, desk.store()).await?;
-    Ok(issued)
-}
-
 async fn list(
     desk: &Desk,
     session: &Session,
     arrival: Arrival,
-    wrong: Option<&str>,
+    wrong: Option<(&str, &str)>,
 ) -> Result<Response, Problem> {
     let tokens = session::tokens(desk.store(), session).await?;
     if desk.as_json {
@@ -196,6 +199,7 @@ async fn list(
         is_anothers: matches!(arrival, Arrival::Login { is_anothers: true }),
         works_again: rows.iter().any(|row| row.is_active),
         rows: &rows,
-        wrong,
+        wrong: wrong.map(|(wrong, _)| wrong),
+        typed: wrong.map_or("", |(_, typed)| typed),
     }))
 }

@@ -8,13 +8,13 @@ use turnpike_identity::sso::authorization::{Denied, Granted};
 use turnpike_identity::sso::confirmation::Waiting;
 use turnpike_identity::sso::renewal::Renewal;
 use turnpike_identity::sso::session::{self, Login};
-use turnpike_identity::sso::{Pending, Person, Session};
+use turnpike_identity::sso::{Errand, Pending, Person, Session};
 use url::Url;
 
-use super::cookies;
 use super::desk::Desk;
 use super::problem::Problem;
 use super::start::see_other;
+use super::{cookies, device};
 
 /// Asks for a confirmation code, or the authorization API, as configured.
 pub(super) async fn authorize(
@@ -43,7 +43,7 @@ pub(super) async fn authorize(
         roles: granted.roles,
         tenant: granted.tenant,
     };
-    let_in(desk, &login, sealed, pending.link.as_deref(), browser).await
+    let_in(desk, &login, sealed, &pending.errand, browser).await
 }
 
 /// Begins the session.
@@ -51,10 +51,11 @@ pub(super) async fn let_in(
     desk: &Desk,
     login: &Login,
     sealed: Option<String>,
-    link: Option<&str>,
+    errand: &Errand,
     browser: &str,
 ) -> Result<Response, Problem> {
     let store = desk.store();
+    let link = errand.link.as_deref();
     let link = match link.and_then(|token| desk.sso.links.read(token, desk.now)) {
         Some(link) if link.spend(store, desk.now).await? => Some(link),
         // Used before, it is as good as none: who logs in may log in without.
@@ -77,10 +78,11 @@ pub(super) async fn let_in(
     );
     let renews = link.and_then(|link| link.renews);
     let is_anothers = renews.is_some_and(|id| tokens.iter().all(|token| token.id != id));
-    let mut response = see_other(match is_anothers {
-        true => "/auth/success?link=other",
-        false => "/auth/success",
-    });
+    let mut response = match &errand.device {
+        Some(code) => see_other(&device::page_of(code)),
+        None if is_anothers => see_other("/auth/success?link=other"),
+        None => see_other("/auth/success"),
+    };
     let lasts = session.expires_at.saturating_sub(desk.now) / 1000;
     let (value, lasts) = (
         session.cookie(&desk.sso.seals),
@@ -104,7 +106,7 @@ async fn have_confirmed(
     expiry: Duration,
 ) -> Result<Response, Problem> {
     let (shown, provider) = (person.shown().to_owned(), pending.provider.clone());
-    let login = (person, pending.provider, pending.link, sealed);
+    let login = (person, pending.provider, pending.errand, sealed);
     let (seals, store) = (&desk.sso.seals, desk.store());
     let code = Waiting::begin(login, browser, expiry, seals, store, desk.now).await;
     let code = code.map_err(|error| Problem::of_login(error, &provider, &desk.sso.redirect_uri))?;
@@ -157,22 +159,9 @@ async fn refuse(desk: &Desk, person: &Person, provider: &str, denied: Denied) ->
     };
     warn!(person = person.shown(), provider, client = %desk.client, reason, "login denied");
     if matches!(denied, Denied::Refused(_))
-        && let Err(error) = sign_out(desk, &person.key()).await
+        && let Err(error) = desk.runtime.sign_out(&person.key()).await
     {
-        return error;
+        return error.into();
     }
     Problem::denied(reason)
-}
-
-/// Ends a person's session, and has their tokens stop at once.
-pub(super) async fn sign_out(desk: &Desk, key: &str) -> Result<(), Problem> {
-    let store = desk.store();
-    let Some((session, _)) = session::find(store, key).await? else {
-        return Ok(());
-    };
-    session::sign_out(store, key, desk.now).await?;
-    for token in session::tokens(store, &session).await? {
-        desk.runtime.agent_tokens.read_one(&token.id, store).await?;
-    }
-    Ok(())
 }

@@ -1,13 +1,13 @@
 //! The browser comes back from its provider.
 
-use axum::body::Bytes;
 use axum::extract::RawQuery;
 use axum::response::Response;
 use std::sync::Arc;
 use turnpike_identity::sso::{Identified, Pending, Returned};
 
 use super::authorize;
-use super::desk::{Desk, Form};
+use super::desk::Desk;
+use super::form::Form;
 use super::problem::Problem;
 use super::start::see_other;
 
@@ -56,8 +56,7 @@ pub(super) async fn returned(desk: Desk, RawQuery(query): RawQuery) -> Result<Re
 
 /// `POST /auth/callback`: some providers have the browser send a form, to which it adds no cookies.
 /// It is asked to come once more.
-pub(super) async fn posted(body: Bytes) -> Response {
-    let form = Form::read(&body);
+pub(super) async fn posted(form: Form) -> Response {
     let mut query = url::form_urlencoded::Serializer::new(String::new());
     for name in ["code", "state", "iss", "error", "error_description"] {
         let value = form.get(name);

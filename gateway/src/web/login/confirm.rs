@@ -1,6 +1,5 @@
 //! The confirmation code, which stands in the gateway's log.
 
-use axum::body::Bytes;
 use axum::http::StatusCode;
 use axum::response::Response;
 use tracing::warn;
@@ -8,7 +7,8 @@ use turnpike_config::plan::LoginModePlan;
 use turnpike_identity::sso::confirmation::{self, Typed, Waiting};
 
 use super::authorize;
-use super::desk::{Desk, Form};
+use super::desk::Desk;
+use super::form::Form;
 use super::pages::{self, ConfirmPage};
 use super::problem::Problem;
 
@@ -22,9 +22,11 @@ pub(super) async fn ask(desk: Desk) -> Result<Response, Problem> {
 }
 
 /// `POST /auth/confirm`.
-pub(super) async fn typed(desk: Desk, body: Bytes) -> Result<Response, Problem> {
-    let form = Form::read(&body);
-    let browser = desk.check_browser(&form)?;
+pub(super) async fn typed(desk: Desk, form: Form) -> Result<Response, Problem> {
+    let browser = match desk.check_browser(&form) {
+        Ok(browser) => browser,
+        Err(problem) => return stale(&desk, problem).await,
+    };
     let LoginModePlan::SingleUser { attempts, .. } = desk.sso.mode else {
         // The configuration has changed since: another login goes by it.
         return Err(Problem::session());
@@ -32,9 +34,9 @@ pub(super) async fn typed(desk: Desk, body: Bytes) -> Result<Response, Problem> 
     let (code, seals, store) = (form.get("code"), &desk.sso.seals, desk.store());
     match confirmation::try_code(code, &browser, attempts, seals, store, desk.now).await? {
         Typed::Right(waiting) => {
-            let (link, sealed) = (waiting.link.clone(), waiting.sealed.clone());
+            let (errand, sealed) = (waiting.errand.clone(), waiting.sealed.clone());
             let login = waiting.into_login();
-            authorize::let_in(&desk, &login, sealed, link.as_deref(), &browser).await
+            authorize::let_in(&desk, &login, sealed, &errand, &browser).await
         }
         Typed::Wrong(left) => {
             warn!(client = %desk.client, left, "wrong confirmation code");
@@ -59,6 +61,20 @@ pub(super) async fn typed(desk: Desk, body: Bytes) -> Result<Response, Problem> 
         }
         Typed::Nothing => Err(Problem::session()),
     }
+}
+
+/// A page of another login, in the same browser: the code can be typed once more.
+async fn stale(desk: &Desk, problem: Problem) -> Result<Response, Problem> {
+    let Some(browser) = desk.browser().filter(|_| !desk.as_json) else {
+        return Err(problem);
+    };
+    if !Waiting::is_there(desk.store(), &browser).await? {
+        return Err(problem);
+    }
+    let wrong = "This page was open while you began another login. Type the code once more.";
+    let mut response = page(desk, Some(wrong));
+    *response.status_mut() = StatusCode::FORBIDDEN;
+    Ok(response)
 }
 
 fn page(desk: &Desk, wrong: Option<&str>) -> Response {

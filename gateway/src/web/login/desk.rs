@@ -1,6 +1,5 @@
 //! Who asks for a page, and what is at hand to answer.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
@@ -8,8 +7,9 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use turnpike_api::{Clock, Store};
-use turnpike_identity::sso::{Purpose, Session, digest, random};
+use turnpike_identity::sso::{LoginRate, Purpose, Session, digest, random};
 
+use super::form::Form;
 use super::problem::Problem;
 use super::{Shared, Visit, cookies};
 use crate::runtime::Runtime;
@@ -103,9 +103,16 @@ impl Desk {
         let over =
             || Problem::new(401, "session_over", "Your session is over").with("Sign in again.");
         let session = self.session().await?.ok_or_else(over)?;
+        match self.is_ours(form) {
+            true => Ok(session),
+            false => Err(Problem::form()),
+        }
+    }
+
+    /// Whether a form of who is signed in was sent from our page, as it is now.
+    pub(super) fn is_ours(&self, form: &Form) -> bool {
         let cookie = self.session.as_deref().unwrap_or_default();
-        self.check(form, cookie)?;
-        Ok(session)
+        self.check(form, cookie).is_ok()
     }
 
     /// The seal of the forms of who is signed in.
@@ -155,38 +162,29 @@ impl Desk {
         Ok(())
     }
 
+    /// Counts a guess at something short, of this address and of this person.
+    pub(super) async fn count_guess(&self, person: &str) -> Result<(), Problem> {
+        let (rate, store) = (self.sso.rate, self.store());
+        rate.count(store, &self.counted_as(), self.now).await??;
+        rate.count(store, &LoginRate::of_person(person), self.now)
+            .await??;
+        Ok(())
+    }
+
+    /// It was right.
+    pub(super) async fn forgive_guess(&self, person: &str) -> Result<(), Problem> {
+        let (rate, store) = (self.sso.rate, self.store());
+        rate.forgive(store, &self.counted_as()).await?;
+        rate.forgive(store, &LoginRate::of_person(person)).await?;
+        Ok(())
+    }
+
     /// Forgets the attempts of one who was let in.
     pub(super) async fn clear_count(&self, browser: &str) -> Result<(), Problem> {
         let (rate, store) = (self.sso.rate, self.store());
         rate.clear(store, &self.counted_as()).await?;
         rate.clear(store, &format!("flow {browser}")).await?;
         Ok(())
-    }
-}
-
-/// Fields of a form, or of a query. What is given twice is read differently by different readers,
-/// so that it counts as not given.
-pub(super) struct Form(HashMap<String, Option<String>>);
-
-impl Form {
-    pub(super) fn read(text: &[u8]) -> Self {
-        let mut fields: HashMap<String, Option<String>> = HashMap::new();
-        for (name, value) in url::form_urlencoded::parse(text) {
-            let value = Some(value.into_owned());
-            fields
-                .entry(name.into_owned())
-                .and_modify(|twice| *twice = None)
-                .or_insert(value);
-        }
-        Self(fields)
-    }
-
-    /// Empty when it is not there.
-    pub(super) fn get(&self, name: &str) -> &str {
-        self.0
-            .get(name)
-            .and_then(Option::as_deref)
-            .unwrap_or_default()
     }
 }
 

@@ -5,12 +5,15 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use turnpike_identity::agent_tokens::{AgentTokenRecord, TokenState};
 
+use crate::agents::{Agent, Part};
 use crate::upstream::roll::time;
 
 #[derive(Template)]
 #[template(path = "auth/chooser.html")]
 pub(super) struct ChooserPage<'p> {
     pub(super) renews: bool,
+    /// A device waits for the person to be signed in.
+    pub(super) for_device: bool,
     pub(super) choices: &'p [Choice],
 }
 
@@ -39,6 +42,8 @@ pub(super) struct TokensPage<'p> {
     pub(super) works_again: bool,
     pub(super) rows: &'p [Row],
     pub(super) wrong: Option<&'p str>,
+    /// A name that has to be mended.
+    pub(super) typed: &'p str,
 }
 
 /// A token in a list.
@@ -67,16 +72,40 @@ pub(super) struct Snippet {
     pub(super) parts: Vec<Part>,
 }
 
-/// What is copied at once, to one place.
-pub(super) struct Part {
-    pub(super) place: &'static str,
-    pub(super) text: String,
-}
-
 /// A time, for programs and for people.
 pub(super) struct When {
     pub(super) exact: String,
     pub(super) shown: String,
+}
+
+#[derive(Template)]
+#[template(path = "auth/device.html")]
+pub(super) struct DevicePage<'p> {
+    pub(super) csrf: &'p str,
+    pub(super) typed: &'p str,
+    pub(super) wrong: Option<&'p str>,
+}
+
+#[derive(Template)]
+#[template(path = "auth/device_confirm.html")]
+pub(super) struct DeviceConfirmPage<'p> {
+    pub(super) person: &'p str,
+    pub(super) csrf: &'p str,
+    pub(super) code: &'p str,
+    pub(super) client_id: &'p str,
+    pub(super) address: &'p str,
+    /// It asks from where the person is.
+    pub(super) is_here: bool,
+    pub(super) asked: &'p When,
+    pub(super) name: &'p str,
+    pub(super) wrong: Option<&'p str>,
+}
+
+#[derive(Template)]
+#[template(path = "auth/device_done.html")]
+pub(super) struct DeviceDonePage<'p> {
+    /// The token's name; `None` = the person said no.
+    pub(super) name: Option<&'p str>,
 }
 
 #[derive(Template)]
@@ -95,7 +124,9 @@ pub(super) struct SignedOutPage {}
 pub(super) struct ProblemPage<'p> {
     pub(super) title: &'p str,
     pub(super) detail: &'p str,
-    pub(super) again: bool,
+    /// What to do next.
+    pub(super) label: &'p str,
+    pub(super) url: &'p str,
 }
 
 /// A page with a template, which cannot fail but for want of memory.
@@ -141,49 +172,12 @@ impl When {
 impl Snippet {
     /// For the agents that people use.
     pub(super) fn all(url: &str, token: &str) -> Vec<Self> {
-        let part = |place, text| Part { place, text };
-        let snippet = |agent, place, text| Self {
-            agent,
-            parts: vec![part(place, text)],
-        };
-        vec![
-            snippet(
-                "Claude Code",
-                "Shell",
-                format!("export ANTHROPIC_BASE_URL={url}\nexport ANTHROPIC_AUTH_TOKEN={token}"),
-            ),
-            Self {
-                agent: "Codex",
-                parts: vec![
-                    part(
-                        "~/.codex/config.toml",
-                        format!(
-                            "model_provider = \"turnpike\"\n\n[model_providers.turnpike]\nname = \"Turnpike\"\nbase_url = \"{url}/v1\"\nenv_key = \"TURNPIKE_TOKEN\"\nwire_api = \"responses\""
-                        ),
-                    ),
-                    part("Shell", format!("export TURNPIKE_TOKEN={token}")),
-                ],
-            },
-            snippet(
-                "Gemini CLI",
-                "Shell",
-                format!("export GOOGLE_GEMINI_BASE_URL={url}\nexport GEMINI_API_KEY={token}"),
-            ),
-            snippet(
-                "Aider",
-                "Shell",
-                format!("export OPENAI_API_BASE={url}/v1\nexport OPENAI_API_KEY={token}"),
-            ),
-            snippet(
-                "Cursor, Cline, Continue",
-                "Settings: an OpenAI-compatible provider",
-                format!("Base URL  {url}/v1\nAPI key   {token}"),
-            ),
-            snippet(
-                "Anything else that speaks as OpenAI does",
-                "Shell",
-                format!("export OPENAI_BASE_URL={url}/v1\nexport OPENAI_API_KEY={token}"),
-            ),
-        ]
+        let agents = Agent::ALL.into_iter();
+        agents
+            .map(|agent| Self {
+                agent: agent.label(),
+                parts: agent.parts(url, token),
+            })
+            .collect()
     }
 }

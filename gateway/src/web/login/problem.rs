@@ -20,8 +20,14 @@ pub(super) struct Problem {
     /// What to do about it, or what somebody else said.
     detail: String,
     retry_after: Option<u64>,
-    /// A login can be begun anew.
-    again: bool,
+    /// What to do next: what is written on a link, and where it leads.
+    way_on: Box<WayOn>,
+}
+
+#[derive(Clone, Debug)]
+struct WayOn {
+    label: &'static str,
+    url: String,
 }
 
 impl Problem {
@@ -32,7 +38,10 @@ impl Problem {
             title: title.into(),
             detail: String::new(),
             retry_after: None,
-            again: true,
+            way_on: Box::new(WayOn {
+                label: "Sign in",
+                url: "/auth/login".to_owned(),
+            }),
         }
     }
 
@@ -40,6 +49,34 @@ impl Problem {
         Self {
             detail: detail.into(),
             ..self
+        }
+    }
+
+    /// With another link than to a login.
+    pub(super) fn towards(self, label: &'static str, url: &str) -> Self {
+        Self {
+            way_on: Box::new(WayOn {
+                label,
+                url: url.to_owned(),
+            }),
+            ..self
+        }
+    }
+
+    /// Whether it is the gateway's own.
+    pub(super) fn is_ours(&self) -> bool {
+        self.status.is_server_error()
+    }
+
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// In one line.
+    pub(super) fn text(&self) -> String {
+        match self.detail.as_str() {
+            "" => self.title.clone(),
+            detail => format!("{}: {detail}", self.title),
         }
     }
 
@@ -60,6 +97,12 @@ impl Problem {
     pub(super) fn form() -> Self {
         Self::new(403, "invalid_form", "This form is no longer good")
             .with("It was sent from another page, or you have signed in or out since. Go back, reload the page and try again.")
+    }
+
+    /// Not in UTF-8, or cut off.
+    pub(super) fn garbled() -> Self {
+        Self::new(400, "invalid_form", "This form cannot be read")
+            .with("It is not text in UTF-8. Go back, reload the page and try again.")
     }
 
     pub(super) fn denied(reason: &str) -> Self {
@@ -143,7 +186,8 @@ impl Problem {
         pages::html(&ProblemPage {
             title: &self.title,
             detail: &self.detail,
-            again: self.again,
+            label: self.way_on.label,
+            url: &self.way_on.url,
         })
     }
 }
@@ -198,8 +242,9 @@ impl From<Wait> for Problem {
         );
         Self {
             retry_after: Some(wait.seconds),
-            again: false,
-            ..Self::new(429, "rate_limited", "Please wait before trying again").with(detail)
+            ..Self::new(429, "rate_limited", "Please wait before trying again")
+                .with(detail)
+                .towards("Try again", "/auth/login")
         }
     }
 }

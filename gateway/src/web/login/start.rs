@@ -1,12 +1,15 @@
 //! A login begins: by which provider, and off to it.
 
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
-use turnpike_identity::sso::{Pending, Provider};
+use turnpike_identity::sso::{Errand, Pending, Provider};
 
-use super::desk::{Desk, Form};
+use super::desk::Desk;
+use super::device;
+use super::form::Form;
 use super::pages::{self, Choice, ChooserPage};
 use super::problem::Problem;
 
@@ -21,9 +24,12 @@ pub(super) async fn choose(desk: Desk, RawQuery(query): RawQuery) -> Result<Resp
         .iter()
         .map(|provider| Choice {
             label: provider.label.clone(),
-            url: match &link {
-                Some(_) => format!("/auth/login/{}?token={token}", provider.name),
-                None => format!("/auth/login/{}", provider.name),
+            url: match (&link, device::asked(&query)) {
+                (Some(_), _) => format!("/auth/login/{}?token={token}", provider.name),
+                (None, Some(code)) => {
+                    format!("/auth/login/{}?{}", provider.name, device::asking(&code))
+                }
+                (None, None) => format!("/auth/login/{}", provider.name),
             },
         })
         .collect();
@@ -42,6 +48,7 @@ pub(super) async fn choose(desk: Desk, RawQuery(query): RawQuery) -> Result<Resp
         [only] => Ok(see_other(&only.url)),
         _ => Ok(pages::html(&ChooserPage {
             renews: link.is_some_and(|link| link.renews.is_some()),
+            for_device: device::asked(&query).is_some(),
             choices: &choices,
         })),
     }
@@ -50,9 +57,12 @@ pub(super) async fn choose(desk: Desk, RawQuery(query): RawQuery) -> Result<Resp
 /// `GET /auth/login/{provider}`: off to it.
 pub(super) async fn begin(
     mut desk: Desk,
-    Path(name): Path<String>,
+    name: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
+    let Ok(Path(name)) = name else {
+        return Err(Problem::unknown_provider(""));
+    };
     let sso = desk.sso.clone();
     let provider = sso.provider(&name);
     let provider: &Provider = provider.ok_or_else(|| Problem::unknown_provider(&name))?;
@@ -63,7 +73,10 @@ pub(super) async fn begin(
     let pending = Pending {
         provider: name.clone(),
         browser,
-        link: token.map(str::to_owned),
+        errand: Errand {
+            link: token.map(str::to_owned),
+            device: device::asked(&query),
+        },
     };
     let failed = |error| Problem::of_login(error, &name, &sso.redirect_uri);
     let state = pending.note(desk.store()).await.map_err(failed)?;

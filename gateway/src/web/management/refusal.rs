@@ -8,6 +8,7 @@ use serde::Serialize;
 use thiserror::Error;
 use turnpike_api::{SealError, StoreError};
 use turnpike_identity::agent_tokens::IssueError;
+use turnpike_identity::sso::session::SessionError;
 use utoipa::ToSchema;
 
 /// Why something was not done.
@@ -53,6 +54,10 @@ pub enum Refused {
     Ambiguous(String),
     #[error("no agent token has the id `{0}`")]
     NoToken(String),
+    #[error("no session has the id `{0}`")]
+    NoSession(String),
+    #[error("nobody of this id has tried to log in of late")]
+    NoLimit,
     #[error("the agent token `{0}` is revoked; that is for good: create another one")]
     Revoked(String),
     #[error("it has changed since it was looked at; look at it again")]
@@ -118,6 +123,8 @@ impl Refused {
             }
             Self::Ambiguous(_) => (StatusCode::CONFLICT, "ambiguous"),
             Self::NoToken(_) => (StatusCode::NOT_FOUND, "unknown_token"),
+            Self::NoSession(_) => (StatusCode::NOT_FOUND, "unknown_session"),
+            Self::NoLimit => (StatusCode::NOT_FOUND, "unknown_login_rate_limit"),
             Self::Revoked(_) => (StatusCode::CONFLICT, "token_revoked"),
             Self::Changed => (StatusCode::PRECONDITION_FAILED, "changed"),
             Self::BadIdempotencyKey => (StatusCode::BAD_REQUEST, "invalid_idempotency_key"),
@@ -167,6 +174,18 @@ impl From<IssueError> for Refused {
             IssueError::Changed(_) => Self::Changed,
             IssueError::Store(error) => Self::Store(error),
             IssueError::Random(_) | IssueError::Hash(_) | IssueError::Unreadable(_) => {
+                Self::Failed(error.to_string())
+            }
+        }
+    }
+}
+
+impl From<SessionError> for Refused {
+    fn from(error: SessionError) -> Self {
+        match error {
+            SessionError::Store(error) => Self::Store(error),
+            SessionError::Token(error) => error.into(),
+            SessionError::Random(_) | SessionError::Over | SessionError::TooMany => {
                 Self::Failed(error.to_string())
             }
         }

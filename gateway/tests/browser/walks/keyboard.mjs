@@ -45,10 +45,10 @@ export async function keyboard(step, house, browser) {
   await page.context().close();
 }
 
-const isFocused = (locator) => locator.evaluate((one) => one === document.activeElement);
+export const isFocused = (locator) => locator.evaluate((one) => one === document.activeElement);
 
 /** Presses Tab until the element has the focus, which must show. */
-async function tabTo(page, locator) {
+export async function tabTo(page, locator) {
   await locator.waitFor();
   for (let left = 30; left > 0; left -= 1) {
     await page.keyboard.press('Tab');

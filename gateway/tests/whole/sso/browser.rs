@@ -18,6 +18,8 @@ pub(crate) struct Browser {
     pub(crate) accept: &'static str,
     /// As a trusted proxy tells it.
     pub(crate) address: Option<&'static str>,
+    /// A credential, as a program presents it.
+    pub(crate) bearer: Option<String>,
 }
 
 impl Browser {
@@ -27,6 +29,7 @@ impl Browser {
             cookies: BTreeMap::new(),
             accept: "text/html,application/xhtml+xml",
             address: None,
+            bearer: None,
         }
     }
 
@@ -42,6 +45,19 @@ impl Browser {
     }
 
     async fn send(&mut self, method: &str, path: &str, body: String) -> Answer {
+        let form = ("content-type", "application/x-www-form-urlencoded");
+        let headers: &[_] = if method == "POST" { &[form] } else { &[] };
+        self.send_as(method, path, headers, body.into_bytes()).await
+    }
+
+    /// Sends what no browser would, also.
+    pub(crate) async fn send_as(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> Answer {
         let mut client =
             Client::on(TcpStream::connect(self.gateway).await.unwrap(), Http::One).await;
         let mut request = Request::builder()
@@ -57,8 +73,11 @@ impl Browser {
                 .collect();
             request = request.header("cookie", cookies.join("; "));
         }
-        if method == "POST" {
-            request = request.header("content-type", "application/x-www-form-urlencoded");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if let Some(bearer) = &self.bearer {
+            request = request.header("authorization", format!("Bearer {bearer}"));
         }
         if let Some(address) = self.address {
             request = request.header("x-forwarded-for", address);

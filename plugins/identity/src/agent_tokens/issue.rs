@@ -57,10 +57,7 @@ impl NewToken {
     /// Makes it; nothing is stored. `now` is in milliseconds since 1970. It computes a hash: not on
     /// a thread that serves requests.
     pub fn make(&self, costs: Costs, now: u64) -> Result<Issued, IssueError> {
-        let name = self.name.trim();
-        if name.is_empty() || name.chars().count() > 100 || name.chars().any(char::is_control) {
-            return Err(IssueError::Name);
-        }
+        let name = name(&self.name)?;
         let (id, secret) = text::generate().map_err(IssueError::Random)?;
         let token = text::whole(&id, &secret);
         let record = AgentTokenRecord {
@@ -78,6 +75,15 @@ impl NewToken {
         };
         Ok(Issued { record, token })
     }
+}
+
+/// A text as a token's name.
+pub fn name(text: &str) -> Result<&str, IssueError> {
+    let name = text.trim();
+    if name.is_empty() || name.chars().count() > 100 || name.chars().any(char::is_control) {
+        return Err(IssueError::Name);
+    }
+    Ok(name)
 }
 
 /// Makes a token and stores what is to be kept of it.

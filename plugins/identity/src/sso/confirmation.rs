@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use turnpike_api::{Directory, Expected, StoreError};
 
 use super::session::Login;
-use super::{LoginError, Person, Purpose, Seals};
+use super::{Errand, LoginError, Person, Purpose, Seals};
 
 /// The kind of record of a login that waits for its code; its key is the digest of the browser's
 /// cookie.
@@ -20,9 +20,8 @@ const KNOWN: Duration = Duration::from_secs(60 * 60);
 pub struct Waiting {
     pub person: Person,
     pub provider: String,
-    /// The token of the link that it began with.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub link: Option<String>,
+    #[serde(flatten)]
+    pub errand: Errand,
     /// What the session can be renewed with, sealed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sealed: Option<String>,
@@ -49,20 +48,20 @@ pub enum Typed {
 impl Waiting {
     /// Has a login wait in this browser, and makes the code, six digits, for the log.
     pub async fn begin(
-        login: (Person, String, Option<String>, Option<String>),
+        login: (Person, String, Errand, Option<String>),
         browser: &str,
         expiry: Duration,
         seals: &Seals,
         store: &dyn Directory,
         now: u64,
     ) -> Result<String, LoginError> {
-        let (person, provider, link, sealed) = login;
+        let (person, provider, errand, sealed) = login;
         let code = six_digits().map_err(LoginError::Random)?;
         let lasts = u64::try_from(expiry.as_millis()).unwrap_or(u64::MAX);
         let waiting = Self {
             person,
             provider,
-            link,
+            errand,
             sealed,
             seal: seals.seal(Purpose::Code, &bound(browser, &code)),
             attempts: 0,

@@ -19,9 +19,19 @@ pub struct Pending {
     pub provider: String,
     /// The digest of the cookie of the browser that began it.
     pub browser: String,
-    /// The token of the link that it began with.
+    #[serde(flatten)]
+    pub errand: Errand,
+}
+
+/// What a person logs in for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Errand {
+    /// The token of the link that the login began with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<String>,
+    /// To answer a device: its user code, or nothing when that is still to be typed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
 }
 
 impl Pending {

@@ -21,6 +21,15 @@ pub struct LoginRate {
     pub max: Duration,
 }
 
+/// Who has tried how often.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tries {
+    pub who: String,
+    pub attempts: u32,
+    /// When the next one is let through, in milliseconds since 1970.
+    pub until: u64,
+}
+
 /// How long to wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wait {
@@ -66,9 +75,52 @@ impl LoginRate {
         }
     }
 
+    /// Takes back an attempt that was right. Those that were wrong stay counted, and what is to be
+    /// waited for them: who knows one right code cannot go on guessing others by it.
+    pub async fn forgive(&self, store: &dyn Directory, who: &str) -> Result<(), StoreError> {
+        while let Some(record) = store.get(KIND, who).await? {
+            let tried: Tried = serde_json::from_slice(&record.value).unwrap_or_default();
+            let tried = Tried {
+                attempts: tried.attempts.saturating_sub(1),
+                ..tried
+            };
+            let value = serde_json::to_vec(&tried).unwrap_or_default();
+            let ttl = Some(FORGOTTEN.max(self.max * 2));
+            let expected = Expected::Version(record.version);
+            if store.put(KIND, who, &value, ttl, expected).await?.is_some() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// Forgets the attempts of one who was let in.
     pub async fn clear(&self, store: &dyn Directory, who: &str) -> Result<(), StoreError> {
         store.remove(KIND, who).await.map(drop)
+    }
+
+    /// What a person's guesses are counted under; `key` is what their session is kept under.
+    pub fn of_person(key: &str) -> String {
+        format!("person {key}")
+    }
+
+    /// Everybody whose attempts are counted.
+    pub async fn all(store: &dyn Directory) -> Result<Vec<Tries>, StoreError> {
+        let records = store.list(KIND).await?.into_iter();
+        let read = records.filter_map(|(who, record)| {
+            let tried: Tried = serde_json::from_slice(&record.value).ok()?;
+            Some(Tries {
+                who,
+                attempts: tried.attempts,
+                until: tried.until,
+            })
+        });
+        Ok(read.filter(|tries| tries.attempts > 0).collect())
+    }
+
+    /// Forgets the attempts of one, whoever they are; false when there were none.
+    pub async fn forget(store: &dyn Directory, who: &str) -> Result<bool, StoreError> {
+        store.remove(KIND, who).await
     }
 
     /// Milliseconds to wait after so many attempts.

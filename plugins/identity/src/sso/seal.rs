@@ -19,9 +19,11 @@ pub enum Purpose {
     Verifier,
     /// Texts that the gateway said in a model's place.
     Said,
+    /// Codes that people type for their devices.
+    Device,
 }
 
-const PURPOSES: [(Purpose, &[u8]); 7] = [
+const PURPOSES: [(Purpose, &[u8]); 8] = [
     (Purpose::Link, b"login link"),
     (Purpose::Cookie, b"session cookie"),
     (Purpose::Form, b"form"),
@@ -29,11 +31,12 @@ const PURPOSES: [(Purpose, &[u8]); 7] = [
     (Purpose::Nonce, b"nonce"),
     (Purpose::Verifier, b"code verifier"),
     (Purpose::Said, b"said by the gateway"),
+    (Purpose::Device, b"device user code"),
 ];
 
 /// Seals, each purpose with a key of its own, all made from the gateway's secret key.
 pub struct Seals {
-    keys: [hmac::Key; 7],
+    keys: [hmac::Key; 8],
 }
 
 impl Seals {

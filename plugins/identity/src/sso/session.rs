@@ -111,6 +111,16 @@ impl Session {
         now < self.expires_at
     }
 
+    /// The ids of the person's agent tokens; those that took the place of others are not among them.
+    pub fn token_ids(&self) -> &[String] {
+        &self.tokens
+    }
+
+    /// Tells it from the person's sessions before and after a logout.
+    pub(super) fn epoch(&self) -> &str {
+        &self.epoch
+    }
+
     /// What the browser is given that has just logged in.
     pub fn cookie(&self, seals: &Seals) -> String {
         let text = format!("{}.{}", self.person.key(), self.epoch);
@@ -325,6 +335,16 @@ pub async fn find(store: &dyn Directory, key: &str) -> Result<Option<(Session, u
         StoreError::Unreadable("a session is of a newer release, or damaged".into())
     })?;
     Ok(Some((session, record.version)))
+}
+
+/// Every session that is kept, by its key. What a newer release wrote is left out.
+pub async fn all(store: &dyn Directory) -> Result<Vec<(String, Session)>, StoreError> {
+    let records = store.list(KIND).await?.into_iter();
+    let read = records.filter_map(|(key, record)| {
+        let session = serde_json::from_slice(&record.value).ok()?;
+        Some((key, session))
+    });
+    Ok(read.collect())
 }
 
 /// Has every token of the person end with the session. Who comes late with what is old by now, sees

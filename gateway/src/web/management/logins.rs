@@ -1,0 +1,178 @@
+//! Who is logged in, and whose logins are slowed down.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Extension, Path, Query, State};
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use turnpike_api::Clock;
+use turnpike_identity::sso::{LoginRate, Session, Tries, session};
+use utoipa::ToSchema;
+
+use super::access::Actor;
+use super::office::Office;
+use super::refusal::Refused;
+use crate::token_entry::OwnerEntry;
+use crate::upstream::roll::time;
+
+type Shared = State<Arc<Office>>;
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct SessionList {
+    sessions: Vec<SessionEntry>,
+}
+
+/// A person's session, in all their browsers.
+#[derive(Serialize, ToSchema)]
+pub(super) struct SessionEntry {
+    id: String,
+    person: OwnerEntry,
+    /// By which they logged in last.
+    provider: String,
+    /// When they did so.
+    created_at: String,
+    expires_at: String,
+    is_live: bool,
+    /// As the authorization API said.
+    roles: Vec<String>,
+    tenant: Option<String>,
+    /// The ids of their agent tokens, which work while the session lasts.
+    tokens: Vec<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct LimitList {
+    login_rate_limits: Vec<LimitEntry>,
+}
+
+/// Attempts that are counted together.
+#[derive(Serialize, ToSchema)]
+pub(super) struct LimitEntry {
+    id: String,
+    /// `address`, `browser`, `person`, or `device` (an address that asks for device logins).
+    kind: &'static str,
+    attempts: u32,
+    /// Until when no further one is let through; `null` = the next one is.
+    wait_until: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Which {
+    id: Option<String>,
+}
+
+/// List sessions
+///
+/// Those that are over are listed while the person has tokens.
+#[utoipa::path(get, path = "/sessions", tag = "logins", operation_id = "list_sessions",
+    responses((status = 200, description = "All of them", body = SessionList)))]
+pub(super) async fn sessions(State(office): Shared) -> Result<Json<SessionList>, Refused> {
+    let runtime = office.runtime()?;
+    let now = runtime.board.time.now();
+    let sessions = session::all(&*runtime.store).await?;
+    let sessions = sessions.into_iter();
+    Ok(Json(SessionList {
+        sessions: sessions
+            .map(|(id, session)| entry(id, &session, now))
+            .collect(),
+    }))
+}
+
+/// End one
+///
+/// In every browser; the person's agent tokens stop at once, until they log in again.
+#[utoipa::path(delete, path = "/sessions/{id}", tag = "logins", operation_id = "end_session",
+    params(("id" = String, Path, description = "As the list shows it")),
+    responses((status = 204, description = "It is over, also where it was before")))]
+pub(super) async fn end_session(
+    State(office): Shared,
+    Extension(actor): Extension<Actor>,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Refused> {
+    let runtime = office.runtime()?;
+    // Whoever asked may be gone: what was begun is finished.
+    let ending = tokio::spawn(async move {
+        let ended = runtime.sign_out(&id).await?;
+        if ended.is_none() {
+            return Err(Refused::NoSession(id));
+        }
+        actor.did("ended a session", &id);
+        Ok(StatusCode::NO_CONTENT)
+    });
+    let broken = || Refused::Failed("the gateway failed at this; its log says why".into());
+    ending.await.unwrap_or_else(|_| Err(broken()))
+}
+
+/// List login rate limits
+///
+/// Attempts are forgotten some time after the last one.
+#[utoipa::path(get, path = "/login-rate-limits", tag = "logins", operation_id = "list_login_rate_limits",
+    responses((status = 200, description = "Everybody whose attempts are counted", body = LimitList)))]
+pub(super) async fn limits(State(office): Shared) -> Result<Json<LimitList>, Refused> {
+    let runtime = office.runtime()?;
+    let now = runtime.board.time.now();
+    let tries = LoginRate::all(&*runtime.store).await?;
+    let login_rate_limits = tries.into_iter().map(|tries| limit(tries, now)).collect();
+    Ok(Json(LimitList { login_rate_limits }))
+}
+
+/// Clear login rate limits
+#[utoipa::path(delete, path = "/login-rate-limits", tag = "logins", operation_id = "clear_login_rate_limits",
+    params(("id" = Option<String>, Query, description = "As the list shows it; left out = all")),
+    responses((status = 204, description = "Their next attempt is let through")))]
+pub(super) async fn clear(
+    State(office): Shared,
+    Extension(actor): Extension<Actor>,
+    Query(Which { id }): Query<Which>,
+) -> Result<StatusCode, Refused> {
+    let runtime = office.runtime()?;
+    let store = &*runtime.store;
+    if let Some(id) = id {
+        if !LoginRate::forget(store, &id).await? {
+            return Err(Refused::NoLimit);
+        }
+        actor.did("cleared a login rate limit", &id);
+        return Ok(StatusCode::NO_CONTENT);
+    }
+    for tries in LoginRate::all(store).await? {
+        LoginRate::forget(store, &tries.who).await?;
+    }
+    actor.did("cleared login rate limits", "all");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn entry(id: String, session: &Session, now: u64) -> SessionEntry {
+    let owner = session.person.owner();
+    SessionEntry {
+        id,
+        person: OwnerEntry {
+            issuer: owner.issuer,
+            subject: owner.subject,
+            email: owner.email,
+        },
+        provider: session.provider.clone(),
+        created_at: time(session.created_at),
+        expires_at: time(session.expires_at),
+        is_live: session.is_live(now),
+        roles: session.roles.clone(),
+        tenant: session.tenant.clone(),
+        tokens: session.token_ids().to_vec(),
+    }
+}
+
+/// The id begins with what it is of.
+fn limit(tries: Tries, now: u64) -> LimitEntry {
+    let kind = match tries.who.split(' ').next() {
+        Some("ip") => "address",
+        Some("flow") => "browser",
+        Some("device") => "device",
+        _ => "person",
+    };
+    LimitEntry {
+        kind,
+        attempts: tries.attempts,
+        wait_until: (now < tries.until).then(|| time(tries.until)),
+        id: tries.who,
+    }
+}
