@@ -1,7 +1,7 @@
 // Everything the browser and the SDK meet, each on a free port of loopback: the gateway, an identity
 // provider, a model provider whose calls are taken down, and an authorization API.
 import { spawn } from 'node:child_process';
-import { mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -14,6 +14,9 @@ const PATIENCE = 20_000;
 
 const CLIENT = 'turnpike-suite';
 const SECRET = 'browser-suite-client-secret-0123456789';
+
+// The client's secret, agent tokens, signed tokens, and the cookies by which people are known.
+const SECRETS = [new RegExp(SECRET), /tp-[a-z0-9]{16}\.[\w-]{30,}/, /eyJ[\w-]{10,}\.eyJ/, /turnpike-(session|login)=[\w.-]{20,}/];
 
 // GitHub is there to be chosen from, and never asked.
 const configuration = ({ ports, idp, models, authorization }) => `\
@@ -69,7 +72,7 @@ export class House {
     const models = this.run(binary('fake-provider'), ['--listen', `127.0.0.1:${fake}`]);
     const redirect = `${this.url}/auth/callback`;
     const provider = this.run(process.execPath, [path.join(HERE, 'idp.mjs'), idp, redirect, CLIENT, SECRET], this.moved());
-    this.gateway = this.run(binary('turnpike'), ['--config', this.file], this.moved());
+    this.gateway = this.run(binary('turnpike'), ['--log-level', 'trace', '--config', this.file], this.moved());
     await Promise.all([models.line(/listen|serves/), provider.line(/serves/), this.gateway.line(/in force/)]);
   }
 
@@ -131,6 +134,16 @@ export class House {
     this.servers.push(server);
     await new Promise((done) => server.listen(0, '127.0.0.1', done));
     return `http://127.0.0.1:${server.address().port}`;
+  }
+
+  /** Secrets in the gateway's most verbose log, or in the files of its store. */
+  leaks() {
+    const kept = readdirSync(this.directory).filter((name) => name.startsWith('browser.db') && !name.endsWith('.key'));
+    const files = kept.map((name) => path.join(this.directory, name)).filter((file) => statSync(file).isFile());
+    const places = { log: this.gateway.log.join('\n') };
+    for (const file of files) places[path.basename(file)] = readFileSync(file, 'latin1');
+    const found = (text) => SECRETS.filter((secret) => secret.test(text));
+    return Object.entries(places).flatMap(([place, text]) => found(text).map((secret) => `${secret} in the ${place}`));
   }
 
   async close() {

@@ -48,6 +48,7 @@ async function go(names) {
     await step('all')(`nothing asked of others, no complaint, ${browser.seen.size} pages looked at`, () => {
       assert.deepEqual(browser.complaints, []);
     }).catch(() => {});
+    await step('all')('no secret gets out', () => assert.deepEqual(house.leaks(), [])).catch(() => {});
     await browser.close();
     if (tally.failed) console.log(`\nthe gateway's log:\n${house.gateway.log.join('\n')}`);
   } finally {
