@@ -11,6 +11,7 @@ mod issuer;
 mod key_cache;
 mod key_set;
 mod refused;
+mod ring_provider;
 mod signature;
 #[cfg(test)]
 mod tests;
