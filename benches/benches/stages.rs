@@ -14,6 +14,7 @@ use turnpike_api::{
 };
 use turnpike_credentials::SELECTORS;
 use turnpike_identity::agent_tokens::{Costs, NewToken};
+use turnpike_identity::jwt::SignatureChecks;
 use turnpike_identity::{AgentTokens, ApiKeys, Checks, Settings, TokenBook};
 use turnpike_providers::{PROVIDERS, Splitter};
 
@@ -92,6 +93,7 @@ fn settings(api_keys: Vec<(Secret, Arc<Identity>)>) -> Settings {
         api_keys,
         digest_key: [7; 32],
         jwt_issuers: Vec::new(),
+        signature_checks: Arc::new(SignatureChecks::new(1)),
         clock: Arc::new(Time::system()),
         agent_tokens: Arc::new(book),
         checks: Checks {
