@@ -76,6 +76,7 @@ impl Pool {
 
 /// Until nobody can give it any work.
 fn work_off(receiver: &Mutex<Receiver<Work>>) {
+    step_back();
     loop {
         let next = {
             let receiver = receiver.lock().unwrap_or_else(PoisonError::into_inner);
@@ -86,6 +87,14 @@ fn work_off(receiver: &Mutex<Receiver<Work>>) {
             Err(_) => return,
         }
     }
+}
+
+/// Lets the threads that serve requests go first: where all cores are busy they have nine tenths of
+/// each. It is a wish; where it is not granted, all are alike.
+fn step_back() {
+    // Elsewhere it would be the whole process that steps back.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::nice(10);
 }
 
 #[cfg(test)]

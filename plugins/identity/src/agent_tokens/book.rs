@@ -363,8 +363,10 @@ impl Token {
 
     fn is_wrong(&self, digest: &Hash, now: u64) -> bool {
         let wrong = lock(&self.wrong);
-        let mut wrong = wrong.iter();
-        wrong.any(|wrong| now < wrong.until && wrong.digest == *digest)
+        // All of them, so that the time does not tell which one it is.
+        (wrong.iter()).fold(false, |is_wrong, wrong| {
+            is_wrong | (now < wrong.until && wrong.digest == *digest)
+        })
     }
 
     fn note_wrong(&self, proven: Proven) {
