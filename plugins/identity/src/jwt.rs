@@ -40,7 +40,7 @@ pub use signature_checks::SignatureChecks;
 
 use blake3::Hash;
 use key_set::Unsigned;
-use signature_checks::Turn;
+use signature_checks::{Bearer, Turn};
 use token::Unverified;
 use verified::Verified;
 
@@ -145,7 +145,8 @@ impl JwtBearers {
     }
 
     async fn judge(&self, verifier: &JwtVerifier, token: Unverified<'_>, digest: Hash) -> Verdict {
-        let turn = Turn::Taken(&self.checks, digest);
+        let was_good = self.verified.had(&digest);
+        let turn = Turn::Bearer(&self.checks, Bearer { digest, was_good });
         match verifier.check(&token, turn).await {
             Ok((claims, _)) => {
                 let identity = Arc::new(identity(&claims));

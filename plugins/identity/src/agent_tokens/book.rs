@@ -238,7 +238,7 @@ impl TokenBook {
     }
 
     /// Of the whole token: two that begin alike have nothing in common.
-    fn digest(&self, text: &Text<'_>) -> Hash {
+    pub(super) fn digest(&self, text: &Text<'_>) -> Hash {
         blake3::keyed_hash(&self.digest_key, text.whole.as_bytes())
     }
 

@@ -136,6 +136,33 @@ async fn a_proven_token_proves_no_other() {
     assert_eq!(tokens.book.computed(), 1);
 }
 
+/// What is known of a token is found by its digest.
+#[test]
+fn no_two_of_a_million_tokens_share_an_entry() {
+    let book = Settings::none().agent_tokens;
+    let letters = b"abcdefghijkmnpqrstuvwxyz23456789";
+    let mut digests = HashSet::with_capacity(1_000_000);
+    for n in 0..500_000_usize {
+        // 59 letters that look random, of which the first 16 are the id.
+        let mut random = [0; 59];
+        let mut numbers = blake3::Hasher::new()
+            .update(&n.to_le_bytes())
+            .finalize_xof();
+        numbers.fill(&mut random);
+        let random = random.map(|byte| letters[usize::from(byte % 32)]);
+        // And one that differs in one letter, whose place moves through the secret.
+        let mut like_it = random;
+        like_it[16 + n % 43] = b'_';
+        for text in [random, like_it] {
+            let (id, secret) = std::str::from_utf8(&text).unwrap().split_at(16);
+            let whole = format!("tp-{id}.{secret}");
+            let text = Text::read(&whole).unwrap().ok().unwrap();
+            digests.insert(*book.digest(&text).as_bytes());
+        }
+    }
+    assert_eq!(digests.len(), 1_000_000);
+}
+
 #[test]
 fn no_two_tokens_are_the_same() {
     let tokens: HashSet<String> = (0..10_000)

@@ -33,8 +33,16 @@ pub(super) struct Signed {
 #[derive(Clone, Copy)]
 pub(super) enum Turn<'c> {
     Now,
-    /// When there are not too many others; of the token with that digest.
-    Taken(&'c SignatureChecks, Hash),
+    /// When there are not too many others.
+    Bearer(&'c SignatureChecks, Bearer),
+}
+
+/// A token whose signature is to be checked.
+#[derive(Clone, Copy)]
+pub(super) struct Bearer {
+    pub(super) digest: Hash,
+    /// It was found good before: who guesses does not keep its holder away.
+    pub(super) was_good: bool,
 }
 
 /// That a signature was of none of these keys. Its issuer may publish others.
@@ -53,7 +61,7 @@ impl Turn<'_> {
     ) -> Result<Result<Arc<Value>, Unsigned>, Refused> {
         match self {
             Self::Now => Ok(signed.with(keys)),
-            Self::Taken(checks, digest) => checks.check(digest, signed, keys).await,
+            Self::Bearer(checks, bearer) => checks.check(bearer, signed, keys).await,
         }
     }
 }
@@ -82,7 +90,7 @@ impl SignatureChecks {
 
     async fn check(
         &self,
-        digest: Hash,
+        Bearer { digest, was_good }: Bearer,
         signed: &Arc<Signed>,
         keys: &Arc<KeySet>,
     ) -> Result<Result<Arc<Value>, Unsigned>, Refused> {
@@ -105,7 +113,10 @@ impl SignatureChecks {
                 bad.put(digest, Bad { keys, why });
             })
         };
-        self.pool.run(work).await.map_err(|_| Refused::Busy)
+        match was_good {
+            true => Ok(work()),
+            false => self.pool.run(work).await.map_err(|_| Refused::Busy),
+        }
     }
 }
 

@@ -40,6 +40,11 @@ impl Verified {
         Some(entry.identity)
     }
 
+    /// Whether it was found good, be its time over or not.
+    pub(super) fn had(&self, digest: &Hash) -> bool {
+        self.known.get(digest, |_| true).is_some()
+    }
+
     /// Remembers a token that was found good, for as long as that will do.
     pub(super) fn insert(&self, digest: Hash, identity: Arc<Identity>, until: u64) {
         self.known.put(digest, Entry { identity, until });
@@ -63,5 +68,6 @@ mod tests {
         verified.insert(digest, caller.clone(), 1_000);
         assert_eq!(verified.get(&digest, 999), Some(caller));
         assert_eq!(verified.get(&digest, 1_000), None);
+        assert!(verified.had(&digest) && !verified.had(&verified.digest("another")));
     }
 }
