@@ -1,3 +1,4 @@
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -283,6 +284,40 @@ async fn a_crowd_that_guesses_does_not_keep_the_holder_away() {
     let holders = verdict(&tokens, known.token.expose());
     let (_, holders) = futures::future::join(guesses, holders).await;
     assert!(is_known(&holders), "{holders:?}");
+}
+
+/// Nor do a few who guess, each as soon as the guess before was refused.
+#[tokio::test]
+async fn who_guesses_without_end_does_not_keep_the_holder_waiting() {
+    for was_proven in [false, true] {
+        let known = new_token(|_| {});
+        let tokens = authenticator(&[&known]);
+        if was_proven {
+            assert!(is_known(&verdict(&tokens, known.token.expose()).await));
+            tokens.book.forget_proofs();
+        }
+        let is_done = Cell::new(false);
+        let guess = async |who: usize| {
+            for n in 0..1_000 {
+                if !is_done.get() {
+                    let guess = format!("tp-{}.{who}{n:A>42}", known.record.id);
+                    verdict(&tokens, &guess).await;
+                }
+            }
+        };
+        let holder = async {
+            // After those who guess have begun.
+            tokio::task::yield_now().await;
+            assert!(is_known(&verdict(&tokens, known.token.expose()).await));
+            is_done.set(true);
+        };
+        futures::future::join(join_all((0..8).map(guess)), holder).await;
+        let computed = tokens.book.computed();
+        assert!(
+            computed < 1_000,
+            "{computed} before it was the holder's turn"
+        );
+    }
 }
 
 #[tokio::test]
