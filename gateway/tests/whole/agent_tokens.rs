@@ -202,11 +202,12 @@ async fn what_is_wrong_is_refused_alike_whether_its_id_is_known_or_not() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bound_token_is_refused_elsewhere() {
     let place = Place::new().await;
+    let (_, elsewhere) = place.create(&["--cidr", "10.0.0.0/8"]).await;
+    let (_, certified) = place.create(&["--certificate", &"ab".repeat(32)]).await;
+    // The last: once it is known, so are the others.
     let (_, here) = place
         .create(&["--cidr", "127.0.0.0/8", "--cidr", "::1/128"])
         .await;
-    let (_, elsewhere) = place.create(&["--cidr", "10.0.0.0/8"]).await;
-    let (_, certified) = place.create(&["--certificate", &"ab".repeat(32)]).await;
     place.until_answered(&here, 200).await;
     for bound in [&elsewhere, &certified] {
         let answer = place.until_answered(bound, 401).await;
