@@ -6,11 +6,13 @@ mod files;
 mod providers;
 
 use std::sync::{Arc, OnceLock};
+use std::thread;
 
 use futures::executor::block_on;
 use turnpike_api::{Identity, ModelRules};
 use turnpike_config::plan::{CooldownPlan, Plan, SecretKey};
 use turnpike_credentials::{BackOff, CredentialDirectory, Entry, Policy};
+use turnpike_identity::jwt::SignatureChecks;
 use turnpike_identity::{AUTHENTICATORS, Checks, Settings, TokenBook, TrustedIssuer};
 use turnpike_providers::PROVIDERS;
 use turnpike_store::Embedded;
@@ -44,6 +46,8 @@ pub struct Ground {
     pub tokens: Arc<Purse>,
     pub last_good: Arc<LastGood>,
     pub agent_tokens: Arc<TokenBook>,
+    /// Those of signed tokens.
+    pub signature_checks: Arc<SignatureChecks>,
     pub connections: Arc<Connections>,
     /// Keys of the issuers of signed tokens.
     pub issuers_keys: Arc<IssuersKeys>,
@@ -64,11 +68,17 @@ impl Ground {
             issuers_keys: Arc::default(),
             kept_key: Arc::default(),
             agent_tokens: Arc::new(TokenBook::new(digest_key, hashes, Arc::new(time.clone()))),
+            signature_checks: Arc::new(SignatureChecks::new(half_the_cores())),
             board: Arc::new(Board::new(time)),
             tokens: Arc::default(),
             last_good: Arc::default(),
         })
     }
+}
+
+/// What made-up signatures may take of the machine.
+fn half_the_cores() -> usize {
+    thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2))
 }
 
 /// Makes the snapshot, or says everything that stands in its way.
@@ -101,6 +111,7 @@ pub fn assemble<'e>(
         api_keys: client_keys(plan),
         digest_key: ground.digest_key,
         jwt_issuers,
+        signature_checks: ground.signature_checks.clone(),
         clock: Arc::new(ground.board.time.clone()),
         agent_tokens: ground.agent_tokens.clone(),
         checks: Checks {

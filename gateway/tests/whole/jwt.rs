@@ -199,8 +199,25 @@ async fn a_token_that_is_not_for_us_or_not_for_now_says_so() {
         assert!(answer.text().contains(said), "{said}: {}", answer.text());
         assert!(!answer.text().contains(&token));
     }
+    // Who makes one up is told what everybody is told who guesses.
+    let refusal = async |token: &str| {
+        let answer = place.ask(token).await;
+        let of_each = ["date", "x-request-id"];
+        let headers = (answer.headers.iter()).filter(|(name, _)| !of_each.contains(&name.as_str()));
+        let headers: Vec<_> = headers
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        (answer.status, headers, answer.text().to_owned())
+    };
+    let guessed = refusal("a-key-that-nobody-has").await;
+    assert_eq!(guessed.0, 401);
     let forged = Key::new("one").sign(&issuer.claims());
-    assert_eq!(place.ask(&forged).await.status, 401);
+    assert_eq!(refusal(&forged).await, guessed);
+    assert_eq!(refusal(&forged).await, guessed, "now that it is known");
+    assert_eq!(
+        refusal(&Key::new("two").sign(&issuer.claims())).await,
+        guessed
+    );
     assert_eq!(place.provider.count(), 0);
 }
 

@@ -1,3 +1,4 @@
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -136,6 +137,28 @@ async fn a_proven_token_proves_no_other() {
     assert_eq!(tokens.book.computed(), 1);
 }
 
+/// What is known of a token is found by its digest.
+#[test]
+fn no_two_of_a_million_tokens_share_an_entry() {
+    let book = Settings::none().agent_tokens;
+    let mut digests = HashSet::with_capacity(1_000_000);
+    let mut keep = |whole: &str| {
+        let (id, secret) = (&whole[3..19], &whole[20..]);
+        digests.insert(book.digest(&Text { whole, id, secret }));
+    };
+    for n in 0..500_000_usize {
+        // The digits of a digest look random: 16 of an id, a dot, 43 of a secret.
+        let random = blake3::hash(&n.to_le_bytes()).to_hex();
+        let mut whole = format!("tp-{}.{}", &random[..16], &random[16..59]);
+        keep(&whole);
+        // And one that differs in one letter, whose place moves through the secret.
+        let at = 20 + n % 43;
+        whole.replace_range(at..=at, "_");
+        keep(&whole);
+    }
+    assert_eq!(digests.len(), 1_000_000);
+}
+
 #[test]
 fn no_two_tokens_are_the_same() {
     let tokens: HashSet<String> = (0..10_000)
@@ -261,6 +284,40 @@ async fn a_crowd_that_guesses_does_not_keep_the_holder_away() {
     let holders = verdict(&tokens, known.token.expose());
     let (_, holders) = futures::future::join(guesses, holders).await;
     assert!(is_known(&holders), "{holders:?}");
+}
+
+/// Nor do a few who guess, each as soon as the guess before was refused.
+#[tokio::test]
+async fn who_guesses_without_end_does_not_keep_the_holder_waiting() {
+    for was_proven in [false, true] {
+        let known = new_token(|_| {});
+        let tokens = authenticator(&[&known]);
+        if was_proven {
+            assert!(is_known(&verdict(&tokens, known.token.expose()).await));
+            tokens.book.forget_proofs();
+        }
+        let is_done = Cell::new(false);
+        let guess = async |who: usize| {
+            for n in 0..1_000 {
+                if !is_done.get() {
+                    let guess = format!("tp-{}.{who}{n:A>42}", known.record.id);
+                    verdict(&tokens, &guess).await;
+                }
+            }
+        };
+        let holder = async {
+            // After those who guess have begun.
+            tokio::task::yield_now().await;
+            assert!(is_known(&verdict(&tokens, known.token.expose()).await));
+            is_done.set(true);
+        };
+        futures::future::join(join_all((0..8).map(guess)), holder).await;
+        let computed = tokens.book.computed();
+        assert!(
+            computed < 1_000,
+            "{computed} before it was the holder's turn"
+        );
+    }
 }
 
 #[tokio::test]

@@ -4,11 +4,16 @@ use futures::executor::block_on;
 use serde_json::{Value, json};
 use turnpike_api::{Answer, Authenticator, Presented, Rejection, Verdict, testing};
 
-use super::forge::{Answered, Bench, ISSUER, KEYS, NOW, Token, issuer, token};
+use super::forge::{Answered, Bench, ISSUER, KEYS, NOW, Token, checks, issuer, token};
 use crate::jwt::{ClaimNames, Claims, JwtBearers};
 
 fn bearers(bench: &Bench) -> JwtBearers {
-    JwtBearers::new(vec![bench.verifier()], bench.clock.clone(), [3; 32])
+    JwtBearers::new(
+        vec![bench.verifier()],
+        bench.clock.clone(),
+        [3; 32],
+        checks(),
+    )
 }
 
 fn verdict(bearers: &JwtBearers, token: &str) -> Verdict {
@@ -157,7 +162,7 @@ fn each_issuer_has_its_own_keys() {
     let other =
         crate::jwt::Issuer::new(url, vec!["turnpike".into()], vec!["RS256".parse().unwrap()]);
     let verifiers = vec![ours.verifier(), theirs.verifier_of(other.unwrap())];
-    let bearers = JwtBearers::new(verifiers, ours.clock.clone(), [3; 32]);
+    let bearers = JwtBearers::new(verifiers, ours.clock.clone(), [3; 32], checks());
     let known = |token: String| matches!(verdict(&bearers, &token), Verdict::Known(_));
     let of_theirs = token().claim("iss", json!(url));
     assert!(known(token().signed()));

@@ -19,7 +19,9 @@ use rsa::traits::PublicKeyParts;
 use serde_json::{Map, Value, json};
 use turnpike_api::Clock;
 
-use crate::jwt::{Algorithm, FetchError, FetchKeys, Issuer, JwtVerifier, KeyCache};
+use crate::jwt::{
+    Algorithm, FetchError, FetchKeys, Issuer, JwtVerifier, KeyCache, SignatureChecks,
+};
 
 pub(super) const ISSUER: &str = "https://idp.example.com";
 pub(super) const AUDIENCE: &str = "turnpike";
@@ -344,4 +346,9 @@ pub(super) fn issuer() -> Issuer {
         algorithms,
     )
     .unwrap()
+}
+
+/// Two at once.
+pub(super) fn checks() -> Arc<SignatureChecks> {
+    Arc::new(SignatureChecks::new(2))
 }
