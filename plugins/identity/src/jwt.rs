@@ -81,12 +81,8 @@ impl JwtVerifier {
         }
     }
 
-    /// What the token says, if it is one of this issuer, for us, for now and signed.
-    pub async fn verify(&self, token: &str) -> Result<Claims, Refused> {
-        Ok(self.prove(token).await?.claims)
-    }
-
-    /// The same, with the key, for who checks the token once more.
+    /// What the token says, if it is one of this issuer, for us, for now and signed; and the key, for who
+    /// checks the token once more.
     pub(crate) async fn prove(&self, token: &str) -> Result<Proven, Refused> {
         let token = Unverified::parse(token)?;
         // A login has brought a code before: nobody makes many of them.

@@ -51,7 +51,7 @@ pub struct TokenBook {
     /// Chooses the shard.
     hasher: RandomState,
     digest_key: [u8; 32],
-    hashing: Hashing,
+    pub(super) hashing: Hashing,
     clock: Arc<dyn Clock>,
     began: Instant,
     /// When the store was read last, in milliseconds since `began`.

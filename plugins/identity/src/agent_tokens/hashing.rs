@@ -69,6 +69,13 @@ impl Hashing {
         self.computed.load(Ordering::Relaxed)
     }
 
+    /// Keeps one of the threads busy until the other end of `gate` is dropped.
+    #[cfg(test)]
+    pub(super) async fn hold(&self, gate: std::sync::mpsc::Receiver<()>) {
+        let held = self.pool.run(move || drop(gate.recv()));
+        held.await.unwrap();
+    }
+
     /// Whether `secret` is the one that `hash` was made of. A hash that cannot be read is nobody's.
     pub(super) async fn verify(&self, secret: Secret, hash: Arc<str>) -> Result<bool, HashError> {
         let computed = self.computed.clone();

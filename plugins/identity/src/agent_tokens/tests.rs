@@ -2,6 +2,7 @@ use std::cell::Cell;
 use std::collections::HashSet;
 use std::time::Duration;
 
+use futures::FutureExt;
 use futures::future::join_all;
 use turnpike_api::{Secret, testing};
 
@@ -101,12 +102,25 @@ async fn a_crowd_for_one_token_is_told_to_come_back() {
     let wrong: Vec<String> = (0..100)
         .map(|n| format!("tp-{}.{n:A>43}", known.record.id))
         .collect();
-    let asked = wrong.iter().map(|wrong| verdict(&tokens, wrong));
-    let verdicts = join_all(asked).await;
-    let busy = verdicts
-        .iter()
-        .filter(|verdict| **verdict == Verdict::Reject(Rejection::Busy));
-    assert_eq!(busy.count(), 100 - 16);
+    // No check is done before the last of them has come.
+    let (done, gate) = std::sync::mpsc::channel();
+    let mut held = Box::pin(tokens.book.hashing.hold(gate));
+    assert!((&mut held).now_or_never().is_none());
+    let (mut waiting, mut busy) = (Vec::new(), 0);
+    for wrong in &wrong {
+        let mut asked = Box::pin(verdict(&tokens, wrong));
+        match (&mut asked).now_or_never() {
+            None => waiting.push(asked),
+            Some(verdict) => {
+                assert_eq!(verdict, Verdict::Reject(Rejection::Busy));
+                busy += 1;
+            }
+        }
+    }
+    assert_eq!((waiting.len(), busy), (16, 100 - 16));
+    drop(done);
+    held.await;
+    join_all(waiting).await;
     assert_eq!(tokens.book.computed(), 16);
 }
 
