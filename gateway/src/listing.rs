@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::HeaderValue;
 use pingora::protocols::http::ServerSession;
 use serde_json::{Value, json};
-use turnpike_api::{Ask, Dialect, Identity, Operation};
+use turnpike_api::{Ask, Denial, Dialect, Identity, Operation};
 
 use crate::context::Context;
 use crate::refusal::Refusal;
@@ -26,8 +26,8 @@ pub async fn models(
     let snapshot = context.snapshot.clone();
     let mut usable = Vec::new();
     for (name, served) in snapshot.catalogue.listed() {
-        if let Some(pool) = usable_pool(&identity, name, served, dialect, context).await {
-            usable.push(entry(name, pool, dialect));
+        if let Some(pool) = usable_pool(&identity, name, served, dialect, context).await? {
+            usable.push(entry(name, &pool, dialect));
         }
     }
     respond(session, context, list(usable, dialect)).await
@@ -47,9 +47,9 @@ pub async fn model(
         .catalogue
         .find(id)
         .ok_or_else(|| route::not_found(id))?;
-    match usable_pool(&identity, id, &served, dialect, context).await {
+    match usable_pool(&identity, id, &served, dialect, context).await? {
         Some(pool) => {
-            let entry = entry(id, pool, dialect);
+            let entry = entry(id, &pool, dialect);
             respond(session, context, entry).await
         }
         None => Err(route::not_found(id).into()),
@@ -65,34 +65,33 @@ async fn identified(
     identity.map_err(|stranger| sandbox::told(stranger, context))
 }
 
-/// The pool, when the caller may use the model in this dialect and somebody would serve it.
-async fn usable_pool<'s>(
+/// The pool, when the caller may use the model in this dialect and somebody would serve it. Who may
+/// not look at any model is refused.
+async fn usable_pool(
     identity: &Identity,
     name: &str,
-    served: &'s Served,
+    served: &Served,
     dialect: Dialect,
     context: &Context<'_>,
-) -> Option<&'s Pool> {
-    let pool = served.pool(dialect).filter(|pool| !pool.is_empty())?;
+) -> Result<Option<Arc<Pool>>, Refusal> {
+    let Some(pool) = served.pool(dialect) else {
+        return Ok(None);
+    };
     let ask = Ask {
-        operation: main_operation(dialect),
+        // A look at a model takes the permission that counting does, in every dialect.
+        operation: Operation::CountTokens,
         model: name.into(),
         stream: false,
         max_tokens: None,
         body_len: 0,
     };
-    authorize::decide(identity, &ask, &context.snapshot)
-        .await
-        .ok()?;
-    Some(pool)
-}
-
-fn main_operation(dialect: Dialect) -> Operation {
-    match dialect {
-        Dialect::OpenAi => Operation::ChatCompletions,
-        Dialect::Anthropic => Operation::Messages,
-        Dialect::Gemini => Operation::GenerateContent,
-    }
+    let granted = match authorize::decide(identity, &ask, &context.snapshot).await {
+        Ok(granted) => granted,
+        Err(Denial::Model) => return Ok(None),
+        Err(denial @ Denial::Permission(_)) => return Err(authorize::refusal(&denial, name)),
+    };
+    let pool = authorize::granted_pool(pool, granted, identity, &ask, &context.snapshot);
+    Ok(pool.filter(|pool| !pool.is_empty()))
 }
 
 fn entry(name: &str, pool: &Pool, dialect: Dialect) -> Value {

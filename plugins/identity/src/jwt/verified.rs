@@ -93,10 +93,7 @@ mod tests {
     use super::*;
 
     fn caller(name: &str) -> Arc<Identity> {
-        Arc::new(Identity {
-            name: name.into(),
-            models: ModelRules::any(),
-        })
+        Arc::new(Identity::new(name, ModelRules::any()))
     }
 
     #[test]

@@ -48,6 +48,8 @@ pub struct Client {
     /// The claims that say groups and team.
     pub groups: String,
     pub team: String,
+    /// Other claims that are to be kept, for roles to be bound by.
+    pub claims: Box<[Box<str>]>,
 }
 
 /// What a browser brings back.
@@ -125,36 +127,44 @@ impl Provider {
         let given = self.exchange(&endpoints.flow, returned.code, verifier, outside);
         let given = given.await?;
         let nonce = Nonce::new(seals.seal(Purpose::Nonce, returned.state));
-        let person = self.person_of_token(&given, &nonce, &endpoints, outside, clock);
-        let person = person.await?;
+        let person = self.person_of_token(&given, Some(&nonce), &endpoints, outside, clock);
+        let (person, _) = person.await?;
         let refresh = given.refresh;
         Ok(Identified { person, refresh })
     }
 
-    /// Whether a person is still known there, and what to renew their session with the next time.
+    /// Whether a person is still known there, as whom, and what to renew their session with the next
+    /// time. Without an ID token they are who they were at their login.
     pub async fn renewed(
         &self,
         person: &Person,
         refresh: &Secret,
         outside: &dyn Outside,
         clock: Arc<dyn Clock>,
-    ) -> Result<Option<Secret>, LoginError> {
+    ) -> Result<Identified, LoginError> {
+        let mut person = person.clone();
         if let Some(flow) = self.way.plain()? {
-            return Ok(self.renew(&flow, refresh, outside).await?.refresh);
+            let refresh = self.renew(&flow, refresh, outside).await?.refresh;
+            return Ok(Identified { person, refresh });
         }
         let endpoints = self.endpoints(outside, clock.now()).await?;
         let given = self.renew(&endpoints.flow, refresh, outside).await?;
         if given.id_token.is_some() {
-            let claims = self.claims(&given, None, &endpoints, outside, clock);
-            let claims = claims.await?;
+            let found = self.person_of_token(&given, None, &endpoints, outside, clock);
+            let (found, is_complete) = found.await?;
             // OpenID Connect Core 1.0, 12.2.
-            if (&*claims.issuer, &*claims.subject) != (&*person.issuer, &*person.subject) {
+            if (&found.issuer, &found.subject) != (&person.issuer, &person.subject) {
                 return Err(LoginError::Exchange(
                     "its ID token is another person's".into(),
                 ));
             }
+            // The refresh token is spent: a userinfo that is away must not cost the renewal.
+            if is_complete {
+                person = found;
+            }
         }
-        Ok(given.refresh)
+        let refresh = given.refresh;
+        Ok(Identified { person, refresh })
     }
 
     async fn flow(&self, outside: &dyn Outside, now: u64) -> Result<Flow, LoginError> {

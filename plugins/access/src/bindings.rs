@@ -1,0 +1,345 @@
+//! Who has which roles.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use turnpike_api::{Attributes, Grants, Identity, Role};
+
+/// As many sets of roles are shared by the callers who have them. Callers with others have a set of
+/// their own.
+const SHARED: usize = 4096;
+
+/// The roles of one configuration, and who has them.
+pub struct RoleTable {
+    /// Tells it from the tables of other configurations.
+    id: u64,
+    roles: Vec<Arc<Role>>,
+    /// With the position of the role that each binds.
+    bindings: Vec<(usize, Matchers)>,
+    by_name: HashMap<Box<str>, usize>,
+    /// The sets of roles that callers have, by the roles' positions.
+    sets: Mutex<HashMap<Box<[usize]>, Arc<Grants>>>,
+}
+
+/// Binds a role to whom the matchers match.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Binding {
+    pub role: Box<str>,
+    pub matchers: Matchers,
+}
+
+/// Of each list that is not empty one must match, and all of the claims. Nothing at all matches
+/// nobody.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Matchers {
+    pub everyone: bool,
+    pub issuers: Vec<Box<str>>,
+    pub groups: Vec<Box<str>>,
+    pub scopes: Vec<Box<str>>,
+    /// A claim's name and a value of it.
+    pub claims: Vec<(Box<str>, Box<str>)>,
+    pub email_domains: Vec<Box<str>>,
+    /// E-mail addresses, or subjects.
+    pub users: Vec<Box<str>>,
+    /// Ids, or names that an operator gave.
+    pub tokens: Vec<Box<str>>,
+    /// Names of configured keys.
+    pub api_keys: Vec<Box<str>>,
+}
+
+impl RoleTable {
+    /// Of roles whose names differ. A binding of a role that there is not binds nothing.
+    pub fn new(roles: Vec<Role>, bindings: Vec<Binding>) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let names = roles.iter().map(|role| role.name.clone());
+        let by_name: HashMap<Box<str>, usize> = names.zip(0..).collect();
+        let bound = |binding: Binding| Some((*by_name.get(&binding.role)?, binding.matchers));
+        let bindings = bindings.into_iter().filter_map(bound).collect();
+        Self {
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
+            roles: roles.into_iter().map(Arc::new).collect(),
+            bindings,
+            by_name,
+            sets: Mutex::default(),
+        }
+    }
+
+    /// The roles in effect for a caller: looked up in the bindings when this table sees the identity
+    /// for the first time, and then kept beside the identity. So a request costs one load, and another
+    /// configuration, which has another table, counts at once.
+    pub fn grants(&self, identity: &Identity) -> Arc<Grants> {
+        self.with_grants(identity, Clone::clone)
+    }
+
+    /// The same, looked at in place.
+    pub(crate) fn with_grants<R>(
+        &self,
+        identity: &Identity,
+        look: impl FnOnce(&Arc<Grants>) -> R,
+    ) -> R {
+        let kept = identity.grants.load();
+        if let Some(grants) = &*kept
+            && grants.table == self.id
+        {
+            return look(grants);
+        }
+        let grants = self.of(&identity.attributes);
+        identity.grants.keep(grants.clone());
+        look(&grants)
+    }
+
+    /// The roles of whom this is known. It goes through all bindings.
+    pub fn of(&self, attributes: &Attributes) -> Arc<Grants> {
+        let given = attributes.roles.iter();
+        let given = given.filter_map(|name| self.by_name.get(name).copied());
+        let bound = self.bindings.iter();
+        let bound = bound.filter(|(_, matchers)| matchers.match_all(attributes));
+        let mut set: Vec<usize> = given.chain(bound.map(|(role, _)| *role)).collect();
+        set.sort_unstable();
+        set.dedup();
+        self.shared(set.into())
+    }
+
+    /// Whether there is a role of this name.
+    pub fn has(&self, role: &str) -> bool {
+        self.by_name.contains_key(role)
+    }
+
+    fn shared(&self, set: Box<[usize]>) -> Arc<Grants> {
+        let mut sets = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(grants) = sets.get(&set) {
+            return grants.clone();
+        }
+        let grants = Arc::new(Grants {
+            table: self.id,
+            roles: set.iter().map(|&at| self.roles[at].clone()).collect(),
+        });
+        if sets.len() < SHARED {
+            sets.insert(set, grants.clone());
+        }
+        grants
+    }
+}
+
+impl Matchers {
+    /// Whether nothing is written in it.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    fn match_all(&self, of: &Attributes) -> bool {
+        let is = |one: &Option<Box<str>>, wanted: &[Box<str>]| {
+            let one = one.as_deref();
+            one.is_some_and(|one| wanted.iter().any(|wanted| **wanted == *one))
+        };
+        let any = |all: &[Box<str>], wanted: &[Box<str>]| {
+            wanted.iter().any(|wanted| all.contains(wanted))
+        };
+        let matched = |wanted: &[Box<str>], matches: bool| wanted.is_empty() || matches;
+        !self.is_empty()
+            && matched(&self.issuers, is(&of.issuer, &self.issuers))
+            && matched(&self.groups, any(&of.groups, &self.groups))
+            && matched(&self.scopes, any(&of.scopes, &self.scopes))
+            && self.claims.iter().all(|claim| has_claim(of, claim))
+            && matched(&self.email_domains, is_of_domain(of, &self.email_domains))
+            && matched(&self.users, is_user(of, &self.users))
+            && matched(
+                &self.tokens,
+                is(&of.token_id, &self.tokens) || is(&of.token_name, &self.tokens),
+            )
+            && matched(&self.api_keys, is(&of.api_key, &self.api_keys))
+    }
+}
+
+fn has_claim(of: &Attributes, (name, value): &(Box<str>, Box<str>)) -> bool {
+    let mut claims = of.claims.iter();
+    claims.any(|claim| claim.name == *name && claim.values.contains(value))
+}
+
+fn is_of_domain(of: &Attributes, wanted: &[Box<str>]) -> bool {
+    let domain = of.email_domain();
+    domain.is_some_and(|domain| {
+        let mut wanted = wanted.iter();
+        wanted.any(|wanted| wanted.eq_ignore_ascii_case(domain))
+    })
+}
+
+/// By the address, whatever its case, or by the subject. A subject that looks like an address is no
+/// address: nobody has checked that it is one.
+fn is_user(of: &Attributes, wanted: &[Box<str>]) -> bool {
+    let email = of.email_domain().and(of.email.as_deref());
+    let is = |wanted: &Box<str>| match wanted.contains('@') {
+        true => email.is_some_and(|email| email.eq_ignore_ascii_case(wanted)),
+        false => of.subject.as_deref() == Some(wanted),
+    };
+    wanted.iter().any(is)
+}
+
+#[cfg(test)]
+mod tests {
+    use turnpike_api::ModelRules;
+
+    use super::*;
+
+    fn list(words: &str) -> Vec<Box<str>> {
+        words.split_whitespace().map(Box::from).collect()
+    }
+
+    fn role(name: &str) -> Role {
+        Role {
+            name: name.into(),
+            models: ModelRules::default(),
+            providers: ModelRules::any(),
+            permissions: Vec::new(),
+            management: Vec::new(),
+        }
+    }
+
+    fn matches(matchers: Matchers, attributes: &Attributes) -> bool {
+        let binding = Binding {
+            role: "dev".into(),
+            matchers,
+        };
+        let table = RoleTable::new(vec![role("dev")], vec![binding]);
+        !table.of(attributes).roles.is_empty()
+    }
+
+    fn ada() -> Attributes {
+        Attributes {
+            issuer: Some("https://idp.example.com".into()),
+            subject: Some("u-1".into()),
+            email: Some("Ada@Example.com".into()),
+            groups: list("eng ops"),
+            scopes: list("chat"),
+            claims: vec![turnpike_api::Claim {
+                name: "dept".into(),
+                values: list("research lab"),
+            }],
+            token_id: Some("abc".into()),
+            ..Attributes::default()
+        }
+    }
+
+    #[test]
+    fn each_matcher_matches_what_it_says() {
+        let none = Matchers::default;
+        let pair = |name: &str, value: &str| vec![(name.into(), value.into())];
+        #[rustfmt::skip]
+        let cases = [
+            (none(), false),
+            (Matchers { everyone: true, ..none() }, true),
+            (Matchers { issuers: list("https://idp.example.com"), ..none() }, true),
+            (Matchers { issuers: list("https://idp.example.com/"), ..none() }, false),
+            (Matchers { groups: list("sales eng"), ..none() }, true),
+            (Matchers { groups: list("Eng"), ..none() }, false),
+            (Matchers { scopes: list("chat"), ..none() }, true),
+            (Matchers { scopes: list("eng"), ..none() }, false),
+            (Matchers { claims: pair("dept", "lab"), ..none() }, true),
+            (Matchers { claims: pair("dept", "sales"), ..none() }, false),
+            (Matchers { claims: pair("team", "lab"), ..none() }, false),
+            (Matchers { email_domains: list("example.COM"), ..none() }, true),
+            (Matchers { email_domains: list("ample.com"), ..none() }, false),
+            (Matchers { users: list("ada@example.com"), ..none() }, true),
+            (Matchers { users: list("u-1"), ..none() }, true),
+            (Matchers { users: list("ada"), ..none() }, false),
+            (Matchers { tokens: list("abc"), ..none() }, true),
+            (Matchers { api_keys: list("abc"), ..none() }, false),
+            (Matchers { groups: list("eng"), scopes: list("chat"), ..none() }, true),
+            (Matchers { groups: list("eng"), scopes: list("admin"), ..none() }, false),
+            (Matchers { groups: list("eng"), claims: pair("dept", "sales"), ..none() }, false),
+        ];
+        for (matchers, expected) in cases {
+            assert_eq!(matches(matchers.clone(), &ada()), expected, "{matchers:?}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_two_could_read_differently_is_none() {
+        for (email, domain) in [
+            ("ada@example.com", Some("example.com")),
+            ("ada@evil.test@example.com", None),
+            ("\"ada@example.com\"@evil.test", None),
+            ("@example.com", None),
+            ("ada@", None),
+        ] {
+            let attributes = Attributes {
+                email: Some(email.into()),
+                subject: Some(email.into()),
+                ..Attributes::default()
+            };
+            assert_eq!(attributes.email_domain(), domain, "{email}");
+            let users = Matchers {
+                users: vec![email.into()],
+                ..Matchers::default()
+            };
+            assert_eq!(matches(users, &attributes), domain.is_some(), "{email}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_matches_nothing() {
+        let unknown = Attributes::default();
+        for matchers in [
+            Matchers {
+                email_domains: list("example.com"),
+                ..Matchers::default()
+            },
+            Matchers {
+                users: list("u-1 a@b.c"),
+                ..Matchers::default()
+            },
+            Matchers {
+                tokens: list("laptop"),
+                ..Matchers::default()
+            },
+            Matchers {
+                api_keys: list("ci"),
+                ..Matchers::default()
+            },
+            Matchers {
+                issuers: list("https://a"),
+                ..Matchers::default()
+            },
+        ] {
+            assert!(!matches(matchers, &unknown));
+        }
+    }
+
+    #[test]
+    fn an_identity_is_looked_up_once_a_table_and_sets_are_shared() {
+        let everyone = || Binding {
+            role: "dev".into(),
+            matchers: Matchers {
+                everyone: true,
+                ..Matchers::default()
+            },
+        };
+        let table = RoleTable::new(vec![role("dev")], vec![everyone()]);
+        let (one, other) = (
+            Identity::new("a", ModelRules::any()),
+            Identity::new("b", ModelRules::any()),
+        );
+        let grants = table.grants(&one);
+        assert!(Arc::ptr_eq(&grants, &table.grants(&one)));
+        assert!(Arc::ptr_eq(&grants, &table.grants(&other)));
+        let next = RoleTable::new(vec![role("dev")], Vec::new());
+        assert!(
+            next.grants(&one).roles.is_empty(),
+            "of another configuration"
+        );
+        assert_eq!(table.grants(&one), grants, "and the first is not forgotten");
+    }
+
+    #[test]
+    fn roles_that_are_given_by_name_count_where_there_are_such() {
+        let table = RoleTable::new(vec![role("dev"), role("ops")], Vec::new());
+        let given = Attributes {
+            roles: list("ops nobody Dev"),
+            ..Attributes::default()
+        };
+        let grants = table.of(&given);
+        let names: Vec<&str> = grants.roles.iter().map(|role| &*role.name).collect();
+        assert_eq!(names, ["ops"]);
+    }
+}
