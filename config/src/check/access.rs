@@ -263,7 +263,9 @@ fn check_has_matcher(written: &RoleBinding, at: &Path, context: &mut Context<'_>
         everyone: true,
         ..bare.clone()
     };
-    if *written == bare {
+    if context.report.is_broken(at) {
+        // What is missing may have been written, and been wrong.
+    } else if *written == bare {
         let message = "says nothing of who has the role; name groups, users or others, or write `everyone: true`";
         context.report.at(at, message);
     } else if written.everyone && *written != everyones {
@@ -294,11 +296,14 @@ fn user(user: &str) -> Option<String> {
 fn check_twins(bindings: &[RoleBinding], context: &mut Context<'_>) {
     let section = Path::default().field("role_bindings");
     for (index, binding) in bindings.iter().enumerate() {
+        let at = section.item(index);
         let twin = bindings[..index].iter().position(|other| other == binding);
-        if let Some(twin) = twin {
+        if let Some(twin) = twin
+            && !context.report.is_broken(&at)
+        {
             let twin = context.report.whereabouts(&section.item(twin));
             let message = format!("the same as {twin}; remove one");
-            context.report.at(&section.item(index), message);
+            context.report.at(&at, message);
         }
     }
 }

@@ -7,6 +7,7 @@ mod hostile;
 mod leaving;
 mod provider;
 mod renewal;
+mod roles;
 mod session;
 mod tenants;
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use turnpike_api::{Attributes, Directory, Expected, Store, StoreError};
+use turnpike_api::{Directory, Expected, Store, StoreError};
 
 use super::renewal::Renewal;
 use super::{Purpose, Seals};
@@ -110,17 +110,6 @@ impl Person {
             claims: self.claims.clone(),
             roles: Vec::new(),
         }
-    }
-}
-
-impl Login {
-    /// What roles are bound by.
-    pub fn attributes(&self) -> Attributes {
-        let owner = Owner {
-            roles: self.roles.clone(),
-            ..self.person.owner()
-        };
-        owner.attributes()
     }
 }
 
