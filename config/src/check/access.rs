@@ -20,10 +20,11 @@ pub(super) fn access(
     let roles = roles.map(|(name, written)| role(name, written, context));
     let roles = roles.collect();
     check_keys(document, context);
+    let names = names_of_keys(document, client_keys);
     let bindings = document.role_bindings.iter().enumerate();
     let bindings = bindings.map(|(index, written)| {
         let at = Path::default().field("role_bindings").item(index);
-        binding(written, &at, document, client_keys, context)
+        binding(written, &at, document, &names, context)
     });
     let bindings = bindings.collect();
     check_twins(&document.role_bindings, context);
@@ -156,6 +157,16 @@ fn check_keys(document: &Document, context: &mut Context<'_>) {
     }
 }
 
+/// The names that were given: the others are those of positions, at which another key may stand
+/// tomorrow.
+fn names_of_keys<'k>(document: &'k Document, client_keys: &'k [ClientKeyPlan]) -> Vec<&'k str> {
+    let written = document.api_keys.iter().filter_map(|entry| entry.full());
+    let written = written.filter_map(|full| full.name.as_deref());
+    // Beyond those of the section there is the environment's.
+    let rest = client_keys.iter().skip(document.api_keys.len());
+    written.chain(rest.map(|key| key.name.as_str())).collect()
+}
+
 fn check_role(role: &str, key: &Path, document: &Document, context: &mut Context<'_>) {
     if !document.roles.contains_key(role) {
         let hint = hint(role, document.roles.keys().map(String::as_str));
@@ -168,7 +179,7 @@ fn binding(
     written: &RoleBinding,
     at: &Path,
     document: &Document,
-    client_keys: &[ClientKeyPlan],
+    names_of_keys: &[&str],
     context: &mut Context<'_>,
 ) -> RoleBindingPlan {
     check_role(&written.role, &at.field("role"), document, context);
@@ -189,10 +200,10 @@ fn binding(
     let mut list = |name: &str, written: &Option<Vec<String>>, wrong: Wrong<'_>| {
         values(written.as_deref(), &at.field(name), wrong, context)
     };
-    let is_key = |name: &str| match client_keys.iter().any(|key| key.name == name) {
+    let is_key = |name: &str| match names_of_keys.contains(&name) {
         true => None,
         false => {
-            let hint = hint(name, client_keys.iter().map(|key| key.name.as_str()));
+            let hint = hint(name, names_of_keys.iter().copied());
             Some(format!(
                 "no entry of `api_keys` has the name `{name}`{hint}"
             ))

@@ -169,11 +169,11 @@ fn is_of_domain(of: &Attributes, wanted: &[Box<str>]) -> bool {
 /// address: nobody has checked that it is one.
 fn is_user(of: &Attributes, wanted: &[Box<str>]) -> bool {
     let email = of.email_domain().and(of.email.as_deref());
-    let is = |wanted: &Box<str>| match wanted.contains('@') {
+    let is = |wanted: &str| match wanted.contains('@') {
         true => email.is_some_and(|email| email.eq_ignore_ascii_case(wanted)),
         false => of.subject.as_deref() == Some(wanted),
     };
-    wanted.iter().any(is)
+    wanted.iter().any(|wanted| is(wanted))
 }
 
 #[cfg(test)]

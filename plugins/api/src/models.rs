@@ -49,8 +49,10 @@ impl ModelRules {
         self.allow.iter().any(|glob| glob_matches(glob, model))
     }
 
-    /// Whether a rule denies `model`.
+    /// Whether a rule denies `model`. Blanks around a name get around nothing: a provider may not mind
+    /// them.
     pub fn denies(&self, model: &str) -> bool {
+        let model = model.trim();
         self.deny.iter().any(|glob| glob_matches(glob, model))
     }
 
@@ -111,6 +113,15 @@ mod tests {
         ] {
             assert_eq!(glob_matches(glob, name), expected, "{glob} against {name}");
         }
+    }
+
+    #[test]
+    fn blanks_get_around_no_denial() {
+        let rules = ModelRules::new(["*", "!o1"]);
+        for name in ["o1", " o1", "O1\u{a0}", "o1\t"] {
+            assert!(!rules.allow(name), "{name:?}");
+        }
+        assert!(rules.allow("o1-mini"));
     }
 
     #[test]

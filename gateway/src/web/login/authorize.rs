@@ -17,7 +17,7 @@ use super::problem::Problem;
 use super::start::see_other;
 
 /// What somebody is told to whom no role is bound.
-const NO_ROLE: Denied = Denied::Broken("No role is bound to you: ask your platform team for one");
+const NO_ROLE: &str = "No role is bound to you: ask your platform team for one";
 
 /// Asks for a confirmation code, or the authorization API, as configured.
 pub(super) async fn authorize(
@@ -33,7 +33,10 @@ pub(super) async fn authorize(
         }
         LoginModePlan::Enterprise { api: None, .. } => match has_a_role(desk, &person) {
             true => Granted::default(),
-            false => return Err(refuse(desk, &person, &pending.provider, NO_ROLE).await),
+            false => {
+                let denied = Denied::Refused(NO_ROLE.into());
+                return Err(refuse(desk, &person, &pending.provider, denied).await);
+            }
         },
         LoginModePlan::Enterprise {
             api: Some(api),
@@ -179,7 +182,7 @@ async fn ask(
     desk.sso.ask(asked, api, patience, desk.now).await
 }
 
-/// Says no. Where the API itself said so, a session that lasts from before ends, too.
+/// Says no. Where the API itself said so, or no role is bound any more, a session that lasts from before ends, too.
 async fn refuse(desk: &Desk, person: &Person, provider: &str, denied: Denied) -> Problem {
     let reason = match &denied {
         Denied::Refused(reason) => reason.as_str(),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use turnpike_api::Directory;
+use turnpike_api::{Clock, Directory};
 use turnpike_identity::sso::renewal::{KIND, Renewal};
 
 use super::authorization::Api;
@@ -82,6 +82,8 @@ async fn without_an_authorization_api_a_role_lets_in() {
     assert_eq!(denied.status, 403);
     assert!(denied.text().contains("Access denied"), "{}", denied.text());
     assert!(denied.text().contains("No role is bound to you"));
+    // Nor does what the session of before let them do go on.
+    assert_eq!(place.status(&token).await, 401);
 }
 
 #[tokio::test(flavor = "multi_thread")]
