@@ -2,14 +2,16 @@
 
 mod bindings;
 mod key_models;
+mod matchers;
 mod roles;
 
 use std::sync::Arc;
 
 use turnpike_api::{Authorizer, Row};
 
-pub use bindings::{Binding, Matchers, RoleTable};
+pub use bindings::{Binding, RoleTable};
 pub use key_models::KeyModels;
+pub use matchers::Matchers;
 pub use roles::Roles;
 
 /// Everything the authorizers are built from.
