@@ -10,6 +10,7 @@ use turnpike_api::{Ask, Denial, Dialect, Identity, Operation};
 use crate::context::Context;
 use crate::refusal::Refusal;
 use crate::request::{self, Connection, Stop, authorize, identify, route, sandbox};
+use crate::snapshot::Snapshot;
 use crate::upstream::{Pool, Served};
 
 /// When a model was made is the provider's to know; clients want a number.
@@ -26,7 +27,7 @@ pub async fn models(
     let snapshot = context.snapshot.clone();
     let mut usable = Vec::new();
     for (name, served) in snapshot.catalogue.listed() {
-        if let Some(pool) = usable_pool(&identity, name, served, dialect, context).await? {
+        if let Some(pool) = usable_pool(&identity, name, served, dialect, &snapshot).await? {
             usable.push(entry(name, &pool, dialect));
         }
     }
@@ -47,7 +48,7 @@ pub async fn model(
         .catalogue
         .find(id)
         .ok_or_else(|| route::not_found(id))?;
-    match usable_pool(&identity, id, &served, dialect, context).await? {
+    match usable_pool(&identity, id, &served, dialect, &context.snapshot).await? {
         Some(pool) => {
             let entry = entry(id, &pool, dialect);
             respond(session, context, entry).await
@@ -65,6 +66,21 @@ async fn identified(
     identity.map_err(|stranger| sandbox::told(stranger, context))
 }
 
+/// The names that a caller's lists show, in whatever dialect.
+pub async fn names(identity: &Identity, snapshot: &Snapshot) -> Vec<String> {
+    let mut names = Vec::new();
+    for (name, served) in snapshot.catalogue.listed() {
+        for dialect in served.dialects() {
+            let usable = usable_pool(identity, name, served, dialect, snapshot).await;
+            if matches!(usable, Ok(Some(_))) {
+                names.push(name.to_owned());
+                break;
+            }
+        }
+    }
+    names
+}
+
 /// The pool, when the caller may use the model in this dialect and somebody would serve it. Who may
 /// not look at any model is refused.
 async fn usable_pool(
@@ -72,7 +88,7 @@ async fn usable_pool(
     name: &str,
     served: &Served,
     dialect: Dialect,
-    context: &Context<'_>,
+    snapshot: &Snapshot,
 ) -> Result<Option<Arc<Pool>>, Refusal> {
     let Some(pool) = served.pool(dialect) else {
         return Ok(None);
@@ -85,12 +101,12 @@ async fn usable_pool(
         max_tokens: None,
         body_len: 0,
     };
-    let granted = match authorize::decide(identity, &ask, &context.snapshot).await {
+    let granted = match authorize::decide(identity, &ask, snapshot).await {
         Ok(granted) => granted,
         Err(Denial::Model) => return Ok(None),
         Err(denial @ Denial::Permission(_)) => return Err(authorize::refusal(&denial, name)),
     };
-    let pool = authorize::granted_pool(pool, granted, identity, &ask, &context.snapshot);
+    let pool = authorize::granted_pool(pool, granted, identity, &ask, snapshot);
     Ok(pool.filter(|pool| !pool.is_empty()))
 }
 

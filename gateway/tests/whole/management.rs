@@ -809,7 +809,7 @@ async fn the_document_says_what_is_done() {
             walked += 1;
         }
     }
-    assert_eq!(walked, 17, "a new operation belongs into this walk");
+    assert_eq!(walked, 18, "a new operation belongs into this walk");
 }
 
 /// Holds an answer against what the document says of it.

@@ -5,8 +5,11 @@ use turnpike_identity::agent_tokens::{self, Costs, NewToken, Owner};
 use turnpike_loadtest::{Behaviour, FakeProvider, Options};
 
 use crate::calls::{CHAT, GEMINI, MESSAGES, RESPONSES, StreamCall, client, get_with, post_with};
-use crate::harness::{Answer, House, Http, NO_COOLDOWN, chat};
+use crate::harness::{Answer, Client, House, Http, NO_COOLDOWN, chat};
 use crate::jwt::{Issuer, Key};
+
+/// A key of the management API.
+const MANAGER: &str = "key-of-the-manager";
 
 /// A gateway with one provider of each dialect, `other` beside them, which serves gpt-4o too.
 struct Place {
@@ -59,6 +62,18 @@ impl Place {
         get_with(&mut client, path, &headers).await
     }
 
+    /// What the management API says of a token's holder.
+    async fn in_effect(&self, token: &str) -> Value {
+        let admin = self.house.gateway.admin;
+        let stream = tokio::net::TcpStream::connect(admin).await.unwrap();
+        let mut client = Client::on(stream, Http::One).await;
+        let path = format!("/v0/management/tokens/{token}/roles");
+        let headers = [("x-management-key", MANAGER)];
+        let answer = get_with(&mut client, &path, &headers).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.json()
+    }
+
     /// The names that the lists of the three dialects show.
     async fn listed(&self, key: &str) -> [Vec<String>; 3] {
         let openai = self.get(key, "/v1/models", &[]).await.json();
@@ -80,7 +95,7 @@ impl Place {
 
 fn configuration(url: &str, access: &str) -> String {
     format!(
-        "server: {{port: 0}}\nadmin: {{port: 0}}\n{NO_COOLDOWN}{access}\n\
+        "server: {{port: 0}}\nadmin: {{port: 0, keys: [{{key: {MANAGER}}}]}}\n{NO_COOLDOWN}{access}\n\
          providers:\n\
          \x20 openai:\n\
          \x20   base_url: \"{url}/v1\"\n\
@@ -496,4 +511,15 @@ async fn tokens_have_roles_by_id_and_by_a_name_that_an_operator_gave() {
         assert_eq!(place.call(token, &CHAT).await.status, gpt);
         assert_eq!(place.call(token, &MESSAGES).await.status, claude);
     }
+    let shown = place.in_effect(&id).await;
+    let models = ["claude-haiku-4-5", "claude-sonnet-4-5"];
+    let expected =
+        json!({"roles": ["claude"], "permissions": ["llm:read", "llm:write"], "models": models});
+    assert_eq!(shown, expected);
+    place.reload("api_keys: [{key: key-of-tests}]");
+    let shown = place.in_effect(&id).await;
+    assert_eq!(
+        (&shown["roles"], shown["models"].as_array().unwrap().len()),
+        (&Value::Null, 12)
+    );
 }
