@@ -1,6 +1,7 @@
 //! Plan and plugin tables to a snapshot. Pure but for reading certificates: it neither connects
 //! nor spawns, so a configuration that fails here leaves nothing behind.
 
+pub(crate) mod access;
 pub mod egress;
 mod files;
 mod providers;
@@ -9,7 +10,6 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use futures::executor::block_on;
-use turnpike_api::{Identity, ModelRules};
 use turnpike_config::plan::{CooldownPlan, Plan, SecretKey};
 use turnpike_credentials::{BackOff, CredentialDirectory, Entry, Policy};
 use turnpike_identity::jwt::SignatureChecks;
@@ -108,7 +108,7 @@ pub fn assemble<'e>(
     }
     providers.roll.shrink_to_fit();
     let settings = Settings {
-        api_keys: client_keys(plan),
+        api_keys: access::client_keys(plan),
         digest_key: ground.digest_key,
         jwt_issuers,
         signature_checks: ground.signature_checks.clone(),
@@ -120,6 +120,10 @@ pub fn assemble<'e>(
         },
     };
     let is_keyless = is_keyless(plan, ground);
+    let roles = access::roles(plan);
+    let access = turnpike_access::Settings {
+        roles: roles.clone(),
+    };
     Ok(Snapshot {
         generation,
         authenticators: AUTHENTICATORS
@@ -128,8 +132,9 @@ pub fn assemble<'e>(
             .collect(),
         authorizers: turnpike_access::AUTHORIZERS
             .iter()
-            .map(|row| (row.build)(&()))
+            .map(|row| (row.build)(&access))
             .collect(),
+        roles,
         open: may_open && is_keyless && plan.server.listen.is_loopback(),
         catalogue: Catalogue::new(Contents {
             supplies: providers.supplies,
@@ -215,9 +220,10 @@ fn sso(plan: &Plan, ground: &Ground, providers: &mut Providers<'_>) -> Option<Ar
 
 /// The issuers of signed tokens, with what is known of their keys.
 fn issuers(plan: &Plan, ground: &Ground, providers: &mut Providers<'_>) -> Vec<TrustedIssuer> {
+    let claims = access::claims(plan);
     let mut issuers = Vec::new();
     for written in &plan.jwt_issuers {
-        match jwks::terms(written) {
+        match jwks::terms(written, &claims) {
             Ok(issuer) => issuers.push(TrustedIssuer {
                 issuer,
                 keys: ground.issuers_keys.of(written, &providers.egress, ground),
@@ -255,25 +261,6 @@ pub fn provider_kinds() -> Vec<(&'static str, bool)> {
     PROVIDERS
         .iter()
         .map(|row| (row.kind, (row.build)(&()).default_base_url().is_some()))
-        .collect()
-}
-
-fn client_keys(plan: &Plan) -> Vec<(turnpike_api::Secret, Arc<Identity>)> {
-    plan.client_keys
-        .iter()
-        .map(|key| {
-            let models = key
-                .models
-                .as_ref()
-                .map_or_else(ModelRules::any, ModelRules::new);
-            (
-                key.key.clone(),
-                Arc::new(Identity {
-                    name: key.name.as_str().into(),
-                    models,
-                }),
-            )
-        })
         .collect()
 }
 

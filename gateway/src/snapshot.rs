@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use pingora::listeners::tls::Acceptor;
+use turnpike_access::RoleTable;
 use turnpike_api::{Authenticator, Authorizer};
 use turnpike_config::plan::{LimitsPlan, QuotaExceededPlan, RetentionPlan, TimeoutsPlan};
 use turnpike_credentials::BackOff;
@@ -22,6 +23,8 @@ pub struct Snapshot {
     /// Asked in this order.
     pub authenticators: Vec<Arc<dyn Authenticator>>,
     pub authorizers: Vec<Arc<dyn Authorizer>>,
+    /// The roles, and who has them; `None` = there are none.
+    pub roles: Option<Arc<RoleTable>>,
     /// No credential is asked for: nothing that identifies callers is configured, and only this
     /// machine can reach the listener.
     pub open: bool,

@@ -7,9 +7,9 @@ use futures::{StreamExt, stream};
 use tracing::{info, warn};
 use turnpike_api::{Clock, Directory, Secret, StoreError};
 use turnpike_config::plan::LoginModePlan;
-use turnpike_identity::sso::authorization::Denied;
+use turnpike_identity::sso::authorization::{Denied, Granted};
 use turnpike_identity::sso::renewal::{self, Renewal};
-use turnpike_identity::sso::session::{self, SessionError};
+use turnpike_identity::sso::session::{self, Login, SessionError};
 use turnpike_identity::sso::{LoginError, Session};
 
 use crate::clock::millis;
@@ -27,9 +27,9 @@ const CLAIMED: Duration = Duration::from_secs(120);
 
 /// What a renewal came to.
 enum Asked {
-    /// The person is still let in. The token of the next renewal is kept already, for as long as
-    /// the session lasts.
-    Yes(Renewal),
+    /// The person is still let in, as whom they are known now. The token of the next renewal is kept
+    /// already, for as long as the session lasts.
+    Yes(Box<Login>, Renewal),
     /// The person is not to be let in any more; this was what the session is renewed with.
     No(String, Renewal),
     /// Nobody could say; it is tried again until the session ends.
@@ -118,8 +118,9 @@ async fn renew_one(
     };
     let person = session.person.shown();
     match ask(runtime, sso, key, &session, renewal).await {
-        Asked::Yes(kept) => {
-            let Some(session) = session::extend(store, &session, sso.lifetime, now).await? else {
+        Asked::Yes(login, kept) => {
+            let extended = session::extend(store, &session, &login, sso.lifetime, now);
+            let Some(session) = extended.await? else {
                 return Ok(());
             };
             let renewal = Renewal {
@@ -186,9 +187,9 @@ async fn ask(
     let renewed = provider
         .renewed(&session.person, &token, &sso.outside, clock)
         .await;
-    let (token, checked) = match renewed {
+    let (token, person) = match renewed {
         // Not all of them give another one each time.
-        Ok(renewed) => (renewed.refresh.unwrap_or(token), renewed.checked),
+        Ok(renewed) => (renewed.refresh.unwrap_or(token), renewed.person),
         Err(LoginError::Withdrawn) => {
             return Asked::No(LoginError::Withdrawn.to_string(), renewal.clone());
         }
@@ -212,20 +213,28 @@ async fn ask(
         Ok(false) => return Asked::Unknown("the person has logged in anew, or out".into()),
         Err(error) => return Asked::Unknown(error.to_string()),
     }
-    if let Err(error) = checked {
-        return Asked::Unknown(error.to_string());
-    }
+    let person = match person {
+        Ok(person) => person,
+        Err(error) => return Asked::Unknown(error.to_string()),
+    };
+    let mut granted = Granted::default();
     if let LoginModePlan::Enterprise {
         api: Some(api),
         timeout,
     } = &sso.mode
     {
-        let asked = (&session.person, &*session.provider, renewal.client.clone());
+        let asked = (&person, &*session.provider, renewal.client.clone());
         match sso.ask(asked, api, *timeout, time.now()).await {
-            Ok(_) => {}
+            Ok(yes) => granted = yes,
             Err(Denied::Refused(reason)) => return Asked::No(reason, kept),
             Err(Denied::Broken(why)) => return Asked::Unknown(why.into()),
         }
     }
-    Asked::Yes(kept)
+    let login = Login {
+        person,
+        provider: session.provider.clone(),
+        roles: granted.roles,
+        tenant: granted.tenant,
+    };
+    Asked::Yes(Box::new(login), kept)
 }

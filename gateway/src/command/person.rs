@@ -1,5 +1,6 @@
 //! The command `turnpike person`: what is kept of somebody, and its removal when they leave.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -107,6 +108,10 @@ struct PersonEntry {
     email: Option<String>,
     groups: Vec<String>,
     team: Option<String>,
+    claims: BTreeMap<String, Vec<String>>,
+    /// As the authorization API said.
+    roles: Vec<String>,
+    tenant: Option<String>,
     provider: Option<String>,
     signed_in_at: Option<String>,
     session_ends_at: Option<String>,
@@ -127,6 +132,9 @@ impl PersonEntry {
             email: person.email,
             groups: person.groups,
             team: person.team,
+            claims: person.claims,
+            roles: session.map_or_else(Vec::new, |session| session.roles.clone()),
+            tenant: session.and_then(|session| session.tenant.clone()),
             provider: session.map(|session| session.provider.clone()),
             signed_in_at: session.map(|session| time(session.created_at)),
             session_ends_at: session.map(|session| time(session.expires_at)),

@@ -44,6 +44,7 @@ mod pools;
 mod quota;
 mod refused;
 mod reload;
+mod roles;
 mod routing;
 mod sandbox;
 mod selection;

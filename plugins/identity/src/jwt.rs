@@ -29,7 +29,7 @@ use serde_json::{Map, Value};
 use turnpike_api::{Answer, Authenticator, Clock, Identity, ModelRules, Presented, Verdict};
 
 pub use claims::Claims;
-pub(crate) use claims::{named, names};
+pub(crate) use claims::{named, names, others};
 pub use issuer::{Algorithm, AlgorithmError, ClaimNames, Issuer, IssuerError, MAX_LEEWAY};
 pub use key_cache::{
     BETWEEN_FETCHES, FetchError, FetchKeys, KeyCache, KeysError, KeysStatus, MAX_AGE, MAX_STALE,
@@ -191,8 +191,6 @@ pub(crate) fn unproven(token: &str, claim: &str) -> Option<String> {
 }
 
 fn identity(claims: &Claims) -> Identity {
-    Identity {
-        name: claims.usable_email().unwrap_or(&claims.subject).into(),
-        models: ModelRules::any(),
-    }
+    let name = claims.usable_email().unwrap_or(&claims.subject);
+    Identity::new(name, ModelRules::any()).with(claims.attributes())
 }

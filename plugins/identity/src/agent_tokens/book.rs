@@ -335,13 +335,13 @@ impl TokenBook {
 
 impl Token {
     /// In the place of `before`: what was proven of the same secret stays so.
-    fn new(record: AgentTokenRecord, before: Option<&Self>) -> Self {
+    fn new(mut record: AgentTokenRecord, before: Option<&Self>) -> Self {
         let same = before.filter(|before| *before.hash == *record.hash);
         let proven = same.and_then(|before| before.proven.load_full());
-        let identity = Identity {
-            name: record.name.as_str().into(),
-            models: ModelRules::any(),
-        };
+        let identity = Identity::new(record.name.as_str(), ModelRules::any());
+        let identity = identity.with(record.attributes());
+        // What is known of them is in the identity: there are many tokens.
+        record.owner = None;
         Self {
             hash: record.hash.as_str().into(),
             identity: Arc::new(identity),

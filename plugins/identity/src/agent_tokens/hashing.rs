@@ -72,8 +72,8 @@ impl Hashing {
     /// Keeps one of the threads busy until the other end of `gate` is dropped.
     #[cfg(test)]
     pub(super) async fn hold(&self, gate: std::sync::mpsc::Receiver<()>) {
-        let held = self.pool.run(move || drop(gate.recv()));
-        held.await.unwrap();
+        let held = self.pool.run(move || gate.recv().is_err());
+        assert!(held.await.unwrap());
     }
 
     /// Whether `secret` is the one that `hash` was made of. A hash that cannot be read is nobody's.

@@ -59,10 +59,7 @@ mod tests {
 
     #[test]
     fn an_entry_ends_at_its_time() {
-        let caller = Arc::new(Identity {
-            name: "ann".into(),
-            models: ModelRules::any(),
-        });
+        let caller = Arc::new(Identity::new("ann", ModelRules::any()));
         let verified = Verified::new([1; 32]);
         let digest = verified.digest("token");
         verified.insert(digest, caller.clone(), 1_000);

@@ -219,6 +219,9 @@ fn claims_are_read_in_the_forms_issuers_write() {
         scopes: "scp".into(),
         email: "https://acme.com/email".into(),
         team: "org.unit.team".into(),
+        others: ["dept", "org.unit.level", "admin", "none", "odd"]
+            .map(Box::from)
+            .into(),
     };
     let usual = bench.verifier();
     let named = bench.verifier_of(issuer().with_claims(names));
@@ -248,8 +251,17 @@ fn claims_are_read_in_the_forms_issuers_write() {
             .claim("realm_access", json!({"roles": ["admin"]}))
             .claim("scp", json!(["chat", "models"]))
             .claim("https://acme.com/email", json!("ann@acme.com"))
-            .claim("org", json!({"unit": {"team": "ml"}})),
+            .claim("org", json!({"unit": {"team": "ml", "level": 7}}))
+            .claim("dept", json!(["lab", 3, null, {"a": 1}, ""]))
+            .claim("admin", json!(true))
+            .claim("odd", json!({"a": "b"})),
     );
+    let others: Vec<String> = claims
+        .others
+        .iter()
+        .map(|claim| format!("{}={}", claim.name, claim.values.join("|")))
+        .collect();
+    assert_eq!(others, ["dept=lab|3", "org.unit.level=7", "admin=true"]);
     assert_eq!(texts(&claims.groups), "admin");
     assert_eq!(texts(&claims.scopes), "chat|models");
     assert_eq!(claims.email.as_deref(), Some("ann@acme.com"));
