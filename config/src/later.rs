@@ -23,7 +23,6 @@ const KEYS: &[&str] = &[
     "providers.*.credentials[].pool",
     "providers.*.credentials[].websockets",
     "roles.*.limits",
-    "server.cors",
     "server.drain",
     "spent_status",
     "state.redis",

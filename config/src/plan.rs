@@ -116,6 +116,8 @@ pub struct ServerPlan {
     pub secret_key: Option<SecretKey>,
     /// Peers whose `X-Forwarded-For` counts.
     pub trusted_proxies: Vec<IpNet>,
+    /// Origins of web pages that may call models, as browsers write them; each once.
+    pub allowed_origins: Vec<String>,
     pub tls: Option<TlsPlan>,
     /// Worker threads; never 0.
     pub threads: usize,

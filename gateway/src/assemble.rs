@@ -10,6 +10,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use futures::executor::block_on;
+use http::HeaderValue;
 use turnpike_config::plan::{CooldownPlan, Plan, SecretKey};
 use turnpike_credentials::{BackOff, CredentialDirectory, Entry, Policy};
 use turnpike_identity::jwt::SignatureChecks;
@@ -157,6 +158,7 @@ pub fn assemble<'e>(
         limits: plan.server.limits.clone(),
         timeouts: plan.server.timeouts.clone(),
         trusted_proxies: plan.server.trusted_proxies.clone(),
+        allowed_origins: allowed_origins(plan),
         sso,
         public_url: plan
             .server
@@ -239,6 +241,14 @@ fn open_to_the_network(plan: &Plan, ground: &Ground) -> Option<String> {
     (is_keyless(plan, ground) && !plan.server.listen.is_loopback()).then(|| {
         "server.host: no client keys are configured and no agent token is stored: open mode is only allowed on a loopback address; add `api_keys`, make a token with `turnpike token create`, or bind `server.host` to 127.0.0.1".into()
     })
+}
+
+/// An origin as it was checked always is a header's value.
+fn allowed_origins(plan: &Plan) -> Vec<HeaderValue> {
+    let origins = plan.server.allowed_origins.iter();
+    origins
+        .filter_map(|origin| HeaderValue::from_str(origin).ok())
+        .collect()
 }
 
 /// The files of a directory that others than their owners can read.

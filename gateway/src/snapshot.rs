@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderValue;
 use ipnet::IpNet;
 use pingora::listeners::tls::Acceptor;
 use turnpike_access::RoleTable;
@@ -51,6 +52,8 @@ pub struct Snapshot {
     /// TLS for the proxy listener's next connections; `None` = clear text.
     pub acceptor: Option<Acceptor>,
     pub trusted_proxies: Vec<IpNet>,
+    /// Of web pages that may call models.
+    pub allowed_origins: Vec<HeaderValue>,
     /// How people log in; `None` = they do not.
     pub sso: Option<Arc<Sso>>,
     /// What clients set as their base URL, without a slash at its end.

@@ -25,6 +25,7 @@ mod chaos;
 mod command_line;
 mod confusion;
 mod cooldown;
+mod cors;
 mod credentials_command;
 mod directory;
 mod duties;
