@@ -130,6 +130,8 @@ fn scope(permission: Permission) -> Option<Scope> {
         Permission::CredentialsWrite => Some(Scope::CredentialsWrite),
         Permission::TokensRead => Some(Scope::TokensRead),
         Permission::TokensWrite => Some(Scope::TokensWrite),
+        Permission::SessionsRead => Some(Scope::SessionsRead),
+        Permission::SessionsWrite => Some(Scope::SessionsWrite),
         Permission::ConfigRead => Some(Scope::ConfigRead),
         Permission::ConfigWrite => Some(Scope::ConfigWrite),
         Permission::LogsRead => Some(Scope::LogsRead),

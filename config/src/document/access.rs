@@ -47,6 +47,10 @@ pub(crate) enum Permission {
     TokensRead,
     #[serde(rename = "tokens:write")]
     TokensWrite,
+    #[serde(rename = "sessions:read")]
+    SessionsRead,
+    #[serde(rename = "sessions:write")]
+    SessionsWrite,
     #[serde(rename = "config:read")]
     ConfigRead,
     #[serde(rename = "config:write")]
@@ -89,4 +93,22 @@ pub(crate) struct RoleBinding {
     /// Names of `api_keys`.
     #[serde(default)]
     pub(crate) api_keys: Option<Vec<String>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use schemars::schema_for;
+
+    use super::*;
+    use crate::document::AdminScope;
+
+    #[test]
+    fn a_role_may_name_every_scope_of_the_management_api() {
+        let words = |schema: schemars::Schema| schema.get("enum").cloned();
+        let scopes = words(schema_for!(AdminScope)).unwrap();
+        let permissions = words(schema_for!(Permission)).unwrap();
+        for scope in scopes.as_array().unwrap() {
+            assert!(permissions.as_array().unwrap().contains(scope), "{scope}");
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! The command `turnpike person`: what is kept of somebody, and its removal when they leave.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -10,9 +11,9 @@ use turnpike_api::{Clock, Store, StoreError};
 use turnpike_config::{Environment, Problems};
 use turnpike_identity::people::{self, Kept};
 use turnpike_identity::sso::session::SessionError;
-use turnpike_store::{Embedded, OpenError};
+use turnpike_store::OpenError;
 
-use super::blank::Blank;
+use super::store;
 use super::table::{Table, pretty};
 use crate::cli::{Asked, PersonCommand};
 use crate::clock::Time;
@@ -51,7 +52,7 @@ pub async fn run(
 ) -> Result<(), PersonError> {
     match command {
         PersonCommand::List { asked } => {
-            let (store, now) = look(asked, environment)?;
+            let (store, now) = opened(asked, environment, store::look)?;
             let everybody = people::all(&*store).await?;
             match asked.json {
                 true => say(&pretty(&json!({ "people": entries(&everybody, now) }))),
@@ -59,7 +60,7 @@ pub async fn run(
             }
         }
         PersonCommand::Show { who, asked } => {
-            let (store, now) = look(asked, environment)?;
+            let (store, now) = opened(asked, environment, store::look)?;
             let found = people::find(&*store, who).await?;
             if found.is_empty() {
                 return Err(PersonError::Unknown(who.clone()));
@@ -68,7 +69,7 @@ pub async fn run(
             say(&pretty(&json!({ "people": entries(&found, now) })));
         }
         PersonCommand::Forget { who, asked } => {
-            let (store, now) = open(asked, environment)?;
+            let (store, now) = opened(asked, environment, store::change)?;
             let kept = forget(&*store, who, now).await?;
             match asked.json {
                 true => say(&pretty(&json!({ "removed": PersonEntry::new(&kept, now) }))),
@@ -174,26 +175,14 @@ fn table(people: &[Kept], now: u64) -> String {
     table.text()
 }
 
-fn look(asked: &Asked, environment: &Environment) -> Result<(Arc<dyn Store>, u64), PersonError> {
+/// The store, opened in this way, and what time it is.
+fn opened(
+    asked: &Asked,
+    environment: &Environment,
+    way: impl FnOnce(&Path, Time) -> Result<Arc<dyn Store>, OpenError>,
+) -> Result<(Arc<dyn Store>, u64), PersonError> {
     let plan = configuration::load(&asked.config, environment)?;
-    let (path, time) = (&plan.state.path, Time::system());
+    let time = Time::system();
     let now = time.now();
-    Ok(match path.exists() {
-        true => (
-            Arc::new(Embedded::open_read_only(path, Arc::new(time))?),
-            now,
-        ),
-        false => (Arc::new(Blank), now),
-    })
-}
-
-fn open(asked: &Asked, environment: &Environment) -> Result<(Arc<dyn Store>, u64), PersonError> {
-    let plan = configuration::load(&asked.config, environment)?;
-    let (path, time) = (&plan.state.path, Time::system());
-    let now = time.now();
-    Ok(match path.exists() {
-        true => (Arc::new(Embedded::open_beside(path, Arc::new(time))?), now),
-        // Nobody was ever here, and nothing is to be made for a look.
-        false => (Arc::new(Blank), now),
-    })
+    Ok((way(&plan.state.path, time)?, now))
 }
