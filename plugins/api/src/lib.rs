@@ -23,6 +23,7 @@ mod ask;
 mod clock;
 mod identity;
 mod keyring;
+mod limits;
 mod models;
 mod provider;
 mod registry;
@@ -42,6 +43,7 @@ pub use ask::{Ask, Dialect, Operation};
 pub use clock::Clock;
 pub use identity::{Attributes, Authenticator, Claim, Identity, Presented, Rejection, Verdict};
 pub use keyring::{Keyring, OpenError, SealError};
+pub use limits::{Calendar, Level, Limit, Measure, OnUnavailable, Period, Window};
 pub use models::{ModelRules, glob_matches};
 pub use provider::{
     Account, Call, Fault, Hint, Judgement, Meter, Progress, Provider, Scheme, Target,
