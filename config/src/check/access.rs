@@ -132,6 +132,7 @@ fn scope(permission: Permission) -> Option<Scope> {
         Permission::TokensWrite => Some(Scope::TokensWrite),
         Permission::SessionsRead => Some(Scope::SessionsRead),
         Permission::SessionsWrite => Some(Scope::SessionsWrite),
+        Permission::UsageRead => Some(Scope::UsageRead),
         Permission::ConfigRead => Some(Scope::ConfigRead),
         Permission::ConfigWrite => Some(Scope::ConfigWrite),
         Permission::LogsRead => Some(Scope::LogsRead),

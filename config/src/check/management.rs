@@ -95,6 +95,7 @@ fn meant(scope: AdminScope) -> Scope {
         AdminScope::TokensWrite => Scope::TokensWrite,
         AdminScope::SessionsRead => Scope::SessionsRead,
         AdminScope::SessionsWrite => Scope::SessionsWrite,
+        AdminScope::UsageRead => Scope::UsageRead,
         AdminScope::ConfigRead => Scope::ConfigRead,
         AdminScope::ConfigWrite => Scope::ConfigWrite,
         AdminScope::LogsRead => Scope::LogsRead,

@@ -51,6 +51,8 @@ pub(crate) enum Permission {
     SessionsRead,
     #[serde(rename = "sessions:write")]
     SessionsWrite,
+    #[serde(rename = "usage:read")]
+    UsageRead,
     #[serde(rename = "config:read")]
     ConfigRead,
     #[serde(rename = "config:write")]

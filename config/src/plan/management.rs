@@ -30,6 +30,7 @@ pub enum Scope {
     TokensWrite,
     SessionsRead,
     SessionsWrite,
+    UsageRead,
     ConfigRead,
     ConfigWrite,
     LogsRead,
@@ -37,7 +38,7 @@ pub enum Scope {
 }
 
 impl Scope {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::All,
         Self::CredentialsRead,
         Self::CredentialsWrite,
@@ -45,6 +46,7 @@ impl Scope {
         Self::TokensWrite,
         Self::SessionsRead,
         Self::SessionsWrite,
+        Self::UsageRead,
         Self::ConfigRead,
         Self::ConfigWrite,
         Self::LogsRead,
@@ -61,6 +63,7 @@ impl Scope {
             Self::TokensWrite => "tokens:write",
             Self::SessionsRead => "sessions:read",
             Self::SessionsWrite => "sessions:write",
+            Self::UsageRead => "usage:read",
             Self::ConfigRead => "config:read",
             Self::ConfigWrite => "config:write",
             Self::LogsRead => "logs:read",

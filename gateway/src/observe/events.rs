@@ -295,6 +295,29 @@ impl StoreFailed<'_> {
     }
 }
 
+/// The store can be asked about limits, or cannot be any more.
+pub struct LimitsShared<'a> {
+    /// Why not.
+    pub error: Option<StoreError>,
+    pub replicas: u32,
+    pub metrics: &'a Metrics,
+}
+
+impl LimitsShared<'_> {
+    pub fn tell(&self) {
+        match &self.error {
+            Some(error) => {
+                self.metrics.store_failed("limits");
+                error!(%error, "limits cannot be drawn from: what is held is spent, then each does as its on_unavailable says");
+            }
+            None => info!(
+                replicas = self.replicas,
+                "limits are drawn from the store again"
+            ),
+        }
+    }
+}
+
 /// The directory of credential files was read, and something in it had changed.
 pub struct CredentialFilesRead<'a> {
     /// What came of the files, among all credentials.

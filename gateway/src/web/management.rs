@@ -8,8 +8,10 @@ mod attempts;
 mod auths;
 mod body;
 mod credential_files;
+mod decisions;
 mod document;
 mod etag;
+mod limits;
 mod logins;
 mod office;
 mod process;
@@ -90,6 +92,13 @@ fn routes() -> Routes {
             OpenApiRouter::new()
                 .routes(routes!(logins::end_session))
                 .routes(routes!(logins::clear)),
+        ))
+        .merge(access::needing(
+            Scope::UsageRead,
+            OpenApiRouter::new()
+                .routes(routes!(limits::list))
+                .routes(routes!(decisions::list))
+                .routes(routes!(decisions::show)),
         ))
         .merge(access::needing(
             Scope::ConfigRead,

@@ -36,6 +36,7 @@ mod harness;
 mod identity;
 mod injected;
 mod jwt;
+mod limits;
 mod management;
 mod matrix;
 mod observation;

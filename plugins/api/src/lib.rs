@@ -43,7 +43,9 @@ pub use answer::Answer;
 pub use ask::{Ask, Dialect, Operation};
 pub use clock::Clock;
 pub use grants::{Draw, Drawn, Grant};
-pub use identity::{Attributes, Authenticator, Claim, Identity, Presented, Rejection, Verdict};
+pub use identity::{
+    Attributes, Authenticator, Claim, Counted, CountedSlot, Identity, Presented, Rejection, Verdict,
+};
 pub use keyring::{Keyring, OpenError, SealError};
 pub use limits::{Calendar, Level, Limit, Measure, OnUnavailable, Period, Window};
 pub use models::{ModelRules, glob_matches};

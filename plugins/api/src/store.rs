@@ -8,7 +8,7 @@ use thiserror::Error;
 use crate::{Draw, Drawn, Usage};
 
 /// Why a store could not do what it was asked.
-#[derive(Debug, Error, PartialEq, Eq)]
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum StoreError {
     /// It cannot be reached or written: what was asked may or may not have happened.
     #[error("the store is unavailable: {0}")]

@@ -22,6 +22,8 @@ pub struct Account {
     kind: Kind,
     /// Granted, and taken by nobody. Below nought when calls used more than was reserved.
     free: AtomicI64,
+    /// What nobody had been granted, as the store last said.
+    left: AtomicU64,
     /// By calls that are over.
     used: AtomicU64,
     /// What comes back is held by a lease, and void after this time.
@@ -65,9 +67,7 @@ struct Ledger {
     chunk: u64,
     /// What was taken at the last look at the pace.
     taken: u64,
-    /// What nobody had been granted, as the store last said.
-    left: u64,
-    /// What all replicas had used, likewise.
+    /// What all replicas had used, as the store last said.
     used_by_all: u64,
     dry_until: u64,
     /// The lease is asked for again from then on.
@@ -101,6 +101,7 @@ impl Account {
                 Window::Calendar(..) | Window::Total => Kind::Used,
             },
             free: AtomicI64::new(0),
+            left: AtomicU64::new(limit.most),
             used: AtomicU64::new(0),
             held_until: AtomicU64::new(0),
             stirred: AtomicBool::new(false),
@@ -112,7 +113,6 @@ impl Account {
                 debt: 0,
                 chunk,
                 taken: 0,
-                left: limit.most,
                 used_by_all: 0,
                 dry_until: 0,
                 renew_at: 0,
@@ -131,8 +131,9 @@ impl Account {
     /// What may still be admitted, as far as this replica knows.
     pub fn remaining(&self) -> u64 {
         let free = self.free.load(Ordering::Relaxed);
-        let ledger = self.lock();
-        ledger.left.saturating_add_signed(free).min(ledger.most)
+        self.left
+            .load(Ordering::Relaxed)
+            .saturating_add_signed(free)
     }
 
     /// What all replicas have used, as far as this one knows; of running calls, how many run here.
@@ -274,7 +275,9 @@ impl Account {
         let missing = signed(units).saturating_sub(free).max(0).cast_unsigned();
         let granted = match ledger.on_unavailable {
             OnUnavailable::Allow => missing,
-            OnUnavailable::Deny if ledger.left == 0 && ledger.granted > 0 => return Short::Spent,
+            OnUnavailable::Deny if self.left.load(Ordering::Relaxed) == 0 && ledger.granted > 0 => {
+                return Short::Spent;
+            }
             OnUnavailable::Deny => return Short::Away,
             OnUnavailable::LocalShare => {
                 let share = ledger.most / u64::from(replicas.max(1));
@@ -403,7 +406,7 @@ impl Account {
         let more = ledger.debt.saturating_add(grant.units);
         ledger.granted = ledger.granted.saturating_add(more);
         ledger.debt = 0;
-        ledger.left = grant.left;
+        self.left.store(grant.left, Ordering::Relaxed);
         ledger.used_by_all = grant.used;
         self.held_until.store(sent + lease, Ordering::Release);
         ledger.renew_at = sent + lease / 3;

@@ -8,7 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use futures::task::AtomicWaker;
-use hashbrown::{DefaultHashBuilder, Equivalent, HashMap};
+use hashbrown::{DefaultHashBuilder, HashTable};
 use turnpike_api::{Clock, Draw, Drawn, Limit};
 
 use crate::account::{Account, Keep, Moment, Short};
@@ -34,7 +34,7 @@ pub struct Book {
     /// What is leased is void so many milliseconds after it was last asked for.
     lease: u64,
     hasher: DefaultHashBuilder,
-    shards: [RwLock<HashMap<Key, Arc<Bucket>>>; SHARDS],
+    shards: [RwLock<HashTable<Slot>>; SHARDS],
     /// The store's time, less ours.
     ahead: AtomicI64,
     replicas: AtomicU32,
@@ -48,23 +48,16 @@ pub struct Book {
     waker: AtomicWaker,
 }
 
-/// A rule's name and a subject of it.
-#[derive(PartialEq, Eq, Hash)]
-struct Key {
+/// A bucket, by its rule's name and its subject.
+struct Slot {
     rule: Arc<str>,
     subject: Box<str>,
+    bucket: Arc<Bucket>,
 }
 
-/// The same, borrowed. Hashes as [`Key`] does.
-#[derive(Hash)]
-struct KeyRef<'a> {
-    rule: &'a str,
-    subject: &'a str,
-}
-
-impl Equivalent<Key> for KeyRef<'_> {
-    fn equivalent(&self, key: &Key) -> bool {
-        *self.rule == *key.rule && *self.subject == *key.subject
+impl Slot {
+    fn is_of(&self, rule: &str, subject: &str) -> bool {
+        *self.subject == *subject && *self.rule == *rule
     }
 }
 
@@ -90,7 +83,7 @@ impl Book {
             clock,
             lease: u64::try_from(lease.as_millis()).unwrap_or(u64::MAX),
             hasher: DefaultHashBuilder::default(),
-            shards: std::array::from_fn(|_| RwLock::default()),
+            shards: std::array::from_fn(|_| RwLock::new(HashTable::new())),
             ahead: AtomicI64::new(0),
             replicas: AtomicU32::new(1),
             epoch: AtomicU64::new(0),
@@ -126,27 +119,27 @@ impl Book {
 
     /// The bucket of a rule and a subject.
     pub fn bucket(&self, rule: &Rule, subject: &str) -> Arc<Bucket> {
-        let key = KeyRef {
-            rule: &rule.name,
-            subject,
-        };
-        let shard = self.hasher.hash_one(&key) as usize % SHARDS;
-        let known = self.shards[shard].read();
-        let known = known.unwrap_or_else(PoisonError::into_inner);
-        if let Some(bucket) = known.get(&key) {
-            return bucket.clone();
+        let hash = self.hasher.hash_one((&**rule.name(), subject));
+        // The table goes by the other end of it.
+        let shard = &self.shards[(hash >> 16) as usize % SHARDS];
+        let is_it = |slot: &Slot| slot.is_of(rule.name(), subject);
+        let known = shard.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(slot) = known.find(hash, is_it) {
+            return slot.bucket.clone();
         }
         drop(known);
-        let mut buckets = self.shards[shard]
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        let key = Key {
-            rule: rule.name.clone(),
-            subject: subject.into(),
-        };
-        let name: Arc<str> = format!("{}{subject}", rule.name).into();
-        let bucket = || Arc::new(Bucket::new(name, &rule.limit, self.now()));
-        buckets.entry(key).or_insert_with(bucket).clone()
+        let mut buckets = shard.write().unwrap_or_else(PoisonError::into_inner);
+        let rehash = |slot: &Slot| self.hasher.hash_one((&*slot.rule, &*slot.subject));
+        let entry = buckets.entry(hash, is_it, rehash);
+        let slot = entry.or_insert_with(|| {
+            let name = format!("{}{subject}", rule.name()).into();
+            Slot {
+                rule: rule.name().clone(),
+                subject: subject.into(),
+                bucket: Arc::new(Bucket::new(name, &rule.limit, self.now())),
+            }
+        });
+        slot.get().bucket.clone()
     }
 
     /// Takes what a call is expected to use of all these, or nothing of any.
@@ -191,7 +184,7 @@ impl Book {
     ) -> Option<((&'r Rule, &'r str), Short)> {
         let now = self.moment();
         for (rule, subject) in rules {
-            let units = expected.units(rule.limit.measure);
+            let units = expected.units(&rule.limit);
             let bucket = self.bucket(rule, subject);
             let account = bucket.account(&rule.limit, now.stores);
             if account.take(units, now) {
@@ -284,7 +277,7 @@ impl Book {
         let mut all = Vec::new();
         for shard in &self.shards {
             let buckets = shard.read().unwrap_or_else(PoisonError::into_inner);
-            all.extend(buckets.values().map(|bucket| bucket.newest().clone()));
+            all.extend(buckets.iter().map(|slot| slot.bucket.newest().clone()));
         }
         all.append(&mut lock(&self.stirred));
         self.say(all, Keep::Nothing)
@@ -344,7 +337,7 @@ impl Book {
     fn tell_all_again(&self) {
         for shard in &self.shards {
             let buckets = shard.read().unwrap_or_else(PoisonError::into_inner);
-            let accounts = buckets.values().map(|bucket| bucket.newest().clone());
+            let accounts = buckets.iter().map(|slot| slot.bucket.newest().clone());
             accounts.for_each(|account| self.stirred(&account));
         }
     }
@@ -356,12 +349,23 @@ impl Book {
         }
     }
 
+    /// Looks at every bucket: its rule's name, its subject, its newest account.
+    pub fn each(&self, mut look: impl FnMut(&Arc<str>, &str, &Arc<Account>)) {
+        for shard in &self.shards {
+            let buckets = shard.read().unwrap_or_else(PoisonError::into_inner);
+            for slot in buckets.iter() {
+                look(&slot.rule, &slot.subject, &slot.bucket.newest());
+            }
+        }
+    }
+
     /// Lets go of buckets that nothing is known of any more but that they are empty.
     pub fn sweep(&self) {
         let now = self.moment();
         for shard in &self.shards {
             let mut buckets = shard.write().unwrap_or_else(PoisonError::into_inner);
-            buckets.retain(|_, bucket| {
+            buckets.retain(|slot| {
+                let bucket = &slot.bucket;
                 // Who has either of them is about to use it.
                 let is_used = |account: &Arc<Account>| Arc::strong_count(account) > 1;
                 let account = bucket.newest();

@@ -22,6 +22,6 @@ mod tests;
 pub use account::Account;
 pub use book::{Book, Round, TICK};
 pub use bucket::Bucket;
-pub use price::{Price, Prices, UnknownModel};
+pub use price::Price;
 pub use reservation::{Expected, Fallen, Reservation, Spent, Why};
 pub use rules::{Caller, Rule, Rules};

@@ -20,16 +20,18 @@ pub struct Expected {
 }
 
 impl Expected {
-    /// In the measure's unit. Of tokens and money at least one: a call that is expected to use
-    /// nothing does not pass a limit that is spent.
-    pub(crate) fn units(&self, measure: Measure) -> u64 {
-        match measure {
+    /// What it takes of a limit. At least one: a call that is expected to use nothing does not pass a
+    /// limit that is spent. At most all of it: agents ask for room that they seldom use, and a small
+    /// limit must not shut them out for good.
+    pub(crate) fn units(&self, limit: &Limit) -> u64 {
+        let units = match limit.measure {
             Measure::Requests | Measure::Concurrency => 1,
-            Measure::Tokens => self.input.saturating_add(self.output).max(1),
-            Measure::InputTokens => self.input.max(1),
-            Measure::OutputTokens => self.output.max(1),
-            Measure::Usd => self.cost.max(1),
-        }
+            Measure::Tokens => self.input.saturating_add(self.output),
+            Measure::InputTokens => self.input,
+            Measure::OutputTokens => self.output,
+            Measure::Usd => self.cost,
+        };
+        units.min(limit.most).max(1)
     }
 }
 
@@ -66,6 +68,17 @@ pub struct Fallen {
     pub remaining: u64,
     /// The first millisecond of its next period; `None` = it has no periods.
     pub resets_at: Option<u64>,
+}
+
+impl Fallen {
+    /// Of two, the one that there is something of first; running calls end at any time.
+    pub fn sooner(self, other: Option<Self>) -> Self {
+        let at = |fallen: &Self| fallen.resets_at.unwrap_or(0);
+        match other {
+            Some(other) if at(&other) < at(&self) => other,
+            _ => self,
+        }
+    }
 }
 
 /// Taken of one bucket.

@@ -10,7 +10,7 @@ pub struct Rule {
     /// The limit.
     pub limit: Arc<Limit>,
     /// Of the tenant, the limit, and what it counts: changed, it is another limit.
-    pub(crate) name: Arc<str>,
+    name: Arc<str>,
 }
 
 impl Rule {
@@ -19,6 +19,11 @@ impl Rule {
         let (measure, window) = (limit.measure.as_str(), limit.window.as_str());
         let name = format!("{tenant}|{}|{measure}|{window}|", limit.name).into();
         Self { limit, name }
+    }
+
+    /// Under which its buckets are kept.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
     }
 }
 
@@ -33,6 +38,8 @@ pub struct Caller<'a> {
     pub user_name: &'a str,
     /// The credential it came with.
     pub token: &'a str,
+    /// How that is known to people.
+    pub token_name: &'a str,
     /// The configured key it came with, by name.
     pub api_key: Option<&'a str>,
     /// The model, as callers call it.
@@ -51,9 +58,20 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// Whether nothing is limited.
-    pub fn is_empty(&self) -> bool {
-        self.general.is_empty() && self.of_roles.is_empty() && self.of_keys.is_empty()
+    /// Whether any depends on the roles of a caller.
+    pub fn tell_roles_apart(&self) -> bool {
+        !self.of_roles.is_empty()
+            || self
+                .general
+                .iter()
+                .any(|rule| rule.limit.level == Level::Role)
+    }
+
+    /// All there are.
+    pub fn all(&self) -> impl Iterator<Item = &Rule> {
+        let of_roles = self.of_roles.iter().flat_map(|(_, rules)| rules);
+        let of_keys = self.of_keys.iter().flat_map(|(_, rules)| rules);
+        self.general.iter().chain(of_roles).chain(of_keys)
     }
 
     /// The rules that a call is subject to, each with its subject.
@@ -67,14 +85,16 @@ impl Rules {
                 Level::User if applies(rule, &[caller.user_name, caller.user]) => {
                     each(rule, caller.user);
                 }
-                Level::Token if applies(rule, &[caller.token]) => each(rule, caller.token),
+                Level::Token if applies(rule, &[caller.token_name, caller.token]) => {
+                    each(rule, caller.token)
+                }
                 Level::Model if applies(rule, &[caller.model]) => each(rule, caller.model),
                 Level::Role => {
                     let roles = caller.roles.iter().map(|role| &**role);
                     let roles = roles.filter(|role| applies(rule, &[role]));
                     roles.for_each(|role| each(rule, role));
                 }
-                // Those are of whoever serves the call.
+                // Those are of whoever serves the call: see `of_credential`.
                 Level::Credential | Level::User | Level::Token | Level::Model => {}
             }
         }
@@ -86,6 +106,16 @@ impl Rules {
         for rule in of_key.into_iter().flat_map(|(_, rules)| rules) {
             each(rule, caller.token);
         }
+    }
+
+    /// The rules for an upstream credential of this id.
+    pub fn of_credential(&self, id: &str) -> Vec<Rule> {
+        let of_credentials = self.general.iter();
+        let of_credentials = of_credentials.filter(|rule| rule.limit.level == Level::Credential);
+        of_credentials
+            .filter(|rule| applies(rule, &[id]))
+            .cloned()
+            .collect()
     }
 
     fn highest_of_roles<'r>(&'r self, caller: &Caller<'r>, mut each: impl FnMut(&'r Rule)) {
