@@ -11,7 +11,7 @@ use crate::locate::Path;
 use crate::nearest::hint;
 use crate::plan::{ClientKeyPlan, RoleBindingPlan, RolePlan, Scope};
 
-use super::{Context, keys};
+use super::{Context, keys, limits};
 
 pub(super) fn access(
     document: &Document,
@@ -54,6 +54,7 @@ fn role(name: &str, written: &Role, context: &mut Context<'_>) -> RolePlan {
         providers: written.providers.clone(),
         permissions: permissions.filter_map(|one| llm(*one)).collect(),
         management,
+        limits: limits::of_role(name, &written.limits, &at.field("limits"), context),
     };
     warn_of_nothing(&plan, &at, context);
     plan
