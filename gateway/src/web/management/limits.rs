@@ -52,6 +52,9 @@ pub(super) struct Subject {
     reset_at: Option<String>,
 }
 
+/// A subject of a limit, and what is known of it here.
+type Known = (Box<str>, Arc<Account>);
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Which {
@@ -71,7 +74,7 @@ pub(super) async fn list(
 ) -> Result<Json<Limits>, Refused> {
     let runtime = office.runtime()?;
     let book = &runtime.limits;
-    let mut known: HashMap<Arc<str>, Vec<(Box<str>, Arc<Account>)>> = HashMap::new();
+    let mut known: HashMap<Arc<str>, Vec<Known>> = HashMap::new();
     book.each(|rule, subject, account| {
         if which.subject.as_deref().is_none_or(|only| only == subject) {
             let of_rule = known.entry(rule.clone()).or_default();
@@ -97,12 +100,12 @@ pub(super) async fn list(
     }))
 }
 
-fn one(rule: &Rule, mut subjects: Vec<(Box<str>, Arc<Account>)>) -> OneLimit {
+fn one(rule: &Rule, mut subjects: Vec<Known>) -> OneLimit {
     let limit = &rule.limit;
     subjects.sort_by(|(one, _), (other, _)| one.cmp(other));
     let more = subjects.len() > SUBJECTS;
     subjects.truncate(SUBJECTS);
-    let subject = |(subject, account): (Box<str>, Arc<Account>)| {
+    let subject = |(subject, account): Known| {
         let end = account.period().end;
         Subject {
             subject: subject.into(),
