@@ -2,8 +2,13 @@
 //! what belongs there, called in-process from the proxy port.
 
 mod admin;
+mod cookies;
+mod form;
 pub mod login;
 pub mod management;
+mod page;
+mod problem;
+mod ticket;
 
 use std::sync::Arc;
 

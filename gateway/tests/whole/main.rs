@@ -39,6 +39,7 @@ mod jwt;
 mod management;
 mod matrix;
 mod observation;
+mod operator;
 mod outcomes;
 mod pair;
 mod pools;
