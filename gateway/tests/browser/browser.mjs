@@ -39,7 +39,7 @@ export class Browser {
 
   /** Nothing is asked of others, and a page has nothing to complain about. */
   watch(context) {
-    const ours = [this.house.url, this.house.idp].map((url) => new URL(url).host);
+    const ours = [this.house.url, this.house.admin, this.house.idp].map((url) => new URL(url).host);
     context.on('request', (request) => {
       const url = new URL(request.url());
       if (url.protocol !== 'data:' && !ours.includes(url.host)) this.complaints.push(`asked ${url}`);

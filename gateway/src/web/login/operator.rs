@@ -6,6 +6,7 @@ use axum::response::Response;
 use super::desk::Desk;
 use super::form::Form;
 use super::page::see_other;
+use super::pages::{self, PassPage};
 use super::problem::Problem;
 use crate::web::management::Actor;
 use crate::web::ticket::{Ticket, is_challenge};
@@ -15,7 +16,7 @@ use crate::web::ticket::{Ticket, is_challenge};
 pub(super) async fn pass(desk: Desk, RawQuery(query): RawQuery) -> Result<Response, Problem> {
     let query = Form::read(query.unwrap_or_default().as_bytes());
     let snapshot = desk.runtime.snapshot();
-    let Some(pages) = snapshot.management.pages_of_people() else {
+    let Some(operators) = snapshot.management.pages_of_people() else {
         return Err(Problem::nothing_here());
     };
     let challenge = query.get("challenge");
@@ -23,7 +24,7 @@ pub(super) async fn pass(desk: Desk, RawQuery(query): RawQuery) -> Result<Respon
         return Err(
             Problem::new(400, "invalid_challenge", "Begin at the operator's page")
                 .with("This address was not opened from there.")
-                .towards("To the operator's page", &format!("{pages}/admin")),
+                .towards("To the operator's page", &format!("{operators}/admin")),
         );
     }
     let Some(session) = desk.session().await? else {
@@ -43,8 +44,11 @@ pub(super) async fn pass(desk: Desk, RawQuery(query): RawQuery) -> Result<Respon
         mark: session.mark(),
     };
     let ticket = ticket.issue(desk.store()).await?;
-    let back = format!("{pages}/admin/sign-in/return?ticket={ticket}");
-    Ok(see_other(&back))
+    // A page, for a browser follows no form to another site, and it may come from one.
+    Ok(pages::html(&PassPage {
+        person: session.person.shown(),
+        url: &format!("{operators}/admin/sign-in/return?ticket={ticket}"),
+    }))
 }
 
 /// The challenge of an operator who is to log in first.

@@ -102,6 +102,13 @@ pub(super) struct DeviceDonePage<'p> {
 }
 
 #[derive(Template)]
+#[template(path = "auth/pass.html")]
+pub(super) struct PassPage<'p> {
+    pub(super) person: &'p str,
+    pub(super) url: &'p str,
+}
+
+#[derive(Template)]
 #[template(path = "auth/logout.html")]
 pub(super) struct LogoutPage<'p> {
     pub(super) person: &'p str,

@@ -83,10 +83,7 @@ impl Both {
 
     /// From there back: the address at the operator's pages.
     async fn back(&mut self, path: &str) -> String {
-        let sent = self.gateway.get(path).await;
-        let to = sent
-            .header("location")
-            .unwrap_or_else(|| panic!("{}", sent.text()));
+        let to = passed_on(&self.gateway.get(path).await);
         to.strip_prefix(HOME)
             .unwrap_or_else(|| panic!("{to}"))
             .to_owned()
@@ -98,6 +95,18 @@ impl Both {
         let back = self.back(&path).await;
         self.admin.get(&back).await
     }
+}
+
+/// Where a page sends its browser on to, at once and by a link.
+fn passed_on(page: &Answer) -> String {
+    assert_eq!(page.status, 200, "{}", page.text());
+    let text = page.text();
+    let at = text.find("content=\"0; url=");
+    let at = at.unwrap_or_else(|| panic!("{text}"));
+    let url = text[at + 16..].split('"').next().unwrap();
+    assert!(text.contains(&format!("href=\"{url}\"")), "{text}");
+    assert_eq!(page.header("referrer-policy"), Some("no-referrer"));
+    url.to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -314,7 +323,7 @@ async fn nothing_that_a_browser_says_leads_elsewhere() {
         let sent = browser
             .get(&format!("/auth/operator?challenge={good}{more}"))
             .await;
-        let to = sent.header("location").unwrap();
+        let to = passed_on(&sent);
         assert!(
             to.starts_with(&format!("{HOME}/admin/sign-in/return?ticket=")),
             "{to}"
@@ -333,7 +342,7 @@ async fn nothing_that_a_browser_says_leads_elsewhere() {
             Vec::new(),
         )
         .await;
-    assert!(sent.header("location").unwrap().starts_with(HOME));
+    assert!(passed_on(&sent).starts_with(HOME));
 }
 
 #[tokio::test(flavor = "multi_thread")]

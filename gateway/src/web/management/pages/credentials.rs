@@ -28,6 +28,7 @@ struct Entry {
     provider: String,
     #[serde(rename = "type")]
     kind: String,
+    label: Option<String>,
     file: Option<String>,
     priority: Option<i64>,
     weight: Option<u32>,
@@ -61,6 +62,8 @@ struct Row {
     /// It is the first of its provider on this page.
     is_first: bool,
     kind: &'static str,
+    /// Where it does not stand in the id.
+    label: Option<String>,
     file: Option<String>,
     order: Option<String>,
     status: String,
@@ -103,7 +106,8 @@ pub(super) async fn list(
     let wanted = Wanted::of(&query);
     let rows = listed.into_iter().map(Row::of).collect();
     let mut part = wanted.of_all(rows, "/admin/credentials", |row: &Row| {
-        vec![&row.id, &row.provider, &row.status]
+        let label = row.label.as_deref().unwrap_or_default();
+        vec![&row.id, &row.provider, &row.status, label]
     });
     let mut before: Option<String> = None;
     for row in &mut part.items {
@@ -185,6 +189,7 @@ impl Row {
         let order = entry.priority.zip(entry.weight);
         Self {
             is_first: false,
+            label: entry.label.filter(|label| !entry.id.ends_with(&**label)),
             kind: match &*entry.kind {
                 "api_key" => "API key",
                 "oauth" => "account",
