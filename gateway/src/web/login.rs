@@ -106,14 +106,7 @@ async fn finished(request: Request, next: Next) -> Response {
 
 /// What is told of a request that did not get as far as a page.
 pub fn refused(headers: &HeaderMap, path: &str, refusal: &Refusal) -> Response {
-    let words = refusal.reason.words();
-    let title = match words.status {
-        408 => "This took too long",
-        413 => "This is too large",
-        503 => "The gateway is busy",
-        _ => "This request cannot be read",
-    };
-    let problem = Problem::new(words.status, words.reason, title).with(refusal.message.clone());
+    let problem = Problem::of_refusal(refusal);
     finish(problem.into_response(), as_json(headers, path))
 }
 

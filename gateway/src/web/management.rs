@@ -32,6 +32,7 @@ use utoipa_axum::routes;
 pub(super) use access::Actor;
 pub use access::Terms;
 use office::Office;
+pub(super) use pages::{is_page, refused as refused_page};
 pub use refusal::Refused;
 
 use crate::reload::Reloader;

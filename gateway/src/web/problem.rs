@@ -10,6 +10,7 @@ use turnpike_identity::sso::session::SessionError;
 use turnpike_identity::sso::{LoginError, Wait};
 
 use super::page::html;
+use crate::refusal::Refusal;
 
 /// Why a request is not done.
 #[derive(Clone, Debug)]
@@ -124,6 +125,18 @@ impl Problem {
     pub(super) fn form() -> Self {
         Self::new(403, "invalid_form", "This form is no longer good")
             .with("It was sent from another page, or you have signed in or out since. Go back, reload the page and try again.")
+    }
+
+    /// A request that did not get as far as a page.
+    pub(super) fn of_refusal(refusal: &Refusal) -> Self {
+        let words = refusal.reason.words();
+        let title = match words.status {
+            408 => "This took too long",
+            413 => "This is too large",
+            503 => "The gateway is busy",
+            _ => "This request cannot be read",
+        };
+        Self::new(words.status, words.reason, title).with(refusal.message.clone())
     }
 
     pub(super) fn wrong_method() -> Self {

@@ -419,6 +419,7 @@ async fn one_listener_serves_the_pages_to_operators_beside_callers() {
     let fields = [("csrf", &*csrf), ("id", &*huge)];
     let refused = browser.post("/admin/credentials/reset", &fields).await;
     assert_eq!(refused.status, 413);
+    assert!(refused.text().contains("<h1>This is too large</h1>"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

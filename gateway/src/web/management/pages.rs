@@ -29,6 +29,7 @@ use axum::routing::{get, post};
 use super::BODY;
 use super::office::Office;
 use super::refusal::Refused;
+use crate::refusal::Refusal;
 use crate::web::page::{guarded, is_from_elsewhere, kept_awhile, see_other};
 use crate::web::problem::Problem;
 use api::Api;
@@ -89,6 +90,17 @@ pub(super) fn router(office: &Arc<Office>, api: Router) -> Router {
         .layer(from_fn_with_state(pages.clone(), admit));
     let home = Router::new().route("/", get(home)).with_state(pages);
     Router::new().nest(ROOT, inside).merge(home)
+}
+
+/// Whether a path of a listener that serves callers, too, is one of these.
+pub(in crate::web) fn is_page(path: &str) -> bool {
+    let below = path.strip_prefix(ROOT);
+    below.is_some_and(|below| below.is_empty() || below.starts_with('/'))
+}
+
+/// What is told there of a request that did not get as far as a page.
+pub(in crate::web) fn refused(refusal: &Refusal) -> Response {
+    finished(Problem::of_refusal(refusal).into_response())
 }
 
 /// `GET /` of the admin listener.

@@ -39,7 +39,7 @@ export async function operator(step, house, browser) {
   });
   await step('credentials are shown as they stand', async () => {
     const shown = await text(page);
-    for (const part of [/1 exhausted/, /1 cooling/, /mistral\/team-a/, /of 200 tokens used; begins anew/, /refused by the provider \(401\)/, /spare/]) assert.match(shown, part);
+    for (const part of [/1 exhausted/, /1 cooling/, /mistral\/team-a/, /of 200 tokens used; begins anew/, /Refused by the provider \(401\)/, /spare/]) assert.match(shown, part);
     await browser.look(page, 'operator credentials');
     await page.getByLabel('Find by name').fill('team-b');
     await page.getByRole('button', { name: 'Find' }).click();

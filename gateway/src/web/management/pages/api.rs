@@ -115,7 +115,7 @@ fn lacking(message: &str) -> String {
 }
 
 /// As people read it.
-fn sentence(message: &str) -> String {
+pub(super) fn sentence(message: &str) -> String {
     let mut characters = message.chars();
     match characters.next() {
         None => String::new(),

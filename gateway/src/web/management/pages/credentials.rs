@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::json;
 use turnpike_config::plan::Scope;
 
-use super::api::encoded;
+use super::api::{encoded, sentence};
 use super::frame::{Frame, Place};
 use super::list::{Part, Wanted};
 use super::operator::{Operator, Sent};
@@ -197,7 +197,7 @@ impl Row {
             },
             order: order.map(|(priority, weight)| format!("priority {priority}, weight {weight}")),
             status: entry.status,
-            message: entry.status_message,
+            message: sentence(&entry.status_message),
             back: entry.next_retry_after.map(When::read),
             expires: entry.expires_at.map(When::read),
             quota: entry.quota.map(Bar::of),
