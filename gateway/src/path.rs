@@ -307,6 +307,19 @@ mod tests {
     }
 
     #[test]
+    fn what_is_operators_is_no_callers() {
+        for path in [
+            "/admin",
+            "/admin/",
+            "//admin/tokens",
+            "/v0/management/auths",
+        ] {
+            assert_eq!(resource(Method::POST, path), "Management", "{path}");
+        }
+        assert!(resource(Method::GET, "/administrator").starts_with("Unknown"));
+    }
+
+    #[test]
     fn forgiving_spellings_are_one_path() {
         for path in [
             "/v1/chat/completions",
