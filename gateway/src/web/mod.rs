@@ -8,7 +8,6 @@ pub mod login;
 pub mod management;
 mod page;
 mod problem;
-mod ticket;
 
 use std::sync::Arc;
 

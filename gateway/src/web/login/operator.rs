@@ -2,6 +2,7 @@
 
 use axum::extract::RawQuery;
 use axum::response::Response;
+use turnpike_identity::sso::operator::{Ticket, is_challenge};
 
 use super::desk::Desk;
 use super::form::Form;
@@ -9,7 +10,6 @@ use super::page::see_other;
 use super::pages::{self, PassPage};
 use super::problem::Problem;
 use crate::web::management::Actor;
-use crate::web::ticket::{Ticket, is_challenge};
 
 /// `GET /auth/operator`: back to where the operator came from, with a ticket. Where that is, the
 /// configuration says; the browser says only what it is known by there.

@@ -1,7 +1,7 @@
 //! The operator's pages, under `/admin` of the admin listener.
 //!
 //! Somebody signs in ([`sign_in`]) with a key of the management API, or as a person whom a role
-//! lets manage ([`entrance`]), and has a [`session`] from then on. What is shown and changed goes
+//! lets manage, and is an [`operator`] from then on. What is shown and changed goes
 //! through the management API's own routes, in this process ([`api`]): what it does not let
 //! somebody do, their pages cannot.
 
@@ -13,7 +13,6 @@ mod gateway;
 mod list;
 mod logins;
 mod operator;
-mod session;
 mod sign_in;
 mod tokens;
 

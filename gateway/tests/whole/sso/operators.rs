@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde_json::json;
 use turnpike::clock::Time;
+use turnpike_api::Store;
+use turnpike_identity::people;
 use turnpike_loadtest::{FakeProvider, Options};
 
 use super::browser::{Browser, field};
@@ -284,6 +286,46 @@ async fn a_ticket_is_good_once_for_a_minute_in_the_browser_that_asked() {
     let csrf = field(&ada.gateway.get("/auth/logout").await, "csrf");
     ada.gateway.post("/auth/logout", &[("csrf", &csrf)]).await;
     assert_eq!(twin.get(&back).await.status, 401);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_forgotten_is_no_operator_either() {
+    let place = Place::of_people().await;
+    place.groups(&["ops"]);
+    let mut ada = Both::of(&place);
+    ada.gateway = place.signed_in().await;
+    let path = ada.go().await;
+    ada.back(&path).await;
+    assert_eq!(ada.come_in().await.status, 200);
+    let mut bob = Both::of(&place);
+    *place.idp.subject.lock().unwrap() = "bob".into();
+    bob.gateway = place.signed_in().await;
+    assert_eq!(bob.come_in().await.status, 200);
+
+    let store: &dyn Store = &*place.house.gateway.runtime.store;
+    let kept = async |kind: &'static str| store.list(kind).await.unwrap().len();
+    assert_eq!(
+        (
+            kept("operator_session").await,
+            kept("operator_ticket").await
+        ),
+        (2, 1)
+    );
+    let hers = people::all(store).await.unwrap();
+    let hers = hers
+        .iter()
+        .find(|kept| kept.person.subject == "ada")
+        .unwrap();
+    people::forget(store, hers, NOW).await.unwrap();
+    assert_eq!(
+        (
+            kept("operator_session").await,
+            kept("operator_ticket").await
+        ),
+        (1, 0)
+    );
+    assert_eq!(ada.admin.get("/admin/tokens").await.status, 303);
+    assert_eq!(bob.admin.get("/admin/tokens").await.status, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,11 +8,12 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method};
 use axum::response::{IntoResponse, Response};
 use turnpike_api::{Clock, Store};
-use turnpike_identity::sso::{Purpose, digest, random};
+use turnpike_identity::sso::operator::{self, Who};
+use turnpike_identity::sso::{Purpose, Session, digest, random};
 
 use super::super::access::Actor;
+use super::Shared;
 use super::entrance::Entrance;
-use super::{Shared, session};
 use crate::runtime::Runtime;
 use crate::snapshot::Snapshot;
 use crate::web::cookies::{self, SameSite};
@@ -124,13 +125,24 @@ impl Visitor {
         &*self.runtime.store
     }
 
-    /// Who is signed in, if anybody.
+    /// Who is signed in, if anybody: until their time is over, their key is gone from the
+    /// configuration, or the person is signed out or may not manage any more.
     pub(super) async fn actor(&self) -> Result<Option<Actor>, Problem> {
         let Some(cookie) = &self.cookie else {
             return Ok(None);
         };
-        let found = session::find(cookie, self.store(), &self.snapshot, self.now);
-        Ok(found.await?)
+        let (store, terms) = (self.store(), &self.snapshot.management);
+        let Some(who) = operator::signed_in(store, cookie, self.now).await? else {
+            return Ok(None);
+        };
+        match who {
+            Who::Key(mark) => Ok(terms.of_mark(&mark)),
+            Who::Person(_) if !terms.entrance.by_login => Ok(None),
+            Who::Person(mark) => {
+                let person = Session::of_mark(&mark, store, self.now).await?;
+                Ok(person.and_then(|person| Actor::of_person(&person, &self.snapshot)))
+            }
+        }
     }
 
     /// Gives the browser what it is known by, unless it has it.
@@ -178,10 +190,9 @@ impl Visitor {
 
     /// Begins or, with an empty value, ends what the browser is signed in by.
     pub(super) fn keep_session(&self, response: &mut Response, cookie: &str) {
-        let lasts = if cookie.is_empty() {
-            0
-        } else {
-            session::seconds()
+        let lasts = match cookie {
+            "" => 0,
+            _ => i64::try_from(operator::LASTS.as_secs()).unwrap_or(i64::MAX),
         };
         let cookie = (cookies::OPERATOR, cookie);
         let is_secure = self.entrance().is_secure;
@@ -200,7 +211,7 @@ impl Operator {
 
     /// Forgets who is signed in.
     pub(super) async fn end(&self) -> Result<(), Problem> {
-        Ok(session::end(self.cookie(), self.visitor.store()).await?)
+        Ok(operator::sign_out(self.visitor.store(), self.cookie()).await?)
     }
 
     fn is_ours(&self, form: &Form) -> bool {

@@ -6,15 +6,14 @@ use axum::http::{StatusCode, header};
 use axum::response::Response;
 use turnpike_api::Secret;
 use turnpike_identity::sso::Session;
+use turnpike_identity::sso::operator::{self, Ticket, Who};
 
 use super::super::access::Actor;
 use super::super::refusal::Refused;
 use super::operator::{Sent, Visitor};
-use super::session::{self, Who};
 use crate::web::form::Form;
 use crate::web::page::{html, see_other};
 use crate::web::problem::Problem;
-use crate::web::ticket::Ticket;
 
 #[derive(Template)]
 #[template(path = "admin/sign_in.html")]
@@ -67,7 +66,7 @@ pub(super) async fn typed(visitor: Visitor, form: Form) -> Result<Response, Prob
             return page(visitor, StatusCode::UNAUTHORIZED, Some(wrong));
         }
     };
-    let cookie = session::begin(visitor.store(), Who::Key(mark), visitor.now).await?;
+    let cookie = operator::sign_in(visitor.store(), Who::Key(mark), visitor.now).await?;
     actor.did("signed in with a key", &visitor.peer.to_string());
     let mut response = see_other("/admin");
     visitor.keep_session(&mut response, &cookie);
@@ -118,7 +117,7 @@ pub(super) async fn returned(
     let person = person.ok_or_else(Problem::operator_session_over)?;
     let actor = Actor::of_person(&person, &visitor.snapshot);
     let actor = actor.ok_or_else(Problem::operator_session_over)?;
-    let cookie = session::begin(store, Who::Person(mark.into()), now).await?;
+    let cookie = operator::sign_in(store, Who::Person(mark.into()), now).await?;
     actor.did("signed in through a login", &visitor.peer.to_string());
     // A page, and not sent on at once: a browser that comes from another site would not take this
     // cookie along.
