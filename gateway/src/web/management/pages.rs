@@ -13,6 +13,7 @@ mod gateway;
 mod list;
 mod logins;
 mod operator;
+mod problem;
 mod sign_in;
 mod tokens;
 
