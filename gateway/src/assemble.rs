@@ -172,7 +172,7 @@ pub fn assemble<'e>(
             .trim_end_matches('/')
             .to_owned(),
         retention: plan.state.retention,
-        management: Terms::new(plan, ground.digest_key),
+        management: Terms::new(plan, ground),
     })
 }
 

@@ -92,10 +92,6 @@ fn check_rules(rules: &[String], key: &Path, example: &str, context: &mut Contex
 fn warn_of_nothing(role: &RolePlan, at: &Path, context: &mut Context<'_>) {
     let denies = |rules: &[String]| rules.iter().any(|rule| rule.trim().starts_with('!'));
     let grants = |rules: &[String]| rules.iter().any(|rule| !rule.trim().starts_with('!'));
-    if !role.management.is_empty() {
-        let message = "the management API is opened by its keys alone (`admin.keys`): scopes of it in a role open nothing in this release";
-        context.warn(&at.field("permissions"), message);
-    }
     let takes_away = denies(&role.models) || denies(&role.providers);
     let is_for_operators = !role.management.is_empty() && role.models.is_empty();
     if takes_away || is_for_operators {

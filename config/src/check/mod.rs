@@ -118,13 +118,15 @@ pub(crate) fn plan(document: &Document, mut context: Context<'_>) -> Option<Plan
     let server = server::server(&document.server, context);
     let admin = server::admin(&document.admin, &document.server, context);
     let client_keys = keys::client_keys(&document.api_keys, context);
-    let management = management::management(document, &client_keys, context);
+    let listeners = (server.as_ref(), &admin);
+    let management = management::management(document, listeners, &client_keys, context);
     let jwt_issuers = jwt::issuers(&document.jwt, context);
     let sso = sso::sso(document, context);
     if let (Some(_), Some(server)) = (&sso, &server) {
         sso::at_the_root(&server.public_url, context);
     }
     let (roles, role_bindings) = access::access(document, &client_keys, context);
+    management::warn_of_pages(document, (&roles, sso.as_ref()), listeners, context);
     let (providers, disabled_providers) = providers::providers(document, context);
     let limits = limits::limits(document, &client_keys, &providers, context);
     let prices = prices::prices(&document.prices, context);
@@ -143,7 +145,7 @@ pub(crate) fn plan(document: &Document, mut context: Context<'_>) -> Option<Plan
     Some(Plan {
         server: server?,
         admin,
-        management,
+        management: management?,
         logging,
         client_keys,
         agent_tokens: agent_tokens(&document.agent_tokens),

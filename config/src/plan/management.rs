@@ -1,13 +1,16 @@
 //! Who may manage the gateway over its API.
 
 use turnpike_api::Secret;
+use url::Url;
 
-/// The management API. Without keys it is not there.
-#[derive(Clone, Default)]
+/// The management API, and the operator's pages. Without keys the API is not there.
+#[derive(Clone)]
 pub struct ManagementPlan {
     pub keys: Vec<AdminKeyPlan>,
     /// Whether other machines may use it.
     pub allow_remote: bool,
+    /// How operators' browsers reach the admin listener.
+    pub public_url: Url,
 }
 
 /// A key of the management API.

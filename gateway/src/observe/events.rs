@@ -182,9 +182,9 @@ impl CredentialRecovered<'_> {
     }
 }
 
-/// Somebody changed something over the management API.
+/// Somebody changed something over the management API, or on the pages that use it.
 pub struct Managed<'a> {
-    /// The name of the key.
+    /// The name of the key, or the person.
     pub actor: &'a str,
     /// What was done, in words.
     pub action: &'static str,

@@ -1,7 +1,7 @@
 //! The management API, under `/v0/management` of the admin listener.
 //!
 //! Its routes are those of [`routes`]. [`access`] lets nobody in without a key, [`refusal`] says
-//! what is answered else, and [`document`] is made of the same handlers.
+//! what is answered else, and [`document`] is made of the same handlers. [`pages`] are for people.
 
 mod access;
 mod attempts;
@@ -14,6 +14,7 @@ mod etag;
 mod limits;
 mod logins;
 mod office;
+mod pages;
 mod process;
 mod refusal;
 mod replay;
@@ -30,8 +31,10 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+pub(super) use access::Actor;
 pub use access::Terms;
 use office::Office;
+pub(super) use pages::{is_page, refused as refused_page};
 pub use refusal::Refused;
 
 use crate::reload::Reloader;
@@ -140,10 +143,11 @@ pub fn router(runtime: &Arc<Runtime>, reloader: &Arc<Reloader>) -> Router {
         .fallback(async || Refused::NothingHere)
         .layer(DefaultBodyLimit::max(BODY))
         .with_state(office.clone());
+    let pages = pages::router(&office, served.clone());
     // Around the whole router: a route of its own would say by `Allow` that it is there.
     let guarded = Router::new()
         .fallback_service(served)
         .layer(from_fn_with_state(office, access::admit))
         .layer(from_fn(access::keep_private));
-    Router::new().nest(ROOT, guarded)
+    Router::new().nest(ROOT, guarded).merge(pages)
 }

@@ -40,6 +40,7 @@ mod limits;
 mod management;
 mod matrix;
 mod observation;
+mod operator;
 mod outcomes;
 mod pair;
 mod pools;

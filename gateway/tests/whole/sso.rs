@@ -2,13 +2,14 @@
 
 mod authorization;
 mod bad_forms;
-mod browser;
+pub(crate) mod browser;
 mod device;
 mod github;
 mod hostile;
 mod leaving;
 mod login_command;
 mod managed;
+mod operators;
 mod provider;
 mod renewal;
 mod roles;
