@@ -83,7 +83,7 @@ def quotient(values):
 
 
 def table(rows):
-    names = ["turnpike", "pingora", "nginx"]
+    names = ["turnpike", "governed", "pingora", "nginx"]
     lines = [["", *names, "to pingora", "goal"]]
     for name, style, values in rows:
         ratio = values["ratio"] if "ratio" in values else quotient(values)

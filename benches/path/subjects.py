@@ -19,6 +19,17 @@ routing: {{strategy: {strategy}}}
 egress: {{allow_private: true}}
 """
 
+# The same, with all that governs a call: a role, four limits of its caller, of each measure one, a cap
+# and a quota of the credential.
+GOVERNED = """\
+roles:
+  bench: {{models: ["gpt-*"], limits: {{requests_per_minute: 1000000000, concurrency: 100000}}}}
+role_bindings: [{{role: bench, everyone: true}}]
+limits:
+  - {{name: tokens, scope: user, measure: tokens, window: day, limit: 1000000000000}}
+  - {{name: money, scope: tenant, measure: usd, window: month, limit: 1000000000}}
+"""
+
 ONE_KEY = {"strategy": "round_robin", "credentials": "[{api_key: sk-bench-upstream, label: bench}]"}
 
 # One process, as the others are; a worker does the same work under a master. The request limits
@@ -58,7 +69,7 @@ http {{
 
 
 def available():
-    names = ["turnpike", "pingora"]
+    names = ["turnpike", "governed", "pingora"]
     if shutil.which("nginx"):
         return [*names, "nginx"]
     say("· nginx is missing and left out: apt-get install nginx-light")
@@ -69,9 +80,10 @@ def command(bench, name, upstream, config):
     """The command line of a subject, and the port it will listen on."""
     port = free_port()
     values = {"port": port, "admin": free_port(), "upstream": upstream, "folder": bench.folder}
-    if name == "turnpike":
-        path = bench.folder / "turnpike.yaml"
-        path.write_text(TURNPIKE.format(**values, **config))
+    if name in ("turnpike", "governed"):
+        path = bench.folder / f"{name}.yaml"
+        governed = GOVERNED.format() if name == "governed" else ""
+        path.write_text(TURNPIKE.format(**values, **config) + governed)
         return [bench.program("turnpike"), "--config", str(path)], port
     if name == "nginx":
         path = bench.folder / "nginx.conf"

@@ -85,6 +85,7 @@ pub async fn admit(
     let roles = context.snapshot.roles.as_deref();
     let roles = roles.filter(|_| rules.tell_roles_apart());
     let roles = roles.map_or_else(Vec::new, |table| table.granting(identity, ask));
+    let model = route.pool().parts().first();
     let caller = Caller {
         roles: &roles,
         user: &counted.user,
@@ -92,7 +93,8 @@ pub async fn admit(
         token: &counted.token,
         token_name: names.into_iter().flatten().next().unwrap_or(&identity.name),
         api_key: of.api_key.as_deref(),
-        model: &ask.model,
+        model: model.map_or(&ask.model, |part| &part.counted),
+        model_names: [&ask.model, model.map_or(&ask.model, |part| &part.model)],
     };
     let mut applying: Vec<(&Rule, &str)> = Vec::new();
     rules.of(&caller, |rule, subject| applying.push((rule, subject)));

@@ -265,6 +265,9 @@ pub struct Contents {
     pub board: Arc<Board>,
 }
 
+/// In the place of a model's name that is not listed.
+const UNLISTED: &str = "other";
+
 /// A group that serves a name.
 struct Found {
     group: usize,
@@ -316,7 +319,7 @@ impl Catalogue {
         if let Some(served) = read.unwrap_or_else(PoisonError::into_inner).names.get(name) {
             return Some(served.clone());
         }
-        let served = Arc::new(self.resolve(name, "other")?);
+        let served = Arc::new(self.resolve(name, UNLISTED)?);
         let written = self.remembered.write();
         written
             .unwrap_or_else(PoisonError::into_inner)
@@ -420,6 +423,10 @@ impl Catalogue {
                 provider: provider.clone(),
                 model: found.model.clone(),
                 prefixed: found.prefixed,
+                counted: match label {
+                    UNLISTED => UNLISTED.into(),
+                    _ => found.model.to_ascii_lowercase().into(),
+                },
                 price: self.price(kind, provider, &found.model),
                 answers: Arc::default(),
                 tokens: self.metrics.tokens(provider, label),

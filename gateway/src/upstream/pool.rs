@@ -93,6 +93,9 @@ pub struct Part {
     pub model: Arc<str>,
     /// So long the offer's prefix is in the name that clients use.
     pub prefixed: usize,
+    /// As limits tell models apart: the vendor's name in lower case, whatever alias or prefix clients
+    /// use. Names that are not listed count as one: callers make them up.
+    pub counted: Arc<str>,
     /// `None` = nobody has said what it costs.
     pub price: Option<Price>,
     /// How long answers of it are.

@@ -46,7 +46,7 @@ pub enum Level {
     User,
     /// An agent token, a configured key, or the holder of signed tokens.
     Token,
-    /// A model, by the name that callers use.
+    /// A model, whatever aliases and prefixes callers have for it.
     Model,
     /// An upstream credential.
     Credential,

@@ -42,8 +42,10 @@ pub struct Caller<'a> {
     pub token_name: &'a str,
     /// The configured key it came with, by name.
     pub api_key: Option<&'a str>,
-    /// The model, as callers call it.
+    /// The model, whatever names callers have for it.
     pub model: &'a str,
+    /// As the caller calls it, and as the provider does.
+    pub model_names: [&'a str; 2],
 }
 
 /// The limits of a tenant, but for those of its upstream credentials.
@@ -88,7 +90,7 @@ impl Rules {
                 Level::Token if applies(rule, &[caller.token_name, caller.token]) => {
                     each(rule, caller.token)
                 }
-                Level::Model if applies(rule, &[caller.model]) => each(rule, caller.model),
+                Level::Model if applies(rule, &caller.model_names) => each(rule, caller.model),
                 Level::Role => {
                     let roles = caller.roles.iter().map(|role| &**role);
                     let roles = roles.filter(|role| applies(rule, &[role]));

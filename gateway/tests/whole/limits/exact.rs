@@ -291,3 +291,34 @@ async fn a_process_that_is_killed_gives_nobody_more() {
     assert!(admitted >= MOST / 3, "{admitted}");
     assert_eq!(provider.usage_total().calls, admitted as u64);
 }
+
+#[tokio::test]
+async fn a_model_has_one_limit_whatever_it_is_called() {
+    let provider = FakeProvider::start(options()).await;
+    let url = provider.base_url();
+    let limits = format!(
+        "limits: [{{name: each, scope: model, measure: requests, window: hour, limit: 2}}]\n\
+         providers:\n\
+         \x20 openai: {{base_url: \"{url}/v1\", credentials: [{{api_key: sk-openai-1}}]}}\n\
+         \x20 pool:\n\
+         \x20   kind: openai-compatible\n\
+         \x20   base_url: \"{url}/v1\"\n\
+         \x20   prefix: work\n\
+         \x20   models: [{{name: Big, alias: best}}, Big]\n\
+         \x20   credentials: [{{api_key: sk-one}}]\n"
+    );
+    let place = Place::before(provider, &limits).await;
+    let mut answers = Vec::new();
+    for model in ["best", "Big", "work/best", "work/Big"] {
+        answers.push(place.chat("ada", model).await.status);
+    }
+    assert_eq!(answers, [200, 200, 403, 403]);
+    // Names that a pattern serves, and no list shows.
+    let mut answers = Vec::new();
+    for n in 0..4 {
+        answers.push(place.chat("ada", &format!("gpt-made-up-{n}")).await.status);
+    }
+    assert_eq!(answers, [200, 200, 403, 403]);
+    assert_eq!(place.used("each", "big").await, 2);
+    assert_eq!(place.used("each", "other").await, 2);
+}

@@ -34,6 +34,7 @@ const CALLER: Caller<'static> = Caller {
     token_name: "laptop",
     api_key: None,
     model: "claude-opus-4",
+    model_names: ["work/best", "Claude-Opus-4"],
 };
 
 #[test]
