@@ -132,7 +132,7 @@ impl Book {
         let rehash = |slot: &Slot| self.hasher.hash_one((&*slot.rule, &*slot.subject));
         let entry = buckets.entry(hash, is_it, rehash);
         let slot = entry.or_insert_with(|| {
-            let name = format!("{}{subject}", rule.name()).into();
+            let name = bucket_name(rule, subject);
             Slot {
                 rule: rule.name().clone(),
                 subject: subject.into(),
@@ -373,6 +373,13 @@ impl Book {
             });
         }
     }
+}
+
+/// Under which the store keeps a bucket: a person leaves no name there, only what was used in the
+/// periods that run.
+fn bucket_name(rule: &Rule, subject: &str) -> Arc<str> {
+    let digest = blake3::hash(subject.as_bytes()).to_hex();
+    format!("{}{}", rule.name(), &digest[..32]).into()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
