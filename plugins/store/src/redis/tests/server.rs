@@ -1,0 +1,141 @@
+//! A real server on a socket of its own, which a test may do anything to.
+
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use turnpike_api::Secret;
+
+use super::super::{Options, Redis};
+
+/// Ample: what a test is not about must not fail for want of speed.
+const AMPLE: Duration = Duration::from_secs(20);
+
+/// A place for a server, and the one that runs there, if any.
+pub(super) struct Server {
+    directory: TempDir,
+    running: Option<Child>,
+}
+
+impl Server {
+    /// Where one could be.
+    pub(super) fn absent() -> Self {
+        Self {
+            directory: tempfile::tempdir().unwrap(),
+            running: None,
+        }
+    }
+
+    pub(super) fn running() -> Self {
+        let mut server = Self::absent();
+        server.start();
+        server
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.directory.path().join("redis.sock")
+    }
+
+    /// Starts an empty one, and returns when it takes commands.
+    pub(super) fn start(&mut self) {
+        self.end();
+        let mut child = Command::new("redis-server")
+            .args(["--port", "0", "--save", "", "--appendonly", "no"])
+            .arg("--unixsocket")
+            .arg(self.socket())
+            .arg("--dir")
+            .arg(self.directory.path())
+            .stdout(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .expect("redis-server is missing: run scripts/prepare build");
+        let log = BufReader::new(child.stdout.as_mut().unwrap());
+        let ready = log.lines().map_while(Result::ok).any(|line| {
+            line.contains("Ready to accept connections")
+                || line.contains("ready to accept connections")
+        });
+        assert!(ready, "redis-server did not start");
+        self.running = Some(child);
+    }
+
+    /// At once, as by a machine that loses power.
+    pub(super) fn end(&mut self) {
+        if let Some(mut child) = self.running.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    /// `STOP` or `CONT`; returns when it has.
+    pub(super) fn signal(&self, name: &str) {
+        let pid = self.running.as_ref().unwrap().id().to_string();
+        let sent = Command::new("kill").args(["-s", name, &pid]).status();
+        assert!(sent.unwrap().success());
+        let stat = format!("/proc/{pid}/stat");
+        let is_stopped = || {
+            let stat = std::fs::read_to_string(&stat).unwrap();
+            stat.rsplit(") ").next().unwrap().starts_with('T')
+        };
+        while is_stopped() != (name == "STOP") {
+            std::thread::yield_now();
+        }
+    }
+
+    pub(super) fn options(&self) -> Options {
+        Options {
+            deadline: AMPLE,
+            connect_timeout: AMPLE,
+            ..Options::at(format!("unix://{}", self.socket().display()))
+        }
+    }
+
+    /// A store that waits for as long as it takes.
+    pub(super) fn store(&self) -> Redis {
+        Redis::open(&self.options()).unwrap()
+    }
+
+    /// A store as it is in a gateway.
+    pub(super) fn hasty(&self) -> Redis {
+        let options = Options::at(self.options().url);
+        Redis::open(&options).unwrap()
+    }
+
+    pub(super) fn with_password(&self, password: &str) -> Redis {
+        let options = Options {
+            password: Some(Secret::new(password)),
+            ..self.options()
+        };
+        Redis::open(&options).unwrap()
+    }
+
+    /// Asks the server itself.
+    pub(super) fn ask<T: redis::FromRedisValue>(&self, command: &[&str]) -> T {
+        let client = redis::Client::open(self.options().url).unwrap();
+        let mut connection = client.get_connection().unwrap();
+        let (name, args) = command.split_first().unwrap();
+        redis::cmd(name).arg(args).query(&mut connection).unwrap()
+    }
+
+    /// Lets everything that ends end so much sooner. The server's own clock cannot be set.
+    pub(super) fn age(&self, by: Duration) {
+        let by = by.as_millis().to_string();
+        let _: u8 = self.ask(&["EVAL", AGE, "0", &by]);
+    }
+}
+
+const AGE: &str = "
+for _, key in ipairs(redis.call('KEYS', '*')) do
+  local left = redis.call('PTTL', key)
+  if left >= 0 then redis.call('PEXPIRE', key, left - ARGV[1]) end
+end
+return 1
+";
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
