@@ -30,6 +30,8 @@ pub struct Options {
     pub username: String,
     /// Its password, if it has one.
     pub password: Option<Secret>,
+    /// For `rediss://`: whose certificates are believed, as PEM, instead of the system's.
+    pub authorities: Option<Vec<u8>>,
     /// What the name of every key begins with.
     pub key_prefix: String,
     /// How long any one call may take, whatever happens.
@@ -45,6 +47,7 @@ impl Options {
             url: url.into(),
             username: String::new(),
             password: None,
+            authorities: None,
             key_prefix: "turnpike".to_owned(),
             deadline: Duration::from_millis(50),
             connect_timeout: Duration::from_millis(200),
@@ -63,6 +66,9 @@ pub enum SetupError {
     /// A password in the address gets into files and listings.
     #[error("the address of the Redis has a login in it; give the user and the password apart")]
     Login,
+    /// No certificates.
+    #[error("the certificates of the Redis' authorities are not understood; they must be PEM")]
+    Authorities,
     /// A brace would decide over the slot of a cluster.
     #[error("the prefix of the keys may have letters, digits and any of - _ . :")]
     Prefix,

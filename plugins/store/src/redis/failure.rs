@@ -71,9 +71,14 @@ pub(super) fn ended() -> StoreError {
 }
 
 fn unreachable(host: &str, error: &RedisError) -> StoreError {
+    let text = error.to_string();
+    if text.contains("certificate") {
+        let what = format!("is not believed: {text}");
+        return unavailable(host, &what, "correct state.redis.url or state.redis.tls");
+    }
     let what = match error.is_timeout() {
         true => "gave no answer to a new connection".to_owned(),
-        false => format!("cannot be reached: {error}"),
+        false => format!("cannot be reached: {text}"),
     };
     unavailable(host, &what, "start it, or correct state.redis.url")
 }

@@ -12,7 +12,12 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::io::tcp::TcpSettings;
-use redis::{AsyncConnectionConfig, Client, IntoConnectionInfo, RedisResult};
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisResult,
+    TlsCertificates,
+};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep, timeout_at};
@@ -143,7 +148,7 @@ impl Line {
         let tcp = TcpSettings::default().set_nodelay(true);
         let address = address.set_redis_settings(login).set_tcp_settings(tcp);
         Ok(Self {
-            client: Client::open(address).map_err(|_| SetupError::Url)?,
+            client: client(address, options.authorities.clone())?,
             host,
             deadline: options.deadline,
             connect_timeout: options.connect_timeout,
@@ -277,6 +282,26 @@ impl Line {
         tokio::select! {
             _ = states.wait_for(is_lost) => {}
             () = looking => {}
+        }
+    }
+}
+
+fn client(address: ConnectionInfo, authorities: Option<Vec<u8>>) -> Result<Client, SetupError> {
+    // Not to look at certificates is a fragment of the address, which this build does not know.
+    if let ConnectionAddr::TcpTls { insecure: true, .. } = address.addr() {
+        return Err(SetupError::Url);
+    }
+    match authorities {
+        None => Client::open(address).map_err(|_| SetupError::Url),
+        Some(pem) => {
+            if CertificateDer::pem_slice_iter(&pem).next().is_none() {
+                return Err(SetupError::Authorities);
+            }
+            let certificates = TlsCertificates {
+                client_tls: None,
+                root_cert: Some(pem),
+            };
+            Client::build_with_tls(address, certificates).map_err(|_| SetupError::Authorities)
         }
     }
 }

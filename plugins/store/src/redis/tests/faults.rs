@@ -179,3 +179,38 @@ fn another_programs_keys() {
     let read = block_on(store.get("kind", "k"));
     assert!(matches!(read, Err(StoreError::Unreadable(_))), "{read:?}");
 }
+
+#[test]
+fn over_tls() {
+    let signed = |name: &str| {
+        let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+        (made.cert.pem(), made.signing_key.serialize_pem())
+    };
+    let (certificate, key) = signed("localhost");
+    let mut server = Server::absent();
+    let port = server.start_with_tls(&certificate, &key);
+    let open = |host: &str, authority: &str| {
+        let options = Options {
+            url: format!("rediss://{host}:{port}"),
+            authorities: Some(authority.as_bytes().to_vec()),
+            ..server.options()
+        };
+        Redis::open(&options)
+    };
+    let believed = open("localhost", &certificate).unwrap();
+    assert!(put(&believed, "k", None).unwrap().is_some());
+
+    let elsewhere = open("127.0.0.1", &certificate).unwrap();
+    let stranger = open("localhost", &signed("localhost").0).unwrap();
+    for store in [elsewhere, stranger] {
+        let reason = refused(put(&store, "k", None));
+        assert!(reason.contains("is not believed"), "{reason}");
+        assert!(reason.contains("state.redis.tls"), "{reason}");
+    }
+    assert!(matches!(
+        open("localhost", "none").err(),
+        Some(SetupError::Authorities)
+    ));
+    let unchecked = Redis::open(&Options::at("rediss://localhost/#insecure"));
+    assert!(matches!(unchecked.err(), Some(SetupError::Url)));
+}

@@ -1,6 +1,7 @@
 //! A real server on a socket of its own, which a test may do anything to.
 
 use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -41,9 +42,39 @@ impl Server {
 
     /// Starts an empty one, and returns when it takes commands.
     pub(super) fn start(&mut self) {
+        assert!(
+            self.start_with(&["--port", "0"]),
+            "redis-server did not start"
+        );
+    }
+
+    /// With TLS and its own certificate, on a free port, which it answers with.
+    pub(super) fn start_with_tls(&mut self, certificate: &str, key: &str) -> u16 {
+        let file = |name: &str| self.directory.path().join(name).display().to_string();
+        let (cert_file, key_file) = (file("a.crt"), file("a.key"));
+        std::fs::write(&cert_file, certificate).unwrap();
+        std::fs::write(&key_file, key).unwrap();
+        loop {
+            // Somebody may take the port in between.
+            let free = TcpListener::bind("127.0.0.1:0").unwrap();
+            let port = free.local_addr().unwrap().port();
+            drop(free);
+            let number = port.to_string();
+            let listening = ["--port", "0", "--bind", "127.0.0.1", "--tls-port", &number];
+            let files = ["--tls-cert-file", &cert_file, "--tls-key-file", &key_file];
+            let clients = ["--tls-ca-cert-file", &cert_file, "--tls-auth-clients", "no"];
+            if self.start_with(&[&listening[..], &files, &clients].concat()) {
+                break port;
+            }
+        }
+    }
+
+    /// Whether it came so far as to take commands.
+    fn start_with(&mut self, listening: &[&str]) -> bool {
         self.end();
         let mut child = Command::new("redis-server")
-            .args(["--port", "0", "--save", "", "--appendonly", "no"])
+            .args(listening)
+            .args(["--save", "", "--appendonly", "no"])
             .arg("--unixsocket")
             .arg(self.socket())
             .arg("--dir")
@@ -53,12 +84,10 @@ impl Server {
             .spawn()
             .expect("redis-server is missing: run scripts/prepare build");
         let log = BufReader::new(child.stdout.as_mut().unwrap());
-        let ready = log.lines().map_while(Result::ok).any(|line| {
-            line.contains("Ready to accept connections")
-                || line.contains("ready to accept connections")
-        });
-        assert!(ready, "redis-server did not start");
+        let mut lines = log.lines().map_while(Result::ok);
+        let is_ready = lines.any(|line| line.contains("eady to accept connections"));
         self.running = Some(child);
+        is_ready
     }
 
     /// At once, as by a machine that loses power.
