@@ -84,6 +84,8 @@ impl Link {
                     () = keeping.keep() => {}
                 }
             });
+            // A name that is being looked up keeps nobody.
+            runtime.shutdown_background();
         });
         Ok(Self {
             line,
@@ -112,9 +114,20 @@ impl Link {
     /// Until there is a connection, however long that takes.
     #[cfg(test)]
     pub(super) async fn up(&self) {
+        self.until(true).await;
+    }
+
+    /// Until it is known that there is none.
+    #[cfg(test)]
+    pub(super) async fn down(&self) {
+        self.until(false).await;
+    }
+
+    #[cfg(test)]
+    async fn until(&self, up: bool) {
         let mut states = self.line.state.subscribe();
-        let up = states.wait_for(|state| matches!(state, State::Up(_)));
-        assert!(up.await.is_ok(), "the thread has ended");
+        let is_so = |state: &State| matches!(state, State::Up(_)) == up;
+        assert!(states.wait_for(is_so).await.is_ok(), "the thread has ended");
     }
 }
 

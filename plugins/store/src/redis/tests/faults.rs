@@ -1,5 +1,7 @@
 //! What happens to the store while something happens to the server.
 
+use futures::FutureExt;
+
 use super::*;
 
 /// What was said, when nothing was done.
@@ -73,6 +75,30 @@ fn killed_and_started_empty() {
     assert!(news.gap, "what was posted in its earlier life may be lost");
     let next = put(&store, "k", None).unwrap().unwrap();
     assert!(next > version, "no version twice");
+}
+
+#[test]
+fn broken_while_nobody_asks() {
+    let mut server = Server::running();
+    let store = server.store();
+    put(&store, "k", None).unwrap();
+    server.end();
+    block_on(store.link.down());
+    server.start();
+    block_on(store.link.up());
+    assert!(put(&store, "k", None).unwrap().is_some(), "the first call");
+}
+
+/// A store that is closed waits for nobody, a call that is under way least of all.
+#[test]
+fn closed_while_the_server_is_frozen() {
+    let server = Server::running();
+    let store = server.store();
+    put(&store, "k", None).unwrap();
+    server.signal("STOP");
+    let waiting = store.get("kind", "k").now_or_never();
+    assert!(waiting.is_none(), "{waiting:?}");
+    drop(store);
 }
 
 #[test]
