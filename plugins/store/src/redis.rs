@@ -4,6 +4,7 @@
 //! each of which ends by its deadline. What must happen at once is one Lua script ([`script`]).
 //! The names of what is kept, and their version, are in [`keys`].
 
+mod address;
 mod failure;
 mod keys;
 mod link;

@@ -11,19 +11,13 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::io::tcp::TcpSettings;
-use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisResult,
-    TlsCertificates,
-};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
+use redis::{AsyncConnectionConfig, Client, RedisResult};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 use turnpike_api::StoreError;
 
-use super::{Options, SetupError, failure};
+use super::{Options, SetupError, address, failure};
 
 /// So many calls in a row without an answer, and the connection is given up.
 const STRIKES: u32 = 3;
@@ -144,25 +138,10 @@ impl Drop for Link {
 
 impl Line {
     fn new(options: &Options) -> Result<Self, SetupError> {
-        let address = options.url.as_str().into_connection_info();
-        let address = address.map_err(|_| SetupError::Url)?;
-        let login = address.redis_settings();
-        if login.username().is_some() || login.password().is_some() {
-            return Err(SetupError::Login);
-        }
-        let mut login = login.clone();
-        if !options.username.is_empty() {
-            login = login.set_username(&options.username);
-        }
-        if let Some(password) = &options.password {
-            login = login.set_password(password.expose());
-        }
-        let host = address.addr().to_string();
-        let tcp = TcpSettings::default().set_nodelay(true);
-        let address = address.set_redis_settings(login).set_tcp_settings(tcp);
+        let client = address::client(options)?;
         Ok(Self {
-            client: client(address, options.authorities.clone())?,
-            host,
+            host: client.get_connection_info().addr().to_string(),
+            client,
             deadline: options.deadline,
             connect_timeout: options.connect_timeout,
             state: watch::Sender::new(State::Trying),
@@ -295,26 +274,6 @@ impl Line {
         tokio::select! {
             _ = states.wait_for(is_lost) => {}
             () = looking => {}
-        }
-    }
-}
-
-fn client(address: ConnectionInfo, authorities: Option<Vec<u8>>) -> Result<Client, SetupError> {
-    // Not to look at certificates is a fragment of the address, which this build does not know.
-    if let ConnectionAddr::TcpTls { insecure: true, .. } = address.addr() {
-        return Err(SetupError::Url);
-    }
-    match authorities {
-        None => Client::open(address).map_err(|_| SetupError::Url),
-        Some(pem) => {
-            if CertificateDer::pem_slice_iter(&pem).next().is_none() {
-                return Err(SetupError::Authorities);
-            }
-            let certificates = TlsCertificates {
-                client_tls: None,
-                root_cert: Some(pem),
-            };
-            Client::build_with_tls(address, certificates).map_err(|_| SetupError::Authorities)
         }
     }
 }
