@@ -21,12 +21,15 @@ mod access;
 mod answer;
 mod ask;
 mod clock;
+mod grants;
 mod identity;
 mod keyring;
+mod limits;
 mod models;
 mod provider;
 mod registry;
 mod reserved;
+mod roles;
 mod secret;
 mod selection;
 mod store;
@@ -35,18 +38,21 @@ mod usage;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use access::{Authorizer, Decision, Denial};
+pub use access::{Authorizer, Decision, Denial, Service};
 pub use answer::Answer;
 pub use ask::{Ask, Dialect, Operation};
 pub use clock::Clock;
-pub use identity::{Authenticator, Identity, Presented, Rejection, Verdict};
+pub use grants::{Draw, Drawn, Grant};
+pub use identity::{Attributes, Authenticator, Claim, Identity, Presented, Rejection, Verdict};
 pub use keyring::{Keyring, OpenError, SealError};
+pub use limits::{Calendar, Level, Limit, Measure, OnUnavailable, Period, Window};
 pub use models::{ModelRules, glob_matches};
 pub use provider::{
     Account, Call, Fault, Hint, Judgement, Meter, Progress, Provider, Scheme, Target,
 };
 pub use registry::{Row, UnknownKind, find};
 pub use reserved::Reserved;
+pub use roles::{Grants, GrantsSlot, Permission, Role};
 pub use secret::Secret;
 pub use selection::{Selector, Slot, Tier};
 pub use store::{
