@@ -1,10 +1,11 @@
-//! What replicas share, in a Redis: records, claims and news.
+//! What replicas share, in a Redis: records, claims, news, and what is drawn of limits.
 //!
 //! A thread of its own keeps one connection ([`link`]); everybody else sees futures of no runtime,
 //! each of which ends by its deadline. What must happen at once is one Lua script ([`script`]).
 //! The names of what is kept, and their version, are in [`keys`].
 
 mod address;
+mod draws;
 mod failure;
 mod keys;
 mod link;
@@ -17,7 +18,7 @@ mod tests;
 use std::time::Duration;
 
 use thiserror::Error;
-use turnpike_api::{Bulletin, Directory, Expected, News, Record, Secret, Stored};
+use turnpike_api::{Bulletin, Directory, Draw, Drawn, Expected, News, Record, Secret, Stored};
 
 use keys::Keys;
 use link::Link;
@@ -82,6 +83,7 @@ pub enum SetupError {
 pub struct Redis {
     link: Link,
     keys: Keys,
+    fleet: draws::Fleet,
 }
 
 impl Redis {
@@ -89,7 +91,19 @@ impl Redis {
     pub fn open(options: &Options) -> Result<Self, SetupError> {
         let keys = Keys::new(&options.key_prefix).ok_or(SetupError::Prefix)?;
         let link = Link::open(options)?;
-        Ok(Self { link, keys })
+        let fleet = draws::Fleet::default();
+        Ok(Self { link, keys, fleet })
+    }
+
+    /// As [`Ledger::draw`](turnpike_api::Ledger::draw).
+    pub fn draw<'a>(
+        &'a self,
+        replica: &'a str,
+        lease: Duration,
+        draws: &'a [Draw],
+    ) -> Stored<'a, Drawn> {
+        let round = (replica, lease, draws);
+        Box::pin(draws::draw(&self.link, &self.keys, &self.fleet, round))
     }
 }
 

@@ -42,3 +42,8 @@ pub fn conforming_directory(bench: &dyn StoreBench) {
 pub fn conforming_bulletin(bench: &dyn StoreBench) {
     bulletin::conforming(bench);
 }
+
+/// Checks alone what is drawn of limits, likewise.
+pub fn conforming_draws(bench: &dyn StoreBench) {
+    draws::conforming(bench);
+}

@@ -7,6 +7,11 @@
 //! turnpike:1:claim:<name>             the holder
 //! turnpike:1:{news}:notices           the stream
 //! turnpike:1:{news}:floor             no notice at or below this id is kept
+//! turnpike:1:{draws.<tenant>}:<start>:<bucket>
+//!                                     a hash of what replicas drew of a bucket in the period that
+//!                                     began then: their entries, and the sums of these
+//! turnpike:1:{fleet}:replicas         a sorted set of replicas by when they were last heard of
+//! turnpike:1:{fleet}:life             a hash: by its id, a Redis that lost all it knew is told
 //! ```
 //!
 //! What one script touches has the same word in braces, and so is on the same node of a cluster.
@@ -50,6 +55,18 @@ impl Keys {
 
     pub(super) fn floor(&self) -> String {
         format!("{}:{{news}}:floor", self.prefix)
+    }
+
+    pub(super) fn draws(&self, tenant: &str, start: u64, bucket: &str) -> String {
+        format!("{}:{{draws.{tenant}}}:{start}:{bucket}", self.prefix)
+    }
+
+    pub(super) fn replicas(&self) -> String {
+        format!("{}:{{fleet}}:replicas", self.prefix)
+    }
+
+    pub(super) fn life(&self) -> String {
+        format!("{}:{{fleet}}:life", self.prefix)
     }
 }
 

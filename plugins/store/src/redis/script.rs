@@ -10,6 +10,9 @@ pub(super) const CLAIM: Script = Script(include_str!("lua/claim.lua"));
 pub(super) const RELEASE: Script = Script(include_str!("lua/release.lua"));
 pub(super) const POST: Script = Script(include_str!("lua/post.lua"));
 pub(super) const SINCE: Script = Script(include_str!("lua/since.lua"));
+pub(super) const DRAW: Script = Script(include_str!("lua/draw.lua"));
+pub(super) const HEARTBEAT: Script = Script(include_str!("lua/heartbeat.lua"));
+pub(super) const FOLD: Script = Script(include_str!("lua/fold.lua"));
 
 /// A script's text.
 #[derive(Clone, Copy)]
@@ -24,9 +27,14 @@ pub(super) struct Call {
 
 impl Script {
     pub(super) fn on<const N: usize>(self, keys: [String; N]) -> Call {
+        self.over(keys.into())
+    }
+
+    /// On as many keys as there are.
+    pub(super) fn over(self, keys: Vec<String>) -> Call {
         Call {
             script: self,
-            keys: keys.into(),
+            keys,
             args: Vec::new(),
         }
     }

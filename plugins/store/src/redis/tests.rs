@@ -1,6 +1,8 @@
 //! The store over a real `redis-server`.
 
+mod draws;
 mod faults;
+mod fleet;
 mod server;
 
 use std::time::Duration;
@@ -9,8 +11,8 @@ use futures::executor::block_on;
 use tempfile::TempDir;
 use turnpike_api::testing::{StoreBench, conforming_bulletin, conforming_directory};
 use turnpike_api::{
-    Bulletin, Clock, DayUsage, Directory, Entry, Expected, Ledger, Mark, News, Record, Spent,
-    Store, StoreError, Stored,
+    Bulletin, Clock, DayUsage, Directory, Draw, Drawn, Entry, Expected, Ledger, Mark, News, Record,
+    Spent, Store, StoreError, Stored,
 };
 
 use super::{Options, Redis, SetupError};
@@ -67,6 +69,15 @@ impl Ledger for Whole {
 
     fn forget_usage(&self, day: u32) -> Stored<'_, ()> {
         self.counters.forget_usage(day)
+    }
+
+    fn draw<'a>(
+        &'a self,
+        replica: &'a str,
+        lease: Duration,
+        draws: &'a [Draw],
+    ) -> Stored<'a, Drawn> {
+        self.redis.draw(replica, lease, draws)
     }
 }
 

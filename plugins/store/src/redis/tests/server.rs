@@ -159,6 +159,19 @@ const AGE: &str = "
 for _, key in ipairs(redis.call('KEYS', '*')) do
   local left = redis.call('PTTL', key)
   if left >= 0 then redis.call('PEXPIRE', key, left - ARGV[1]) end
+  local kind = redis.call('TYPE', key)['ok']
+  if kind == 'zset' and string.find(key, '{fleet}', 1, true) then
+    for _, replica in ipairs(redis.call('ZRANGE', key, 0, -1)) do
+      redis.call('ZINCRBY', key, -ARGV[1], replica)
+    end
+  elseif kind == 'hash' and string.find(key, '{fleet}', 1, true) then
+    redis.call('HINCRBY', key, 'since', -ARGV[1])
+  elseif kind == 'hash' and string.find(key, '{draws.', 1, true) then
+    for _, field in ipairs(redis.call('HKEYS', key)) do
+      local entry, till = string.match(redis.call('HGET', key, field), '^(%d+ %d+ %d+) (%d+)$')
+      if till then redis.call('HSET', key, field, entry .. string.format(' %.0f', till - ARGV[1])) end
+    end
+  end
 end
 return 1
 ";
