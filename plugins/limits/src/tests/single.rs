@@ -84,7 +84,8 @@ fn all_limits_or_none() {
     let fallen = &replica.fallen[0];
     assert_eq!(fallen.limit.window.as_str(), "minute");
     // What was taken of the wide one for those that fell by the narrow one is there again.
-    let admitted = (0..200).filter(|_| call(&mut replica, &mut store, &time, &[wide.clone()]));
+    let admitted =
+        (0..200).filter(|_| call(&mut replica, &mut store, &time, std::slice::from_ref(&wide)));
     assert_eq!(admitted.count(), 97);
 }
 

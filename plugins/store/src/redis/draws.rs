@@ -30,8 +30,9 @@ use super::keys::Keys;
 use super::link::Link;
 use super::script::{Call, DRAW, FOLD, HEARTBEAT};
 
-/// So many buckets in one script: nobody waits for the Redis for more than a millisecond by it.
-const BATCH: usize = 128;
+/// So many buckets in one script: at some ten microseconds each, it keeps nobody waiting for as much
+/// as a millisecond.
+const BATCH: usize = 64;
 
 /// The most there is of anything: the scripts' numbers are whole up to here.
 const MOST: u64 = 1 << 53;

