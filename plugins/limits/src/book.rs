@@ -280,6 +280,7 @@ impl Book {
             all.extend(buckets.iter().map(|slot| slot.bucket.newest().clone()));
         }
         all.append(&mut lock(&self.stirred));
+        all.append(&mut lock(&self.asked));
         self.say(all, Keep::Nothing)
     }
 
@@ -333,13 +334,15 @@ impl Book {
         self.away.swap(false, Ordering::AcqRel)
     }
 
-    /// The store has forgotten: everything is told in the next round.
+    /// The store has forgotten: everything is told in the next rounds, what runs and is held by a
+    /// lease no later than the rest. Others may be granted it until it is said.
     fn tell_all_again(&self) {
         for shard in &self.shards {
             let buckets = shard.read().unwrap_or_else(PoisonError::into_inner);
             let accounts = buckets.iter().map(|slot| slot.bucket.newest().clone());
-            accounts.for_each(|account| self.stirred(&account));
+            lock(&self.asked).extend(accounts);
         }
+        self.waker.wake();
     }
 
     /// Who waits for a store that is away looks what there is without it.

@@ -1,8 +1,11 @@
 //! What survives a restart and what replicas share: one folder a store.
 //!
-//! There is one so far, [`Embedded`]: a SQLite file and journals beside it, for a single node.
-//! `docs/store.md` describes its files and tables.
+//! [`Embedded`] is a SQLite file and journals beside it, for a single node; `docs/store.md`
+//! describes its files and tables. [`Redis`] has records, claims and news for many nodes, and what is
+//! drawn of limits; it has no counters yet.
 
 mod embedded;
+mod redis;
 
-pub use embedded::{Embedded, OpenError};
+pub use self::embedded::{Embedded, OpenError};
+pub use self::redis::{Options, Redis, SetupError};

@@ -11,4 +11,6 @@ pub use authenticator::conforming_authenticator;
 pub use authorizer::{conforming_authorizer, conforming_authorizer_of};
 pub use provider::{Sample, conforming_provider};
 pub use selector::conforming_selector;
-pub use store::{StoreBench, conforming_store};
+pub use store::{
+    StoreBench, conforming_bulletin, conforming_directory, conforming_draws, conforming_store,
+};

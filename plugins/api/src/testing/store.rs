@@ -32,3 +32,18 @@ pub fn conforming_store(bench: &dyn StoreBench) {
     directory::conforming(bench);
     bulletin::conforming(bench);
 }
+
+/// Checks the records and claims alone, of a store whose counters are another's.
+pub fn conforming_directory(bench: &dyn StoreBench) {
+    directory::conforming(bench);
+}
+
+/// Checks the notices alone, likewise.
+pub fn conforming_bulletin(bench: &dyn StoreBench) {
+    bulletin::conforming(bench);
+}
+
+/// Checks alone what is drawn of limits, likewise.
+pub fn conforming_draws(bench: &dyn StoreBench) {
+    draws::conforming(bench);
+}

@@ -254,3 +254,28 @@ fn what_is_held_is_spent_while_the_store_is_away() {
     assert!((1..900).contains(&admitted), "{admitted}");
     assert_eq!(replica.waits(), 0);
 }
+
+/// What runs is held by a lease, and was renewed just now: it is told again all the same.
+#[test]
+fn a_store_that_forgot_is_told_everything_at_once() {
+    let (mut replica, mut store, time) = one();
+    let rules = [
+        rule(Measure::Concurrency, Window::Running, 10),
+        rule(Measure::Requests, minutes(), 100),
+    ];
+    for _ in 0..5 {
+        assert!(call(&mut replica, &mut store, &time, &rules));
+    }
+    replica.exchange(&mut store, &time);
+    assert!(replica.book.round().draws().is_empty(), "all is told");
+
+    store.entries.clear();
+    store.epoch = 7;
+    replica.exchange(&mut store, &time);
+    assert!(store.entries.is_empty(), "there was nothing to say");
+    let told = replica.book.round();
+    let mut totals: Vec<_> = told.draws().iter().map(|draw| draw.total).collect();
+    totals.sort_unstable();
+    assert_eq!(totals.len(), 2);
+    assert!(totals.iter().all(|total| *total >= 5), "{totals:?}");
+}

@@ -1,0 +1,216 @@
+//! What happens to a shared limit while something happens to its store, or to a replica.
+
+use tokio::time::sleep;
+use turnpike_limits::Expected;
+
+use super::load::{Fleet, Load, REPLICAS, on_one_thread};
+use super::*;
+
+const CALLS: u64 = 60_000;
+/// Less than there are calls.
+const MOST: u64 = 40_000;
+
+fn requests() -> Rule {
+    rule(Measure::Requests, Window::Total, MOST)
+}
+
+/// The load on a fleet, while something happens to it.
+struct Scene {
+    fleet: Fleet,
+    load: Arc<Load>,
+    running: JoinHandle<()>,
+}
+
+impl Scene {
+    async fn at_a_quarter(rule: Rule, lease: Duration, open: fn(&Server) -> Redis) -> Self {
+        Self::at(CALLS / 4, rule, lease, open).await
+    }
+
+    async fn at(calls: u64, rule: Rule, lease: Duration, open: fn(&Server) -> Redis) -> Self {
+        let fleet = Fleet::start(rule.clone(), lease, open);
+        let load = Load::new(rule);
+        let (runs, replicas) = (load.clone(), fleet.replicas.clone());
+        let running = tokio::spawn(async move { runs.run(&replicas, CALLS).await });
+        load.has_begun(calls).await;
+        Self {
+            fleet,
+            load,
+            running,
+        }
+    }
+
+    /// The calls that are left, and as many more as bring all to the limit once it goes on.
+    async fn run_on(&mut self) {
+        (&mut self.running).await.unwrap();
+        for replica in &self.fleet.replicas {
+            self.load.until_admitted(replica).await;
+        }
+        self.load.run(&self.fleet.replicas, CALLS).await;
+        self.fleet.close().await;
+    }
+
+    /// Nothing was admitted twice, next to nothing was not, and each call is known to the server.
+    fn is_exact(&self, what: &str) {
+        let outcome = self.load.outcome();
+        let (rounds, failed) = (self.fleet.rounds(), self.fleet.failed());
+        eprintln!("{what}: {outcome:?}, {rounds} round trips, {failed} failed");
+        // A round ends by its deadline, and whoever waits for it hears so then.
+        assert!(outcome.waited <= 1, "{outcome:?}");
+        assert!(outcome.admitted <= MOST, "{outcome:?}");
+        assert!(outcome.admitted * 100 >= MOST * 99, "{outcome:?}");
+        assert_eq!(self.fleet.kept(), (outcome.admitted, outcome.admitted));
+    }
+}
+
+#[test]
+fn the_server_is_frozen() {
+    on_one_thread(async {
+        let mut scene = Scene::at_a_quarter(requests(), LEASE, Server::hasty).await;
+        scene.fleet.server.signal("STOP");
+        scene.fleet.are_away(true).await;
+        // There are more calls to come than can have been granted before.
+        while scene.load.outcome().away == 0 {
+            sleep(Duration::from_millis(5)).await;
+        }
+        scene.fleet.server.signal("CONT");
+        scene.run_on().await;
+        scene.is_exact("frozen");
+    });
+}
+
+/// Little is granted ahead of need there: many wait for a round that gets no answer.
+#[test]
+fn the_server_is_frozen_near_the_limit() {
+    on_one_thread(async {
+        let near = MOST * 97 / 100;
+        let mut scene = Scene::at(near, requests(), LEASE, Server::hasty).await;
+        scene.fleet.server.signal("STOP");
+        scene.fleet.are_away(true).await;
+        (&mut scene.running).await.unwrap();
+        scene.fleet.server.signal("CONT");
+        scene.fleet.are_away(false).await;
+        scene.load.run(&scene.fleet.replicas, CALLS).await;
+        scene.fleet.close().await;
+        scene.is_exact("frozen near the limit");
+    });
+}
+
+#[test]
+fn the_server_is_paused() {
+    on_one_thread(async {
+        let mut scene = Scene::at_a_quarter(requests(), LEASE, Server::hasty).await;
+        let () = scene.fleet.server.ask(&["CLIENT", "PAUSE", "3000", "ALL"]);
+        scene.fleet.are_away(true).await;
+        scene.run_on().await;
+        assert!(scene.fleet.failed() > 0);
+        scene.is_exact("paused");
+    });
+}
+
+/// Everybody is still there who had been granted anything: nothing is granted twice.
+#[test]
+fn the_server_is_killed_and_started_empty() {
+    on_one_thread(async {
+        let mut scene = Scene::at_a_quarter(requests(), LEASE, Server::store).await;
+        scene.fleet.server.end();
+        scene.fleet.are_away(true).await;
+        scene.fleet.server.start();
+        scene.run_on().await;
+        assert!(scene.fleet.failed() > 0);
+        scene.is_exact("started empty");
+    });
+}
+
+/// What was used by a replica that has ended, a Redis that lost it hears of nobody: so much may be
+/// admitted once more, and not a call beyond.
+#[test]
+fn the_server_is_started_empty_after_a_replica_was_killed() {
+    on_one_thread(async {
+        let mut scene = Scene::at_a_quarter(requests(), LEASE, Server::store).await;
+        let dead = scene.fleet.replicas.remove(0);
+        dead.kill();
+        scene.fleet.server.end();
+        scene.fleet.are_away(true).await;
+        scene.fleet.server.start();
+        scene.run_on().await;
+        let admitted = scene.load.outcome().admitted;
+        let others = admitted - dead.admitted();
+        eprintln!("started empty: {admitted} admitted, {others} of others");
+        assert!(others <= MOST, "{others}");
+        assert_eq!(scene.fleet.kept(), (others, others));
+    });
+}
+
+#[test]
+fn the_server_forgets_its_scripts() {
+    on_one_thread(async {
+        let mut scene = Scene::at_a_quarter(requests(), LEASE, Server::store).await;
+        for part in 3..8 {
+            let () = scene.fleet.server.ask(&["SCRIPT", "FLUSH"]);
+            scene.load.has_begun(CALLS * part / 10).await;
+        }
+        (&mut scene.running).await.unwrap();
+        scene.fleet.close().await;
+        assert_eq!(scene.fleet.failed(), 0);
+        scene.is_exact("scripts forgotten");
+    });
+}
+
+/// What it was granted counts as used, for nobody can tell what of it was not. Of the rest, all is
+/// admitted.
+#[test]
+fn a_replica_is_killed() {
+    on_one_thread(async {
+        let mut scene = Scene::at_a_quarter(requests(), LEASE, Server::store).await;
+        let dead = scene.fleet.replicas.remove(0);
+        dead.kill();
+        (&mut scene.running).await.unwrap();
+        scene.load.run(&scene.fleet.replicas, CALLS).await;
+        scene.fleet.close().await;
+
+        let (had, said) = scene.fleet.kept_of(&dead).unwrap();
+        let outcome = scene.load.outcome();
+        let others = outcome.admitted - dead.admitted();
+        eprintln!(
+            "killed: {outcome:?}, it had {had}, said {said}, admitted {}",
+            dead.admitted()
+        );
+        assert!(dead.admitted() <= had);
+        assert!((had + others) <= MOST);
+        assert!((had + others) * 100 >= MOST * 99, "{had} {others}");
+        assert_eq!(scene.fleet.kept(), (had + others, said + others));
+    });
+}
+
+/// What it was granted of running calls is another's once its lease is over, and not before.
+#[test]
+fn a_replica_is_killed_while_its_calls_run() {
+    const SLOTS: u64 = 100;
+    on_one_thread(async {
+        let rule = rule(Measure::Concurrency, Window::Running, SLOTS);
+        let lease = Duration::from_secs(2);
+        let mut scene = Scene::at_a_quarter(rule.clone(), lease, Server::store).await;
+        let had = |at: &usize| scene.fleet.kept_of(&scene.fleet.replicas[*at]);
+        let richest = (0..REPLICAS).max_by_key(had).unwrap();
+        let dead = scene.fleet.replicas.remove(richest);
+        dead.kill();
+        scene.running.abort();
+        assert!(scene.fleet.kept_of(&dead).unwrap().0 > 0);
+        let heir = scene.fleet.replicas.pop().unwrap();
+        scene.fleet.close().await;
+
+        let one = [(&rule, "")];
+        let reserve = || heir.book.reserve(&one, Expected::default());
+        let mut held = Vec::new();
+        while (held.len() as u64) < SLOTS {
+            match reserve().await {
+                Ok(reservation) => held.push(reservation),
+                Err(_) => sleep(Duration::from_millis(20)).await,
+            }
+            let of_dead = scene.fleet.kept_of(&dead).unwrap_or_default().0;
+            assert!(held.len() as u64 + of_dead <= SLOTS, "{of_dead}");
+        }
+        assert!(reserve().await.is_err(), "there are no more");
+        assert_eq!(scene.fleet.replicas.len(), REPLICAS - 2);
+    });
+}

@@ -1,0 +1,263 @@
+//! Workers that call, and what they count.
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+use turnpike_limits::{Expected, Reservation, Spent, Why};
+
+use super::*;
+
+pub(super) const REPLICAS: usize = 8;
+const WORKERS: usize = 64;
+
+/// What all workers of all replicas do together.
+pub(super) struct Load {
+    rule: Rule,
+    calls: AtomicU64,
+    begun: watch::Sender<u64>,
+    /// What runs, as reserved, and what is over, as used, but no more than was reserved.
+    charged: AtomicU64,
+    most_charged: AtomicU64,
+    /// What was used of calls that are over; of running calls nothing.
+    used: AtomicU64,
+    /// Of these: more than was reserved.
+    beyond: AtomicU64,
+    admitted: AtomicU64,
+    refused: AtomicU64,
+    /// Refused while as much was left, and a hundredth of the limit more.
+    affordable: AtomicU64,
+    /// What was left whenever somebody was refused, added up.
+    left: AtomicU64,
+    away: AtomicU64,
+    /// The most rounds without an answer that anybody waited for.
+    waited: AtomicU64,
+}
+
+fn get(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}
+
+impl Load {
+    pub(super) fn new(rule: Rule) -> Arc<Self> {
+        Arc::new(Self {
+            rule,
+            calls: AtomicU64::new(0),
+            begun: watch::Sender::new(0),
+            charged: AtomicU64::new(0),
+            most_charged: AtomicU64::new(0),
+            used: AtomicU64::new(0),
+            beyond: AtomicU64::new(0),
+            admitted: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            affordable: AtomicU64::new(0),
+            left: AtomicU64::new(0),
+            away: AtomicU64::new(0),
+            waited: AtomicU64::new(0),
+        })
+    }
+
+    /// Every worker of every replica calls, until there were so many calls more.
+    pub(super) async fn run(self: &Arc<Self>, replicas: &[Arc<Replica>], calls: u64) {
+        self.calls.fetch_add(calls, Ordering::Relaxed);
+        let mut workers = JoinSet::new();
+        for replica in replicas {
+            for _ in 0..WORKERS {
+                let (load, replica) = (self.clone(), replica.clone());
+                workers.spawn(async move {
+                    while load.begins() {
+                        tokio::select! {
+                            () = load.call(&replica) => {}
+                            () = replica.is_killed() => break,
+                        }
+                    }
+                });
+            }
+        }
+        while let Some(ended) = workers.join_next().await {
+            ended.unwrap();
+        }
+    }
+
+    fn begins(&self) -> bool {
+        self.begun.send_if_modified(|begun| {
+            let is_one = *begun < get(&self.calls);
+            *begun += u64::from(is_one);
+            is_one
+        })
+    }
+
+    /// Until so many calls have begun.
+    pub(super) async fn has_begun(&self, calls: u64) {
+        let mut begun = self.begun.subscribe();
+        begun.wait_for(|begun| *begun >= calls).await.unwrap();
+    }
+
+    /// Calls of one who does not give up while there is anything left.
+    pub(super) async fn until_admitted(&self, replica: &Replica) {
+        let before = replica.admitted();
+        while replica.admitted() == before && get(&self.admitted) < self.rule.limit.most {
+            self.calls.fetch_add(1, Ordering::Relaxed);
+            self.begun.send_modify(|begun| *begun += 1);
+            self.call(replica).await;
+        }
+    }
+
+    async fn call(&self, replica: &Replica) {
+        let failed = replica.failed();
+        let expected = Expected {
+            input: fastrand::u64(1..=1000),
+            ..Expected::default()
+        };
+        let reserved = replica.book.reserve(&[(&self.rule, "")], expected).await;
+        let waited = replica.failed() - failed;
+        self.waited.fetch_max(waited, Ordering::Relaxed);
+        let units = match self.rule.limit.measure {
+            Measure::Tokens => expected.input,
+            _ => 1,
+        };
+        match reserved {
+            Ok(reservation) => {
+                replica.admitted.fetch_add(1, Ordering::Relaxed);
+                self.make(reservation, units).await;
+            }
+            Err(fallen) => self.refuse(units, fallen.why),
+        }
+        sleep(Duration::from_millis(fastrand::u64(2..10))).await;
+    }
+
+    async fn make(&self, reservation: Reservation, units: u64) {
+        self.admitted.fetch_add(1, Ordering::Relaxed);
+        let charged = self.charged.fetch_add(units, Ordering::Relaxed) + units;
+        self.most_charged.fetch_max(charged, Ordering::Relaxed);
+        sleep(Duration::from_millis(fastrand::u64(4..30))).await;
+        let used = match self.rule.limit.measure {
+            Measure::Tokens => fastrand::u64(0..=units * 6 / 5),
+            Measure::Concurrency => 0,
+            _ => 1,
+        };
+        reservation.sent();
+        reservation.spend(Spent {
+            input: used,
+            ..Spent::default()
+        });
+        self.used.fetch_add(used, Ordering::Relaxed);
+        let beyond = used.saturating_sub(units);
+        self.beyond.fetch_add(beyond, Ordering::Relaxed);
+        let back = units.saturating_sub(used);
+        self.charged.fetch_sub(back, Ordering::Relaxed);
+    }
+
+    fn refuse(&self, units: u64, why: Why) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        if why == Why::Away {
+            self.away.fetch_add(1, Ordering::Relaxed);
+        }
+        let taken = get(&self.charged) + get(&self.beyond);
+        let most = self.rule.limit.most;
+        let left = most.saturating_sub(taken);
+        self.left.fetch_add(left, Ordering::Relaxed);
+        if left >= units + most / 100 {
+            self.affordable.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn outcome(&self) -> Outcome {
+        Outcome {
+            most_charged: get(&self.most_charged),
+            used: get(&self.used),
+            beyond: get(&self.beyond),
+            admitted: get(&self.admitted),
+            refused: get(&self.refused),
+            affordable: get(&self.affordable),
+            left_at_refusals: get(&self.left) / get(&self.refused).max(1),
+            away: get(&self.away),
+            waited: get(&self.waited),
+        }
+    }
+}
+
+/// See [`Load`].
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Outcome {
+    pub(super) most_charged: u64,
+    pub(super) used: u64,
+    pub(super) beyond: u64,
+    pub(super) admitted: u64,
+    pub(super) refused: u64,
+    pub(super) affordable: u64,
+    /// On average.
+    pub(super) left_at_refusals: u64,
+    pub(super) away: u64,
+    pub(super) waited: u64,
+}
+
+/// A fleet on a server, and the limit that it shares.
+pub(super) struct Fleet {
+    pub(super) server: Server,
+    pub(super) replicas: Vec<Arc<Replica>>,
+    pub(super) rule: Rule,
+}
+
+impl Fleet {
+    pub(super) fn start(rule: Rule, lease: Duration, open: fn(&Server) -> Redis) -> Self {
+        let server = Server::running();
+        let start = |at| Replica::start(format!("replica-{at}"), open(&server), lease);
+        let replicas = (0..REPLICAS).map(start).collect();
+        Self {
+            server,
+            replicas,
+            rule,
+        }
+    }
+
+    pub(super) fn rounds(&self) -> u64 {
+        self.replicas.iter().map(|replica| replica.rounds()).sum()
+    }
+
+    pub(super) fn failed(&self) -> u64 {
+        self.replicas.iter().map(|replica| replica.failed()).sum()
+    }
+
+    pub(super) async fn close(&self) {
+        for replica in &self.replicas {
+            replica.close().await;
+        }
+    }
+
+    /// Until every replica has found out whether the store is there.
+    pub(super) async fn are_away(&self, away: bool) {
+        while self
+            .replicas
+            .iter()
+            .any(|replica| replica.book.is_away() != away)
+        {
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// What the server keeps of the limit: all that was granted, all that was used.
+    pub(super) fn kept(&self) -> (u64, u64) {
+        self.server.ask(&["HMGET", &self.key(), "total", "used"])
+    }
+
+    /// What it keeps of one replica: the total and what was used.
+    pub(super) fn kept_of(&self, replica: &Replica) -> Option<(u64, u64)> {
+        let field = format!("={}", replica.line.name);
+        let entry: Option<String> = self.server.ask(&["HGET", &self.key(), &field]);
+        let entry = entry?;
+        let mut parts = entry.split(' ').map(|part| part.parse().unwrap());
+        Some((parts.nth(1)?, parts.next()?))
+    }
+
+    fn key(&self) -> String {
+        let limit = &self.rule.limit;
+        let (measure, window) = (limit.measure.as_str(), limit.window.as_str());
+        format!("turnpike:1:{{draws.acme}}:0:acme|limit|{measure}|{window}|")
+    }
+}
+
+pub(super) fn on_one_thread(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = { runtime }.enable_all().build().unwrap();
+    runtime.block_on(test);
+}
