@@ -73,10 +73,7 @@ fn identify(criterion: &mut Criterion) {
 }
 
 fn keys(count: usize) -> ApiKeys {
-    let holder = Arc::new(Identity {
-        name: "bench".into(),
-        models: ModelRules::any(),
-    });
+    let holder = Arc::new(Identity::new("bench", ModelRules::any()));
     let api_keys = (0..count).map(|nth| (Secret::new(key(nth)), holder.clone()));
     ApiKeys::new(&settings(api_keys.collect()))
 }

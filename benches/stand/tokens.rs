@@ -7,6 +7,7 @@ use std::time::Duration;
 use turnpike::clock::Time;
 use turnpike_api::{Answer, Authenticator, Identity, Presented, Secret, Verdict};
 use turnpike_identity::agent_tokens::{Costs, NewToken};
+use turnpike_identity::jwt::SignatureChecks;
 use turnpike_identity::{AgentTokens, Checks, Settings, TokenBook};
 
 /// So many tokens, of which one was proven.
@@ -59,6 +60,7 @@ pub(crate) fn settings(api_keys: Vec<(Secret, Arc<Identity>)>) -> Settings {
         api_keys,
         digest_key: [7; 32],
         jwt_issuers: Vec::new(),
+        signature_checks: Arc::new(SignatureChecks::new(1)),
         clock: Arc::new(Time::system()),
         agent_tokens: Arc::new(book),
         checks: Checks {

@@ -1,6 +1,6 @@
 //! What the reference documents and this release does not serve yet.
 //!
-//! Such a key must not be ignored: an operator who wrote `roles` relies on them. It is accepted
+//! Such a key must not be ignored: an operator who wrote `limits` relies on them. It is accepted
 //! only with a value that asks for nothing, so that a copied reference need not be emptied. A
 //! release that serves a key moves it from here into the document types.
 
@@ -12,7 +12,6 @@ use crate::tree::{Content, Entry, Node};
 const KEYS: &[&str] = &[
     "admin.keys[].tenant",
     "api_keys[].limits",
-    "api_keys[].roles",
     "api_keys[].tenant",
     "audit",
     "auth.notifications",
@@ -23,9 +22,7 @@ const KEYS: &[&str] = &[
     "providers.*.credentials[].caps",
     "providers.*.credentials[].pool",
     "providers.*.credentials[].websockets",
-    "role_bindings",
-    "roles",
-    "server.cors",
+    "roles.*.limits",
     "server.drain",
     "spent_status",
     "state.redis",
@@ -110,7 +107,7 @@ pub(crate) fn is_idle(pattern: &str, node: &Node, beside: &[Entry]) -> bool {
         Content::Map(entries) if pattern.ends_with(".caps") => {
             entries.iter().all(|entry| entry.value.is_null())
         }
-        // Not so for all mappings: a role with no permissions takes some away.
+        // Not so for all mappings: a tenant of which nothing is said may take something away.
         Content::Map(_) => false,
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! Types that hold a [`Secret`] have no `Debug`, because a secret has none.
 
+mod access;
 mod auth;
 mod identity;
 mod management;
@@ -19,6 +20,7 @@ use ipnet::IpNet;
 use turnpike_api::Secret;
 use url::Url;
 
+pub use access::{RoleBindingPlan, RolePlan};
 pub use auth::{
     AuthPlan, CooldownPlan, EncryptionPlan, QuotaExceededPlan, QuotaPlan, RetentionPlan, StatePlan,
 };
@@ -44,6 +46,9 @@ pub struct Plan {
     pub jwt_issuers: Vec<JwtIssuerPlan>,
     /// How people log in; `None` = they do not.
     pub sso: Option<SsoPlan>,
+    /// Empty = whoever is known may use everything.
+    pub roles: Vec<RolePlan>,
+    pub role_bindings: Vec<RoleBindingPlan>,
     pub providers: Vec<ProviderPlan>,
     /// Names of providers that are switched off; a credential file does not bring one back.
     pub disabled_providers: Vec<String>,
@@ -111,6 +116,8 @@ pub struct ServerPlan {
     pub secret_key: Option<SecretKey>,
     /// Peers whose `X-Forwarded-For` counts.
     pub trusted_proxies: Vec<IpNet>,
+    /// Origins of web pages that may call models, as browsers write them; each once.
+    pub allowed_origins: Vec<String>,
     pub tls: Option<TlsPlan>,
     /// Worker threads; never 0.
     pub threads: usize,
@@ -193,6 +200,8 @@ pub struct ClientKeyPlan {
     pub key: Secret,
     /// `None` = any model.
     pub models: Option<Vec<String>>,
+    /// There are such.
+    pub roles: Vec<String>,
 }
 
 #[derive(Clone)]

@@ -1,16 +1,19 @@
 //! Plan and plugin tables to a snapshot. Pure but for reading certificates: it neither connects
 //! nor spawns, so a configuration that fails here leaves nothing behind.
 
+pub(crate) mod access;
 pub mod egress;
 mod files;
 mod providers;
 
 use std::sync::{Arc, OnceLock};
+use std::thread;
 
 use futures::executor::block_on;
-use turnpike_api::{Identity, ModelRules};
+use http::HeaderValue;
 use turnpike_config::plan::{CooldownPlan, Plan, SecretKey};
 use turnpike_credentials::{BackOff, CredentialDirectory, Entry, Policy};
+use turnpike_identity::jwt::SignatureChecks;
 use turnpike_identity::{AUTHENTICATORS, Checks, Settings, TokenBook, TrustedIssuer};
 use turnpike_providers::PROVIDERS;
 use turnpike_store::Embedded;
@@ -44,6 +47,8 @@ pub struct Ground {
     pub tokens: Arc<Purse>,
     pub last_good: Arc<LastGood>,
     pub agent_tokens: Arc<TokenBook>,
+    /// Those of signed tokens.
+    pub signature_checks: Arc<SignatureChecks>,
     pub connections: Arc<Connections>,
     /// Keys of the issuers of signed tokens.
     pub issuers_keys: Arc<IssuersKeys>,
@@ -64,11 +69,17 @@ impl Ground {
             issuers_keys: Arc::default(),
             kept_key: Arc::default(),
             agent_tokens: Arc::new(TokenBook::new(digest_key, hashes, Arc::new(time.clone()))),
+            signature_checks: Arc::new(SignatureChecks::new(half_the_cores())),
             board: Arc::new(Board::new(time)),
             tokens: Arc::default(),
             last_good: Arc::default(),
         })
     }
+}
+
+/// What made-up signatures may take of the machine.
+fn half_the_cores() -> usize {
+    thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2))
 }
 
 /// Makes the snapshot, or says everything that stands in its way.
@@ -98,9 +109,10 @@ pub fn assemble<'e>(
     }
     providers.roll.shrink_to_fit();
     let settings = Settings {
-        api_keys: client_keys(plan),
+        api_keys: access::client_keys(plan),
         digest_key: ground.digest_key,
         jwt_issuers,
+        signature_checks: ground.signature_checks.clone(),
         clock: Arc::new(ground.board.time.clone()),
         agent_tokens: ground.agent_tokens.clone(),
         checks: Checks {
@@ -109,6 +121,10 @@ pub fn assemble<'e>(
         },
     };
     let is_keyless = is_keyless(plan, ground);
+    let roles = access::roles(plan);
+    let access = turnpike_access::Settings {
+        roles: roles.clone(),
+    };
     Ok(Snapshot {
         generation,
         authenticators: AUTHENTICATORS
@@ -117,8 +133,9 @@ pub fn assemble<'e>(
             .collect(),
         authorizers: turnpike_access::AUTHORIZERS
             .iter()
-            .map(|row| (row.build)(&()))
+            .map(|row| (row.build)(&access))
             .collect(),
+        roles,
         open: may_open && is_keyless && plan.server.listen.is_loopback(),
         catalogue: Catalogue::new(Contents {
             supplies: providers.supplies,
@@ -141,6 +158,7 @@ pub fn assemble<'e>(
         limits: plan.server.limits.clone(),
         timeouts: plan.server.timeouts.clone(),
         trusted_proxies: plan.server.trusted_proxies.clone(),
+        allowed_origins: allowed_origins(plan),
         sso,
         public_url: plan
             .server
@@ -204,9 +222,10 @@ fn sso(plan: &Plan, ground: &Ground, providers: &mut Providers<'_>) -> Option<Ar
 
 /// The issuers of signed tokens, with what is known of their keys.
 fn issuers(plan: &Plan, ground: &Ground, providers: &mut Providers<'_>) -> Vec<TrustedIssuer> {
+    let claims = access::claims(plan);
     let mut issuers = Vec::new();
     for written in &plan.jwt_issuers {
-        match jwks::terms(written) {
+        match jwks::terms(written, &claims) {
             Ok(issuer) => issuers.push(TrustedIssuer {
                 issuer,
                 keys: ground.issuers_keys.of(written, &providers.egress, ground),
@@ -222,6 +241,14 @@ fn open_to_the_network(plan: &Plan, ground: &Ground) -> Option<String> {
     (is_keyless(plan, ground) && !plan.server.listen.is_loopback()).then(|| {
         "server.host: no client keys are configured and no agent token is stored: open mode is only allowed on a loopback address; add `api_keys`, make a token with `turnpike token create`, or bind `server.host` to 127.0.0.1".into()
     })
+}
+
+/// An origin as it was checked always is a header's value.
+fn allowed_origins(plan: &Plan) -> Vec<HeaderValue> {
+    let origins = plan.server.allowed_origins.iter();
+    origins
+        .filter_map(|origin| HeaderValue::from_str(origin).ok())
+        .collect()
 }
 
 /// The files of a directory that others than their owners can read.
@@ -244,25 +271,6 @@ pub fn provider_kinds() -> Vec<(&'static str, bool)> {
     PROVIDERS
         .iter()
         .map(|row| (row.kind, (row.build)(&()).default_base_url().is_some()))
-        .collect()
-}
-
-fn client_keys(plan: &Plan) -> Vec<(turnpike_api::Secret, Arc<Identity>)> {
-    plan.client_keys
-        .iter()
-        .map(|key| {
-            let models = key
-                .models
-                .as_ref()
-                .map_or_else(ModelRules::any, ModelRules::new);
-            (
-                key.key.clone(),
-                Arc::new(Identity {
-                    name: key.name.as_str().into(),
-                    models,
-                }),
-            )
-        })
         .collect()
 }
 

@@ -9,6 +9,7 @@ use pingora::http::RequestHeader;
 use uuid::{Builder, Uuid};
 
 use crate::record::Record;
+use crate::request::cors;
 use crate::runtime::Runtime;
 use crate::snapshot::Snapshot;
 use crate::upstream::affinity::Session;
@@ -24,6 +25,8 @@ pub struct Context<'r> {
     pub head_only: bool,
     /// Whose credential it keeps to, where sessions do.
     pub session: Option<Session>,
+    /// The origin of the web page that calls, where that may.
+    pub page: Option<HeaderValue>,
     /// SHA-256 of the certificate that the caller proved to have.
     pub certificate: Option<Vec<u8>>,
     pub record: Record,
@@ -42,6 +45,7 @@ impl<'r> Context<'r> {
         let mut context = Self::with(runtime, id, trace);
         context.head_read = true;
         context.head_only = head.method == Method::HEAD;
+        context.page = cors::allowed(&head.headers, &context.snapshot.allowed_origins);
         context
     }
 
@@ -60,6 +64,7 @@ impl<'r> Context<'r> {
             head_read: false,
             head_only: false,
             session: None,
+            page: None,
             certificate: None,
             record: Record::new(id),
         }

@@ -59,8 +59,8 @@ impl IssuersKeys {
     }
 }
 
-/// On what terms an issuer's tokens are taken.
-pub fn terms(plan: &JwtIssuerPlan) -> Result<Issuer, IssuerError> {
+/// On what terms an issuer's tokens are taken. `others` are claims that roles are bound by.
+pub fn terms(plan: &JwtIssuerPlan, others: &[Box<str>]) -> Result<Issuer, IssuerError> {
     let algorithms = plan.algorithms.iter();
     let algorithms = algorithms.filter_map(|name| name.parse::<Algorithm>().ok());
     let audiences = plan.audience.iter().map(|name| name.as_str().into());
@@ -70,6 +70,7 @@ pub fn terms(plan: &JwtIssuerPlan) -> Result<Issuer, IssuerError> {
         scopes: plan.claims.scopes.as_str().into(),
         email: plan.claims.email.as_str().into(),
         team: plan.claims.team.as_str().into(),
+        others: others.into(),
     }))
 }
 

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use http::HeaderValue;
 use pingora::protocols::http::ServerSession;
 use serde_json::{Value, json};
-use turnpike_api::{Ask, Dialect, Identity, Operation};
+use turnpike_api::{Ask, Denial, Dialect, Identity, Operation};
 
 use crate::context::Context;
 use crate::refusal::Refusal;
 use crate::request::{self, Connection, Stop, authorize, identify, route, sandbox};
+use crate::snapshot::Snapshot;
 use crate::upstream::{Pool, Served};
 
 /// When a model was made is the provider's to know; clients want a number.
@@ -26,8 +27,8 @@ pub async fn models(
     let snapshot = context.snapshot.clone();
     let mut usable = Vec::new();
     for (name, served) in snapshot.catalogue.listed() {
-        if let Some(pool) = usable_pool(&identity, name, served, dialect, context).await {
-            usable.push(entry(name, pool, dialect));
+        if let Some(pool) = usable_pool(&identity, name, served, dialect, &snapshot).await? {
+            usable.push(entry(name, &pool, dialect));
         }
     }
     respond(session, context, list(usable, dialect)).await
@@ -47,9 +48,9 @@ pub async fn model(
         .catalogue
         .find(id)
         .ok_or_else(|| route::not_found(id))?;
-    match usable_pool(&identity, id, &served, dialect, context).await {
+    match usable_pool(&identity, id, &served, dialect, &context.snapshot).await? {
         Some(pool) => {
-            let entry = entry(id, pool, dialect);
+            let entry = entry(id, &pool, dialect);
             respond(session, context, entry).await
         }
         None => Err(route::not_found(id).into()),
@@ -65,34 +66,48 @@ async fn identified(
     identity.map_err(|stranger| sandbox::told(stranger, context))
 }
 
-/// The pool, when the caller may use the model in this dialect and somebody would serve it.
-async fn usable_pool<'s>(
+/// The names that a caller's lists show, in whatever dialect.
+pub async fn names(identity: &Identity, snapshot: &Snapshot) -> Vec<String> {
+    let mut names = Vec::new();
+    for (name, served) in snapshot.catalogue.listed() {
+        for dialect in served.dialects() {
+            let usable = usable_pool(identity, name, served, dialect, snapshot).await;
+            if matches!(usable, Ok(Some(_))) {
+                names.push(name.to_owned());
+                break;
+            }
+        }
+    }
+    names
+}
+
+/// The pool, when the caller may use the model in this dialect and somebody would serve it. Who may
+/// not look at any model is refused.
+async fn usable_pool(
     identity: &Identity,
     name: &str,
-    served: &'s Served,
+    served: &Served,
     dialect: Dialect,
-    context: &Context<'_>,
-) -> Option<&'s Pool> {
-    let pool = served.pool(dialect).filter(|pool| !pool.is_empty())?;
+    snapshot: &Snapshot,
+) -> Result<Option<Arc<Pool>>, Refusal> {
+    let Some(pool) = served.pool(dialect) else {
+        return Ok(None);
+    };
     let ask = Ask {
-        operation: main_operation(dialect),
+        // A look at a model takes the permission that counting does, in every dialect.
+        operation: Operation::CountTokens,
         model: name.into(),
         stream: false,
         max_tokens: None,
         body_len: 0,
     };
-    authorize::decide(identity, &ask, &context.snapshot)
-        .await
-        .ok()?;
-    Some(pool)
-}
-
-fn main_operation(dialect: Dialect) -> Operation {
-    match dialect {
-        Dialect::OpenAi => Operation::ChatCompletions,
-        Dialect::Anthropic => Operation::Messages,
-        Dialect::Gemini => Operation::GenerateContent,
-    }
+    let granted = match authorize::decide(identity, &ask, snapshot).await {
+        Ok(granted) => granted,
+        Err(Denial::Model) => return Ok(None),
+        Err(denial @ Denial::Permission(_)) => return Err(authorize::refusal(&denial, name)),
+    };
+    let pool = authorize::granted_pool(pool, granted, identity, &ask, snapshot);
+    Ok(pool.filter(|pool| !pool.is_empty()))
 }
 
 fn entry(name: &str, pool: &Pool, dialect: Dialect) -> Value {

@@ -30,6 +30,7 @@ pub enum Reason {
     ModelNotFound,
     NoCredential,
     Overloaded,
+    PermissionDenied,
     ProxyRequest,
     RequestTimeout,
     SessionExpired,
@@ -55,7 +56,7 @@ pub struct Words {
 
 impl Reason {
     #[cfg(test)]
-    const ALL: [Self; 25] = [
+    const ALL: [Self; 26] = [
         Self::BindingMismatch,
         Self::BodyTooLarge,
         Self::CredentialMalformed,
@@ -70,6 +71,7 @@ impl Reason {
         Self::ModelNotFound,
         Self::NoCredential,
         Self::Overloaded,
+        Self::PermissionDenied,
         Self::ProxyRequest,
         Self::RequestTimeout,
         Self::SessionExpired,
@@ -114,6 +116,16 @@ impl Reason {
                 "UNAUTHENTICATED",
             )
         };
+        let denied = |reason| {
+            words(
+                reason,
+                403,
+                "permission_error",
+                "permission_denied",
+                "permission_error",
+                "PERMISSION_DENIED",
+            )
+        };
         let upstream = |reason, status, gemini_status| {
             words(
                 reason,
@@ -141,14 +153,8 @@ impl Reason {
             Self::TokenRevoked => unauthenticated("token_revoked"),
             Self::SessionExpired => unauthenticated("session_expired"),
             Self::BindingMismatch => unauthenticated("binding_mismatch"),
-            Self::ModelDenied => words(
-                "model_denied",
-                403,
-                "permission_error",
-                "permission_denied",
-                "permission_error",
-                "PERMISSION_DENIED",
-            ),
+            Self::ModelDenied => denied("model_denied"),
+            Self::PermissionDenied => denied("permission_denied"),
             Self::ModelCooldown => words(
                 "model_cooldown",
                 429,
@@ -461,6 +467,7 @@ mod tests {
                 "model_not_found 404 invalid_request_error/model_not_found not_found_error NOT_FOUND",
                 "no_credential 503 server_error/no_credential api_error UNAVAILABLE",
                 "overloaded 503 server_error/overloaded overloaded_error UNAVAILABLE",
+                "permission_denied 403 permission_error/permission_denied permission_error PERMISSION_DENIED",
                 "proxy_request 405 invalid_request_error/proxy_request invalid_request_error INVALID_ARGUMENT",
                 "request_timeout 408 invalid_request_error/request_timeout invalid_request_error DEADLINE_EXCEEDED",
                 "session_expired 401 authentication_error/invalid_api_key authentication_error UNAUTHENTICATED",

@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 use tokio::task::{JoinError, spawn_blocking};
 use turnpike_api::{Clock, Store};
 use turnpike_identity::TokenBook;
+use turnpike_identity::jwt::SignatureChecks;
 use turnpike_identity::sso::session::{self, Session, SessionError};
 
 use crate::assemble::Ground;
@@ -30,6 +31,7 @@ pub struct Runtime {
     pub store: Arc<dyn Store>,
     /// The agent tokens there are.
     pub agent_tokens: Arc<TokenBook>,
+    signature_checks: Arc<SignatureChecks>,
     /// The keys of the issuers of signed tokens.
     pub issuers_keys: Arc<IssuersKeys>,
     pub metrics: Metrics,
@@ -67,6 +69,7 @@ impl Runtime {
             affinity: Affinity::default(),
             store,
             agent_tokens: ground.agent_tokens.clone(),
+            signature_checks: ground.signature_checks.clone(),
             issuers_keys: ground.issuers_keys.clone(),
             metrics: ground.metrics.clone(),
             listening,
@@ -125,7 +128,12 @@ impl Runtime {
     /// The exposition text of the metrics.
     pub fn exposition(&self) -> Result<Vec<u8>, prometheus::Error> {
         let now = self.board.time.now();
-        self.metrics.render_with(&self.snapshot().roll, now)
+        let computed = [
+            ("agent_token", self.agent_tokens.computed()),
+            ("jwt", self.signature_checks.computed()),
+        ];
+        self.metrics
+            .render_with(&self.snapshot().roll, computed, now)
     }
 
     /// The configuration in force. A request loads it once and sees no other.

@@ -4,8 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderValue;
 use ipnet::IpNet;
 use pingora::listeners::tls::Acceptor;
+use turnpike_access::RoleTable;
 use turnpike_api::{Authenticator, Authorizer};
 use turnpike_config::plan::{LimitsPlan, QuotaExceededPlan, RetentionPlan, TimeoutsPlan};
 use turnpike_credentials::BackOff;
@@ -22,6 +24,8 @@ pub struct Snapshot {
     /// Asked in this order.
     pub authenticators: Vec<Arc<dyn Authenticator>>,
     pub authorizers: Vec<Arc<dyn Authorizer>>,
+    /// The roles, and who has them; `None` = there are none.
+    pub roles: Option<Arc<RoleTable>>,
     /// No credential is asked for: nothing that identifies callers is configured, and only this
     /// machine can reach the listener.
     pub open: bool,
@@ -48,6 +52,8 @@ pub struct Snapshot {
     /// TLS for the proxy listener's next connections; `None` = clear text.
     pub acceptor: Option<Acceptor>,
     pub trusted_proxies: Vec<IpNet>,
+    /// Of web pages that may call models.
+    pub allowed_origins: Vec<HeaderValue>,
     /// How people log in; `None` = they do not.
     pub sso: Option<Arc<Sso>>,
     /// What clients set as their base URL, without a slash at its end.

@@ -26,6 +26,7 @@ use turnpike_identity::sso::{
 use url::Url;
 
 use crate::assemble::Ground;
+use crate::assemble::access;
 use crate::assemble::egress::Egress;
 use crate::encryption;
 use crate::token_entry::costs;
@@ -79,9 +80,10 @@ impl Sso {
         let seals = Arc::new(Seals::new(key.bytes()));
         let rate = sso.authorization.rate;
         let providers = sso.providers.iter();
+        let claims = access::claims(plan);
         Self {
             providers: providers
-                .map(|one| provider(one, sso, &redirect_uri))
+                .map(|one| provider(one, sso, &claims, &redirect_uri))
                 .collect(),
             mode: sso.authorization.mode.clone(),
             rate: LoginRate {
@@ -151,7 +153,12 @@ pub fn redirect_uri(plan: &Plan) -> String {
     format!("{public_url}/auth/callback")
 }
 
-fn provider(plan: &SsoProviderPlan, sso: &SsoPlan, redirect_uri: &str) -> Provider {
+fn provider(
+    plan: &SsoProviderPlan,
+    sso: &SsoPlan,
+    claims: &[Box<str>],
+    redirect_uri: &str,
+) -> Provider {
     let client = Client {
         id: plan.client_id.clone(),
         secret: plan.client_secret.clone(),
@@ -164,6 +171,7 @@ fn provider(plan: &SsoProviderPlan, sso: &SsoPlan, redirect_uri: &str) -> Provid
         redirect_uri: redirect_uri.to_owned(),
         groups: sso.claims.groups.clone(),
         team: sso.claims.team.clone(),
+        claims: claims.into(),
     };
     let way = match plan.way.clone() {
         LoginWayPlan::Discovered { issuer, tenants } => Way::Discovered {

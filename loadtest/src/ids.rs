@@ -37,6 +37,37 @@ impl Ids {
     }
 }
 
+/// What looks random and is the same in every run.
+#[derive(Debug)]
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub(crate) fn new(seed: u64) -> Self {
+        let mut seed = seed;
+        // Seeds that follow one another must not give the same numbers, one later.
+        Self(splitmix(&mut seed))
+    }
+
+    pub(crate) fn number(&mut self) -> u64 {
+        splitmix(&mut self.0)
+    }
+
+    /// Below `end`.
+    pub(crate) fn below(&mut self, end: usize) -> usize {
+        ((self.number() >> 8) % end as u64) as usize
+    }
+
+    pub(crate) fn text(&mut self, len: usize, letters: &[u8]) -> String {
+        (0..len)
+            .map(|_| char::from(letters[self.below(letters.len())]))
+            .collect()
+    }
+
+    pub(crate) fn bytes(&mut self, len: usize) -> Vec<u8> {
+        (0..len).map(|_| (self.number() >> 8) as u8).collect()
+    }
+}
+
 fn splitmix(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
     let mut mixed = *state;

@@ -23,18 +23,21 @@
 //! h1 and h2) → `handle` (key, behaviour, reading the body) → `dialect`
 //! (what the vendor would say) → `answer` (how the behaviour bends it) →
 //! `stream` (the body, step by step). [`raw`] is the much cheaper responder
-//! for benches; [`drive`] is the driver.
+//! for benches; [`drive`] is the driver, [`flood`] valid calls beside made-up ones, and [`timing`]
+//! looks whether refusals tell by their time what is wrong.
 
 mod answer;
 mod call;
 mod dialect;
 pub mod drive;
+pub mod flood;
 mod gate;
 mod handle;
 mod headers;
 mod ids;
 mod key;
 mod line;
+pub mod metrics;
 mod options;
 pub mod provider;
 pub mod raw;
@@ -42,6 +45,7 @@ mod record;
 mod script;
 mod serve;
 mod stream;
+pub mod timing;
 mod tls;
 mod token;
 mod totals;

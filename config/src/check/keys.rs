@@ -67,6 +67,7 @@ pub(super) fn client_keys(
             name: name.into(),
             key: Secret::new(value),
             models: None,
+            roles: Vec::new(),
         };
         keys.push((Place::Variable, key));
     }
@@ -111,6 +112,7 @@ fn client_key(
         name: name.unwrap_or_else(|| format!("key-{}", index + 1)),
         key: entry.key().0.clone(),
         models,
+        roles: full.map_or_else(Vec::new, |full| full.roles.clone()),
     }
 }
 

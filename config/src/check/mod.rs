@@ -3,6 +3,7 @@
 //! A check pushes what it finds onto the report and goes on; it answers `None` when it has nothing
 //! to put into the plan. Nothing here stops at the first mistake.
 
+mod access;
 mod auth;
 mod credential;
 mod egress;
@@ -117,6 +118,7 @@ pub(crate) fn plan(document: &Document, mut context: Context<'_>) -> Option<Plan
     if let (Some(_), Some(server)) = (&sso, &server) {
         sso::at_the_root(&server.public_url, context);
     }
+    let (roles, role_bindings) = access::access(document, &client_keys, context);
     let (providers, disabled_providers) = providers::providers(document, context);
     let egress = egress::egress(&document.egress, context);
     let selection = selection::selection(document, context);
@@ -135,6 +137,8 @@ pub(crate) fn plan(document: &Document, mut context: Context<'_>) -> Option<Plan
         agent_tokens: agent_tokens(&document.agent_tokens),
         jwt_issuers,
         sso,
+        roles,
+        role_bindings,
         providers,
         disabled_providers,
         force_model_prefix: document.force_model_prefix,

@@ -23,6 +23,7 @@ pub(super) fn server(written: &Server, context: &mut Context<'_>) -> Option<Serv
     let public_url = public_url(written, &listen, tls.as_ref(), &section, context);
     Some(ServerPlan {
         trusted_proxies: networks(written, &section.field("trusted_proxies"), context),
+        allowed_origins: origins(written, &section.field("cors"), context),
         limits: limits(&written.limits, &section.field("limits"), context),
         timeouts: TimeoutsPlan {
             connect: written.timeouts.connect.0,
@@ -128,6 +129,32 @@ fn public_url(
             None
         }
     }
+}
+
+fn origins(written: &Server, section: &Path, context: &mut Context<'_>) -> Vec<String> {
+    let key = section.field("allowed_origins");
+    let mut origins = Vec::new();
+    for (index, text) in written.cors.allowed_origins.iter().enumerate() {
+        let url = Url::parse(text).ok();
+        let origin = url.map(|url| url.origin().ascii_serialization());
+        let message = match origin {
+            // As it is written is as browsers send it: no path, no slash at its end.
+            Some(origin) if origin == *text && text.starts_with("http") => {
+                if !origins.contains(&origin) {
+                    origins.push(origin);
+                }
+                continue;
+            }
+            _ if text == "*" => {
+                "name each origin: any page could spend what its visitors' keys may"
+            }
+            _ => {
+                "expected an origin such as https://chat.example.com, in lower case, without a path"
+            }
+        };
+        context.report.at(&key.item(index), message);
+    }
+    origins
 }
 
 fn networks(written: &Server, key: &Path, context: &mut Context<'_>) -> Vec<IpNet> {

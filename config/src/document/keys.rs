@@ -40,6 +40,9 @@ pub(crate) struct ClientKey {
     /// denied; the default is any.
     #[serde(default)]
     pub(crate) models: Option<Vec<String>>,
+    /// Roles it has, beside those that `role_bindings` give it.
+    #[serde(default)]
+    pub(crate) roles: Vec<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -4,6 +4,7 @@
 //! the written tree against that schema; a key added here is known everywhere. The comment of a
 //! field is its description in the schema.
 
+mod access;
 mod auth;
 mod identity;
 mod keys;
@@ -21,6 +22,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use access::{Permission, Role, RoleBinding};
 pub(crate) use auth::{Auth, Cooldown, Encryption, Quota};
 pub(crate) use identity::{AgentTokens, Jwt, JwtIssuer};
 pub(crate) use keys::{ClientKeyEntry, Unauthenticated};
@@ -62,6 +64,11 @@ pub(crate) struct Document {
     /// where to sign in, or `unauthorized`, an error. The default is `sandbox` with single sign-on,
     /// and `unauthorized` without.
     pub(crate) unauthenticated_response: Option<Unauthenticated>,
+    /// Named sets of what may be done. Without any, who is known may use everything; with one, nothing
+    /// but what a role grants.
+    pub(crate) roles: BTreeMap<String, Role>,
+    /// Who has which role.
+    pub(crate) role_bindings: Vec<RoleBinding>,
     /// Upstream providers and their credentials, by name.
     pub(crate) providers: BTreeMap<String, Provider>,
     /// Credentials of the provider `openai`.

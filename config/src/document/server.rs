@@ -18,12 +18,22 @@ pub(crate) struct Server {
     pub(crate) secret_key: Option<SecretText>,
     /// Networks (CIDR) of the proxies in front whose `X-Forwarded-For` counts.
     pub(crate) trusted_proxies: Vec<String>,
+    pub(crate) cors: Cors,
     pub(crate) tls: Option<Tls>,
     /// Worker threads; 0 = one for each core.
     #[schemars(range(max = 1024))]
     pub(crate) threads: u16,
     pub(crate) limits: Limits,
     pub(crate) timeouts: Timeouts,
+}
+
+/// Which web pages of other origins may call models.
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Cors {
+    /// Their origins, such as `https://chat.example.com`; none unless named. Pages never reach the
+    /// login or the management API.
+    pub(crate) allowed_origins: Vec<String>,
 }
 
 impl Default for Server {
@@ -34,6 +44,7 @@ impl Default for Server {
             public_url: None,
             secret_key: None,
             trusted_proxies: Vec::new(),
+            cors: Cors::default(),
             tls: None,
             threads: 0,
             limits: Limits::default(),

@@ -130,7 +130,7 @@ fn variables(text: &str, values: &[Value]) -> String {
         lines.insert(first.unwrap_or(lines.len()).min(lines.len()), new);
     }
     lines.push(String::new());
-    lines.join("\n")
+    lines.join(if text.contains("\r\n") { "\r\n" } else { "\n" })
 }
 
 fn yaml(text: &str, values: &[Value]) -> Result<String, MergeError> {

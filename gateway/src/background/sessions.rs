@@ -1,5 +1,6 @@
 //! Renewing sessions before they end, where the provider granted what that takes (F26).
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,10 +8,10 @@ use futures::{StreamExt, stream};
 use tracing::{info, warn};
 use turnpike_api::{Clock, Directory, Secret, StoreError};
 use turnpike_config::plan::LoginModePlan;
-use turnpike_identity::sso::authorization::Denied;
+use turnpike_identity::sso::authorization::{Denied, Granted};
 use turnpike_identity::sso::renewal::{self, Renewal};
-use turnpike_identity::sso::session::{self, SessionError};
-use turnpike_identity::sso::{LoginError, Session};
+use turnpike_identity::sso::session::{self, Login, SessionError};
+use turnpike_identity::sso::{LoginError, Person, Session};
 
 use crate::clock::millis;
 use crate::observe::events::StoreFailed;
@@ -27,9 +28,9 @@ const CLAIMED: Duration = Duration::from_secs(120);
 
 /// What a renewal came to.
 enum Asked {
-    /// The person is still let in. The token of the next renewal is kept already, for as long as
-    /// the session lasts.
-    Yes(Renewal),
+    /// The person is still let in, as whom they are known now. The token of the next renewal is kept
+    /// already, for as long as the session lasts.
+    Yes(Box<Login>, Renewal),
     /// The person is not to be let in any more; this was what the session is renewed with.
     No(String, Renewal),
     /// Nobody could say; it is tried again until the session ends.
@@ -118,8 +119,9 @@ async fn renew_one(
     };
     let person = session.person.shown();
     match ask(runtime, sso, key, &session, renewal).await {
-        Asked::Yes(kept) => {
-            let Some(session) = session::extend(store, &session, sso.lifetime, now).await? else {
+        Asked::Yes(login, kept) => {
+            let extended = session::extend(store, &session, &login, sso.lifetime, now);
+            let Some(session) = extended.await? else {
                 return Ok(());
             };
             let renewal = Renewal {
@@ -174,58 +176,77 @@ async fn ask(
     session: &Session,
     renewal: &Renewal,
 ) -> Asked {
-    let Some(provider) = sso.provider(&session.provider) else {
-        return Asked::Unknown("the provider is not configured any more".into());
+    let asked = async {
+        let (person, kept) = ask_provider(runtime, sso, key, session, renewal).await?;
+        let granted = ask_api(runtime, sso, &person, session, &kept).await?;
+        let login = Login {
+            person,
+            provider: session.provider.clone(),
+            roles: granted.roles,
+            tenant: granted.tenant,
+        };
+        Ok(Asked::Yes(Box::new(login), kept))
     };
-    let token = match opened(sso, renewal, key) {
-        Ok(token) => token,
-        Err(why) => return Asked::Unknown(why),
-    };
+    asked.await.unwrap_or_else(|why| why)
+}
+
+/// Who the person is by now, and what the session is renewed with the next time, which is kept.
+async fn ask_provider(
+    runtime: &Runtime,
+    sso: &Sso,
+    key: &str,
+    session: &Session,
+    renewal: &Renewal,
+) -> Result<(Person, Renewal), Asked> {
+    let unknown = |error: &dyn Display| Asked::Unknown(error.to_string());
+    let provider = sso
+        .provider(&session.provider)
+        .ok_or_else(|| unknown(&"the provider is not configured any more"))?;
+    let token = opened(sso, renewal, key).map_err(Asked::Unknown)?;
     let time = &runtime.board.time;
     let clock = Arc::new(time.clone());
     let renewed = provider
         .renewed(&session.person, &token, &sso.outside, clock)
-        .await;
-    let (token, checked) = match renewed {
-        // Not all of them give another one each time.
-        Ok(renewed) => (renewed.refresh.unwrap_or(token), renewed.checked),
-        Err(LoginError::Withdrawn) => {
-            return Asked::No(LoginError::Withdrawn.to_string(), renewal.clone());
-        }
-        Err(error) => return Asked::Unknown(error.to_string()),
-    };
-    let sealed = match sso.keyring.seal(token.expose().as_bytes(), key) {
-        Ok(sealed) => sealed,
-        Err(error) => return Asked::Unknown(error.to_string()),
-    };
-    // The provider may have given another token, and takes the old one no more: before anything
-    // else that may fail, the new one is kept.
+        .await
+        .map_err(|error| match error {
+            LoginError::Withdrawn => Asked::No(error.to_string(), renewal.clone()),
+            error => unknown(&error),
+        })?;
+    // Not all of them give another one each time. Where they do, they take the old one no more:
+    // before anything else that may fail, the new one is kept.
+    let token = renewed.refresh.unwrap_or(token);
+    let sealed = sso.keyring.seal(token.expose().as_bytes(), key);
     let kept = Renewal {
-        sealed,
+        sealed: sealed.map_err(|error| unknown(&error))?,
         ..renewal.clone()
     };
-    match kept
-        .replace(renewal, key, &*runtime.store, time.now())
-        .await
-    {
-        Ok(true) => {}
-        Ok(false) => return Asked::Unknown("the person has logged in anew, or out".into()),
-        Err(error) => return Asked::Unknown(error.to_string()),
+    let replaced = kept.replace(renewal, key, &*runtime.store, time.now());
+    if !replaced.await.map_err(|error| unknown(&error))? {
+        return Err(unknown(&"the person has logged in anew, or out"));
     }
-    if let Err(error) = checked {
-        return Asked::Unknown(error.to_string());
-    }
-    if let LoginModePlan::Enterprise {
+    let person = renewed.person.map_err(|error| unknown(&error))?;
+    Ok((person, kept))
+}
+
+/// Whether the person is still to be let in, where somebody else is asked.
+async fn ask_api(
+    runtime: &Runtime,
+    sso: &Sso,
+    person: &Person,
+    session: &Session,
+    kept: &Renewal,
+) -> Result<Granted, Asked> {
+    let LoginModePlan::Enterprise {
         api: Some(api),
         timeout,
     } = &sso.mode
-    {
-        let asked = (&session.person, &*session.provider, renewal.client.clone());
-        match sso.ask(asked, api, *timeout, time.now()).await {
-            Ok(_) => {}
-            Err(Denied::Refused(reason)) => return Asked::No(reason, kept),
-            Err(Denied::Broken(why)) => return Asked::Unknown(why.into()),
-        }
-    }
-    Asked::Yes(kept)
+    else {
+        return Ok(Granted::default());
+    };
+    let asked = (person, &*session.provider, kept.client.clone());
+    let answer = sso.ask(asked, api, *timeout, runtime.board.time.now());
+    answer.await.map_err(|denied| match denied {
+        Denied::Refused(reason) => Asked::No(reason, kept.clone()),
+        Denied::Broken(why) => Asked::Unknown(why.into()),
+    })
 }

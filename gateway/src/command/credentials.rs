@@ -2,18 +2,17 @@
 //! say of each credential, whether a gateway runs beside it or not.
 
 use std::fmt::Write as _;
-use std::path::Path;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use thiserror::Error;
-use turnpike_api::{Clock, Store, StoreError};
+use turnpike_api::{Clock, StoreError};
 use turnpike_config::{Environment, Problems};
-use turnpike_store::{Embedded, OpenError};
+use turnpike_store::OpenError;
 
-use super::blank::Blank;
 use super::rewrite::rewrite;
+use super::store;
 use super::table::{Table, pretty};
 use crate::assemble::{Ground, assemble, credential_directory};
 use crate::background::{keep, news};
@@ -119,7 +118,8 @@ impl Look {
         let ground = Ground::new(clock.clone(), plan.agent_tokens.max_concurrent_hashes)?;
         let mut directory = credential_directory(&plan);
         directory.scan();
-        let store = store(&plan.state.path, clock, tells)?;
+        let open = if tells { store::change } else { store::look };
+        let store = open(&plan.state.path, clock)?;
         keep::restore(&ground.board, &*store).await?;
         ground.agent_tokens.read(&*store).await?;
         let snapshot = assemble(&plan, directory.entries(), &ground, 0, true);
@@ -282,18 +282,6 @@ impl Look {
             Listed::Broken(error) => (Some(false), error.to_string()),
         }
     }
-}
-
-/// The gateway's, if one ever ran here; to be written to where the gateway is to be told something.
-fn store(path: &Path, clock: Time, tells: bool) -> Result<Arc<dyn Store>, CommandError> {
-    if !path.exists() {
-        return Ok(Arc::new(Blank));
-    }
-    let clock = Arc::new(clock);
-    Ok(Arc::new(match tells {
-        true => Embedded::open_beside(path, clock)?,
-        false => Embedded::open_read_only(path, clock)?,
-    }))
 }
 
 fn used(one: &Enrolled) -> String {

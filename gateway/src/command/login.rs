@@ -73,7 +73,7 @@ pub async fn run(
         true => SetUp::plan(flags.agent, environment, &url)?,
         false => SetUp::nothing(),
     };
-    let client = Client::new(flags.ca_file.as_deref())?;
+    let client = Client::new(flags.ca_file.as_deref(), is_here(&url))?;
     let found = client.discover(&url)?;
     let name = flags.name.clone().unwrap_or_else(|| name(flags.agent));
     let asked = client.ask(&found, &name)?;
@@ -104,17 +104,22 @@ fn address(flags: &Login) -> Result<String, LoginError> {
     if url.origin().ascii_serialization() != text {
         return Err(wrong());
     }
-    let is_here = match url.host() {
+    match url.scheme() {
+        "https" => Ok(text.to_owned()),
+        "http" if is_here(text) || flags.allow_http => Ok(text.to_owned()),
+        "http" => Err(LoginError::Plain(url.clone())),
+        _ => Err(wrong()),
+    }
+}
+
+/// Whether the gateway is on this machine.
+fn is_here(url: &str) -> bool {
+    let url = Url::parse(url).ok();
+    match url.as_ref().and_then(Url::host) {
         Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
         Some(Host::Ipv4(ip)) => ip.is_loopback(),
         Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        None => return Err(wrong()),
-    };
-    match url.scheme() {
-        "https" => Ok(text.to_owned()),
-        "http" if is_here || flags.allow_http => Ok(text.to_owned()),
-        "http" => Err(LoginError::Plain(url.clone())),
-        _ => Err(wrong()),
+        None => false,
     }
 }
 

@@ -7,4 +7,5 @@ pub mod rewrite;
 pub mod tokens;
 
 mod blank;
+mod store;
 mod table;

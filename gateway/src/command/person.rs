@@ -1,5 +1,7 @@
 //! The command `turnpike person`: what is kept of somebody, and its removal when they leave.
 
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -9,9 +11,9 @@ use turnpike_api::{Clock, Store, StoreError};
 use turnpike_config::{Environment, Problems};
 use turnpike_identity::people::{self, Kept};
 use turnpike_identity::sso::session::SessionError;
-use turnpike_store::{Embedded, OpenError};
+use turnpike_store::OpenError;
 
-use super::blank::Blank;
+use super::store;
 use super::table::{Table, pretty};
 use crate::cli::{Asked, PersonCommand};
 use crate::clock::Time;
@@ -50,7 +52,7 @@ pub async fn run(
 ) -> Result<(), PersonError> {
     match command {
         PersonCommand::List { asked } => {
-            let (store, now) = look(asked, environment)?;
+            let (store, now) = opened(asked, environment, store::look)?;
             let everybody = people::all(&*store).await?;
             match asked.json {
                 true => say(&pretty(&json!({ "people": entries(&everybody, now) }))),
@@ -58,7 +60,7 @@ pub async fn run(
             }
         }
         PersonCommand::Show { who, asked } => {
-            let (store, now) = look(asked, environment)?;
+            let (store, now) = opened(asked, environment, store::look)?;
             let found = people::find(&*store, who).await?;
             if found.is_empty() {
                 return Err(PersonError::Unknown(who.clone()));
@@ -67,7 +69,7 @@ pub async fn run(
             say(&pretty(&json!({ "people": entries(&found, now) })));
         }
         PersonCommand::Forget { who, asked } => {
-            let (store, now) = open(asked, environment)?;
+            let (store, now) = opened(asked, environment, store::change)?;
             let kept = forget(&*store, who, now).await?;
             match asked.json {
                 true => say(&pretty(&json!({ "removed": PersonEntry::new(&kept, now) }))),
@@ -107,6 +109,10 @@ struct PersonEntry {
     email: Option<String>,
     groups: Vec<String>,
     team: Option<String>,
+    claims: BTreeMap<String, Vec<String>>,
+    /// As the authorization API said.
+    roles: Vec<String>,
+    tenant: Option<String>,
     provider: Option<String>,
     signed_in_at: Option<String>,
     session_ends_at: Option<String>,
@@ -127,6 +133,9 @@ impl PersonEntry {
             email: person.email,
             groups: person.groups,
             team: person.team,
+            claims: person.claims,
+            roles: session.map_or_else(Vec::new, |session| session.roles.clone()),
+            tenant: session.and_then(|session| session.tenant.clone()),
             provider: session.map(|session| session.provider.clone()),
             signed_in_at: session.map(|session| time(session.created_at)),
             session_ends_at: session.map(|session| time(session.expires_at)),
@@ -166,26 +175,14 @@ fn table(people: &[Kept], now: u64) -> String {
     table.text()
 }
 
-fn look(asked: &Asked, environment: &Environment) -> Result<(Arc<dyn Store>, u64), PersonError> {
+/// The store, opened in this way, and what time it is.
+fn opened(
+    asked: &Asked,
+    environment: &Environment,
+    way: impl FnOnce(&Path, Time) -> Result<Arc<dyn Store>, OpenError>,
+) -> Result<(Arc<dyn Store>, u64), PersonError> {
     let plan = configuration::load(&asked.config, environment)?;
-    let (path, time) = (&plan.state.path, Time::system());
+    let time = Time::system();
     let now = time.now();
-    Ok(match path.exists() {
-        true => (
-            Arc::new(Embedded::open_read_only(path, Arc::new(time))?),
-            now,
-        ),
-        false => (Arc::new(Blank), now),
-    })
-}
-
-fn open(asked: &Asked, environment: &Environment) -> Result<(Arc<dyn Store>, u64), PersonError> {
-    let plan = configuration::load(&asked.config, environment)?;
-    let (path, time) = (&plan.state.path, Time::system());
-    let now = time.now();
-    Ok(match path.exists() {
-        true => (Arc::new(Embedded::open_beside(path, Arc::new(time))?), now),
-        // Nobody was ever here, and nothing is to be made for a look.
-        false => (Arc::new(Blank), now),
-    })
+    Ok((way(&plan.state.path, time)?, now))
 }

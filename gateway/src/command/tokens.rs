@@ -2,6 +2,7 @@
 //! that by the store's news.
 
 use std::fmt::Write as _;
+use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -9,9 +10,9 @@ use thiserror::Error;
 use turnpike_api::{Clock, Store, StoreError};
 use turnpike_config::{Environment, Plan, Problems};
 use turnpike_identity::agent_tokens::{self, Binding, Costs, IssueError, Issued, NewToken};
-use turnpike_store::{Embedded, OpenError};
+use turnpike_store::OpenError;
 
-use super::blank::Blank;
+use super::store;
 use super::table::{Table, pretty};
 use crate::cli::{Asked, TokenCommand};
 use crate::clock::{Time, millis};
@@ -99,31 +100,25 @@ struct Office {
 }
 
 impl Office {
-    /// To change something. The store is made where there is none: a token may come before the
-    /// gateway's first start.
+    /// To change something. A token may come before the gateway's first start.
     fn open(asked: &Asked, environment: &Environment) -> Result<Self, TokenError> {
-        let (plan, time) = (
-            configuration::load(&asked.config, environment)?,
-            Time::system(),
-        );
-        let (path, now) = (&plan.state.path, time.now());
-        let clock = Arc::new(time);
-        let store: Arc<dyn Store> = Arc::new(Embedded::open_beside(path, clock)?);
-        Ok(Self { plan, store, now })
+        Self::with(asked, environment, store::open)
     }
 
     /// To look only.
     fn look(asked: &Asked, environment: &Environment) -> Result<Self, TokenError> {
-        let (plan, time) = (
-            configuration::load(&asked.config, environment)?,
-            Time::system(),
-        );
-        let (path, now) = (&plan.state.path, time.now());
-        let clock = Arc::new(time);
-        let store: Arc<dyn Store> = match path.exists() {
-            true => Arc::new(Embedded::open_read_only(path, clock)?),
-            false => Arc::new(Blank),
-        };
+        Self::with(asked, environment, store::look)
+    }
+
+    fn with(
+        asked: &Asked,
+        environment: &Environment,
+        way: impl FnOnce(&Path, Time) -> Result<Arc<dyn Store>, OpenError>,
+    ) -> Result<Self, TokenError> {
+        let plan = configuration::load(&asked.config, environment)?;
+        let time = Time::system();
+        let now = time.now();
+        let store = way(&plan.state.path, time)?;
         Ok(Self { plan, store, now })
     }
 

@@ -60,6 +60,7 @@ struct Families {
     sessions: IntCounterVec,
     files: IntGaugeVec,
     store_errors: IntCounterVec,
+    computations: IntCounterVec,
     reloads: IntCounterVec,
     generation: IntGauge,
     reload_good: IntGauge,
@@ -248,6 +249,12 @@ impl Metrics {
                 "What the store did not do, by what it was about.",
                 &["what"],
             )?,
+            computations: counters(
+                &registry,
+                "turnpike_identity_computations_total",
+                "Hashes of agent tokens and signatures of signed tokens that were computed to know a caller.",
+                &["kind"],
+            )?,
             generation: gauge(&registry, "turnpike_config_generation", "Configurations taken over since start.")?,
             reload_good: gauge(
                 &registry,
@@ -307,14 +314,24 @@ impl Metrics {
         self.0.store_errors.with_label_values(&[what]).inc();
     }
 
-    /// The exposition text, with how the credentials stand now.
-    pub fn render_with(&self, roll: &[Enrolled], now: u64) -> Result<Vec<u8>, prometheus::Error> {
+    /// The exposition text, with how the credentials stand now, and how many computations those who
+    /// keep the count had by now.
+    pub fn render_with(
+        &self,
+        roll: &[Enrolled],
+        computed: [(&str, u64); 2],
+        now: u64,
+    ) -> Result<Vec<u8>, prometheus::Error> {
         // Two that are rendered at once would count the same twice.
         let _alone = self
             .0
             .rendering
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
+        for (kind, count) in computed {
+            let told = self.0.computations.with_label_values(&[kind]);
+            told.inc_by(count.saturating_sub(told.get()));
+        }
         self.0.states.reset();
         self.0.quota_left.reset();
         for enrolled in roll {

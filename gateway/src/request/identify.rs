@@ -271,12 +271,8 @@ fn refusal(failure: Option<Rejection>) -> Refusal {
 /// Open mode's caller: a program on this machine. A web page that a browser on this machine shows
 /// is none, be it by a request across origins or by a name that resolves to loopback.
 fn anyone(head: &RequestHeader) -> Result<Arc<Identity>, Refusal> {
-    static ANYONE: std::sync::LazyLock<Arc<Identity>> = std::sync::LazyLock::new(|| {
-        Arc::new(Identity {
-            name: "anyone".into(),
-            models: ModelRules::any(),
-        })
-    });
+    static ANYONE: std::sync::LazyLock<Arc<Identity>> =
+        std::sync::LazyLock::new(|| Arc::new(Identity::new("anyone", ModelRules::any())));
     let header = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
     let host = head.uri.authority().map(|authority| authority.as_str());
     let host = host.or(header("host")).unwrap_or_default();

@@ -11,6 +11,7 @@
 
 pub mod authorize;
 pub mod body;
+pub mod cors;
 mod count;
 pub mod forward;
 pub mod identify;
@@ -72,7 +73,20 @@ pub async fn serve(session: &mut ServerSession, context: &mut Context<'_>) -> Co
     let uri = session.req_header().uri.clone();
     let query = uri.query().unwrap_or_default();
     let canonical = path::canonical(uri.path());
+    if context.page.is_some()
+        && let Some(wanted) = cors::asked(&method, &session.req_header().headers, &canonical)
+    {
+        let answered = Box::pin(cors::answer(session, context, &wanted)).await;
+        return answered.unwrap_or(Connection::Cut);
+    }
     let resource = path::parse(&method, &canonical);
+    // Whatever these are, they are not for pages of elsewhere.
+    if matches!(
+        resource,
+        Resource::Login | Resource::Management | Resource::Page | Resource::Root
+    ) {
+        context.page = None;
+    }
     let resource = in_the_callers_dialect(resource, session.req_header(), query);
     let dialect = resource.dialect();
 
@@ -263,6 +277,7 @@ pub async fn respond(
     body: bytes::Bytes,
 ) -> Result<Connection, Stop> {
     let head = response_head(status, content_type, body.len(), context.record.id.header());
+    let head = head.and_then(|mut head| cors::mark(&mut head, context).map(|()| head));
     let written = match head {
         Ok(head) => write_whole(session, head, body, context.head_only).await,
         Err(error) => Err(error),
@@ -302,7 +317,9 @@ pub async fn refuse(
         reason: words.reason,
     };
     let body = refusal.body(dialect, context.record.id.as_str());
-    let written = match refusal.head(dialect, context.record.id.header(), body.len()) {
+    let head = refusal.head(dialect, context.record.id.header(), body.len());
+    let head = head.and_then(|mut head| cors::mark(&mut head, context).map(|()| head));
+    let written = match head {
         Ok(head) => write_whole(session, head, body, context.head_only).await,
         Err(error) => Err(error),
     };
@@ -338,6 +355,7 @@ pub async fn respond_as(
             added.map_err(|_| Stop::ClientGone)?;
         }
     }
+    cors::mark(&mut head, context).map_err(|_| Stop::ClientGone)?;
     let written = write_whole(session, head, body, context.head_only).await;
     written.map_err(|_| Stop::ClientGone)?;
     context.record.ending = Ending::Answered { status };

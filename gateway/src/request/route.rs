@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use turnpike_api::{Ask, Dialect, Identity};
+use turnpike_api::{Ask, Denial, Dialect, Identity};
 
 use super::authorize::{self, Permit, shown};
 use crate::context::Context;
@@ -44,7 +44,7 @@ impl Route {
     }
 }
 
-/// Finds the pool of the permit's model in its dialect.
+/// Finds the pool of the permit's model in its dialect: as much of it as the caller may be served by.
 pub async fn route(
     identity: &Identity,
     permit: &Permit,
@@ -68,6 +68,9 @@ pub async fn route(
             .cloned()
             .ok_or_else(|| other_path(&ask.model, &served))?
     };
+    let snapshot = &context.snapshot;
+    let pool = authorize::granted_pool(&pool, permit.granted(), identity, ask, snapshot)
+        .ok_or_else(|| authorize::refusal(&Denial::Model, &ask.model))?;
     if !pool.is_empty() && !pool.serves(ask.operation) {
         return Err(Refusal::new(
             Reason::UnsupportedPathForModel,
@@ -100,12 +103,18 @@ async fn stand_ins(
             model: name.as_str().into(),
             ..ask.clone()
         };
-        let may = authorize::decide(identity, &ask, &context.snapshot).await;
-        let served = context.snapshot.catalogue.find(name);
-        let pool = served.and_then(|served| served.pool(ask.operation.dialect()).cloned());
-        if let (Ok(()), Some(pool)) = (may, pool.filter(|pool| pool.serves(ask.operation))) {
-            stand_ins.push(StandIn { pool, when });
-        }
+        let snapshot = &context.snapshot;
+        let Ok(granted) = authorize::decide(identity, &ask, snapshot).await else {
+            continue;
+        };
+        let Some(served) = snapshot.catalogue.find(name) else {
+            continue;
+        };
+        let pool = served.pool(ask.operation.dialect());
+        let pool = pool
+            .and_then(|pool| authorize::granted_pool(pool, granted, identity, &ask, snapshot))
+            .filter(|pool| pool.serves(ask.operation));
+        stand_ins.extend(pool.map(|pool| StandIn { pool, when }));
     }
     stand_ins
 }

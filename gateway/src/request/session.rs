@@ -67,10 +67,7 @@ mod tests {
         if let Some((name, value)) = header {
             headers.insert(name, value.parse().unwrap());
         }
-        let caller = Identity {
-            name: caller.into(),
-            models: ModelRules::any(),
-        };
+        let caller = Identity::new(caller, ModelRules::any());
         session(&headers, body.as_bytes(), &caller, &["openai".into()])
     }
 

@@ -21,6 +21,18 @@ pub struct Offer {
 }
 
 impl Offer {
+    /// The client's `name` without the offer's prefix; `None` where it has to be there and is not.
+    fn bare<'n>(&self, name: &'n str, force_prefix: bool) -> Option<&'n str> {
+        let Some(prefix) = &self.prefix else {
+            return Some(name);
+        };
+        let rest = name.strip_prefix(prefix.as_str());
+        match rest.and_then(|rest| rest.strip_prefix('/')) {
+            Some(rest) => Some(rest),
+            None => (!force_prefix).then_some(name),
+        }
+    }
+
     /// The vendor's name for the client's `name`, when it is on offer.
     fn upstream_name<'n>(
         &'n self,
@@ -28,17 +40,7 @@ impl Offer {
         plugin: &dyn Provider,
         force_prefix: bool,
     ) -> Option<&'n str> {
-        let bare = match &self.prefix {
-            Some(prefix) => match name
-                .strip_prefix(prefix.as_str())
-                .and_then(|rest| rest.strip_prefix('/'))
-            {
-                Some(rest) => rest,
-                None if force_prefix => return None,
-                None => name,
-            },
-            None => name,
-        };
+        let bare = self.bare(name, force_prefix)?;
         let upstream = if self.models.is_empty() {
             plugin
                 .model_patterns()
@@ -258,8 +260,14 @@ pub struct Contents {
     pub board: Arc<Board>,
 }
 
-/// A group that serves a name, and its vendor's name for that.
-type Found = (usize, Arc<str>);
+/// A group that serves a name.
+struct Found {
+    group: usize,
+    /// The vendor's name for it.
+    model: Arc<str>,
+    /// So long the group's prefix is in the name.
+    prefixed: usize,
+}
 
 impl Catalogue {
     /// Groups the credentials by what they offer and resolves every name that is listed.
@@ -334,13 +342,16 @@ impl Catalogue {
     fn resolve(&self, name: &str, label: &str) -> Option<Served> {
         let mut found: [Vec<Found>; 3] = Default::default();
         for (at, group) in self.groups.iter().enumerate() {
-            if let Some(upstream) =
-                group
-                    .offer
-                    .upstream_name(name, group.plugin(), self.force_prefix)
+            let (offer, forced) = (&group.offer, self.force_prefix);
+            if let Some(upstream) = offer.upstream_name(name, group.plugin(), forced)
                 && let Some(dialect) = dialect_of(group.plugin())
             {
-                found[index(dialect)].push((at, upstream.into()));
+                let bare = offer.bare(name, forced).unwrap_or(name);
+                found[index(dialect)].push(Found {
+                    group: at,
+                    model: upstream.into(),
+                    prefixed: name.len() - bare.len(),
+                });
             }
         }
         if found.iter().all(Vec::is_empty) {
@@ -348,7 +359,7 @@ impl Catalogue {
         }
         Some(Served {
             pools: found.map(|found| {
-                let selector = self.selector(&found);
+                let selector = self.selector(&groups_of(&found));
                 self.pool(&found, label, selector)
             }),
         })
@@ -359,11 +370,15 @@ impl Catalogue {
             let groups = self.groups.iter().enumerate();
             let found: Vec<Found> = groups
                 .filter(|(_, group)| dialect_of(group.plugin()) == Some(dialect))
-                .map(|(at, _)| (at, Arc::from("")))
+                .map(|(group, _)| Found {
+                    group,
+                    model: "".into(),
+                    prefixed: 0,
+                })
                 .collect();
             // Always the same account: a file is known only to the one that took it.
             let selector: Arc<dyn Selector> = Arc::new(turnpike_credentials::Priority);
-            match self.is_of_one_vendor(&found) {
+            match self.is_of_one_vendor(&groups_of(&found)) {
                 true => self.pool(&found, "none", selector),
                 false => None,
             }
@@ -371,26 +386,51 @@ impl Catalogue {
         Served { pools }
     }
 
+    /// As much of a pool as `may` says of its parts; `None` = nothing of it.
+    pub fn narrow(&self, pool: &Arc<Pool>, may: impl Fn(&Part) -> bool) -> Option<Arc<Pool>> {
+        let parts = pool.parts();
+        if parts.iter().all(&may) {
+            return Some(pool.clone());
+        }
+        let kept: Vec<usize> = (0..parts.len()).filter(|&at| may(&parts[at])).collect();
+        let make = || {
+            let parts: Vec<Part> = kept.iter().map(|&at| parts[at].clone()).collect();
+            let groups: Vec<usize> = parts.iter().map(|part| part.group).collect();
+            let selector = self.selector(&groups);
+            self.pool_of(parts, selector)
+        };
+        (!kept.is_empty()).then(|| pool.narrowed(&kept, make))
+    }
+
     fn pool(&self, found: &[Found], label: &str, selector: Arc<dyn Selector>) -> Option<Arc<Pool>> {
         if found.is_empty() {
             return None;
         }
-        let groups = || found.iter().map(|(at, _)| &self.groups[*at]);
-        let mut providers: Vec<Arc<str>> =
-            groups().map(|group| group.offer.vendor.clone()).collect();
-        providers.dedup();
-        let parts = found.iter().zip(groups()).map(|((_, model), group)| Part {
-            model: model.clone(),
-            tokens: self.metrics.tokens(&group.offer.vendor, label),
+        let parts = found.iter().map(|found| {
+            let provider = &self.groups[found.group].offer.vendor;
+            Part {
+                group: found.group,
+                provider: provider.clone(),
+                model: found.model.clone(),
+                prefixed: found.prefixed,
+                tokens: self.metrics.tokens(provider, label),
+            }
         });
-        let roster = self.roster(found.iter().map(|(at, _)| *at).collect());
-        let mut pool = Pool::new(roster, parts.collect(), selector, self.board.clone());
+        Some(Arc::new(self.pool_of(parts.collect(), selector)))
+    }
+
+    fn pool_of(&self, parts: Vec<Part>, selector: Arc<dyn Selector>) -> Pool {
+        let groups: Vec<usize> = parts.iter().map(|part| part.group).collect();
+        let mut providers: Vec<Arc<str>> = parts.iter().map(|part| part.provider.clone()).collect();
+        providers.dedup();
+        let roster = self.roster(groups.clone());
+        let mut pool = Pool::new(roster, parts, selector, self.board.clone());
         pool.providers = providers;
-        for group in groups() {
+        for group in groups.into_iter().map(|at| &self.groups[at]) {
             pool.unusable.disabled += group.unusable.disabled;
             pool.unusable.broken += group.unusable.broken;
         }
-        Some(Arc::new(pool))
+        pool
     }
 
     /// The credentials of these groups; their parts are the groups' positions among them.
@@ -408,18 +448,21 @@ impl Catalogue {
     }
 
     /// The provider's own strategy when the pool is one provider's, else the default.
-    fn selector(&self, found: &[Found]) -> Arc<dyn Selector> {
-        let vendor = found.first().map(|(at, _)| &self.groups[*at].vendor);
-        let alone = vendor.filter(|_| self.is_of_one_vendor(found));
+    fn selector(&self, groups: &[usize]) -> Arc<dyn Selector> {
+        let vendor = groups.first().map(|at| &self.groups[*at].vendor);
+        let alone = vendor.filter(|_| self.is_of_one_vendor(groups));
         alone
             .map_or(&self.default_selector, |vendor| &vendor.selector)
             .clone()
     }
 
-    fn is_of_one_vendor(&self, found: &[Found]) -> bool {
-        let vendor = |(at, _): &Found| &self.groups[*at].offer.vendor;
-        found
-            .windows(2)
-            .all(|pair| vendor(&pair[0]) == vendor(&pair[1]))
+    fn is_of_one_vendor(&self, groups: &[usize]) -> bool {
+        let vendor = |at: usize| &self.groups[at].offer.vendor;
+        let mut pairs = groups.windows(2);
+        pairs.all(|pair| vendor(pair[0]) == vendor(pair[1]))
     }
+}
+
+fn groups_of(found: &[Found]) -> Vec<usize> {
+    found.iter().map(|found| found.group).collect()
 }

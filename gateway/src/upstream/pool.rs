@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
 use turnpike_api::{Operation, Selector, Slot, Tier};
@@ -81,10 +81,24 @@ fn tiers(members: &[RosterEntry]) -> Vec<Range<usize>> {
 }
 
 /// What the credentials of one offer have in common in a pool.
+#[derive(Clone)]
 pub struct Part {
+    /// Where the offer is in the catalogue.
+    pub group: usize,
+    /// The provider's name.
+    pub provider: Arc<str>,
     /// The vendor's name for the model.
     pub model: Arc<str>,
+    /// So long the offer's prefix is in the name that clients use.
+    pub prefixed: usize,
     pub tokens: TokenMetrics,
+}
+
+impl Part {
+    /// The name that clients use, without the offer's prefix.
+    pub fn bare<'n>(&self, name: &'n str) -> &'n str {
+        name.get(self.prefixed..).unwrap_or(name)
+    }
 }
 
 /// A credential as it serves one model's name.
@@ -111,7 +125,15 @@ pub struct Pool {
     pub providers: Vec<Arc<str>>,
     /// Credentials that would serve it but for what the operator has to mend.
     pub unusable: Unusable,
+    /// What is left of it for callers who may be served by some of its parts only, by the parts'
+    /// positions. There are as many as there are sets of roles that differ in that: few.
+    narrowed: Mutex<Vec<Narrowed>>,
 }
+
+type Narrowed = (Box<[usize]>, Arc<Pool>);
+
+/// As many narrowed pools are kept. Others are made for each request, which only costs it time.
+const NARROWED: usize = 16;
 
 /// Credentials that nothing but the operator brings back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -179,7 +201,34 @@ impl Pool {
             renewing: AtomicBool::new(false),
             providers: Vec::new(),
             unusable: Unusable::default(),
+            narrowed: Mutex::default(),
         }
+    }
+
+    pub fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+
+    /// What is left of it with these parts only: what was made of it before, else what `make` makes.
+    pub fn narrowed(&self, kept: &[usize], make: impl FnOnce() -> Self) -> Arc<Self> {
+        let narrowed = || self.narrowed.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = |all: &[Narrowed]| {
+            let found = all.iter().find(|(parts, _)| **parts == *kept);
+            found.map(|(_, pool)| pool.clone())
+        };
+        if let Some(pool) = found(&narrowed()) {
+            return pool;
+        }
+        let pool = Arc::new(make());
+        let mut all = narrowed();
+        // Somebody else may have been quicker: credentials take turns in one of the two.
+        if let Some(pool) = found(&all) {
+            return pool;
+        }
+        if all.len() < NARROWED {
+            all.push((kept.into(), pool.clone()));
+        }
+        pool
     }
 
     pub fn len(&self) -> usize {

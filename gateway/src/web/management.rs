@@ -15,6 +15,7 @@ mod office;
 mod process;
 mod refusal;
 mod replay;
+mod roles;
 mod tokens;
 
 use std::sync::Arc;
@@ -68,7 +69,8 @@ fn routes() -> Routes {
             Scope::TokensRead,
             OpenApiRouter::new()
                 .routes(routes!(tokens::list))
-                .routes(routes!(tokens::show)),
+                .routes(routes!(tokens::show))
+                .routes(routes!(roles::of_token)),
         ))
         .merge(access::needing(
             Scope::TokensWrite,

@@ -19,13 +19,13 @@ use crate::calls::{CHAT, post_with};
 use crate::harness::{Answer, Client, House, Http};
 
 /// A key of an issuer.
-struct Key {
+pub(crate) struct Key {
     id: &'static str,
     pair: EcdsaKeyPair,
 }
 
 impl Key {
-    fn new(id: &'static str) -> Self {
+    pub(crate) fn new(id: &'static str) -> Self {
         let random = SystemRandom::new();
         let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random);
         let document = document.unwrap();
@@ -46,7 +46,7 @@ impl Key {
         })
     }
 
-    fn sign(&self, claims: &Value) -> String {
+    pub(crate) fn sign(&self, claims: &Value) -> String {
         let header = json!({"alg": "ES256", "typ": "JWT", "kid": self.id});
         let message = format!(
             "{}.{}",
@@ -63,14 +63,14 @@ fn encoded(bytes: &[u8]) -> String {
 }
 
 /// An issuer on loopback, which says where its keys are.
-struct Issuer {
-    url: String,
+pub(crate) struct Issuer {
+    pub(crate) url: String,
     keys: Arc<Mutex<Option<Vec<Value>>>>,
     fetches: Arc<AtomicUsize>,
 }
 
 impl Issuer {
-    async fn publishing(key: &Key) -> Self {
+    pub(crate) async fn publishing(key: &Key) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/realm", listener.local_addr().unwrap());
         let keys = Arc::new(Mutex::new(Some(vec![key.published()])));
@@ -100,7 +100,7 @@ impl Issuer {
     }
 
     /// What a good token of it says.
-    fn claims(&self) -> Value {
+    pub(crate) fn claims(&self) -> Value {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap()
@@ -199,8 +199,25 @@ async fn a_token_that_is_not_for_us_or_not_for_now_says_so() {
         assert!(answer.text().contains(said), "{said}: {}", answer.text());
         assert!(!answer.text().contains(&token));
     }
+    // Who makes one up is told what everybody is told who guesses.
+    let refusal = async |token: &str| {
+        let answer = place.ask(token).await;
+        let of_each = ["date", "x-request-id"];
+        let headers = (answer.headers.iter()).filter(|(name, _)| !of_each.contains(&name.as_str()));
+        let headers: Vec<_> = headers
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        (answer.status, headers, answer.text().to_owned())
+    };
+    let guessed = refusal("a-key-that-nobody-has").await;
+    assert_eq!(guessed.0, 401);
     let forged = Key::new("one").sign(&issuer.claims());
-    assert_eq!(place.ask(&forged).await.status, 401);
+    assert_eq!(refusal(&forged).await, guessed);
+    assert_eq!(refusal(&forged).await, guessed, "now that it is known");
+    assert_eq!(
+        refusal(&Key::new("two").sign(&issuer.claims())).await,
+        guessed
+    );
     assert_eq!(place.provider.count(), 0);
 }
 

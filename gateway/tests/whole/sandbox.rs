@@ -81,7 +81,7 @@ impl Place {
             owner: Some(Owner {
                 issuer: "https://idp.example.com".to_owned(),
                 subject: "ada".to_owned(),
-                email: None,
+                ..Owner::default()
             }),
             auth_expires_at: Some(self.time.now() + 3_600_000),
             binding: Binding::default(),

@@ -11,6 +11,7 @@ mod login_command;
 mod managed;
 mod provider;
 mod renewal;
+mod roles;
 mod session;
 mod tenants;
 

@@ -70,7 +70,7 @@ async fn drive(args: Args) -> ExitCode {
     let drive = Drive {
         target: args.target,
         scenario: args.scenario,
-        key: args.key,
+        key: args.key.into(),
         model: args.model,
         connections: args.connections.into(),
         duration: args.duration,

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::Response;
+use http::{Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
@@ -27,6 +27,13 @@ pub(super) struct Answered {
 /// A call that was not; the report counts them by this text.
 pub(super) type Failure = String;
 
+/// An answer's body, read to its end.
+struct Body {
+    stream: Option<(Instant, u64)>,
+    /// It ends as a good answer does.
+    is_whole: bool,
+}
+
 pub(super) struct Caller {
     addr: SocketAddr,
     sender: Option<SendRequest<Full<Bytes>>>,
@@ -38,27 +45,31 @@ impl Caller {
     }
 
     pub(super) async fn call(&mut self, errand: Errand) -> Result<Answered, Failure> {
-        let answered = match tokio::time::timeout(PATIENCE, self.attempt(errand)).await {
-            Ok(answered) => answered,
-            Err(_) => Err("timeout".to_owned()),
-        };
-        // After an error the connection may be in any state.
-        if answered.is_err() {
+        let attempt = tokio::time::timeout(PATIENCE, self.attempt(errand)).await;
+        let attempt = attempt.unwrap_or_else(|_| Err("timeout".to_owned()));
+        // After a failure the connection may be in any state; after a refusal it is as before.
+        if attempt.is_err() {
             self.sender = None;
         }
-        answered
+        let (status, body) = attempt?;
+        if status != StatusCode::OK {
+            return Err(format!("status {}", status.as_u16()));
+        }
+        if !body.is_whole {
+            return Err("incomplete".to_owned());
+        }
+        Ok(Answered {
+            at: Instant::now(),
+            stream: body.stream,
+        })
     }
 
-    async fn attempt(&mut self, errand: Errand) -> Result<Answered, Failure> {
+    async fn attempt(&mut self, errand: Errand) -> Result<(StatusCode, Body), Failure> {
         let sender = self.sender().await?;
         let sent = sender.send_request(errand.request).await;
         let response = sent.map_err(|_| "no answer".to_owned())?;
         let status = response.status();
-        let reading = read(response, errand.streams).await;
-        if status != http::StatusCode::OK {
-            return Err(format!("status {}", status.as_u16()));
-        }
-        reading
+        Ok((status, read(response, errand.streams).await?))
     }
 
     /// The open connection, or a new one when the target closed it between
@@ -84,7 +95,7 @@ async fn connect(addr: SocketAddr) -> anyhow::Result<SendRequest<Full<Bytes>>> {
     Ok(sender)
 }
 
-async fn read(response: Response<Incoming>, streams: bool) -> Result<Answered, Failure> {
+async fn read(response: Response<Incoming>, streams: bool) -> Result<Body, Failure> {
     let mut body = response.into_body();
     let mut first = None;
     let mut events = 0;
@@ -100,18 +111,14 @@ async fn read(response: Response<Incoming>, streams: bool) -> Result<Answered, F
         }
         keep_tail(&mut tail, &data);
     }
-    let complete = if streams {
+    let is_whole = if streams {
         tail.ends_with(DONE)
     } else {
         tail.trim_ascii_end().ends_with(b"}")
     };
-    if !complete {
-        return Err("incomplete".to_owned());
-    }
-    let stream = first.filter(|_| streams).map(|first| (first, events));
-    Ok(Answered {
-        at: Instant::now(),
-        stream,
+    Ok(Body {
+        stream: first.filter(|_| streams).map(|first| (first, events)),
+        is_whole,
     })
 }
 

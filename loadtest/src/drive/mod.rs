@@ -5,6 +5,7 @@
 
 mod caller;
 mod histogram;
+mod key;
 mod scenario;
 mod tally;
 mod target;
@@ -14,6 +15,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 pub use histogram::Histogram;
+pub use key::{Curve, Forgery, Key};
+pub(crate) use key::{SECRET, secret};
 pub use scenario::Scenario;
 pub use tally::Tally;
 pub use target::{Target, TargetError};
@@ -26,7 +29,7 @@ use scenario::Errands;
 pub struct Drive {
     pub target: Target,
     pub scenario: Scenario,
-    pub key: String,
+    pub key: Key,
     pub model: String,
     pub connections: usize,
     pub duration: Duration,
@@ -108,7 +111,8 @@ impl Worker {
             if due > Instant::now() {
                 tokio::time::sleep_until(due.into()).await;
             }
-            let errand = self.errands.nth(self.nth + n);
+            let key = self.drive.key.nth(self.place(n) as u64);
+            let errand = self.errands.nth(self.nth + n, &key);
             let answer = caller.call(errand).await;
             self.progress.note(answer.is_err());
             tally.note(due, answer);
@@ -122,8 +126,12 @@ impl Worker {
         let Some(rate) = self.drive.rate else {
             return Instant::now();
         };
-        let place = n * self.drive.connections + self.nth;
-        self.began + Duration::from_secs_f64(place as f64 / rate)
+        self.began + Duration::from_secs_f64(self.place(n) as f64 / rate)
+    }
+
+    /// Of the `n`th call of this connection, among all.
+    fn place(&self, n: usize) -> usize {
+        n * self.drive.connections + self.nth
     }
 }
 
@@ -136,7 +144,7 @@ mod tests {
         let drive = Drive {
             target: Target::parse(&provider.base_url()).unwrap(),
             scenario,
-            key: "k".to_owned(),
+            key: Key::Same("k".to_owned()),
             model: "m".to_owned(),
             connections: 2,
             duration: Duration::from_millis(200),

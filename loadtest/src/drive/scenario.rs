@@ -94,14 +94,16 @@ impl Errands {
         }
     }
 
-    pub(super) fn nth(&self, n: usize) -> Errand {
+    pub(super) fn nth(&self, n: usize, key: &str) -> Errand {
         let kind = self.scenario.kind(n);
         let body = match kind {
             Kind::Chat => &self.chat,
             Kind::Stream => &self.stream,
             Kind::Large => &self.large,
         };
-        let request = self.head.clone().map(|()| Full::new(body.clone()));
+        let mut request = self.head.clone().map(|()| Full::new(body.clone()));
+        let headers = request.headers_mut();
+        headers.insert(http::header::AUTHORIZATION, bearer(key));
         Errand {
             request,
             streams: matches!(kind, Kind::Stream),
@@ -110,17 +112,22 @@ impl Errands {
 }
 
 /// # Panics
-/// When the key cannot stand in a header: a mistake of the command line that
-/// no call could be sent with.
+/// When the target cannot stand in a header: a mistake of the command line that no call could be
+/// sent with.
 fn head(drive: &Drive) -> Request<()> {
-    let key = format!("Bearer {}", drive.key);
     Request::post(drive.target.path("/v1/chat/completions"))
         .header(http::header::HOST, drive.target.authority())
-        .header(http::header::AUTHORIZATION, key)
         .header(
             http::header::CONTENT_TYPE,
             HeaderValue::from_static("application/json"),
         )
         .body(())
-        .expect("a key and a target that a header can hold")
+        .expect("a target that a header can hold")
+}
+
+/// # Panics
+/// When the key cannot stand in a header, likewise.
+fn bearer(key: &str) -> HeaderValue {
+    let bearer = HeaderValue::try_from(format!("Bearer {key}"));
+    bearer.expect("a key that a header can hold")
 }

@@ -50,6 +50,11 @@ impl Tally {
         self.errors.values().sum()
     }
 
+    /// What they were, and how many of each.
+    pub fn errors_by_kind(&self) -> impl Iterator<Item = (&str, u64)> {
+        (self.errors.iter()).map(|(kind, count)| (kind.as_str(), *count))
+    }
+
     pub fn chunks(&self) -> u64 {
         self.chunks
     }

@@ -38,15 +38,15 @@ impl Target {
         })
     }
 
-    pub(super) fn addr(&self) -> SocketAddr {
+    pub(crate) fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    pub(super) fn authority(&self) -> &str {
+    pub(crate) fn authority(&self) -> &str {
         &self.authority
     }
 
-    pub(super) fn path(&self, call: &str) -> String {
+    pub(crate) fn path(&self, call: &str) -> String {
         format!("{}{call}", self.prefix)
     }
 }

@@ -1,15 +1,34 @@
 //! What a caller may do: one file an authorizer.
 
+mod bindings;
 mod key_models;
+mod matchers;
+mod roles;
 
 use std::sync::Arc;
 
 use turnpike_api::{Authorizer, Row};
 
+pub use bindings::{Binding, RoleTable};
 pub use key_models::KeyModels;
+pub use matchers::Matchers;
+pub use roles::Roles;
+
+/// Everything the authorizers are built from.
+#[derive(Default)]
+pub struct Settings {
+    /// The configured roles and who has them; `None` = there are none, and everything is allowed.
+    pub roles: Option<Arc<RoleTable>>,
+}
 
 /// The authorizers. All are asked; their order does not matter.
-pub const AUTHORIZERS: &[Row<dyn Authorizer, ()>] = &[Row {
-    kind: "key_models",
-    build: |()| Arc::new(KeyModels),
-}];
+pub const AUTHORIZERS: &[Row<dyn Authorizer, Settings>] = &[
+    Row {
+        kind: "key_models",
+        build: |_| Arc::new(KeyModels),
+    },
+    Row {
+        kind: "roles",
+        build: |settings| Arc::new(Roles::new(settings.roles.clone())),
+    },
+];

@@ -1,7 +1,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use crate::{Answer, ModelRules};
+use crate::{Answer, GrantsSlot, ModelRules};
 
 /// Who is calling: the evidence that a credential was checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,6 +10,69 @@ pub struct Identity {
     pub name: Box<str>,
     /// The models its credential is restricted to.
     pub models: ModelRules,
+    /// What roles are bound by.
+    pub attributes: Attributes,
+    /// The roles in effect, where they were looked up already.
+    pub grants: GrantsSlot,
+}
+
+/// What is known of a caller for certain, as whoever vouches for it said: what roles are bound by.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Attributes {
+    /// Who vouches for the person or program. A subject and groups mean something only with it.
+    pub issuer: Option<Box<str>>,
+    /// Who it is to the issuer.
+    pub subject: Option<Box<str>>,
+    /// Not one that the issuer says it did not check.
+    pub email: Option<Box<str>>,
+    pub groups: Vec<Box<str>>,
+    /// OAuth scopes.
+    pub scopes: Vec<Box<str>>,
+    /// Of the claims that bindings name, those it has.
+    pub claims: Vec<Claim>,
+    /// The agent token's id.
+    pub token_id: Option<Box<str>>,
+    /// The agent token's name, where an operator gave it. A person may call their own tokens as they
+    /// like, so theirs is not here.
+    pub token_name: Option<Box<str>>,
+    /// The name of the configured key.
+    pub api_key: Option<Box<str>>,
+    /// Names of roles that it was given without a binding: by the key's own entry, or by the
+    /// authorization API.
+    pub roles: Vec<Box<str>>,
+}
+
+/// A claim and its values: of a list, each of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    pub name: Box<str>,
+    pub values: Vec<Box<str>>,
+}
+
+impl Identity {
+    /// Somebody of whom nothing is known but a name.
+    pub fn new(name: impl Into<Box<str>>, models: ModelRules) -> Self {
+        Self {
+            name: name.into(),
+            models,
+            attributes: Attributes::default(),
+            grants: GrantsSlot::default(),
+        }
+    }
+
+    /// The same, of whom more is known.
+    pub fn with(self, attributes: Attributes) -> Self {
+        Self { attributes, ..self }
+    }
+}
+
+impl Attributes {
+    /// The domain of the e-mail address. An address with more than one `@` is read differently by
+    /// different parsers, and has none.
+    pub fn email_domain(&self) -> Option<&str> {
+        let (local, domain) = self.email.as_deref()?.split_once('@')?;
+        (!local.is_empty() && !domain.is_empty() && !domain.contains('@')).then_some(domain)
+    }
 }
 
 /// A credential as the caller presented it, blanks around it trimmed. Never empty, printable
@@ -89,7 +152,7 @@ pub enum Verdict {
 ///     }
 /// }
 ///
-/// let open = Everyone(Arc::new(Identity { name: "anyone".into(), models: ModelRules::any() }));
+/// let open = Everyone(Arc::new(Identity::new("anyone", ModelRules::any())));
 /// let Answer::Ready(Verdict::Known(who)) = open.authenticate(Presented::new("x")) else {
 ///     panic!()
 /// };

@@ -27,6 +27,7 @@ mod models;
 mod provider;
 mod registry;
 mod reserved;
+mod roles;
 mod secret;
 mod selection;
 mod store;
@@ -35,11 +36,11 @@ mod usage;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use access::{Authorizer, Decision, Denial};
+pub use access::{Authorizer, Decision, Denial, Service};
 pub use answer::Answer;
 pub use ask::{Ask, Dialect, Operation};
 pub use clock::Clock;
-pub use identity::{Authenticator, Identity, Presented, Rejection, Verdict};
+pub use identity::{Attributes, Authenticator, Claim, Identity, Presented, Rejection, Verdict};
 pub use keyring::{Keyring, OpenError, SealError};
 pub use models::{ModelRules, glob_matches};
 pub use provider::{
@@ -47,6 +48,7 @@ pub use provider::{
 };
 pub use registry::{Row, UnknownKind, find};
 pub use reserved::Reserved;
+pub use roles::{Grants, GrantsSlot, Permission, Role};
 pub use secret::Secret;
 pub use selection::{Selector, Slot, Tier};
 pub use store::{

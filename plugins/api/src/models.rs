@@ -36,13 +36,34 @@ impl ModelRules {
 
     /// Whether every model may be used, whatever its name.
     pub fn is_any(&self) -> bool {
-        self.deny.is_empty() && self.allow.iter().any(|glob| &**glob == "*")
+        !self.has_denials() && self.grants_any()
     }
 
     /// Whether `model` may be used.
     pub fn allow(&self, model: &str) -> bool {
+        self.grants(model) && !self.denies(model)
+    }
+
+    /// Whether a rule grants `model`, whatever others deny.
+    pub fn grants(&self, model: &str) -> bool {
         self.allow.iter().any(|glob| glob_matches(glob, model))
-            && !self.deny.iter().any(|glob| glob_matches(glob, model))
+    }
+
+    /// Whether a rule denies `model`. Blanks around a name get around nothing: a provider may not mind
+    /// them.
+    pub fn denies(&self, model: &str) -> bool {
+        let model = model.trim();
+        self.deny.iter().any(|glob| glob_matches(glob, model))
+    }
+
+    /// Whether they grant every name, whatever they deny.
+    pub fn grants_any(&self) -> bool {
+        self.allow.iter().any(|glob| &**glob == "*")
+    }
+
+    /// Whether a rule denies something.
+    pub fn has_denials(&self) -> bool {
+        !self.deny.is_empty()
     }
 }
 
@@ -92,6 +113,15 @@ mod tests {
         ] {
             assert_eq!(glob_matches(glob, name), expected, "{glob} against {name}");
         }
+    }
+
+    #[test]
+    fn blanks_get_around_no_denial() {
+        let rules = ModelRules::new(["*", "!o1"]);
+        for name in ["o1", " o1", "O1\u{a0}", "o1\t"] {
+            assert!(!rules.allow(name), "{name:?}");
+        }
+        assert!(rules.allow("o1-mini"));
     }
 
     #[test]

@@ -59,10 +59,7 @@ mod tests {
         let api_keys = known
             .iter()
             .map(|key| {
-                let holder = Identity {
-                    name: (*key).into(),
-                    models: ModelRules::any(),
-                };
+                let holder = Identity::new(*key, ModelRules::any());
                 (Secret::new(*key), Arc::new(holder))
             })
             .collect();

@@ -4,14 +4,18 @@
 //! its claims compared with what the issuer's tokens must say (`claims`), and only then its
 //! signature checked (`signature`) with one of the issuer's keys (`key_set`), which are fetched
 //! and kept (`key_cache`). The cheap refusals come first, so that a stranger can make neither a
-//! fetch nor much work. What was found good is remembered for minutes (`verified`).
+//! fetch nor much work, and no more than a few signatures are checked at once
+//! (`signature_checks`). What was found good is remembered for minutes (`verified`).
 
 mod claims;
+mod generations;
 mod issuer;
 mod key_cache;
 mod key_set;
 mod refused;
+mod ring_provider;
 mod signature;
+mod signature_checks;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -25,15 +29,18 @@ use serde_json::{Map, Value};
 use turnpike_api::{Answer, Authenticator, Clock, Identity, ModelRules, Presented, Verdict};
 
 pub use claims::Claims;
-pub(crate) use claims::{named, names};
+pub(crate) use claims::{named, names, others};
 pub use issuer::{Algorithm, AlgorithmError, ClaimNames, Issuer, IssuerError, MAX_LEEWAY};
 pub use key_cache::{
     BETWEEN_FETCHES, FetchError, FetchKeys, KeyCache, KeysError, KeysStatus, MAX_AGE, MAX_STALE,
 };
 pub use key_set::{KeySet, KeySetError};
 pub use refused::Refused;
+pub use signature_checks::SignatureChecks;
 
+use blake3::Hash;
 use key_set::Unsigned;
+use signature_checks::{Bearer, Turn};
 use token::Unverified;
 use verified::Verified;
 
@@ -59,6 +66,7 @@ pub(crate) struct Proven {
 /// Knows callers by the tokens of the configured issuers.
 pub struct JwtBearers {
     verifiers: HashMap<Box<str>, JwtVerifier>,
+    checks: Arc<SignatureChecks>,
     verified: Verified,
     clock: Arc<dyn Clock>,
 }
@@ -73,37 +81,34 @@ impl JwtVerifier {
         }
     }
 
-    /// What the token says, if it is one of this issuer, for us, for now and signed.
-    pub async fn verify(&self, token: &str) -> Result<Claims, Refused> {
-        let (claims, _) = self.check(&Unverified::parse(token)?).await?;
-        Ok(claims)
-    }
-
-    /// The same, with the key, for who checks the token once more.
+    /// What the token says, if it is one of this issuer, for us, for now and signed; and the key, for who
+    /// checks the token once more.
     pub(crate) async fn prove(&self, token: &str) -> Result<Proven, Refused> {
         let token = Unverified::parse(token)?;
-        let (claims, key) = self.check(&token).await?;
+        // A login has brought a code before: nobody makes many of them.
+        let (claims, key) = self.check(&token, Turn::Now).await?;
         let said = token.claims;
         Ok(Proven { claims, said, key })
     }
 
-    async fn check(&self, token: &Unverified<'_>) -> Result<(Claims, Arc<Value>), Refused> {
+    async fn check(
+        &self,
+        token: &Unverified<'_>,
+        turn: Turn<'_>,
+    ) -> Result<(Claims, Arc<Value>), Refused> {
         let header = token.header()?;
         if !self.issuer.algorithms.contains(&header.algorithm) {
             return Err(Refused::Algorithm);
         }
         let claims = Claims::check(&self.issuer, &token.claims, self.clock.now())?;
 
-        let signed_with = |keys: &KeySet| {
-            let (message, id) = (token.message.as_bytes(), header.key_id.as_deref());
-            keys.verify(id, header.algorithm, message, &token.signature)
-        };
         let keys = self.keys.keys().await.map_err(|_| Refused::NoKeys)?;
-        let mut signature = signed_with(&keys);
+        let signed = Arc::new(token.signed(header));
+        let mut signature = turn.check(&signed, &keys).await?;
         if signature == Err(Unsigned::UnknownKey)
             && let Some(newer) = self.keys.newer_than(&keys).await
         {
-            signature = signed_with(&newer);
+            signature = turn.check(&signed, &newer).await?;
         }
         match signature {
             Ok(key) => Ok((claims, key)),
@@ -115,11 +120,12 @@ impl JwtVerifier {
 
 impl JwtBearers {
     /// Of two verifiers of one issuer the first counts. `digest_key` is random, made at start and
-    /// never written down.
+    /// never written down. The checks may be shared with others, and outlive a reload.
     pub fn new(
         verifiers: impl IntoIterator<Item = JwtVerifier>,
         clock: Arc<dyn Clock>,
         digest_key: [u8; 32],
+        checks: Arc<SignatureChecks>,
     ) -> Self {
         let mut by_issuer = HashMap::new();
         for verifier in verifiers {
@@ -128,18 +134,16 @@ impl JwtBearers {
         }
         Self {
             verifiers: by_issuer,
+            checks,
             verified: Verified::new(digest_key),
             clock,
         }
     }
 
-    async fn judge(
-        &self,
-        verifier: &JwtVerifier,
-        token: Unverified<'_>,
-        digest: blake3::Hash,
-    ) -> Verdict {
-        match verifier.check(&token).await {
+    async fn judge(&self, verifier: &JwtVerifier, token: Unverified<'_>, digest: Hash) -> Verdict {
+        let was_good = self.verified.had(&digest);
+        let turn = Turn::Bearer(&self.checks, Bearer { digest, was_good });
+        match verifier.check(&token, turn).await {
             Ok((claims, _)) => {
                 let identity = Arc::new(identity(&claims));
                 let trusted_until = self.clock.now() + TRUSTED_FOR.as_millis() as u64;
@@ -187,8 +191,6 @@ pub(crate) fn unproven(token: &str, claim: &str) -> Option<String> {
 }
 
 fn identity(claims: &Claims) -> Identity {
-    Identity {
-        name: claims.usable_email().unwrap_or(&claims.subject).into(),
-        models: ModelRules::any(),
-    }
+    let name = claims.usable_email().unwrap_or(&claims.subject);
+    Identity::new(name, ModelRules::any()).with(claims.attributes())
 }

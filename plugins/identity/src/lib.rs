@@ -4,11 +4,12 @@ pub mod agent_tokens;
 mod api_keys;
 pub mod jwt;
 pub mod people;
+mod pool;
 pub mod sso;
 
 use std::sync::Arc;
 
-use jwt::{Issuer, JwtVerifier, KeyCache};
+use jwt::{Issuer, JwtVerifier, KeyCache, SignatureChecks};
 use turnpike_api::{Authenticator, Clock, Identity, Row, Secret};
 
 pub use agent_tokens::{AgentTokens, Checks, TokenBook};
@@ -23,6 +24,8 @@ pub struct Settings {
     pub digest_key: [u8; 32],
     /// Issuers whose signed tokens are taken; each once.
     pub jwt_issuers: Vec<TrustedIssuer>,
+    /// Who checks their tokens' signatures.
+    pub signature_checks: Arc<SignatureChecks>,
     pub clock: Arc<dyn Clock>,
     /// The agent tokens there are.
     pub agent_tokens: Arc<TokenBook>,
@@ -49,6 +52,7 @@ impl Settings {
             api_keys: Vec::new(),
             digest_key: [7; 32],
             jwt_issuers: Vec::new(),
+            signature_checks: Arc::new(SignatureChecks::new(1)),
             clock: clock.clone(),
             agent_tokens: Arc::new(TokenBook::new([7; 32], 1, clock)),
             checks: Checks {
@@ -76,8 +80,13 @@ pub const AUTHENTICATORS: &[Row<dyn Authenticator, Settings>] = &[
             let verifiers = issuers.map(|TrustedIssuer { issuer, keys }| {
                 JwtVerifier::new(issuer.clone(), keys.clone(), settings.clock.clone())
             });
-            let clock = settings.clock.clone();
-            Arc::new(JwtBearers::new(verifiers, clock, settings.digest_key))
+            let (clock, checks) = (settings.clock.clone(), settings.signature_checks.clone());
+            Arc::new(JwtBearers::new(
+                verifiers,
+                clock,
+                settings.digest_key,
+                checks,
+            ))
         },
     },
 ];

@@ -108,7 +108,8 @@ pub async fn all(store: &dyn Store) -> Result<Vec<Kept>, StoreError> {
             issuer: owner.issuer,
             subject: owner.subject,
             email: owner.email,
-            groups: Vec::new(),
+            groups: owner.groups,
+            claims: owner.claims,
             team: None,
         });
         let kept = people.entry(key).or_insert(kept);

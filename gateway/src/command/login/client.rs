@@ -136,8 +136,9 @@ struct Answer {
 }
 
 impl Client {
-    /// Trusts what the system does, and the certificates of this file.
-    pub(super) fn new(ca_file: Option<&Path>) -> Result<Self, ClientError> {
+    /// Trusts what the system does, and the certificates of this file. Calls that stay on this machine
+    /// do not go by the proxy that the environment names.
+    pub(super) fn new(ca_file: Option<&Path>, stays_here: bool) -> Result<Self, ClientError> {
         let mut roots: Vec<Certificate<'static>> = rustls_native_certs::load_native_certs()
             .certs
             .iter()
@@ -158,8 +159,11 @@ impl Client {
             // Nobody sends a code or a token anywhere else.
             .max_redirects(0)
             .max_redirects_will_error(false)
-            .user_agent(concat!("turnpike/", env!("CARGO_PKG_VERSION")))
-            .build();
+            .user_agent(concat!("turnpike/", env!("CARGO_PKG_VERSION")));
+        let config = match stays_here {
+            true => config.proxy(None).build(),
+            false => config.build(),
+        };
         Ok(Self(config.new_agent()))
     }
 
@@ -181,12 +185,8 @@ impl Client {
                 said,
             });
         }
-        let is_its_own = |endpoint: &str| {
-            let rest = endpoint.strip_prefix(url);
-            rest.is_some_and(|rest| rest.starts_with('/'))
-        };
-        let is_known = is_its_own(&found.device_authorization_endpoint);
-        match is_known && is_its_own(&found.token_endpoint) {
+        let is_known = found.has(&found.device_authorization_endpoint);
+        match is_known && found.has(&found.token_endpoint) {
             true => Ok(found),
             false => Err(ClientError::Elsewhere(url.to_owned())),
         }
@@ -197,7 +197,7 @@ impl Client {
         let fields = [("client_id", CLIENT), ("agent", agent)];
         let answer = self.post(&found.device_authorization_endpoint, &fields)?;
         match answer.status {
-            200 => answer.read().map(Asked::plain),
+            200 => found.checked(answer.read().map(Asked::plain)?),
             _ => Err(ClientError::Refused(answer.refusal()?.said())),
         }
     }
@@ -212,6 +212,9 @@ impl Client {
         let answer = self.post(&found.token_endpoint, &fields)?;
         if answer.status == 200 {
             let token: Token = answer.read()?;
+            if !is_token(&token.access_token) {
+                return Err(answer.garbled());
+            }
             return Ok(Polled::Given(Given {
                 token: Secret::new(token.access_token.as_str()),
                 name: plain(&token.token_name.unwrap_or_else(|| "agent token".into())),
@@ -246,10 +249,14 @@ impl Client {
 
 impl Answer {
     fn read<T: DeserializeOwned>(&self) -> Result<T, ClientError> {
-        serde_json::from_slice(&self.body).map_err(|_| ClientError::Garbled {
+        serde_json::from_slice(&self.body).map_err(|_| self.garbled())
+    }
+
+    fn garbled(&self) -> ClientError {
+        ClientError::Garbled {
             url: self.url.clone(),
             status: self.status,
-        })
+        }
     }
 
     fn refusal(&self) -> Result<Refusal, ClientError> {
@@ -273,6 +280,29 @@ impl Asked {
             ..self
         }
     }
+}
+
+impl Found {
+    /// A person is sent to the gateway's own pages only.
+    fn checked(&self, asked: Asked) -> Result<Asked, ClientError> {
+        let whole = asked.verification_uri_complete.as_deref();
+        match self.has(&asked.verification_uri) && whole.is_none_or(|page| self.has(page)) {
+            true => Ok(asked),
+            false => Err(ClientError::Elsewhere(self.issuer.clone())),
+        }
+    }
+
+    /// Whether an address is one of the gateway's.
+    fn has(&self, url: &str) -> bool {
+        let rest = url.strip_prefix(self.issuer.trim_end_matches('/'));
+        rest.is_some_and(|rest| rest.starts_with('/'))
+    }
+}
+
+/// It is written into files and shown to be copied into a shell: what RFC 6750, 2.1, allows.
+fn is_token(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
+    (1..=512).contains(&text.len()) && text.bytes().all(allowed)
 }
 
 /// Without what could play tricks on a terminal.

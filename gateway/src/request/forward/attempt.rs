@@ -14,6 +14,7 @@ use super::Outgoing;
 use super::exchange::{Broken, Exchanged, Next, Rest, exchange, watching};
 use super::heads::{self, Client};
 use crate::context::Context;
+use crate::request::cors;
 use crate::request::count::Count;
 use crate::request::select::Lease;
 use crate::upstream::credential::Access;
@@ -183,8 +184,9 @@ fn receive(
         version: session.req_header().version,
         dialect: call.operation.dialect(),
     };
-    let head = heads::for_client(provider, client, context.record.id.header())
+    let mut head = heads::for_client(provider, client, context.record.id.header())
         .map_err(|error| error.to_string())?;
+    cors::mark(&mut head, context).map_err(|error| error.to_string())?;
     let event_stream = provider
         .headers
         .get(CONTENT_TYPE)

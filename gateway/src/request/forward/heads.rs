@@ -255,6 +255,8 @@ fn stays_with_us(name: &str) -> bool {
             | "www-authenticate"
             | "location"
     ) || name.starts_with("x-ratelimit-")
+        // Which pages may read an answer is not the provider's to say.
+        || name.starts_with("access-control-")
         || name.starts_with("anthropic-ratelimit-")
 }
 

@@ -16,6 +16,9 @@ use super::problem::Problem;
 use super::start::see_other;
 use super::{cookies, device};
 
+/// What somebody is told to whom no role is bound.
+const NO_ROLE: &str = "No role is bound to you: ask your platform team for one";
+
 /// Asks for a confirmation code, or the authorization API, as configured.
 pub(super) async fn authorize(
     desk: &Desk,
@@ -28,7 +31,13 @@ pub(super) async fn authorize(
         LoginModePlan::SingleUser { expiry, .. } => {
             return have_confirmed(desk, (person, sealed), pending, browser, *expiry).await;
         }
-        LoginModePlan::Enterprise { api: None, .. } => Granted::default(),
+        LoginModePlan::Enterprise { api: None, .. } => match has_a_role(desk, &person) {
+            true => Granted::default(),
+            false => {
+                let denied = Denied::Refused(NO_ROLE.into());
+                return Err(refuse(desk, &person, &pending.provider, denied).await);
+            }
+        },
         LoginModePlan::Enterprise {
             api: Some(api),
             timeout,
@@ -46,6 +55,29 @@ pub(super) async fn authorize(
     let_in(desk, &login, sealed, &pending.errand, browser).await
 }
 
+/// Whether a role is bound to somebody, where there are roles: without an authorization API nothing
+/// else says who is let in.
+fn has_a_role(desk: &Desk, person: &Person) -> bool {
+    let snapshot = desk.runtime.snapshot();
+    let attributes = person.owner().attributes();
+    let roles = snapshot.roles.as_ref();
+    roles.is_none_or(|roles| !roles.of(&attributes).roles.is_empty())
+}
+
+/// Tells of roles that the authorization API named and the configuration does not have.
+fn tell_unknown_roles(desk: &Desk, login: &Login) {
+    let snapshot = desk.runtime.snapshot();
+    let Some(roles) = &snapshot.roles else { return };
+    for role in login.roles.iter().filter(|role| !roles.has(role)) {
+        let role: String = role.chars().take(80).collect();
+        let person = login.person.shown();
+        warn!(
+            person,
+            role, "the authorization API gave a role that is not configured"
+        );
+    }
+}
+
 /// Begins the session.
 pub(super) async fn let_in(
     desk: &Desk,
@@ -61,6 +93,7 @@ pub(super) async fn let_in(
         // Used before, it is as good as none: who logs in may log in without.
         _ => None,
     };
+    tell_unknown_roles(desk, login);
     let session = session::sign_in(store, login, desk.sso.lifetime, desk.now).await?;
     keep_renewal(desk, &session, sealed).await?;
     let tokens = session::tokens(store, &session).await?;
@@ -151,7 +184,7 @@ async fn ask(
     desk.sso.ask(asked, api, patience, desk.now).await
 }
 
-/// Says no. Where the API itself said so, a session that lasts from before ends, too.
+/// Says no. Where the API itself said so, or no role is bound any more, a session that lasts from before ends, too.
 async fn refuse(desk: &Desk, person: &Person, provider: &str, denied: Denied) -> Problem {
     let reason = match &denied {
         Denied::Refused(reason) => reason.as_str(),

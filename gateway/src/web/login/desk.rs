@@ -142,15 +142,9 @@ impl Desk {
         }
     }
 
-    /// What an attempt to log in is counted under. Who has one address of IPv6 has 2^64.
+    /// What an attempt to log in is counted under.
     pub(super) fn counted_as(&self) -> String {
-        match self.client {
-            IpAddr::V4(ip) => format!("ip {ip}"),
-            IpAddr::V6(ip) => {
-                let [a, b, c, d, ..] = ip.segments();
-                format!("ip {a:x}:{b:x}:{c:x}:{d:x}::/64")
-            }
-        }
+        counted_as(self.client)
     }
 
     /// Counts an attempt, of this address and of this browser.
@@ -174,8 +168,9 @@ impl Desk {
     /// It was right.
     pub(super) async fn forgive_guess(&self, person: &str) -> Result<(), Problem> {
         let (rate, store) = (self.sso.rate, self.store());
-        rate.forgive(store, &self.counted_as()).await?;
-        rate.forgive(store, &LoginRate::of_person(person)).await?;
+        rate.forgive(store, &self.counted_as(), self.now).await?;
+        rate.forgive(store, &LoginRate::of_person(person), self.now)
+            .await?;
         Ok(())
     }
 
@@ -185,6 +180,17 @@ impl Desk {
         rate.clear(store, &self.counted_as()).await?;
         rate.clear(store, &format!("flow {browser}")).await?;
         Ok(())
+    }
+}
+
+/// What an attempt of an address is counted under. Who has one of IPv6 has 2^64.
+pub(super) fn counted_as(client: IpAddr) -> String {
+    match client {
+        IpAddr::V4(ip) => format!("ip {ip}"),
+        IpAddr::V6(ip) => {
+            let [a, b, c, d, ..] = ip.segments();
+            format!("ip {a:x}:{b:x}:{c:x}:{d:x}::/64")
+        }
     }
 }
 

@@ -21,7 +21,7 @@ pub(super) async fn ask(desk: Desk, RawQuery(query): RawQuery) -> Result<Respons
     let query = Form::read(query.unwrap_or_default().as_bytes());
     let typed = query.get("user_code");
     let Some(session) = desk.session().await? else {
-        return Ok(sign_in_first(typed));
+        return Ok(see_other(&sign_in(typed)));
     };
     match typed {
         "" => Ok(enter(&desk, typed, None)),
@@ -33,8 +33,10 @@ pub(super) async fn ask(desk: Desk, RawQuery(query): RawQuery) -> Result<Respons
 pub(super) async fn told(desk: Desk, form: Form) -> Result<Response, Problem> {
     let typed = form.get("user_code");
     if !desk.as_json && desk.session().await?.is_none() {
-        // What was typed is not lost. It has to be said once more to whom.
-        return Ok(sign_in_first(typed));
+        // A link, for browsers do not follow a form to another site. What was typed is not lost.
+        return Err(Problem::new(401, "session_over", "Your session is over")
+            .with("Sign in again; the code is kept.")
+            .towards("Sign in", &sign_in(typed)));
     }
     if !desk.as_json && !desk.is_ours(&form) {
         let wrong =
@@ -78,12 +80,10 @@ pub(super) fn page_of(code: &str) -> String {
     }
 }
 
-fn sign_in_first(typed: &str) -> Response {
+/// Where somebody signs in who was about to answer a device.
+fn sign_in(typed: &str) -> String {
     let code = UserCode::read(typed).map(|code| code.shown());
-    see_other(&format!(
-        "/auth/login?{}",
-        asking(&code.unwrap_or_default())
-    ))
+    format!("/auth/login?{}", asking(&code.unwrap_or_default()))
 }
 
 async fn show(desk: &Desk, session: &Session, typed: &str) -> Result<Response, Problem> {
@@ -227,7 +227,7 @@ fn confirm(
         code: &code.shown(),
         client_id: &login.asking.client_id,
         address: &login.asking.address,
-        is_here: login.asking.address == desk.client.to_string(),
+        is_elsewhere: login.asking.address != desk.client.to_string(),
         asked: &When::at(login.created_at),
         name,
         wrong,

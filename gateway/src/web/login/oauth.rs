@@ -1,6 +1,8 @@
 //! What a program calls that has no browser to log in with (F28): the device authorization grant
 //! (RFC 8628), and the metadata by which it is found (RFC 8414).
 
+use std::net::IpAddr;
+
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
@@ -14,7 +16,7 @@ use turnpike_identity::sso::device::{self, Approved, Asking, BeginError, INTERVA
 use turnpike_identity::sso::{Session, Wait, session};
 
 use super::Shared;
-use super::desk::Desk;
+use super::desk::{self, Desk};
 use super::form::{Form, is_form, is_text};
 use super::issue::{Failed, issue};
 use crate::upstream::roll::time;
@@ -52,7 +54,8 @@ pub(super) async fn authorize_device(
     };
     // A scope is taken as it comes: a token may do what its person may, and nothing narrows it.
     let (rate, store) = (desk.sso.rate, desk.store());
-    rate.count(store, &counted_as(&desk), desk.now).await??;
+    rate.count(store, &counted_as(desk.client), desk.now)
+        .await??;
     let begun = device::begin(asking, &desk.sso.seals, store, desk.now).await?;
     let (url, code) = (&desk.sso.public_url, begun.user_code.shown());
     Ok(Json(json!({
@@ -88,7 +91,7 @@ pub(super) async fn token(
     };
     let polled = device::poll(code, client, &desk.sso.seals, desk.store(), desk.now);
     match polled.await? {
-        Polled::Approved(approved) => give(&desk, &approved, client).await,
+        Polled::Approved(approved, address) => give(&desk, &approved, &address, client).await,
         Polled::Pending => Err(Refusal::new(
             "authorization_pending",
             "the person has not answered yet",
@@ -110,13 +113,21 @@ pub(super) async fn token(
 }
 
 /// Makes the token. Nobody else can have it: this poll has taken the login away.
-async fn give(desk: &Desk, approved: &Approved, client_id: &str) -> Result<Response, Refusal> {
-    let session = of(desk, approved).await?;
-    let issued = issue(desk, &session, &approved.name).await?;
-    desk.sso
-        .rate
-        .forgive(desk.store(), &counted_as(desk))
-        .await?;
+async fn give(
+    desk: &Desk,
+    approved: &Approved,
+    address: &str,
+    client_id: &str,
+) -> Result<Response, Refusal> {
+    let session = of(desk, approved).await.map_err(Refusal::for_good)?;
+    let issued = issue(desk, &session, &approved.name).await;
+    let issued = issued.map_err(|failed| Refusal::from(failed).for_good())?;
+    if let Ok(address) = address.parse() {
+        let rate = desk.sso.rate;
+        let cleared = rate.clear(desk.store(), &counted_as(address)).await;
+        // There is a token, and it is to be handed over.
+        cleared.unwrap_or_else(|error| error!(%error, "a device's attempts stay counted"));
+    }
     info!(
         person = session.person.shown(),
         token = issued.record.id,
@@ -143,15 +154,15 @@ async fn of(desk: &Desk, approved: &Approved) -> Result<Session, Refusal> {
     session
         .filter(|session| session.is_live(desk.now) && approved.is_by(session))
         .ok_or_else(|| {
-            let why = "the person's session is over since they said yes: begin again";
+            let why = "the person's session is over since they said yes";
             Refusal::new("access_denied", why)
         })
 }
 
 /// What a request of an address for codes is counted under: apart from the logins of the people
 /// there.
-fn counted_as(desk: &Desk) -> String {
-    format!("device {}", desk.counted_as())
+fn counted_as(address: IpAddr) -> String {
+    format!("device {}", desk::counted_as(address))
 }
 
 /// A body as RFC 6749 wants it.
@@ -222,6 +233,12 @@ impl Refusal {
             retry_after: Some(seconds),
             ..Self::new("temporarily_unavailable", why)
         }
+    }
+
+    /// The yes is used up: to ask again would be in vain.
+    fn for_good(self) -> Self {
+        let why = format!("{}; the login has to be begun anew", self.why);
+        Self::new("access_denied", why)
     }
 
     fn internal() -> Self {

@@ -94,8 +94,9 @@ pub(super) struct DeviceConfirmPage<'p> {
     pub(super) code: &'p str,
     pub(super) client_id: &'p str,
     pub(super) address: &'p str,
-    /// It asks from where the person is.
-    pub(super) is_here: bool,
+    /// It asks from another address than the person's. That it is the same says little: behind one
+    /// balancer all may have its address.
+    pub(super) is_elsewhere: bool,
     pub(super) asked: &'p When,
     pub(super) name: &'p str,
     pub(super) wrong: Option<&'p str>,

@@ -58,6 +58,7 @@ pub(super) struct LimitEntry {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Which {
     id: Option<String>,
 }

@@ -32,7 +32,7 @@ export async function device(step, house, browser) {
     await page.getByRole('button', { name: 'Continue' }).click();
     await headed(page, 'Is this your device?');
     assert.match(await text(page), /turnpike-login/);
-    assert.match(await text(page), /127\.0\.0\.1, where you are as well/);
+    assert.match(await text(page), /It asks from\s+127\.0\.0\.1/);
     assert.ok((await text(page)).includes(terminal.asked.user_code));
     await browser.look(page, 'about to allow');
   });

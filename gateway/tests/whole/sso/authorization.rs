@@ -209,14 +209,14 @@ async fn a_code_ends() {
 }
 
 /// An authorization API, and what it was asked.
-struct Api {
-    url: String,
+pub(super) struct Api {
+    pub(super) url: String,
     answer: Arc<Mutex<(u16, String)>>,
     asked: Arc<Mutex<Vec<Value>>>,
 }
 
 impl Api {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/check?v=1", listener.local_addr().unwrap());
         let answer = Arc::new(Mutex::new((200, r#"{"authorized":true}"#.to_owned())));
@@ -241,7 +241,7 @@ impl Api {
         Self { url, answer, asked }
     }
 
-    fn says(&self, status: u16, body: &str) {
+    pub(super) fn says(&self, status: u16, body: &str) {
         *self.answer.lock().unwrap() = (status, body.to_owned());
     }
 }

@@ -265,10 +265,12 @@ async fn wrong_user_codes_are_slowed_down_and_right_ones_are_not() {
 
 async fn allow_and_guess(place: &Place, ada: &mut Browser) {
     let asked = place.device().await;
-    assert_eq!(ada.get(&page(&asked)).await.status, 200);
+    allow(ada, &asked).await;
     let wrong = "/auth/device?user_code=BBBB-BBBB";
+    assert_eq!(ada.get(wrong).await.status, 400);
     let refused = ada.get(wrong).await;
     assert_eq!(refused.status, 429, "the wrong ones stay counted");
+    assert_eq!(refused.header("retry-after"), Some("4"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -395,11 +397,12 @@ async fn a_yes_needs_the_persons_own_page() {
         let refused = ada.post("/auth/device", &fields).await;
         assert_eq!(refused.status, 403, "{}", refused.text());
     }
-    // By nobody at all: they sign in, and are asked again.
+    // By nobody at all: a link leads to where they sign in, and they are asked again.
     let fields = [("user_code", &*asked.user_code), ("decision", "allow")];
     let sent = place.browser().post("/auth/device", &fields).await;
-    let login = format!("/auth/login?for=device&user_code={}", asked.user_code);
-    assert_eq!(sent.header("location"), Some(&*login));
+    assert_eq!(sent.status, 401);
+    let login = format!("/auth/login?for=device&#38;user_code={}", asked.user_code);
+    assert!(sent.text().contains(&login), "{}", sent.text());
     let refused = place.program().post("/auth/device", &fields).await;
     assert_eq!(refused.json()["code"], "session_over");
     assert_eq!(place.said(&asked).await, "authorization_pending");

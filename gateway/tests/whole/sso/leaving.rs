@@ -130,8 +130,7 @@ fn somebody(issuer: &str, subject: &str) -> Login {
             issuer: issuer.into(),
             subject: subject.into(),
             email: Some("team@example.com".into()),
-            groups: Vec::new(),
-            team: None,
+            ..Person::default()
         },
         provider: "test".into(),
         roles: Vec::new(),

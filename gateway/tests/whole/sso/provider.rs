@@ -257,7 +257,8 @@ async fn token(State(idp): State<Arc<Idp>>, headers: HeaderMap, body: Bytes) -> 
     if said["grant_type"] == "refresh_token" {
         let (status, mut answer) = wrong.renewal.clone().unwrap();
         if answer["id_token"] == "signed" {
-            let claims = idp.claims("");
+            let mut claims = idp.claims("");
+            (wrong.claims)(&mut claims);
             let header = json!({"alg": "ES256", "kid": "own"});
             answer["id_token"] = idp.keys.sign(&idp.keys.own, &header, &claims).into();
         }

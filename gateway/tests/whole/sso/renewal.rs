@@ -23,13 +23,13 @@ fn another(number: u32, id_token: Value) -> (u16, Value) {
 }
 
 /// Somebody's token, of a session whose provider granted a refresh token.
-async fn granted(place: &Place, renewal: (u16, Value)) -> String {
+pub(super) async fn granted(place: &Place, renewal: (u16, Value)) -> String {
     place.idp.does(|wrong| wrong.renewal = Some(renewal));
     make(&mut place.signed_in().await, "laptop").await.1
 }
 
 /// Moves the clock on, up to the next look at the sessions, until the provider was asked so often.
-async fn tried(place: &Place, times: usize) {
+pub(super) async fn tried(place: &Place, times: usize) {
     until(|| {
         let done = place.idp.refreshed.lock().unwrap().len() >= times;
         if !done {
@@ -62,7 +62,7 @@ async fn renewed(place: &Place, token: &str, before: u64) -> u64 {
 }
 
 /// Waits until the gateway has heard of what the store has.
-async fn answered(place: &Place, token: &str, status: u16) {
+pub(super) async fn answered(place: &Place, token: &str, status: u16) {
     let waiting = async {
         while place.status(token).await != status {
             tokio::task::yield_now().await;

@@ -8,7 +8,7 @@ mod selector;
 mod store;
 
 pub use authenticator::conforming_authenticator;
-pub use authorizer::conforming_authorizer;
+pub use authorizer::{conforming_authorizer, conforming_authorizer_of};
 pub use provider::{Sample, conforming_provider};
 pub use selector::conforming_selector;
 pub use store::{StoreBench, conforming_bulletin, conforming_directory, conforming_store};

@@ -51,7 +51,7 @@ pub struct TokenBook {
     /// Chooses the shard.
     hasher: RandomState,
     digest_key: [u8; 32],
-    hashing: Hashing,
+    pub(super) hashing: Hashing,
     clock: Arc<dyn Clock>,
     began: Instant,
     /// When the store was read last, in milliseconds since `began`.
@@ -70,8 +70,11 @@ struct Token {
     proven: ArcSwapOption<Proven>,
     /// Secrets that were wrong, the last one first.
     wrong: Mutex<VecDeque<Proven>>,
-    /// Held by the one who computes.
-    checking: futures::lock::Mutex<()>,
+    /// Held by the one who computes. It goes round: of `futures`' lock, who comes again at once has
+    /// the next turn too, and a few who guess keep all others away.
+    checking: async_lock::Mutex<()>,
+    /// Likewise, where it was proven before: no guess stands before that.
+    renewing: async_lock::Mutex<()>,
     waiting: AtomicUsize,
     /// Outlives the record.
     used: Arc<Used>,
@@ -238,7 +241,7 @@ impl TokenBook {
     }
 
     /// Of the whole token: two that begin alike have nothing in common.
-    fn digest(&self, text: &Text<'_>) -> Hash {
+    pub(super) fn digest(&self, text: &Text<'_>) -> Hash {
         blake3::keyed_hash(&self.digest_key, text.whole.as_bytes())
     }
 
@@ -257,10 +260,11 @@ impl TokenBook {
         // Who had the right one before is not kept away by those who guess.
         let waiting = token.waiting.fetch_add(1, Ordering::Relaxed);
         let _waiting = Waiting(&token.waiting);
-        if waiting >= WAITING && !token.was_proven(&digest) {
-            return Verdict::Reject(Rejection::Busy);
-        }
-        let _checking = token.checking.lock().await;
+        let _checking = match token.was_proven(&digest) {
+            true => token.renewing.lock().await,
+            false if waiting >= WAITING => return Verdict::Reject(Rejection::Busy),
+            false => token.checking.lock().await,
+        };
         // Somebody else may have proven it, or it may have been revoked, meanwhile.
         if let Some(verdict) = self.at_once(&text, &presented, &checks) {
             return verdict;
@@ -331,19 +335,20 @@ impl TokenBook {
 
 impl Token {
     /// In the place of `before`: what was proven of the same secret stays so.
-    fn new(record: AgentTokenRecord, before: Option<&Self>) -> Self {
+    fn new(mut record: AgentTokenRecord, before: Option<&Self>) -> Self {
         let same = before.filter(|before| *before.hash == *record.hash);
         let proven = same.and_then(|before| before.proven.load_full());
-        let identity = Identity {
-            name: record.name.as_str().into(),
-            models: ModelRules::any(),
-        };
+        let identity = Identity::new(record.name.as_str(), ModelRules::any());
+        let identity = identity.with(record.attributes());
+        // What is known of them is in the identity: there are many tokens.
+        record.owner = None;
         Self {
             hash: record.hash.as_str().into(),
             identity: Arc::new(identity),
             proven: ArcSwapOption::new(proven),
             wrong: Mutex::default(),
-            checking: futures::lock::Mutex::default(),
+            checking: async_lock::Mutex::default(),
+            renewing: async_lock::Mutex::default(),
             waiting: AtomicUsize::new(0),
             used: before.map(|before| before.used.clone()).unwrap_or_default(),
             record,
@@ -363,8 +368,10 @@ impl Token {
 
     fn is_wrong(&self, digest: &Hash, now: u64) -> bool {
         let wrong = lock(&self.wrong);
-        let mut wrong = wrong.iter();
-        wrong.any(|wrong| now < wrong.until && wrong.digest == *digest)
+        // All of them, so that the time does not tell which one it is.
+        (wrong.iter()).fold(false, |is_wrong, wrong| {
+            is_wrong | (now < wrong.until && wrong.digest == *digest)
+        })
     }
 
     fn note_wrong(&self, proven: Proven) {

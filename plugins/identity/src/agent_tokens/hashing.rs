@@ -1,23 +1,14 @@
-//! Argon2id, by a bounded number of threads.
-//!
-//! A computation takes some 20 MiB and some 20 ms of a core: whoever presents made-up secrets must
-//! not be able to have more of them made at once than that number.
+//! Argon2id, of which a computation takes some 20 MiB and some 20 ms of a core.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::thread;
 
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
-use futures::channel::oneshot;
 use thiserror::Error;
 use turnpike_api::Secret;
 
-/// As many may wait for a computation. Those beyond are told to come back.
-const QUEUE: usize = 512;
-
-type Work = Box<dyn FnOnce() + Send>;
+use crate::pool::{Pool, PoolError};
 
 /// What a computation costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,20 +40,26 @@ pub enum HashError {
     Gone,
 }
 
-/// The computations of one process, on threads of their own: they begin with the first one, and end
-/// with this.
+/// The computations of one process.
 pub(super) struct Hashing {
-    at_once: usize,
-    queue: OnceLock<SyncSender<Work>>,
+    pool: Pool,
     computed: Arc<AtomicU64>,
+}
+
+impl From<PoolError> for HashError {
+    fn from(error: PoolError) -> Self {
+        match error {
+            PoolError::Busy => Self::Busy,
+            PoolError::Gone => Self::Gone,
+        }
+    }
 }
 
 impl Hashing {
     /// At most `at_once` at a time.
     pub(super) fn new(at_once: usize) -> Self {
         Self {
-            at_once: at_once.max(1),
-            queue: OnceLock::new(),
+            pool: Pool::new("hash", at_once),
             computed: Arc::default(),
         }
     }
@@ -72,49 +69,22 @@ impl Hashing {
         self.computed.load(Ordering::Relaxed)
     }
 
+    /// Keeps one of the threads busy until the other end of `gate` is dropped.
+    #[cfg(test)]
+    pub(super) async fn hold(&self, gate: std::sync::mpsc::Receiver<()>) {
+        let held = self.pool.run(move || gate.recv().is_err());
+        assert!(held.await.unwrap());
+    }
+
     /// Whether `secret` is the one that `hash` was made of. A hash that cannot be read is nobody's.
     pub(super) async fn verify(&self, secret: Secret, hash: Arc<str>) -> Result<bool, HashError> {
-        let (tell, told) = oneshot::channel();
         let computed = self.computed.clone();
         let work = move || {
             computed.fetch_add(1, Ordering::Relaxed);
-            // Nobody may be waiting for it any more.
-            let _ = tell.send(is_of(&secret, &hash));
+            is_of(&secret, &hash)
         };
-        let queue = self.queue.get_or_init(|| start(self.at_once));
-        match queue.try_send(Box::new(work)) {
-            Ok(()) => told.await.map_err(|_| HashError::Gone),
-            Err(TrySendError::Full(_)) => Err(HashError::Busy),
-            Err(TrySendError::Disconnected(_)) => Err(HashError::Gone),
-        }
+        Ok(self.pool.run(work).await?)
     }
-}
-
-/// Threads that take work until nobody can give them any.
-fn start(at_once: usize) -> SyncSender<Work> {
-    let (sender, receiver) = sync_channel::<Work>(QUEUE);
-    let receiver = Arc::new(Mutex::new(receiver));
-    for nth in 0..at_once {
-        let receiver = receiver.clone();
-        let working = move || {
-            loop {
-                let next = receiver
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .recv();
-                match next {
-                    Ok(work) => work(),
-                    Err(_) => return,
-                }
-            }
-        };
-        let thread = thread::Builder::new().name(format!("hash-{nth}"));
-        if let Err(error) = thread.spawn(working) {
-            // With none at all, the channel is closed and each check is told so.
-            tracing::error!(%error, "a thread for the hashes of tokens cannot be started");
-        }
-    }
-    sender
 }
 
 fn is_of(secret: &Secret, hash: &str) -> bool {

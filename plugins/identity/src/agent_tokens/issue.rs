@@ -164,9 +164,10 @@ async fn follow(store: &dyn Store, old: &str, successor: &str) -> Result<(), Iss
         let (old, _) = find(store, old).await?;
         let (new, _) = find(store, successor).await?;
         match old.auth_expires_at {
-            Some(until) if new.auth_expires_at != Some(until) => {
+            Some(until) if (new.auth_expires_at, &new.owner) != (Some(until), &old.owner) => {
                 let since = old.last_authenticated_at.unwrap_or(old.created_at);
-                keep_to_session(store, successor, since, until).await?;
+                let owner = old.owner.as_ref();
+                keep_to_session(store, successor, since, until, owner).await?;
             }
             _ => return Ok(()),
         }
@@ -192,17 +193,21 @@ pub async fn revoke_if(
     .await
 }
 
-/// Has a token of a person last as long as their session. One that is revoked stays so; one that is
-/// gone needs nothing.
+/// Has a token of a person last as long as their session, and has it know them as that does. One that is
+/// revoked stays so; one that is gone needs nothing.
 pub async fn keep_to_session(
     store: &dyn Store,
     id: &str,
     authenticated_at: u64,
     expires_at: u64,
+    owner: Option<&Owner>,
 ) -> Result<(), IssueError> {
     let kept = change(store, id, None, |record| {
         record.last_authenticated_at = Some(authenticated_at);
         record.auth_expires_at = Some(expires_at);
+        if let Some(owner) = owner {
+            record.owner = Some(owner.clone());
+        }
         Ok(())
     });
     match kept.await {

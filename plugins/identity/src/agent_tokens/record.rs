@@ -1,10 +1,11 @@
 //! An agent token as it is kept.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
-use turnpike_api::Presented;
+use turnpike_api::{Attributes, Claim, Presented};
 
 /// The kind of record that holds a token; its key is the token's id.
 pub const KIND: &str = "agent_token";
@@ -43,13 +44,44 @@ pub struct AgentTokenRecord {
     pub binding: Binding,
 }
 
-/// A person, as their identity provider knows them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A person, as their identity provider knew them when they logged in last, or their session was
+/// renewed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Owner {
     pub issuer: String,
     pub subject: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub email: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<String>,
+    /// The claims that roles were bound by then, with their values.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub claims: BTreeMap<String, Vec<String>>,
+    /// As the authorization API said.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<String>,
+}
+
+impl Owner {
+    /// What roles are bound by.
+    pub fn attributes(&self) -> Attributes {
+        let boxed = |words: &[String]| words.iter().map(|word| word.as_str().into()).collect();
+        let claims = self.claims.iter();
+        Attributes {
+            issuer: Some(self.issuer.as_str().into()),
+            subject: Some(self.subject.as_str().into()),
+            email: self.email.as_deref().map(Box::from),
+            groups: boxed(&self.groups),
+            claims: claims
+                .map(|(name, values)| Claim {
+                    name: name.as_str().into(),
+                    values: boxed(values),
+                })
+                .collect(),
+            roles: boxed(&self.roles),
+            ..Attributes::default()
+        }
+    }
 }
 
 /// From where a token may be presented.
@@ -103,6 +135,17 @@ impl TokenState {
 }
 
 impl AgentTokenRecord {
+    /// What roles are bound by. A person may name their own tokens as they like: those names are none
+    /// that an operator means.
+    pub fn attributes(&self) -> Attributes {
+        let owner = self.owner.as_ref();
+        Attributes {
+            token_id: Some(self.id.as_str().into()),
+            token_name: owner.is_none().then(|| self.name.as_str().into()),
+            ..owner.map(Owner::attributes).unwrap_or_default()
+        }
+    }
+
     /// How it stands at `now`.
     pub fn state(&self, now: u64) -> TokenState {
         let is_over = |end: Option<u64>| end.is_some_and(|end| now >= end);

@@ -1,6 +1,8 @@
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::time::Duration;
 
+use futures::FutureExt;
 use futures::future::join_all;
 use turnpike_api::{Secret, testing};
 
@@ -100,12 +102,25 @@ async fn a_crowd_for_one_token_is_told_to_come_back() {
     let wrong: Vec<String> = (0..100)
         .map(|n| format!("tp-{}.{n:A>43}", known.record.id))
         .collect();
-    let asked = wrong.iter().map(|wrong| verdict(&tokens, wrong));
-    let verdicts = join_all(asked).await;
-    let busy = verdicts
-        .iter()
-        .filter(|verdict| **verdict == Verdict::Reject(Rejection::Busy));
-    assert_eq!(busy.count(), 100 - 16);
+    // No check is done before the last of them has come.
+    let (done, gate) = std::sync::mpsc::channel();
+    let mut held = Box::pin(tokens.book.hashing.hold(gate));
+    assert!((&mut held).now_or_never().is_none());
+    let (mut waiting, mut busy) = (Vec::new(), 0);
+    for wrong in &wrong {
+        let mut asked = Box::pin(verdict(&tokens, wrong));
+        match (&mut asked).now_or_never() {
+            None => waiting.push(asked),
+            Some(verdict) => {
+                assert_eq!(verdict, Verdict::Reject(Rejection::Busy));
+                busy += 1;
+            }
+        }
+    }
+    assert_eq!((waiting.len(), busy), (16, 100 - 16));
+    drop(done);
+    held.await;
+    join_all(waiting).await;
     assert_eq!(tokens.book.computed(), 16);
 }
 
@@ -134,6 +149,28 @@ async fn a_proven_token_proves_no_other() {
     }
     assert_eq!(at_once, 0);
     assert_eq!(tokens.book.computed(), 1);
+}
+
+/// What is known of a token is found by its digest.
+#[test]
+fn no_two_of_a_million_tokens_share_an_entry() {
+    let book = Settings::none().agent_tokens;
+    let mut digests = HashSet::with_capacity(1_000_000);
+    let mut keep = |whole: &str| {
+        let (id, secret) = (&whole[3..19], &whole[20..]);
+        digests.insert(book.digest(&Text { whole, id, secret }));
+    };
+    for n in 0..500_000_usize {
+        // The digits of a digest look random: 16 of an id, a dot, 43 of a secret.
+        let random = blake3::hash(&n.to_le_bytes()).to_hex();
+        let mut whole = format!("tp-{}.{}", &random[..16], &random[16..59]);
+        keep(&whole);
+        // And one that differs in one letter, whose place moves through the secret.
+        let at = 20 + n % 43;
+        whole.replace_range(at..=at, "_");
+        keep(&whole);
+    }
+    assert_eq!(digests.len(), 1_000_000);
 }
 
 #[test]
@@ -261,6 +298,40 @@ async fn a_crowd_that_guesses_does_not_keep_the_holder_away() {
     let holders = verdict(&tokens, known.token.expose());
     let (_, holders) = futures::future::join(guesses, holders).await;
     assert!(is_known(&holders), "{holders:?}");
+}
+
+/// Nor do a few who guess, each as soon as the guess before was refused.
+#[tokio::test]
+async fn who_guesses_without_end_does_not_keep_the_holder_waiting() {
+    for was_proven in [false, true] {
+        let known = new_token(|_| {});
+        let tokens = authenticator(&[&known]);
+        if was_proven {
+            assert!(is_known(&verdict(&tokens, known.token.expose()).await));
+            tokens.book.forget_proofs();
+        }
+        let is_done = Cell::new(false);
+        let guess = async |who: usize| {
+            for n in 0..1_000 {
+                if !is_done.get() {
+                    let guess = format!("tp-{}.{who}{n:A>42}", known.record.id);
+                    verdict(&tokens, &guess).await;
+                }
+            }
+        };
+        let holder = async {
+            // After those who guess have begun.
+            tokio::task::yield_now().await;
+            assert!(is_known(&verdict(&tokens, known.token.expose()).await));
+            is_done.set(true);
+        };
+        futures::future::join(join_all((0..8).map(guess)), holder).await;
+        let computed = tokens.book.computed();
+        assert!(
+            computed < 1_000,
+            "{computed} before it was the holder's turn"
+        );
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use serde_json::{Map, Value};
+use turnpike_api::{Attributes, Claim};
 
 use super::Refused;
 use super::issuer::Issuer;
@@ -24,6 +25,8 @@ pub struct Claims {
     pub groups: Vec<Box<str>>,
     pub scopes: Vec<Box<str>>,
     pub team: Option<Box<str>>,
+    /// Those of the others that it has.
+    pub others: Vec<Claim>,
     /// To whom the token was given (`azp`). A login compares it with its own client id.
     pub authorized_party: Option<Box<str>>,
     /// Milliseconds since 1970, leeway not counted.
@@ -36,6 +39,19 @@ impl Claims {
         match self.email_verified {
             Some(false) => None,
             Some(true) | None => self.email.as_deref(),
+        }
+    }
+
+    /// What roles are bound by.
+    pub(super) fn attributes(&self) -> Attributes {
+        Attributes {
+            issuer: Some(self.issuer.clone()),
+            subject: Some(self.subject.clone()),
+            email: self.usable_email().map(Box::from),
+            groups: self.groups.clone(),
+            scopes: self.scopes.clone(),
+            claims: self.others.clone(),
+            ..Attributes::default()
         }
     }
 
@@ -62,6 +78,7 @@ impl Claims {
                 text.split_ascii_whitespace().collect()
             }),
             team: find(claims, &names.team).and_then(name),
+            others: others(claims, &names.others),
             authorized_party: claims.get("azp").and_then(name),
             expires_at,
         })
@@ -147,6 +164,28 @@ fn names_in(value: Option<&Value>, split: impl Fn(&str) -> Vec<&str>) -> Vec<Box
     };
     let names = texts.into_iter().filter(|text| is_name(text));
     names.map(Box::from).collect()
+}
+
+/// Of the claims of these names, or at these paths, those that are there.
+pub(crate) fn others(claims: &Map<String, Value>, names: &[Box<str>]) -> Vec<Claim> {
+    let found = names.iter().filter_map(|name| {
+        let values = match find(claims, name)? {
+            Value::Array(list) => list.iter().filter_map(scalar).collect(),
+            one => Vec::from_iter(scalar(one)),
+        };
+        let name = name.clone();
+        Some(Claim { name, values })
+    });
+    found.filter(|claim| !claim.values.is_empty()).collect()
+}
+
+/// A text, a number or a yes or no, as a configuration writes it.
+fn scalar(value: &Value) -> Option<Box<str>> {
+    match value {
+        Value::String(_) => name(value),
+        Value::Number(_) | Value::Bool(_) => Some(value.to_string().into()),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
 }
 
 /// Some issuers write the word. What is neither is no yes.

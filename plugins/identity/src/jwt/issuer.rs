@@ -40,6 +40,8 @@ pub struct ClaimNames {
     pub scopes: Box<str>,
     pub email: Box<str>,
     pub team: Box<str>,
+    /// Others that are to be kept, for roles to be bound by.
+    pub others: Box<[Box<str>]>,
 }
 
 /// Why an issuer cannot be configured as it was.
@@ -121,6 +123,7 @@ impl Default for ClaimNames {
             scopes: "scope".into(),
             email: "email".into(),
             team: "team".into(),
+            others: Box::default(),
         }
     }
 }

@@ -97,6 +97,11 @@ impl KeySet {
         self.0.is_empty()
     }
 
+    /// Whether a signature may be of any of its keys.
+    pub(super) fn has(&self, id: Option<&str>, algorithm: Algorithm) -> bool {
+        self.0.iter().any(|key| key.fits(id, algorithm))
+    }
+
     /// The key that made `signature`, as its issuer published it. A token that names a key is tried with keys of that
     /// name only; one that names none with all that fit.
     pub(super) fn verify(

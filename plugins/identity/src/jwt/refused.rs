@@ -30,6 +30,8 @@ pub enum Refused {
     Signature,
     /// There are no keys to check it with, and none can be had now.
     NoKeys,
+    /// So many are being checked that this one was not.
+    Busy,
 }
 
 impl Refused {
@@ -53,6 +55,7 @@ impl Refused {
             Self::UnknownKey => "the token is signed with a key that its issuer does not publish",
             Self::Signature => "the token's signature is wrong",
             Self::NoKeys => "the issuer's keys cannot be fetched now: try again in half a minute",
+            Self::Busy => "too many tokens are being checked: try again in a moment",
         }
     }
 
@@ -61,6 +64,7 @@ impl Refused {
         match self {
             Self::UnknownKey | Self::Signature => Rejection::Unknown,
             Self::NoKeys => Rejection::Unavailable(self.text()),
+            Self::Busy => Rejection::Busy,
             Self::Form | Self::TooLong => Rejection::Malformed(self.text()),
             _ => Rejection::NotGood(self.text()),
         }

@@ -1,9 +1,11 @@
-//! The one place that knows the cryptography.
+//! Public keys, and which signatures they are for.
 
-use jsonwebtoken::crypto::rust_crypto::DEFAULT_PROVIDER;
 use jsonwebtoken::{Algorithm as Name, DecodingKey};
+use ring::agreement::{self, ECDH_P256, ECDH_P384, EphemeralPrivateKey, agree_ephemeral};
+use ring::rand::SystemRandom;
 
 use super::issuer::Algorithm;
+use super::ring_provider::RING;
 
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=4096;
 
@@ -39,33 +41,28 @@ impl PublicKey {
 
     /// From a point's coordinates. `None` for another curve, or a point that is not on it.
     pub(super) fn elliptic(curve: &str, x: &[u8], y: &[u8]) -> Option<Self> {
-        let (kind, size, probe) = match curve {
-            "P-256" => (Kind::P256, 32, Name::ES256),
-            "P-384" => (Kind::P384, 48, Name::ES384),
+        let (kind, size, agreement) = match curve {
+            "P-256" => (Kind::P256, 32, &ECDH_P256),
+            "P-384" => (Kind::P384, 48, &ECDH_P384),
             _ => return None,
         };
         if x.len() != size || y.len() != size {
             return None;
         }
-        Self::checked(
+        let point = [&[4], x, y].concat();
+        is_on_curve(&point, agreement).then(|| Self {
             kind,
-            probe,
-            DecodingKey::from_ec_der(&[&[4], x, y].concat()),
-        )
+            key: DecodingKey::from_ec_der(&point),
+        })
     }
 
-    /// From a compressed point. `None` for another curve, or a point that is not on it.
+    /// From a compressed point. `None` for another curve, or what is too short or too long. With
+    /// what is no point of the curve, no signature is good.
     pub(super) fn edwards(curve: &str, x: &[u8]) -> Option<Self> {
-        // Of fewer bytes jsonwebtoken would take a slice that is not there, and panic.
-        if curve != "Ed25519" || x.len() != 32 {
-            return None;
-        }
-        Self::checked(Kind::Ed25519, Name::EdDSA, DecodingKey::from_ed_der(x))
-    }
-
-    fn checked(kind: Kind, probe: Name, key: DecodingKey) -> Option<Self> {
-        (DEFAULT_PROVIDER.verifier_factory)(&probe, &key).ok()?;
-        Some(Self { kind, key })
+        (curve == "Ed25519" && x.len() == 32).then(|| Self {
+            kind: Kind::Ed25519,
+            key: DecodingKey::from_ed_der(x),
+        })
     }
 
     /// Whether it is a key for `algorithm`.
@@ -76,12 +73,20 @@ impl PublicKey {
     /// Whether `signature` was made over `message` with this key's private half.
     pub(super) fn verifies(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
         let (_, name) = made_with(algorithm);
-        // The provider is named, not jsonwebtoken's default one: that is chosen for the whole
-        // process, and panics when a dependency switches a second one on.
+        // The provider is named, not installed as jsonwebtoken's default one: that is chosen for the
+        // whole process, and only once.
         self.fits(algorithm)
-            && (DEFAULT_PROVIDER.verifier_factory)(&name, &self.key)
+            && (RING.verifier_factory)(&name, &self.key)
                 .is_ok_and(|verifier| verifier.verify(message, &signature.to_vec()).is_ok())
     }
+}
+
+/// ring tells it of a point only when a secret is to be agreed upon with it.
+fn is_on_curve(point: &[u8], curve: &'static agreement::Algorithm) -> bool {
+    let peer = agreement::UnparsedPublicKey::new(curve, point);
+    EphemeralPrivateKey::generate(curve, &SystemRandom::new())
+        .and_then(|ours| agree_ephemeral(ours, &peer, |_| ()))
+        .is_ok()
 }
 
 fn made_with(algorithm: Algorithm) -> (Kind, Name) {

@@ -1,4 +1,5 @@
 mod bearers;
+mod flood;
 mod forge;
 mod hostile;
 mod key_cache;

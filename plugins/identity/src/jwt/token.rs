@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::Refused;
 use super::issuer::Algorithm;
+use super::signature_checks::Signed;
 
 /// The most bytes that a token may have. Nothing of a longer one is parsed.
 pub(super) const MAX_BYTES: usize = 16 << 10;
@@ -22,8 +23,8 @@ pub(super) struct Unverified<'t> {
     header: &'t str,
     pub(super) claims: Map<String, Value>,
     /// What was signed.
-    pub(super) message: &'t str,
-    pub(super) signature: Vec<u8>,
+    message: &'t str,
+    signature: Vec<u8>,
 }
 
 /// What of a token's header is looked at. Keys that it brings along or points to (`jwk`, `jku`,
@@ -76,6 +77,16 @@ impl<'t> Unverified<'t> {
             algorithm: Algorithm::named(&document.alg).ok_or(Refused::Algorithm)?,
             key_id: document.kid,
         })
+    }
+
+    /// What its signature is about, with its header.
+    pub(super) fn signed(&self, header: Header) -> Signed {
+        Signed {
+            key_id: header.key_id,
+            algorithm: header.algorithm,
+            message: self.message.as_bytes().into(),
+            signature: self.signature.as_slice().into(),
+        }
     }
 }
 

@@ -32,7 +32,7 @@ const SLOWEST: u64 = 60;
 /// Milliseconds: a poll that is so much early has only travelled faster than the one before.
 const EARLY: u64 = 1_000;
 
-/// As many are kept at most. An address has about 20 in their time, by the limit on its attempts.
+/// As many wait at most. An address has about 20 in their time, by the limit on its attempts.
 const MOST: usize = 5_000;
 
 /// No vowels, so that it is no word; nothing that is taken for a digit.
@@ -112,8 +112,8 @@ pub enum Polled {
     Expired,
     /// Nobody has such a code, or its token was given already.
     Unknown,
-    /// Nobody else has this.
-    Approved(Approved),
+    /// Nobody else has this; and the address that the login was begun from.
+    Approved(Approved, String),
 }
 
 impl Approved {
@@ -175,7 +175,11 @@ pub async fn begin(
     now: u64,
 ) -> Result<Begun, BeginError> {
     // Of many who ask at this moment a few may come beyond; the next one does not.
-    if store.list(KIND).await?.len() >= MOST {
+    let waiting = store.list(KIND).await?.into_iter().filter(|(_, record)| {
+        let login = serde_json::from_slice::<DeviceLogin>(&record.value);
+        login.map_or(true, |login| login.waits(now))
+    });
+    if waiting.count() >= MOST {
         return Err(BeginError::Full);
     }
     let secret = super::random().map_err(BeginError::Random)?;
@@ -265,7 +269,7 @@ pub async fn poll(
             Some(Answer::Yes(approved)) => {
                 // Of several who ask at once, one has removed it.
                 return Ok(match store.remove(KIND, &key).await? {
-                    true => Polled::Approved(approved),
+                    true => Polled::Approved(approved, login.asking.address),
                     false => Polled::Unknown,
                 });
             }

@@ -86,6 +86,7 @@ impl Provider {
         let issuer = issuer.with_claims(ClaimNames {
             groups: self.client.groups.as_str().into(),
             team: self.client.team.as_str().into(),
+            others: self.client.claims.clone(),
             ..ClaimNames::default()
         });
         let proven = JwtVerifier::new(issuer, keys, clock).prove(token).await;

@@ -1,31 +1,33 @@
 //! Who a person is, as their provider says.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use http::Request;
 use http::header::{ACCEPT, AUTHORIZATION};
 use openidconnect::Nonce;
 use serde_json::{Map, Value};
-use turnpike_api::{Clock, Secret};
+use turnpike_api::{Claim, Clock, Secret};
 use url::Url;
 
 use super::discovery::Endpoints;
 use super::exchange::Given;
 
 use super::{LoginError, Outside, Person, Provider, Way};
-use crate::jwt::{named, names};
+use crate::jwt::{named, names, others};
 
 impl Provider {
-    /// Of an ID token, which is checked as a whole: a login with one that fails is none.
+    /// Of an ID token, which is checked as a whole: a login with one that fails is none. False beside
+    /// it = userinfo would say more of them, and did not answer.
     pub(super) async fn person_of_token(
         &self,
         given: &Given,
-        nonce: &Nonce,
+        nonce: Option<&Nonce>,
         endpoints: &Endpoints,
         outside: &dyn Outside,
         clock: Arc<dyn Clock>,
-    ) -> Result<Person, LoginError> {
-        let claims = self.claims(given, Some(nonce), endpoints, outside, clock);
+    ) -> Result<(Person, bool), LoginError> {
+        let claims = self.claims(given, nonce, endpoints, outside, clock);
         let claims = claims.await?;
         let mut person = Person {
             issuer: claims.issuer.to_string(),
@@ -37,18 +39,21 @@ impl Provider {
                 .map(|group| group.to_string())
                 .collect(),
             team: claims.team.as_deref().map(str::to_owned),
+            claims: kept(claims.others),
         };
         // Many providers say in the token only who it is. An address that a tenant gives is vouched
         // for there, or not at all.
+        let mut is_complete = true;
         if person.email.is_none()
             && claims.email.is_none()
             && endpoints.tenants.is_none()
             && let Some(userinfo) = &endpoints.userinfo
         {
             let said = ask(userinfo, &given.access, outside).await;
+            is_complete = said.is_ok();
             self.complete(&mut person, said);
         }
-        Ok(person)
+        Ok((person, is_complete))
     }
 
     /// Adds what is said of the same person (OpenID Connect Core 1.0, 5.3.2). Without an answer
@@ -66,6 +71,9 @@ impl Provider {
         }
         if person.team.is_none() {
             person.team = named(&said, &self.client.team);
+        }
+        for (name, values) in kept(others(&said, &self.client.claims)) {
+            person.claims.entry(name).or_insert(values);
         }
     }
 
@@ -104,8 +112,18 @@ impl Provider {
             email,
             groups: names(&said, &self.client.groups),
             team: named(&said, &self.client.team),
+            claims: kept(others(&said, &self.client.claims)),
         })
     }
+}
+
+/// As they are stored.
+fn kept(claims: Vec<Claim>) -> BTreeMap<String, Vec<String>> {
+    let values = |values: Vec<Box<str>>| values.into_iter().map(String::from).collect();
+    let claims = claims.into_iter();
+    claims
+        .map(|claim| (claim.name.into(), values(claim.values)))
+        .collect()
 }
 
 async fn ask(at: &Url, access: &Secret, outside: &dyn Outside) -> Result<Value, LoginError> {

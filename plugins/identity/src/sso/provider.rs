@@ -49,6 +49,8 @@ pub struct Client {
     /// The claims that say groups and team.
     pub groups: String,
     pub team: String,
+    /// Other claims that are to be kept, for roles to be bound by.
+    pub claims: Box<[Box<str>]>,
 }
 
 /// What a browser brings back.
@@ -69,8 +71,8 @@ pub struct Identified {
 pub struct Renewed {
     /// What to ask with the next time, where it is another one.
     pub refresh: Option<Secret>,
-    /// Whether the rest of the answer is as it should be.
-    pub checked: Result<(), LoginError>,
+    /// Who they are by now, if the rest of the answer is as it should be.
+    pub person: Result<Person, LoginError>,
 }
 
 /// A provider.
@@ -134,14 +136,15 @@ impl Provider {
         let given = self.exchange(&endpoints.flow, returned.code, verifier, outside);
         let given = given.await?;
         let nonce = Nonce::new(seals.seal(Purpose::Nonce, returned.state));
-        let person = self.person_of_token(&given, &nonce, &endpoints, outside, clock);
-        let person = person.await?;
+        let person = self.person_of_token(&given, Some(&nonce), &endpoints, outside, clock);
+        let (person, _) = person.await?;
         let refresh = given.refresh;
         Ok(Identified { person, refresh })
     }
 
-    /// Asks whether a person is still known there. What it answers with may be the only thing that the
-    /// next renewal can be asked with, so it is to be kept whatever the check of the rest says.
+    /// Asks whether a person is still known there, and as whom. What it answers with may be the only
+    /// thing that the next renewal can be asked with, so it is to be kept whatever the check of the
+    /// rest says.
     pub async fn renewed(
         &self,
         person: &Person,
@@ -151,41 +154,41 @@ impl Provider {
     ) -> Result<Renewed, LoginError> {
         if let Some(flow) = self.way.plain()? {
             let refresh = self.renew(&flow, refresh, outside).await?.refresh;
-            let checked = Ok(());
-            return Ok(Renewed { refresh, checked });
+            let person = Ok(person.clone());
+            return Ok(Renewed { refresh, person });
         }
         let endpoints = self.endpoints(outside, clock.now()).await?;
         refuse_former_issuer(&endpoints, &person.issuer)?;
         let given = self.renew(&endpoints.flow, refresh, outside).await?;
-        let checked = match &given.id_token {
-            Some(_) => {
-                self.is_theirs(&given, person, &endpoints, outside, clock)
-                    .await
-            }
-            None => Ok(()),
+        let person = match &given.id_token {
+            Some(_) => self.still(&given, person, &endpoints, outside, clock).await,
+            // Without one they are who they were at their login.
+            None => Ok(person.clone()),
         };
         Ok(Renewed {
             refresh: given.refresh,
-            checked,
+            person,
         })
     }
 
-    /// OpenID Connect Core 1.0, 12.2.
-    async fn is_theirs(
+    /// Who a person is by now. OpenID Connect Core 1.0, 12.2.
+    async fn still(
         &self,
         given: &Given,
         person: &Person,
         endpoints: &Endpoints,
         outside: &dyn Outside,
         clock: Arc<dyn Clock>,
-    ) -> Result<(), LoginError> {
-        let claims = self.claims(given, None, endpoints, outside, clock).await?;
-        match (&*claims.issuer, &*claims.subject) == (&*person.issuer, &*person.subject) {
-            true => Ok(()),
-            false => Err(LoginError::Exchange(
+    ) -> Result<Person, LoginError> {
+        let found = self.person_of_token(given, None, endpoints, outside, clock);
+        let (found, is_complete) = found.await?;
+        if (&found.issuer, &found.subject) != (&person.issuer, &person.subject) {
+            return Err(LoginError::Exchange(
                 "its ID token is another person's".into(),
-            )),
+            ));
         }
+        // A userinfo that is away must not cost the renewal.
+        Ok(if is_complete { found } else { person.clone() })
     }
 
     async fn flow(&self, outside: &dyn Outside, now: u64) -> Result<Flow, LoginError> {

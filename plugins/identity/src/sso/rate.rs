@@ -75,14 +75,21 @@ impl LoginRate {
         }
     }
 
-    /// Takes back an attempt that was right. Those that were wrong stay counted, and what is to be
-    /// waited for them: who knows one right code cannot go on guessing others by it.
-    pub async fn forgive(&self, store: &dyn Directory, who: &str) -> Result<(), StoreError> {
+    /// Takes back an attempt of `now` that was right, and the wait that it began. Those that were wrong
+    /// stay counted, and the wait for the last of them was over before this one was let through: who
+    /// knows one right code cannot guess others by it any quicker.
+    pub async fn forgive(
+        &self,
+        store: &dyn Directory,
+        who: &str,
+        now: u64,
+    ) -> Result<(), StoreError> {
         while let Some(record) = store.get(KIND, who).await? {
             let tried: Tried = serde_json::from_slice(&record.value).unwrap_or_default();
+            let began_here = tried.until == now.saturating_add(self.after(tried.attempts));
             let tried = Tried {
                 attempts: tried.attempts.saturating_sub(1),
-                ..tried
+                until: if began_here { now } else { tried.until },
             };
             let value = serde_json::to_vec(&tried).unwrap_or_default();
             let ttl = Some(FORGOTTEN.max(self.max * 2));

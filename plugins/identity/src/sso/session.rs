@@ -3,6 +3,7 @@
 //! There is one session a person, however many browsers they are signed in with: its record is
 //! what logins, logouts and new tokens of that person agree by, each with a compare-and-swap.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -24,7 +25,7 @@ const MOST_TOKENS: usize = 100;
 
 /// Who somebody is, as their provider says. The pair of issuer and subject is who they are: an
 /// address can change hands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Person {
     pub issuer: String,
     pub subject: String,
@@ -35,6 +36,9 @@ pub struct Person {
     pub groups: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub team: Option<String>,
+    /// The claims that roles are bound by, with their values.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub claims: BTreeMap<String, Vec<String>>,
 }
 
 /// A person's session. Times are milliseconds since 1970.
@@ -102,11 +106,22 @@ impl Person {
             issuer: self.issuer.clone(),
             subject: self.subject.clone(),
             email: self.email.clone(),
+            groups: self.groups.clone(),
+            claims: self.claims.clone(),
+            roles: Vec::new(),
         }
     }
 }
 
 impl Session {
+    /// The person as owner of their tokens.
+    fn owner(&self) -> Owner {
+        Owner {
+            roles: self.roles.clone(),
+            ..self.person.owner()
+        }
+    }
+
     pub fn is_live(&self, now: u64) -> bool {
         now < self.expires_at
     }
@@ -188,10 +203,12 @@ pub async fn sign_in(
     Ok(session)
 }
 
-/// Lets a session last longer that has not ended meanwhile; `None` when it has.
+/// Lets a session last longer that has not ended meanwhile, with what is known of its person now; `None`
+/// when it has.
 pub async fn extend(
     store: &dyn Store,
     session: &Session,
+    renewed: &Login,
     lifetime: Duration,
     now: u64,
 ) -> Result<Option<Session>, SessionError> {
@@ -205,6 +222,9 @@ pub async fn extend(
         }
         let until = now.saturating_add(millis(lifetime));
         current.expires_at = current.expires_at.max(until);
+        current.person = renewed.person.clone();
+        current.roles.clone_from(&renewed.roles);
+        current.tenant.clone_from(&renewed.tenant);
         if put(store, &current, now, Expected::Version(version)).await? {
             follow(store, &key, now).await?;
             return Ok(Some(current));
@@ -347,15 +367,19 @@ pub async fn all(store: &dyn Directory) -> Result<Vec<(String, Session)>, StoreE
     Ok(read.collect())
 }
 
-/// Has every token of the person end with the session. Who comes late with what is old by now, sees
-/// that, and puts it right.
+/// Has every token of the person end with the session, and know them as it does. Who comes late with
+/// what is old by now, sees that, and puts it right.
 async fn follow(store: &dyn Store, key: &str, now: u64) -> Result<(), SessionError> {
     while let Some((session, version)) = find(store, key).await? {
         let (since, until) = (session.created_at, session.expires_at);
+        let owner = session.owner();
         for token in tokens(store, &session).await? {
             let follows = (token.last_authenticated_at, token.auth_expires_at);
-            if token.state(now) != TokenState::Revoked && follows != (Some(since), Some(until)) {
-                agent_tokens::keep_to_session(store, &token.id, since, until).await?;
+            let follows =
+                follows == (Some(since), Some(until)) && token.owner.as_ref() == Some(&owner);
+            if token.state(now) != TokenState::Revoked && !follows {
+                let owner = Some(&owner);
+                agent_tokens::keep_to_session(store, &token.id, since, until, owner).await?;
             }
         }
         let current = find(store, key).await?;

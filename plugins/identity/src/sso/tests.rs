@@ -87,6 +87,7 @@ fn asked(scopes: &[&str], offline: Offline) -> HashMap<String, String> {
         redirect_uri: "https://llm.example.com/auth/callback".into(),
         groups: "groups".into(),
         team: "team".into(),
+        claims: Box::default(),
     };
     let url = |path: &str| Url::parse(&format!("https://idp.example.com{path}")).unwrap();
     let way = Way::Written {

@@ -4,11 +4,16 @@ use futures::executor::block_on;
 use serde_json::{Value, json};
 use turnpike_api::{Answer, Authenticator, Presented, Rejection, Verdict, testing};
 
-use super::forge::{Answered, Bench, ISSUER, KEYS, NOW, Token, issuer, token};
+use super::forge::{Answered, Bench, ISSUER, KEYS, NOW, Token, checks, issuer, token};
 use crate::jwt::{ClaimNames, Claims, JwtBearers};
 
 fn bearers(bench: &Bench) -> JwtBearers {
-    JwtBearers::new(vec![bench.verifier()], bench.clock.clone(), [3; 32])
+    JwtBearers::new(
+        vec![bench.verifier()],
+        bench.clock.clone(),
+        [3; 32],
+        checks(),
+    )
 }
 
 fn verdict(bearers: &JwtBearers, token: &str) -> Verdict {
@@ -157,7 +162,7 @@ fn each_issuer_has_its_own_keys() {
     let other =
         crate::jwt::Issuer::new(url, vec!["turnpike".into()], vec!["RS256".parse().unwrap()]);
     let verifiers = vec![ours.verifier(), theirs.verifier_of(other.unwrap())];
-    let bearers = JwtBearers::new(verifiers, ours.clock.clone(), [3; 32]);
+    let bearers = JwtBearers::new(verifiers, ours.clock.clone(), [3; 32], checks());
     let known = |token: String| matches!(verdict(&bearers, &token), Verdict::Known(_));
     let of_theirs = token().claim("iss", json!(url));
     assert!(known(token().signed()));
@@ -214,6 +219,9 @@ fn claims_are_read_in_the_forms_issuers_write() {
         scopes: "scp".into(),
         email: "https://acme.com/email".into(),
         team: "org.unit.team".into(),
+        others: ["dept", "org.unit.level", "admin", "none", "odd"]
+            .map(Box::from)
+            .into(),
     };
     let usual = bench.verifier();
     let named = bench.verifier_of(issuer().with_claims(names));
@@ -243,8 +251,17 @@ fn claims_are_read_in_the_forms_issuers_write() {
             .claim("realm_access", json!({"roles": ["admin"]}))
             .claim("scp", json!(["chat", "models"]))
             .claim("https://acme.com/email", json!("ann@acme.com"))
-            .claim("org", json!({"unit": {"team": "ml"}})),
+            .claim("org", json!({"unit": {"team": "ml", "level": 7}}))
+            .claim("dept", json!(["lab", 3, null, {"a": 1}, ""]))
+            .claim("admin", json!(true))
+            .claim("odd", json!({"a": "b"})),
     );
+    let others: Vec<String> = claims
+        .others
+        .iter()
+        .map(|claim| format!("{}={}", claim.name, claim.values.join("|")))
+        .collect();
+    assert_eq!(others, ["dept=lab|3", "org.unit.level=7", "admin=true"]);
     assert_eq!(texts(&claims.groups), "admin");
     assert_eq!(texts(&claims.scopes), "chat|models");
     assert_eq!(claims.email.as_deref(), Some("ann@acme.com"));

@@ -19,7 +19,10 @@ use rsa::traits::PublicKeyParts;
 use serde_json::{Map, Value, json};
 use turnpike_api::Clock;
 
-use crate::jwt::{Algorithm, FetchError, FetchKeys, Issuer, JwtVerifier, KeyCache};
+use crate::jwt::{
+    Algorithm, Claims, FetchError, FetchKeys, Issuer, JwtVerifier, KeyCache, Refused,
+    SignatureChecks,
+};
 
 pub(super) const ISSUER: &str = "https://idp.example.com";
 pub(super) const AUDIENCE: &str = "turnpike";
@@ -344,4 +347,16 @@ pub(super) fn issuer() -> Issuer {
         algorithms,
     )
     .unwrap()
+}
+
+/// Two at once.
+pub(super) fn checks() -> Arc<SignatureChecks> {
+    Arc::new(SignatureChecks::new(2))
+}
+
+impl JwtVerifier {
+    /// What a token says, as a login hears it.
+    pub(in crate::jwt) async fn verify(&self, token: &str) -> Result<Claims, Refused> {
+        Ok(self.prove(token).await?.claims)
+    }
 }

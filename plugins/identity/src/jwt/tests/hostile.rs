@@ -3,7 +3,8 @@ use serde_json::{Value, json};
 use turnpike_api::{Authenticator, Presented, Verdict};
 
 use super::forge::{
-    AUDIENCE, Bench, ISSUER, KEYS, NOW, Token, decoded, encoded, issuer, token, with_signature,
+    AUDIENCE, Bench, ISSUER, KEYS, NOW, Token, checks, decoded, encoded, issuer, token,
+    with_signature,
 };
 use crate::jwt::token::MAX_BYTES;
 use crate::jwt::{Algorithm, Issuer, JwtBearers, Refused};
@@ -39,7 +40,7 @@ fn every_case_ends_as_it_must() {
 fn as_bearers_none_of_them_is_let_in_or_echoed() {
     let bench = Bench::new();
     let verifier = bench.verifier();
-    let bearers = JwtBearers::new(vec![verifier], bench.clock.clone(), [3; 32]);
+    let bearers = JwtBearers::new(vec![verifier], bench.clock.clone(), [3; 32], checks());
     for (name, token, expected) in [signatures(), headers(), keys(), parties(), forms()].concat() {
         for _ in 0..2 {
             let presented = Presented::new(&token);
