@@ -6,7 +6,7 @@
 
 use serde_yaml::Value;
 
-use crate::tree::{Content, Entry, Node};
+use crate::tree::{Content, Node};
 
 /// Keys by their pattern.
 const KEYS: &[&str] = &[
@@ -25,7 +25,8 @@ const KEYS: &[&str] = &[
     "roles.*.limits",
     "server.drain",
     "spent_status",
-    "state.redis",
+    "state.redis.master_name",
+    "state.redis.nodes",
     "telemetry",
     "tenants",
 ];
@@ -54,7 +55,7 @@ const VALUES: &[(&str, &[&str])] = &[
             "openai-compatible",
         ],
     ),
-    ("state.backend", &["redis"]),
+    ("state.redis.mode", &["sentinel", "cluster"]),
 ];
 
 pub(crate) const MESSAGE: &str = "not available in this release";
@@ -89,11 +90,7 @@ pub(crate) fn is_value(pattern: &str, value: &str) -> bool {
 }
 
 /// Whether a later key with this value asks for nothing that this release does not do anyway.
-/// `beside` are the keys it stands among.
-pub(crate) fn is_idle(pattern: &str, node: &Node, beside: &[Entry]) -> bool {
-    if OF_REDIS.contains(&pattern) && beside.iter().any(is_embedded) {
-        return true;
-    }
+pub(crate) fn is_idle(pattern: &str, node: &Node) -> bool {
     match &node.content {
         Content::Scalar(Value::Null | Value::Bool(false), _) => true,
         Content::Scalar(Value::String(text), _) => text.is_empty(),
@@ -114,11 +111,3 @@ pub(crate) fn is_idle(pattern: &str, node: &Node, beside: &[Entry]) -> bool {
 
 /// Sections that do nothing while their `enabled` is false.
 const SWITCHED: &[&str] = &["audit", "auth.refresh"];
-
-/// Keys that only mean something with a store that can be away.
-const OF_REDIS: &[&str] = &["state.redis"];
-
-fn is_embedded(entry: &Entry) -> bool {
-    entry.key == "backend"
-        && matches!(&entry.value.content, Content::Scalar(Value::String(text), _) if text == "embedded")
-}

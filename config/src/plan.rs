@@ -22,7 +22,8 @@ use url::Url;
 
 pub use access::{RoleBindingPlan, RolePlan};
 pub use auth::{
-    AuthPlan, CooldownPlan, EncryptionPlan, QuotaExceededPlan, QuotaPlan, RetentionPlan, StatePlan,
+    AuthPlan, CooldownPlan, EncryptionPlan, QuotaExceededPlan, QuotaPlan, RedisPlan, RetentionPlan,
+    StatePlan,
 };
 pub use identity::{AgentTokensPlan, Argon2Plan, ClaimNamesPlan, JwtIssuerPlan};
 pub use management::{AdminKeyPlan, ManagementPlan, Scope};

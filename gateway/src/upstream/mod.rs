@@ -15,6 +15,7 @@ pub mod holder;
 pub mod mint;
 pub mod outlook;
 pub mod pool;
+mod reconcile;
 pub mod resolve;
 pub mod roll;
 pub mod standing;

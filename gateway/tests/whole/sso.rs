@@ -4,6 +4,7 @@ mod authorization;
 mod bad_forms;
 mod browser;
 mod device;
+mod fleet;
 mod github;
 mod hostile;
 mod leaving;

@@ -6,6 +6,7 @@
 
 mod address;
 mod failure;
+mod greeting;
 mod keys;
 mod link;
 mod news;
@@ -19,6 +20,7 @@ use std::time::Duration;
 use thiserror::Error;
 use turnpike_api::{Bulletin, Directory, Expected, News, Record, Secret, Stored};
 
+use greeting::Greeting;
 use keys::Keys;
 use link::Link;
 
@@ -33,12 +35,21 @@ pub struct Options {
     pub password: Option<Secret>,
     /// For `rediss://`: whose certificates are believed, as PEM, instead of the system's.
     pub authorities: Option<Vec<u8>>,
+    /// For `rediss://`: what one shows of oneself.
+    pub client: Option<ClientCertificate>,
     /// What the name of every key begins with.
     pub key_prefix: String,
     /// How long any one call may take, whatever happens.
     pub deadline: Duration,
     /// How long a connection may take to be made.
     pub connect_timeout: Duration,
+}
+
+/// A certificate of one's own, and its key, as PEM.
+#[derive(Clone)]
+pub struct ClientCertificate {
+    pub certificate: Vec<u8>,
+    pub key: Secret,
 }
 
 impl Options {
@@ -49,6 +60,7 @@ impl Options {
             username: String::new(),
             password: None,
             authorities: None,
+            client: None,
             key_prefix: "turnpike".to_owned(),
             deadline: Duration::from_millis(50),
             connect_timeout: Duration::from_millis(200),
@@ -70,6 +82,9 @@ pub enum SetupError {
     /// No certificates.
     #[error("the certificates of the Redis' authorities are not understood; they must be PEM")]
     Authorities,
+    /// No certificate, or no key.
+    #[error("the certificate and key for the Redis are not understood; they must be PEM")]
+    Client,
     /// A brace would decide over the slot of a cluster.
     #[error("the prefix of the keys may have letters, digits and any of - _ . :")]
     Prefix,
@@ -88,8 +103,13 @@ impl Redis {
     /// Begins to connect and does not wait for it: the Redis may come later.
     pub fn open(options: &Options) -> Result<Self, SetupError> {
         let keys = Keys::new(&options.key_prefix).ok_or(SetupError::Prefix)?;
-        let link = Link::open(options)?;
+        let link = Link::open(options, Greeting::new(&keys))?;
         Ok(Self { link, keys })
+    }
+
+    /// Waits until it is known whether the Redis is there, for as long as a connection may take.
+    pub async fn settled(&self) {
+        self.link.settled().await;
     }
 }
 

@@ -1,26 +1,44 @@
 //! Where the Redis is, who one is there, and whom one believes.
 
 use redis::io::tcp::TcpSettings;
-use redis::{Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, TlsCertificates};
-use rustls::pki_types::CertificateDer;
+use redis::{
+    Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, TlsCertificates,
+};
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::{Options, SetupError};
+use super::{ClientCertificate, Options, SetupError};
 
 /// What makes connections. It makes none yet.
 pub(super) fn client(options: &Options) -> Result<Client, SetupError> {
     let address = address(options)?;
-    let Some(pem) = &options.authorities else {
-        return Client::open(address).map_err(|_| SetupError::Url);
-    };
-    if CertificateDer::pem_slice_iter(pem).next().is_none() {
+    let root_cert = options.authorities.clone();
+    if let Some(pem) = &root_cert
+        && CertificateDer::pem_slice_iter(pem).next().is_none()
+    {
         return Err(SetupError::Authorities);
     }
+    let client_tls = options.client.as_ref().map(shown).transpose()?;
+    if root_cert.is_none() && client_tls.is_none() {
+        return Client::open(address).map_err(|_| SetupError::Url);
+    }
     let certificates = TlsCertificates {
-        client_tls: None,
-        root_cert: Some(pem.clone()),
+        client_tls,
+        root_cert,
     };
     Client::build_with_tls(address, certificates).map_err(|_| SetupError::Authorities)
+}
+
+fn shown(client: &ClientCertificate) -> Result<ClientTlsConfig, SetupError> {
+    let (certificate, key) = (&client.certificate, client.key.expose().as_bytes());
+    let is_certificate = CertificateDer::from_pem_slice(certificate).is_ok();
+    match is_certificate && PrivateKeyDer::from_pem_slice(key).is_ok() {
+        true => Ok(ClientTlsConfig {
+            client_cert: certificate.clone(),
+            client_key: key.to_vec(),
+        }),
+        false => Err(SetupError::Client),
+    }
 }
 
 fn address(options: &Options) -> Result<ConnectionInfo, SetupError> {

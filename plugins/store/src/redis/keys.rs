@@ -7,6 +7,7 @@
 //! turnpike:1:claim:<name>             the holder
 //! turnpike:1:{news}:notices           the stream
 //! turnpike:1:{news}:floor             no notice at or below this id is kept
+//! turnpike:1:{news}:life              which server holds the news: its run id
 //! ```
 //!
 //! What one script touches has the same word in braces, and so is on the same node of a cluster.
@@ -50,6 +51,10 @@ impl Keys {
 
     pub(super) fn floor(&self) -> String {
         format!("{}:{{news}}:floor", self.prefix)
+    }
+
+    pub(super) fn life(&self) -> String {
+        format!("{}:{{news}}:life", self.prefix)
     }
 }
 

@@ -17,7 +17,8 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 use turnpike_api::StoreError;
 
-use super::{Options, SetupError, address, failure};
+use super::greeting::{Greeted, Greeting};
+use super::{Options, SetupError, address, failure, greeting};
 
 /// So many calls in a row without an answer, and the connection is given up.
 const STRIKES: u32 = 3;
@@ -40,6 +41,7 @@ pub(super) struct Link {
 /// What callers and the keeper share.
 struct Line {
     client: Client,
+    greeting: Greeting,
     host: String,
     deadline: Duration,
     connect_timeout: Duration,
@@ -63,8 +65,8 @@ struct Up {
 }
 
 impl Link {
-    pub(super) fn open(options: &Options) -> Result<Self, SetupError> {
-        let line = Arc::new(Line::new(options)?);
+    pub(super) fn open(options: &Options, greeting: Greeting) -> Result<Self, SetupError> {
+        let line = Arc::new(Line::new(options, greeting)?);
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(SetupError::Thread)?;
         let handle = runtime.handle().clone();
@@ -105,6 +107,12 @@ impl Link {
         done.await.unwrap_or_else(|_| Err(failure::ended()))
     }
 
+    /// Until it is known whether there is a connection.
+    pub(super) async fn settled(&self) {
+        // An error is a thread that has ended, which every call is told.
+        let _ = self.line.connected().await;
+    }
+
     /// Until there is a connection, however long that takes.
     #[cfg(test)]
     pub(super) async fn up(&self) {
@@ -137,9 +145,10 @@ impl Drop for Link {
 }
 
 impl Line {
-    fn new(options: &Options) -> Result<Self, SetupError> {
+    fn new(options: &Options, greeting: Greeting) -> Result<Self, SetupError> {
         let client = address::client(options)?;
         Ok(Self {
+            greeting,
             host: client.get_connection_info().addr().to_string(),
             client,
             deadline: options.deadline,
@@ -201,10 +210,12 @@ impl Line {
     /// Makes connections for ever, one at a time.
     async fn keep(&self) {
         let mut pause = FIRST_PAUSE;
+        let mut known = Greeted::default();
         loop {
             match self.connect().await {
-                Ok(up) => {
-                    tracing::info!(host = self.host, "connected to the Redis");
+                Ok((up, greeted)) => {
+                    self.tell(&greeted, &known);
+                    known = greeted;
                     pause = FIRST_PAUSE;
                     self.state.send_replace(State::Up(up.clone()));
                     let began = Instant::now();
@@ -222,8 +233,19 @@ impl Line {
         }
     }
 
-    /// Connects, logs in and hears that commands are taken, or is late.
-    async fn connect(&self) -> Result<Up, StoreError> {
+    /// Once for each life of a server, or when it says something new.
+    fn tell(&self, greeted: &Greeted, known: &Greeted) {
+        let host = &self.host;
+        tracing::info!(host, "connected to the Redis");
+        if greeted != known {
+            for warning in &greeted.warnings {
+                tracing::warn!("redis at {host} {warning}");
+            }
+        }
+    }
+
+    /// Connects, logs in and hears who it is, or is late.
+    async fn connect(&self) -> Result<(Up, Greeted), StoreError> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(None)
             .set_response_timeout(None);
@@ -232,14 +254,18 @@ impl Line {
                 .client
                 .get_multiplexed_async_connection_with_config(&config)
                 .await?;
-            redis::cmd("PING").exec_async(&mut connection).await?;
-            Ok(connection)
+            let greeted = self.greeting.say(&mut connection).await?;
+            Ok((connection, greeted))
         };
         match timeout_at(Instant::now() + self.connect_timeout, connecting).await {
-            Ok(Ok(connection)) => Ok(Up {
-                connection,
-                strikes: Arc::default(),
-            }),
+            Ok(Ok((connection, greeted))) => {
+                let strikes = Arc::default();
+                let up = Up {
+                    connection,
+                    strikes,
+                };
+                Ok((up, greeted))
+            }
             Ok(Err(error)) => Err(failure::told(&self.host, &error)),
             Err(_) => Err(failure::late(&self.host, self.connect_timeout)),
         }
@@ -263,11 +289,9 @@ impl Line {
         let looking = async {
             loop {
                 sleep(LOOK_EVERY).await;
-                let ping = |mut connection| async move {
-                    redis::cmd("PING").exec_async(&mut connection).await
-                };
                 // What came of it is in the state.
-                let _ = self.call(Instant::now() + self.deadline, ping).await;
+                let until = Instant::now() + self.deadline;
+                let _ = self.call(until, greeting::look).await;
             }
         };
         let is_lost = |state: &State| !matches!(state, State::Up(now) if Arc::ptr_eq(&now.strikes, &up.strikes));

@@ -10,6 +10,7 @@ pub(super) const CLAIM: Script = Script(include_str!("lua/claim.lua"));
 pub(super) const RELEASE: Script = Script(include_str!("lua/release.lua"));
 pub(super) const POST: Script = Script(include_str!("lua/post.lua"));
 pub(super) const SINCE: Script = Script(include_str!("lua/since.lua"));
+pub(super) const LIFE: Script = Script(include_str!("lua/life.lua"));
 
 /// A script's text.
 #[derive(Clone, Copy)]
