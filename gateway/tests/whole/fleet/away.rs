@@ -141,7 +141,7 @@ async fn killed_and_started_empty() {
     };
     until(is_kept).await;
     for at in [0, 1] {
-        assert_eq!(fleet.chat(at).await.status, 429);
+        fleet.until_answered(at, KEY, 429).await;
     }
     assert_eq!(
         fleet.redis.ask(&["EXISTS", "tp1:1:{agent_token}:index"]),
