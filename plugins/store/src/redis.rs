@@ -12,6 +12,7 @@ mod link;
 mod news;
 mod records;
 mod script;
+mod sentinel;
 #[cfg(test)]
 mod tests;
 
@@ -29,6 +30,8 @@ use link::Link;
 pub struct Options {
     /// `redis://host:port/database`, `rediss://` for TLS, or `unix:///path`. No password.
     pub url: String,
+    /// Who knows which server is the master: the host in `url` is then not asked.
+    pub sentinel: Option<Sentinel>,
     /// The ACL user; Redis' own `default` when it is empty.
     pub username: String,
     /// Its password, if it has one.
@@ -45,6 +48,15 @@ pub struct Options {
     pub connect_timeout: Duration,
 }
 
+/// Sentinels, reached as the servers are: over TLS where those are. They have no login.
+#[derive(Clone)]
+pub struct Sentinel {
+    /// `host:port`.
+    pub nodes: Vec<String>,
+    /// What they call the master.
+    pub master: String,
+}
+
 /// A certificate of one's own, and its key, as PEM.
 #[derive(Clone)]
 pub struct ClientCertificate {
@@ -57,6 +69,7 @@ impl Options {
     pub fn at(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
+            sentinel: None,
             username: String::new(),
             password: None,
             authorities: None,
@@ -79,6 +92,11 @@ pub enum SetupError {
     /// A password in the address gets into files and listings.
     #[error("the address of the Redis has a login in it; give the user and the password apart")]
     Login,
+    /// No host with a port, or a socket of this machine.
+    #[error(
+        "the sentinels are not understood; write each as host:port, and a URL of redis:// or rediss://"
+    )]
+    Sentinels,
     /// No certificates.
     #[error("the certificates of the Redis' authorities are not understood; they must be PEM")]
     Authorities,

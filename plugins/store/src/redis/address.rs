@@ -1,16 +1,60 @@
 //! Where the Redis is, who one is there, and whom one believes.
 
+use std::time::Duration;
+
 use redis::io::tcp::TcpSettings;
 use redis::{
     Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, TlsCertificates,
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use turnpike_api::StoreError;
 
+use super::sentinel::Sentinels;
 use super::{ClientCertificate, Options, SetupError};
 
-/// What makes connections. It makes none yet.
-pub(super) fn client(options: &Options) -> Result<Client, SetupError> {
+/// How one comes to the server that may be written to.
+pub(super) enum Way {
+    Direct(Client),
+    Sentinels(Sentinels),
+}
+
+impl Way {
+    /// It connects to nobody yet.
+    pub(super) fn new(options: &Options) -> Result<Self, SetupError> {
+        let client = client(options)?;
+        Ok(match &options.sentinel {
+            None => Self::Direct(client),
+            Some(sentinel) => Self::Sentinels(Sentinels::new(client, sentinel)?),
+        })
+    }
+
+    /// What an operator knows it by.
+    pub(super) fn shown(&self) -> String {
+        match self {
+            Self::Direct(client) => client.get_connection_info().addr().to_string(),
+            Self::Sentinels(sentinels) => sentinels.shown(),
+        }
+    }
+
+    /// What makes connections to the server, within this time.
+    pub(super) async fn client(&self, within: Duration) -> Result<Client, StoreError> {
+        match self {
+            Self::Direct(client) => Ok(client.clone()),
+            Self::Sentinels(sentinels) => sentinels.client(within).await,
+        }
+    }
+
+    /// Whether another server than `client`'s is the master by now.
+    pub(super) async fn has_moved(&self, client: &Client, within: Duration) -> bool {
+        match self {
+            Self::Direct(_) => false,
+            Self::Sentinels(sentinels) => sentinels.have_moved(client, within).await,
+        }
+    }
+}
+
+fn client(options: &Options) -> Result<Client, SetupError> {
     let address = address(options)?;
     let root_cert = options.authorities.clone();
     if let Some(pem) = &root_cert

@@ -17,8 +17,9 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 use turnpike_api::StoreError;
 
+use super::address::Way;
 use super::greeting::{Greeted, Greeting};
-use super::{Options, SetupError, address, failure, greeting};
+use super::{Options, SetupError, failure, greeting};
 
 /// So many calls in a row without an answer, and the connection is given up.
 const STRIKES: u32 = 3;
@@ -40,7 +41,7 @@ pub(super) struct Link {
 
 /// What callers and the keeper share.
 struct Line {
-    client: Client,
+    way: Way,
     greeting: Greeting,
     host: String,
     deadline: Duration,
@@ -60,6 +61,8 @@ enum State {
 #[derive(Clone)]
 struct Up {
     connection: MultiplexedConnection,
+    /// What made it.
+    client: Client,
     /// Calls in a row that got no answer. Also tells one connection from another.
     strikes: Arc<AtomicU32>,
 }
@@ -146,11 +149,11 @@ impl Drop for Link {
 
 impl Line {
     fn new(options: &Options, greeting: Greeting) -> Result<Self, SetupError> {
-        let client = address::client(options)?;
+        let way = Way::new(options)?;
         Ok(Self {
             greeting,
-            host: client.get_connection_info().addr().to_string(),
-            client,
+            host: way.shown(),
+            way,
             deadline: options.deadline,
             connect_timeout: options.connect_timeout,
             state: watch::Sender::new(State::Trying),
@@ -249,19 +252,21 @@ impl Line {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(None)
             .set_response_timeout(None);
+        let until = Instant::now() + self.connect_timeout;
+        let client = self.way.client(self.asking()).await?;
         let connecting = async {
-            let mut connection = self
-                .client
+            let mut connection = client
                 .get_multiplexed_async_connection_with_config(&config)
                 .await?;
             let greeted = self.greeting.say(&mut connection).await?;
             Ok((connection, greeted))
         };
-        match timeout_at(Instant::now() + self.connect_timeout, connecting).await {
+        match timeout_at(until, connecting).await {
             Ok(Ok((connection, greeted))) => {
                 let strikes = Arc::default();
                 let up = Up {
                     connection,
+                    client: client.clone(),
                     strikes,
                 };
                 Ok((up, greeted))
@@ -269,6 +274,11 @@ impl Line {
             Ok(Err(error)) => Err(failure::told(&self.host, &error)),
             Err(_) => Err(failure::late(&self.host, self.connect_timeout)),
         }
+    }
+
+    /// How long one waits for a sentinel: the rest is for the server that it names.
+    fn asking(&self) -> Duration {
+        self.connect_timeout / 2
     }
 
     fn is_down(&self, error: StoreError) {
@@ -292,6 +302,9 @@ impl Line {
                 // What came of it is in the state.
                 let until = Instant::now() + self.deadline;
                 let _ = self.call(until, greeting::look).await;
+                if self.way.has_moved(&up.client, self.asking()).await {
+                    self.lose(&up);
+                }
             }
         };
         let is_lost = |state: &State| !matches!(state, State::Up(now) if Arc::ptr_eq(&now.strikes, &up.strikes));

@@ -1,6 +1,7 @@
 //! The store over a real `redis-server`.
 
 mod faults;
+mod sentinel;
 mod server;
 
 use std::sync::Arc;
