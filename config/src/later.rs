@@ -25,8 +25,6 @@ const KEYS: &[&str] = &[
     "roles.*.limits",
     "server.drain",
     "spent_status",
-    "state.redis.master_name",
-    "state.redis.nodes",
     "telemetry",
     "tenants",
 ];
@@ -55,7 +53,7 @@ const VALUES: &[(&str, &[&str])] = &[
             "openai-compatible",
         ],
     ),
-    ("state.redis.mode", &["sentinel", "cluster"]),
+    ("state.redis.mode", &["cluster"]),
 ];
 
 pub(crate) const MESSAGE: &str = "not available in this release";

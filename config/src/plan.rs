@@ -23,7 +23,7 @@ use url::Url;
 pub use access::{RoleBindingPlan, RolePlan};
 pub use auth::{
     AuthPlan, CooldownPlan, EncryptionPlan, QuotaExceededPlan, QuotaPlan, RedisPlan, RetentionPlan,
-    StatePlan,
+    SentinelPlan, StatePlan,
 };
 pub use identity::{AgentTokensPlan, Argon2Plan, ClaimNamesPlan, JwtIssuerPlan};
 pub use management::{AdminKeyPlan, ManagementPlan, Scope};

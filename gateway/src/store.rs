@@ -8,7 +8,9 @@ use std::time::Duration;
 use thiserror::Error;
 use turnpike_api::{Secret, Store};
 use turnpike_config::plan::{RedisPlan, StatePlan};
-use turnpike_store::{ClientCertificate, Embedded, OpenError, Options, Redis, SetupError, Shared};
+use turnpike_store::{
+    ClientCertificate, Embedded, OpenError, Options, Redis, Sentinel, SetupError, Shared,
+};
 
 use crate::clock::Time;
 
@@ -56,6 +58,15 @@ pub fn shown(state: &StatePlan) -> String {
     let path = state.path.display();
     match &state.redis {
         None => path.to_string(),
+        Some(RedisPlan {
+            sentinel: Some(sentinel),
+            key_prefix,
+            ..
+        }) => format!(
+            "redis {} of sentinels {} (keys {key_prefix}:…), counters in {path}",
+            sentinel.master_name,
+            sentinel.nodes.join(", ")
+        ),
         Some(redis) => format!(
             "{} (keys {}:…), counters in {path}",
             redis.url, redis.key_prefix
@@ -72,6 +83,10 @@ fn options(plan: &RedisPlan) -> Result<Options, StoreOpenError> {
     });
     Ok(Options {
         url: plan.url.clone(),
+        sentinel: plan.sentinel.as_ref().map(|sentinel| Sentinel {
+            nodes: sentinel.nodes.clone(),
+            master: sentinel.master_name.clone(),
+        }),
         username: plan.username.clone(),
         password: plan.password.clone(),
         authorities: plan.ca_file.as_deref().map(read).transpose()?,

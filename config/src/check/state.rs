@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use ::url::Url;
 
-use crate::document::{Backend, Document, Redis, RedisTls, Retention, Span};
+use crate::document::{Backend, Document, Redis, RedisMode, RedisTls, Retention, Span};
 use crate::locate::Path;
-use crate::plan::{CertificatePlan, RedisPlan, RetentionPlan, StatePlan};
+use crate::plan::{CertificatePlan, RedisPlan, RetentionPlan, SentinelPlan, StatePlan};
 
 use super::Context;
 
@@ -70,10 +70,12 @@ fn redis(written: &Redis, section: &Path, context: &mut Context<'_>) -> Option<R
         let message = "has no effect unless `url` begins with rediss://";
         context.report.at(&tls, message);
     }
+    let sentinel = sentinel(written, section, context);
     let (ca_file, client) = certificates(&written.tls, &tls, context);
     is_tls.ok()?;
     Some(RedisPlan {
         url: written.url.clone(),
+        sentinel,
         username: written.username.clone(),
         password: written.password.0.clone(),
         ca_file,
@@ -105,6 +107,52 @@ fn url(written: &str) -> Result<bool, &'static str> {
         "unix" if !has_host && !database.is_empty() => Ok(false),
         _ => Err(EXPECTED),
     }
+}
+
+fn sentinel(written: &Redis, section: &Path, context: &mut Context<'_>) -> Option<SentinelPlan> {
+    let mut at = |key: Path, message: &str| context.report.at(&key, message);
+    let (nodes, name) = (section.field("nodes"), section.field("master_name"));
+    match written.mode {
+        RedisMode::Standalone => {
+            if !written.nodes.is_empty() {
+                at(nodes, "has no effect unless `mode` is sentinel");
+            }
+            if !written.master_name.is_empty() {
+                at(name, "has no effect unless `mode` is sentinel");
+            }
+            return None;
+        }
+        RedisMode::Sentinel => {}
+    }
+    if written.url.starts_with("unix:") {
+        let message = "sentinels name hosts; write redis:// or rediss://";
+        at(section.field("url"), message);
+    }
+    if written.master_name.is_empty() {
+        at(name, "needed where `mode` is sentinel");
+    }
+    if written.nodes.is_empty() {
+        at(
+            nodes.clone(),
+            "needed where `mode` is sentinel: each as host:port",
+        );
+    }
+    for (index, node) in written.nodes.iter().enumerate() {
+        let parts = node.rsplit_once(':');
+        let is_one = parts.is_some_and(|(host, port)| {
+            !host.is_empty() && !host.contains(['/', '@']) && port.parse::<u16>().is_ok()
+        });
+        if !is_one {
+            at(
+                nodes.item(index),
+                "expected host:port, such as 10.0.0.5:26379",
+            );
+        }
+    }
+    Some(SentinelPlan {
+        nodes: written.nodes.clone(),
+        master_name: written.master_name.clone(),
+    })
 }
 
 fn certificates(

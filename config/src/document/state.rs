@@ -73,6 +73,11 @@ pub(crate) struct Redis {
     /// `redis://host:port/database`, `rediss://` for TLS, or `unix:///path`; without a login.
     pub(crate) url: String,
     pub(crate) mode: RedisMode,
+    /// The sentinels, each as `host:port`; over TLS where `url` says so, and without a login. The host in
+    /// `url` is then not asked.
+    pub(crate) nodes: Vec<String>,
+    /// What the sentinels call the master.
+    pub(crate) master_name: String,
     /// The ACL user; the default is Redis' own `default`.
     pub(crate) username: String,
     pub(crate) password: SecretOrNone,
@@ -90,6 +95,8 @@ impl Default for Redis {
         Self {
             url: "redis://127.0.0.1:6379/0".into(),
             mode: RedisMode::default(),
+            nodes: Vec::new(),
+            master_name: String::new(),
             username: String::new(),
             password: SecretOrNone::default(),
             tls: RedisTls::default(),
@@ -105,6 +112,7 @@ impl Default for Redis {
 pub(crate) enum RedisMode {
     #[default]
     Standalone,
+    Sentinel,
 }
 
 /// For a URL that begins with `rediss://`. Paths are relative to this file.

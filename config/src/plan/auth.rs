@@ -91,6 +91,8 @@ pub struct StatePlan {
 pub struct RedisPlan {
     /// Without a login.
     pub url: String,
+    /// Who knows which server is the master; `None` = it is the one of the URL.
+    pub sentinel: Option<SentinelPlan>,
     /// Empty = Redis' own `default`.
     pub username: String,
     pub password: Option<Secret>,
@@ -101,6 +103,14 @@ pub struct RedisPlan {
     pub key_prefix: String,
     pub deadline: Duration,
     pub connect_timeout: Duration,
+}
+
+/// The sentinels of a Redis.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SentinelPlan {
+    /// `host:port`; never empty.
+    pub nodes: Vec<String>,
+    pub master_name: String,
 }
 
 /// How many days the store keeps what it need not; `None` = for good.
