@@ -173,3 +173,19 @@ async fn who_is_forgotten_at_one_replica_is_forgotten_at_all() {
     assert_eq!(ada.get("/auth/success").await.status, 303);
     assert!(people::all(store).await.unwrap().is_empty());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_comes_while_the_redis_is_away_is_told_so() {
+    let mut twins = Twins::new().await;
+    let mut ada = Browser::of(twins.at(0));
+    ada.log_in().await;
+    twins.redis.kill();
+    for path in ["/auth/success", "/auth/login/test"] {
+        let page = ada.get(path).await;
+        assert_eq!(page.status, 503, "{path}: {}", page.text());
+    }
+    // What the cookie says counts again with what the Redis has kept.
+    twins.redis.start();
+    let back = async { while ada.get("/auth/success").await.status != 200 {} };
+    tokio::time::timeout(PATIENCE, back).await.unwrap();
+}

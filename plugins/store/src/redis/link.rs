@@ -61,10 +61,16 @@ enum State {
 #[derive(Clone)]
 struct Up {
     connection: MultiplexedConnection,
-    /// What made it.
-    client: Client,
     /// Calls in a row that got no answer. Also tells one connection from another.
     strikes: Arc<AtomicU32>,
+}
+
+/// A connection that was just made.
+struct Made {
+    up: Up,
+    /// What made it.
+    client: Client,
+    greeted: Greeted,
 }
 
 impl Link {
@@ -216,13 +222,13 @@ impl Line {
         let mut known = Greeted::default();
         loop {
             match self.connect().await {
-                Ok((up, greeted)) => {
-                    self.tell(&greeted, &known);
-                    known = greeted;
+                Ok(made) => {
+                    self.tell(&made.greeted, &known);
+                    known = made.greeted;
                     pause = FIRST_PAUSE;
-                    self.state.send_replace(State::Up(up.clone()));
+                    self.state.send_replace(State::Up(made.up.clone()));
                     let began = Instant::now();
-                    self.watch(up).await;
+                    self.watch(made.up, &made.client).await;
                     tracing::warn!(host = self.host, "the connection to the Redis was lost");
                     // One that was lost at once will be again: not without a pause.
                     if began.elapsed() > LOOK_EVERY {
@@ -248,7 +254,7 @@ impl Line {
     }
 
     /// Connects, logs in and hears who it is, or is late.
-    async fn connect(&self) -> Result<(Up, Greeted), StoreError> {
+    async fn connect(&self) -> Result<Made, StoreError> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(None)
             .set_response_timeout(None);
@@ -262,15 +268,14 @@ impl Line {
             Ok((connection, greeted))
         };
         match timeout_at(until, connecting).await {
-            Ok(Ok((connection, greeted))) => {
-                let strikes = Arc::default();
-                let up = Up {
+            Ok(Ok((connection, greeted))) => Ok(Made {
+                up: Up {
                     connection,
-                    client: client.clone(),
-                    strikes,
-                };
-                Ok((up, greeted))
-            }
+                    strikes: Arc::default(),
+                },
+                client,
+                greeted,
+            }),
             Ok(Err(error)) => Err(failure::told(&self.host, &error)),
             Err(_) => Err(failure::late(&self.host, self.connect_timeout)),
         }
@@ -294,7 +299,7 @@ impl Line {
     }
 
     /// Until the connection is lost. Nobody may be asking, and it is to be there when somebody does.
-    async fn watch(&self, up: Up) {
+    async fn watch(&self, up: Up, client: &Client) {
         let mut states = self.state.subscribe();
         let looking = async {
             loop {
@@ -302,7 +307,7 @@ impl Line {
                 // What came of it is in the state.
                 let until = Instant::now() + self.deadline;
                 let _ = self.call(until, greeting::look).await;
-                if self.way.has_moved(&up.client, self.asking()).await {
+                if self.way.has_moved(client, self.asking()).await {
                     self.lose(&up);
                 }
             }

@@ -11,7 +11,7 @@ use futures::executor::block_on;
 use turnpike_api::testing::{StoreBench, conforming_bulletin, conforming_directory};
 use turnpike_api::{Bulletin, Clock, Directory, Expected, Store, StoreError};
 
-use super::{Options, Redis, SetupError};
+use super::{ClientCertificate, Options, Redis, SetupError};
 use crate::{Embedded, Shared};
 use server::Server;
 

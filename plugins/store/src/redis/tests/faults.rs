@@ -291,15 +291,44 @@ fn another_programs_keys() {
     assert!(matches!(read, Err(StoreError::Unreadable(_))), "{read:?}");
 }
 
+/// A certificate and its key.
+fn signed(name: &str) -> (String, String) {
+    let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+    (made.cert.pem(), made.signing_key.serialize_pem())
+}
+
+#[test]
+fn who_has_to_show_a_certificate_of_its_own() {
+    let (certificate, key) = signed("localhost");
+    let (own, own_key) = signed("gateway");
+    let mut server = Server::absent();
+    let port = server.start_with_tls(&certificate, &key, Some(&own));
+    let shows = |client: Option<(&str, &str)>| Options {
+        url: format!("rediss://localhost:{port}"),
+        authorities: Some(certificate.as_bytes().to_vec()),
+        client: client.map(|(certificate, key)| ClientCertificate {
+            certificate: certificate.as_bytes().to_vec(),
+            key: turnpike_api::Secret::new(key),
+        }),
+        ..server.options()
+    };
+    let known = Redis::open(&shows(Some((&own, &own_key)))).unwrap();
+    assert!(put(&known, "k", None).unwrap().is_some());
+    let (other, other_key) = signed("gateway");
+    for options in [shows(None), shows(Some((&other, &other_key)))] {
+        refused(put(&Redis::open(&options).unwrap(), "k", None));
+    }
+    for (certificate, key) in [("none", &*own_key), (&*own, "none")] {
+        let refused = Redis::open(&shows(Some((certificate, key)))).err();
+        assert!(matches!(refused, Some(SetupError::Client)));
+    }
+}
+
 #[test]
 fn over_tls() {
-    let signed = |name: &str| {
-        let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
-        (made.cert.pem(), made.signing_key.serialize_pem())
-    };
     let (certificate, key) = signed("localhost");
     let mut server = Server::absent();
-    let port = server.start_with_tls(&certificate, &key);
+    let port = server.start_with_tls(&certificate, &key, None);
     let open = |host: &str, authority: &str| {
         let options = Options {
             url: format!("rediss://{host}:{port}"),

@@ -48,12 +48,20 @@ impl Server {
         );
     }
 
-    /// With TLS and its own certificate, on a free port, which it answers with.
-    pub(super) fn start_with_tls(&mut self, certificate: &str, key: &str) -> u16 {
+    /// With TLS and its own certificate, on a free port, which it answers with. Where there are
+    /// authorities of clients, those have to show a certificate.
+    pub(super) fn start_with_tls(
+        &mut self,
+        certificate: &str,
+        key: &str,
+        clients: Option<&str>,
+    ) -> u16 {
         let file = |name: &str| self.directory.path().join(name).display().to_string();
-        let (cert_file, key_file) = (file("a.crt"), file("a.key"));
+        let (cert_file, key_file, ca_file) = (file("a.crt"), file("a.key"), file("ca.crt"));
         std::fs::write(&cert_file, certificate).unwrap();
         std::fs::write(&key_file, key).unwrap();
+        std::fs::write(&ca_file, clients.unwrap_or(certificate)).unwrap();
+        let auth = if clients.is_some() { "yes" } else { "no" };
         loop {
             // Somebody may take the port in between.
             let free = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -62,7 +70,7 @@ impl Server {
             let number = port.to_string();
             let listening = ["--port", "0", "--bind", "127.0.0.1", "--tls-port", &number];
             let files = ["--tls-cert-file", &cert_file, "--tls-key-file", &key_file];
-            let clients = ["--tls-ca-cert-file", &cert_file, "--tls-auth-clients", "no"];
+            let clients = ["--tls-ca-cert-file", &ca_file, "--tls-auth-clients", auth];
             if self.start_with(&[&listening[..], &files, &clients].concat()) {
                 break port;
             }
