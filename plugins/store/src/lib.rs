@@ -9,5 +9,5 @@ mod redis;
 mod shared;
 
 pub use self::embedded::{Embedded, OpenError};
-pub use self::redis::{ClientCertificate, Options, Redis, Sentinel, SetupError};
+pub use self::redis::{ClientCertificate, Options, Redis, Servers, SetupError};
 pub use self::shared::Shared;

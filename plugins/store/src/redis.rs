@@ -5,6 +5,7 @@
 //! The names of what is kept, and their version, are in [`keys`].
 
 mod address;
+mod connection;
 mod failure;
 mod greeting;
 mod keys;
@@ -30,8 +31,8 @@ use link::Link;
 pub struct Options {
     /// `redis://host:port/database`, `rediss://` for TLS, or `unix:///path`. No password.
     pub url: String,
-    /// Who knows which server is the master: the host in `url` is then not asked.
-    pub sentinel: Option<Sentinel>,
+    /// Which servers there are; where it is not one alone, the host in `url` is not asked.
+    pub servers: Servers,
     /// The ACL user; Redis' own `default` when it is empty.
     pub username: String,
     /// Its password, if it has one.
@@ -48,13 +49,20 @@ pub struct Options {
     pub connect_timeout: Duration,
 }
 
-/// Sentinels, reached as the servers are: over TLS where those are. They have no login.
+/// Which servers there are.
 #[derive(Clone)]
-pub struct Sentinel {
-    /// `host:port`.
-    pub nodes: Vec<String>,
-    /// What they call the master.
-    pub master: String,
+pub enum Servers {
+    /// That of the URL.
+    One,
+    /// One that its sentinels know. They are reached as it is, over TLS where it is, and have no login.
+    Watched {
+        /// The sentinels, each as `host:port`.
+        sentinels: Vec<String>,
+        /// What they call it.
+        master: String,
+    },
+    /// A cluster, some of whose nodes are these, each as `host:port`.
+    Cluster(Vec<String>),
 }
 
 /// A certificate of one's own, and its key, as PEM.
@@ -69,7 +77,7 @@ impl Options {
     pub fn at(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
-            sentinel: None,
+            servers: Servers::One,
             username: String::new(),
             password: None,
             authorities: None,
@@ -94,9 +102,9 @@ pub enum SetupError {
     Login,
     /// No host with a port, or a socket of this machine.
     #[error(
-        "the sentinels are not understood; write each as host:port, and a URL of redis:// or rediss://"
+        "the nodes are not understood; write each as host:port, and a URL of redis:// or rediss://"
     )]
-    Sentinels,
+    Nodes,
     /// No certificates.
     #[error("the certificates of the Redis' authorities are not understood; they must be PEM")]
     Authorities,

@@ -1,12 +1,12 @@
 //! What is asked of a Redis when one has connected: which one it is, and whether it will keep what
 //! it is given.
 
-use redis::aio::MultiplexedConnection;
 use redis::{ErrorKind, InfoDict, RedisError, RedisResult, ServerErrorKind};
 
+use super::connection::Connection;
 use super::failure;
 use super::keys::Keys;
-use super::script::LIFE;
+use super::script::{INFO, LIFE};
 
 /// Where it is noted which server holds the news.
 pub(super) struct Greeting {
@@ -39,23 +39,25 @@ impl Greeting {
         }
     }
 
-    /// An error is a server that is of no use.
-    pub(super) async fn say(&self, connection: &mut MultiplexedConnection) -> RedisResult<Greeted> {
-        redis::cmd("PING").exec_async(connection).await?;
-        let greeted = match redis::cmd("INFO").query_async::<InfoDict>(connection).await {
-            Ok(info) => {
-                is_master(&info)?;
-                read(&info)
+    /// An error is a server that is of no use. Of a cluster, the node that has the news is meant.
+    pub(super) async fn say(&self, mut connection: Connection) -> RedisResult<Greeted> {
+        let asked = match connection {
+            Connection::Server(_) => {
+                redis::cmd("PING").exec_async(&mut connection).await?;
+                redis::cmd("INFO").query_async(&mut connection).await
             }
-            Err(error) if failure::is_final(&error) => return Err(error),
-            Err(_) => Greeted {
-                run_id: None,
-                warnings: vec![UNKNOWN],
-            },
+            Connection::Cluster(_) => INFO.on([self.floor.clone()]).run(connection.clone()).await,
         };
+        let info: InfoDict = match asked {
+            Ok(info) => info,
+            Err(error) if failure::is_final(&error) => return Err(error),
+            Err(_) => return Ok(Greeted::unknown()),
+        };
+        is_master(&info)?;
+        let greeted = read(&info);
         if let Some(run_id) = &greeted.run_id {
             let call = LIFE.on([self.floor.clone(), self.life.clone()]).arg(run_id);
-            let noted: RedisResult<u8> = call.run(connection.clone()).await;
+            let noted: RedisResult<u8> = call.run(connection).await;
             // A server that is full, or waits for its replicas, can be read all the same.
             match noted {
                 Err(error) if failure::is_final(&error) => return Err(error),
@@ -64,18 +66,30 @@ impl Greeting {
         }
         Ok(greeted)
     }
+
+    /// Looks whether it still is of use. A cluster may have given the news to another node.
+    pub(super) async fn look(&self, mut connection: Connection) -> RedisResult<()> {
+        if let Connection::Cluster(_) = connection {
+            return self.say(connection).await.map(drop);
+        }
+        let mut asked = redis::cmd("INFO");
+        asked.arg("replication");
+        match asked.query_async::<InfoDict>(&mut connection).await {
+            Ok(info) => is_master(&info),
+            Err(error) if error.code() == Some("NOPERM") => {
+                redis::cmd("PING").exec_async(&mut connection).await
+            }
+            Err(error) => Err(error),
+        }
+    }
 }
 
-/// Looks whether it still is of use.
-pub(super) async fn look(mut connection: MultiplexedConnection) -> RedisResult<()> {
-    let mut asked = redis::cmd("INFO");
-    asked.arg("replication");
-    match asked.query_async::<InfoDict>(&mut connection).await {
-        Ok(info) => is_master(&info),
-        Err(error) if error.code() == Some("NOPERM") => {
-            redis::cmd("PING").exec_async(&mut connection).await
+impl Greeted {
+    fn unknown() -> Self {
+        Self {
+            run_id: None,
+            warnings: vec![UNKNOWN],
         }
-        Err(error) => Err(error),
     }
 }
 

@@ -10,16 +10,16 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, RedisResult};
+use redis::RedisResult;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 use turnpike_api::StoreError;
 
-use super::address::Way;
+use super::address::{Target, Way};
+use super::connection::Connection;
 use super::greeting::{Greeted, Greeting};
-use super::{Options, SetupError, failure, greeting};
+use super::{Options, SetupError, failure};
 
 /// So many calls in a row without an answer, and the connection is given up.
 const STRIKES: u32 = 3;
@@ -60,7 +60,7 @@ enum State {
 
 #[derive(Clone)]
 struct Up {
-    connection: MultiplexedConnection,
+    connection: Connection,
     /// Calls in a row that got no answer. Also tells one connection from another.
     strikes: Arc<AtomicU32>,
 }
@@ -68,8 +68,8 @@ struct Up {
 /// A connection that was just made.
 struct Made {
     up: Up,
-    /// What made it.
-    client: Client,
+    /// What to.
+    target: Target,
     greeted: Greeted,
 }
 
@@ -105,7 +105,7 @@ impl Link {
     pub(super) async fn call<T, F, W>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: FnOnce(MultiplexedConnection) -> W + Send + 'static,
+        F: FnOnce(Connection) -> W + Send + 'static,
         W: Future<Output = RedisResult<T>> + Send,
     {
         let deadline = Instant::now() + self.line.deadline;
@@ -168,7 +168,7 @@ impl Line {
 
     async fn call<T, F, W>(&self, deadline: Instant, work: F) -> Result<T, StoreError>
     where
-        F: FnOnce(MultiplexedConnection) -> W,
+        F: FnOnce(Connection) -> W,
         W: Future<Output = RedisResult<T>>,
     {
         let late = || failure::late(&self.host, self.deadline);
@@ -228,7 +228,7 @@ impl Line {
                     pause = FIRST_PAUSE;
                     self.state.send_replace(State::Up(made.up.clone()));
                     let began = Instant::now();
-                    self.watch(made.up, &made.client).await;
+                    self.watch(made.up, &made.target).await;
                     tracing::warn!(host = self.host, "the connection to the Redis was lost");
                     // One that was lost at once will be again: not without a pause.
                     if began.elapsed() > LOOK_EVERY {
@@ -255,16 +255,11 @@ impl Line {
 
     /// Connects, logs in and hears who it is, or is late.
     async fn connect(&self) -> Result<Made, StoreError> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(None)
-            .set_response_timeout(None);
         let until = Instant::now() + self.connect_timeout;
-        let client = self.way.client(self.asking()).await?;
+        let target = self.way.target(self.asking()).await?;
         let connecting = async {
-            let mut connection = client
-                .get_multiplexed_async_connection_with_config(&config)
-                .await?;
-            let greeted = self.greeting.say(&mut connection).await?;
+            let connection = target.connect().await?;
+            let greeted = self.greeting.say(connection.clone()).await?;
             Ok((connection, greeted))
         };
         match timeout_at(until, connecting).await {
@@ -273,7 +268,7 @@ impl Line {
                     connection,
                     strikes: Arc::default(),
                 },
-                client,
+                target,
                 greeted,
             }),
             Ok(Err(error)) => Err(failure::told(&self.host, &error)),
@@ -299,15 +294,16 @@ impl Line {
     }
 
     /// Until the connection is lost. Nobody may be asking, and it is to be there when somebody does.
-    async fn watch(&self, up: Up, client: &Client) {
+    async fn watch(&self, up: Up, target: &Target) {
         let mut states = self.state.subscribe();
         let looking = async {
             loop {
                 sleep(LOOK_EVERY).await;
                 // What came of it is in the state.
                 let until = Instant::now() + self.deadline;
-                let _ = self.call(until, greeting::look).await;
-                if self.way.has_moved(client, self.asking()).await {
+                let look = |connection| self.greeting.look(connection);
+                let _ = self.call(until, look).await;
+                if self.way.has_moved(target, self.asking()).await {
                     self.lose(&up);
                 }
             }

@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use redis::aio::MultiplexedConnection;
-use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, RedisConnectionInfo, RedisResult,
-};
+use redis::{AsyncConnectionConfig, Client, ConnectionInfo, RedisConnectionInfo, RedisResult};
 use tokio::time::timeout;
 use turnpike_api::StoreError;
 
-use super::{Sentinel, SetupError};
+use super::SetupError;
+use super::address::{Address, at};
 
 pub(super) struct Sentinels {
     nodes: Vec<Client>,
@@ -21,26 +20,26 @@ pub(super) struct Sentinels {
     server: ConnectionInfo,
 }
 
-type Address = (String, u16);
-
 impl Sentinels {
-    /// Those of the servers that are come to as `client` says.
-    pub(super) fn new(client: Client, sentinel: &Sentinel) -> Result<Self, SetupError> {
+    /// Those of a server that is come to as `client` says, but for its address.
+    pub(super) fn new(
+        client: &Client,
+        sentinels: &[String],
+        master: &str,
+    ) -> Result<Self, SetupError> {
         let server = client.get_connection_info().clone();
         let node = |written: &String| {
-            let (host, port) = written.rsplit_once(':').ok_or(SetupError::Sentinels)?;
-            let host = host.trim_start_matches('[').trim_end_matches(']');
-            let port = port.parse().map_err(|_| SetupError::Sentinels)?;
             // They have neither databases nor the servers' users.
             let login = RedisConnectionInfo::default();
-            let info = at(&server, (host.to_owned(), port)).ok_or(SetupError::Sentinels)?;
-            Client::open(info.set_redis_settings(login)).map_err(|_| SetupError::Sentinels)
+            let info = Address::read(written).and_then(|address| at(&server, address));
+            let info = info.ok_or(SetupError::Nodes)?;
+            Client::open(info.set_redis_settings(login)).map_err(|_| SetupError::Nodes)
         };
-        let nodes: Result<Vec<Client>, SetupError> = sentinel.nodes.iter().map(node).collect();
+        let nodes: Result<Vec<Client>, SetupError> = sentinels.iter().map(node).collect();
         Ok(Self {
             nodes: nodes?,
-            written: sentinel.nodes.clone(),
-            master: sentinel.master.clone(),
+            written: sentinels.to_vec(),
+            master: master.to_owned(),
             server,
         })
     }
@@ -58,7 +57,7 @@ impl Sentinels {
 
     /// Whether they have another master than the server of `client`.
     pub(super) async fn have_moved(&self, client: &Client, within: Duration) -> bool {
-        let before = address(client.get_connection_info().addr());
+        let before = Address::of(client.get_connection_info().addr());
         match self.ask(within).await {
             Some(master) => before != Some(master),
             None => false,
@@ -93,7 +92,8 @@ impl Sentinels {
         let mut connection: MultiplexedConnection = connecting.await?;
         let mut command = redis::cmd("SENTINEL");
         command.arg("GET-MASTER-ADDR-BY-NAME").arg(&self.master);
-        command.query_async(&mut connection).await
+        let told: Option<(String, u16)> = command.query_async(&mut connection).await?;
+        Ok(told.map(|(host, port)| Address { host, port }))
     }
 
     fn unknown(&self) -> StoreError {
@@ -102,33 +102,5 @@ impl Sentinels {
             self.written.join(", "),
             self.master
         ))
-    }
-}
-
-/// The same at another address; `None` of a socket of this machine.
-fn at(server: &ConnectionInfo, (host, port): Address) -> Option<ConnectionInfo> {
-    let address = match server.addr() {
-        ConnectionAddr::Tcp(..) => ConnectionAddr::Tcp(host, port),
-        ConnectionAddr::TcpTls {
-            insecure,
-            tls_params,
-            ..
-        } => ConnectionAddr::TcpTls {
-            host,
-            port,
-            insecure: *insecure,
-            tls_params: tls_params.clone(),
-        },
-        _ => return None,
-    };
-    Some(server.clone().set_addr(address))
-}
-
-fn address(address: &ConnectionAddr) -> Option<Address> {
-    match address {
-        ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
-            Some((host.clone(), *port))
-        }
-        _ => None,
     }
 }

@@ -1,6 +1,8 @@
 //! The store over a real `redis-server`.
 
+mod cluster;
 mod faults;
+mod process;
 mod sentinel;
 mod server;
 

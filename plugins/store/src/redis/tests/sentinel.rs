@@ -1,102 +1,8 @@
 //! Two servers, of which one is the master, and three sentinels that see to it.
 
-use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
-use std::time::Instant;
-
-use tempfile::TempDir;
-
+use super::process::{Process, until};
 use super::*;
-use crate::Sentinel;
-
-/// No test waits longer for anything.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-struct Process {
-    port: u16,
-    child: Child,
-    _directory: TempDir,
-}
-
-impl Process {
-    /// Starts one on a free port, and returns when its log has `ready`. `write` makes its
-    /// configuration.
-    fn start(ready: &str, flags: &[&str], write: impl Fn(u16) -> String) -> Self {
-        loop {
-            // Somebody may take the port in between.
-            let free = TcpListener::bind("127.0.0.1:0").unwrap();
-            let port = free.local_addr().unwrap().port();
-            drop(free);
-            let directory = tempfile::tempdir().unwrap();
-            let path = directory.path().join("redis.conf");
-            let dir = directory.path().display();
-            let text = format!("port {port}\nbind 127.0.0.1\ndir {dir}\n{}", write(port));
-            std::fs::write(&path, text).unwrap();
-            let mut child = Command::new("redis-server")
-                .arg(&path)
-                .args(flags)
-                .stdout(Stdio::piped())
-                .process_group(0)
-                .spawn()
-                .expect("redis-server is missing: run scripts/prepare build");
-            let log = BufReader::new(child.stdout.take().unwrap());
-            let mut lines = log.lines().map_while(Result::ok);
-            let is_ready = lines.any(|line| line.contains(ready));
-            let mut process = Self {
-                port,
-                child,
-                _directory: directory,
-            };
-            if is_ready {
-                // It goes on to write, and must not be stopped by nobody reading.
-                std::thread::spawn(move || lines.for_each(drop));
-                return process;
-            }
-            process.end();
-        }
-    }
-
-    fn server(more: &str) -> Self {
-        let text = format!("save \"\"\nrepl-diskless-sync-delay 0\n{more}");
-        Self::start("eady to accept connections", &[], |_| text.clone())
-    }
-
-    fn end(&mut self) {
-        let _ = self.child.kill();
-        self.child.wait().unwrap();
-    }
-
-    fn ask(&self, words: &[&str]) -> redis::RedisResult<redis::Value> {
-        let client = redis::Client::open(format!("redis://127.0.0.1:{}", self.port)).unwrap();
-        let mut connection = client.get_connection_with_timeout(Duration::from_secs(5))?;
-        redis::cmd(words[0]).arg(&words[1..]).query(&mut connection)
-    }
-
-    fn is_master(&self) -> bool {
-        let role = self.ask(&["ROLE"]);
-        format!("{role:?}").contains("master")
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        self.end();
-    }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "servers and sentinels tell a test nothing by themselves, and are not to be kept from their work"
-)]
-fn until(what: &str, is_so: impl Fn() -> bool) {
-    let began = Instant::now();
-    while !is_so() {
-        assert!(began.elapsed() < PATIENCE, "{what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
+use crate::Servers;
 
 struct Watched {
     servers: [Process; 2],
@@ -133,12 +39,10 @@ impl Watched {
         Options {
             // Nobody is there: the sentinels are asked.
             url: "redis://127.0.0.1:1/0".to_owned(),
-            sentinel: Some(Sentinel {
-                nodes: nodes
-                    .map(|node| format!("127.0.0.1:{}", node.port))
-                    .collect(),
+            servers: Servers::Watched {
+                sentinels: nodes.map(Process::address).collect(),
                 master: "main".to_owned(),
-            }),
+            },
             deadline: Duration::from_secs(20),
             connect_timeout: Duration::from_secs(20),
             ..Options::at("")
@@ -205,11 +109,14 @@ fn a_master_that_is_relieved_is_left() {
 fn a_master_that_nobody_knows() {
     let mut watched = Watched::start();
     let options = watched.options();
+    let Servers::Watched { sentinels, .. } = options.servers.clone() else {
+        panic!("there are sentinels");
+    };
     let unknown = Options {
-        sentinel: options.sentinel.clone().map(|sentinel| Sentinel {
+        servers: Servers::Watched {
+            sentinels,
             master: "other".to_owned(),
-            ..sentinel
-        }),
+        },
         ..options.clone()
     };
     let reason = |options: &Options| {
@@ -235,16 +142,13 @@ fn sentinels_are_hosts_with_ports() {
         ("unix:///s", "127.0.0.1:26379"),
     ] {
         let options = Options {
-            sentinel: Some(Sentinel {
-                nodes: vec![node.to_owned()],
+            servers: Servers::Watched {
+                sentinels: vec![node.to_owned()],
                 master: "main".to_owned(),
-            }),
+            },
             ..Options::at(url)
         };
         let refused = Redis::open(&options).err();
-        assert!(
-            matches!(refused, Some(SetupError::Sentinels)),
-            "{url} {node}"
-        );
+        assert!(matches!(refused, Some(SetupError::Nodes)), "{url} {node}");
     }
 }

@@ -108,17 +108,7 @@ impl Server {
 
     /// `STOP` or `CONT`; returns when it has.
     pub(super) fn signal(&self, name: &str) {
-        let pid = self.running.as_ref().unwrap().id().to_string();
-        let sent = Command::new("kill").args(["-s", name, &pid]).status();
-        assert!(sent.unwrap().success());
-        let stat = format!("/proc/{pid}/stat");
-        let is_stopped = || {
-            let stat = std::fs::read_to_string(&stat).unwrap();
-            stat.rsplit(") ").next().unwrap().starts_with('T')
-        };
-        while is_stopped() != (name == "STOP") {
-            std::thread::yield_now();
-        }
+        signalled(self.running.as_ref().unwrap().id(), name);
     }
 
     pub(super) fn options(&self) -> Options {
@@ -163,7 +153,22 @@ impl Server {
     }
 }
 
-const AGE: &str = "
+/// Sends a process `STOP` or `CONT`, and waits until it has it.
+pub(super) fn signalled(pid: u32, name: &str) {
+    let pid = pid.to_string();
+    let sent = Command::new("kill").args(["-s", name, &pid]).status();
+    assert!(sent.unwrap().success());
+    let stat = format!("/proc/{pid}/stat");
+    let is_stopped = || {
+        let stat = std::fs::read_to_string(&stat).unwrap();
+        stat.rsplit(") ").next().unwrap().starts_with('T')
+    };
+    while is_stopped() != (name == "STOP") {
+        std::thread::yield_now();
+    }
+}
+
+pub(super) const AGE: &str = "
 for _, key in ipairs(redis.call('KEYS', '*')) do
   local left = redis.call('PTTL', key)
   if left >= 0 then redis.call('PEXPIRE', key, left - ARGV[1]) end
