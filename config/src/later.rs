@@ -42,19 +42,16 @@ const LISTS: &[&str] = &[
 ];
 
 /// Values of keys that are served, by the pattern of the key.
-const VALUES: &[(&str, &[&str])] = &[
-    (
-        "providers.*.kind",
-        &[
-            "vertex",
-            "azure-openai",
-            "claude",
-            "gemini",
-            "openai-compatible",
-        ],
-    ),
-    ("state.redis.mode", &["cluster"]),
-];
+const VALUES: &[(&str, &[&str])] = &[(
+    "providers.*.kind",
+    &[
+        "vertex",
+        "azure-openai",
+        "claude",
+        "gemini",
+        "openai-compatible",
+    ],
+)];
 
 pub(crate) const MESSAGE: &str = "not available in this release";
 

@@ -22,8 +22,8 @@ use url::Url;
 
 pub use access::{RoleBindingPlan, RolePlan};
 pub use auth::{
-    AuthPlan, CooldownPlan, EncryptionPlan, QuotaExceededPlan, QuotaPlan, RedisPlan, RetentionPlan,
-    SentinelPlan, StatePlan,
+    AuthPlan, CooldownPlan, EncryptionPlan, QuotaExceededPlan, QuotaPlan, RedisPlan,
+    RedisServersPlan, RetentionPlan, StatePlan,
 };
 pub use identity::{AgentTokensPlan, Argon2Plan, ClaimNamesPlan, JwtIssuerPlan};
 pub use management::{AdminKeyPlan, ManagementPlan, Scope};

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use thiserror::Error;
 use turnpike_api::{Secret, Store};
-use turnpike_config::plan::{RedisPlan, StatePlan};
+use turnpike_config::plan::{RedisPlan, RedisServersPlan, StatePlan};
 use turnpike_store::{
-    ClientCertificate, Embedded, OpenError, Options, Redis, Sentinel, SetupError, Shared,
+    ClientCertificate, Embedded, OpenError, Options, Redis, Servers, SetupError, Shared,
 };
 
 use crate::clock::Time;
@@ -56,22 +56,20 @@ pub fn beside(state: &StatePlan, here: Arc<dyn Store>) -> Result<Arc<dyn Store>,
 /// What an operator knows it by. No password is in it.
 pub fn shown(state: &StatePlan) -> String {
     let path = state.path.display();
-    match &state.redis {
-        None => path.to_string(),
-        Some(RedisPlan {
-            sentinel: Some(sentinel),
-            key_prefix,
-            ..
-        }) => format!(
-            "redis {} of sentinels {} (keys {key_prefix}:…), counters in {path}",
-            sentinel.master_name,
-            sentinel.nodes.join(", ")
-        ),
-        Some(redis) => format!(
-            "{} (keys {}:…), counters in {path}",
-            redis.url, redis.key_prefix
-        ),
-    }
+    let Some(redis) = &state.redis else {
+        return path.to_string();
+    };
+    let servers = match &redis.servers {
+        RedisServersPlan::One => redis.url.clone(),
+        RedisServersPlan::Sentinel { nodes, master_name } => {
+            format!("redis {master_name} of sentinels {}", nodes.join(", "))
+        }
+        RedisServersPlan::Cluster { nodes } => format!("redis cluster {}", nodes.join(", ")),
+    };
+    format!(
+        "{servers} (keys {}:…), counters in {path}",
+        redis.key_prefix
+    )
 }
 
 fn options(plan: &RedisPlan) -> Result<Options, StoreOpenError> {
@@ -83,10 +81,14 @@ fn options(plan: &RedisPlan) -> Result<Options, StoreOpenError> {
     });
     Ok(Options {
         url: plan.url.clone(),
-        sentinel: plan.sentinel.as_ref().map(|sentinel| Sentinel {
-            nodes: sentinel.nodes.clone(),
-            master: sentinel.master_name.clone(),
-        }),
+        servers: match plan.servers.clone() {
+            RedisServersPlan::One => Servers::One,
+            RedisServersPlan::Sentinel { nodes, master_name } => Servers::Watched {
+                sentinels: nodes,
+                master: master_name,
+            },
+            RedisServersPlan::Cluster { nodes } => Servers::Cluster(nodes),
+        },
         username: plan.username.clone(),
         password: plan.password.clone(),
         authorities: plan.ca_file.as_deref().map(read).transpose()?,

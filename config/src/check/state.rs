@@ -7,7 +7,7 @@ use ::url::Url;
 
 use crate::document::{Backend, Document, Redis, RedisMode, RedisTls, Retention, Span};
 use crate::locate::Path;
-use crate::plan::{CertificatePlan, RedisPlan, RetentionPlan, SentinelPlan, StatePlan};
+use crate::plan::{CertificatePlan, RedisPlan, RedisServersPlan, RetentionPlan, StatePlan};
 
 use super::Context;
 
@@ -70,12 +70,12 @@ fn redis(written: &Redis, section: &Path, context: &mut Context<'_>) -> Option<R
         let message = "has no effect unless `url` begins with rediss://";
         context.report.at(&tls, message);
     }
-    let sentinel = sentinel(written, section, context);
+    let servers = servers(written, section, context);
     let (ca_file, client) = certificates(&written.tls, &tls, context);
     is_tls.ok()?;
     Some(RedisPlan {
         url: written.url.clone(),
-        sentinel,
+        servers,
         username: written.username.clone(),
         password: written.password.0.clone(),
         ca_file,
@@ -109,50 +109,62 @@ fn url(written: &str) -> Result<bool, &'static str> {
     }
 }
 
-fn sentinel(written: &Redis, section: &Path, context: &mut Context<'_>) -> Option<SentinelPlan> {
+fn servers(written: &Redis, section: &Path, context: &mut Context<'_>) -> RedisServersPlan {
     let mut at = |key: Path, message: &str| context.report.at(&key, message);
-    let (nodes, name) = (section.field("nodes"), section.field("master_name"));
-    match written.mode {
-        RedisMode::Standalone => {
-            if !written.nodes.is_empty() {
-                at(nodes, "has no effect unless `mode` is sentinel");
-            }
-            if !written.master_name.is_empty() {
-                at(name, "has no effect unless `mode` is sentinel");
-            }
-            return None;
-        }
-        RedisMode::Sentinel => {}
-    }
-    if written.url.starts_with("unix:") {
-        let message = "sentinels name hosts; write redis:// or rediss://";
-        at(section.field("url"), message);
-    }
-    if written.master_name.is_empty() {
+    let name = section.field("master_name");
+    let is_watched = written.mode == RedisMode::Sentinel;
+    if is_watched && written.master_name.is_empty() {
         at(name, "needed where `mode` is sentinel");
+    } else if !is_watched && !written.master_name.is_empty() {
+        at(name, "has no effect unless `mode` is sentinel");
     }
-    if written.nodes.is_empty() {
-        at(
-            nodes.clone(),
-            "needed where `mode` is sentinel: each as host:port",
-        );
+    if written.mode == RedisMode::Standalone {
+        if !written.nodes.is_empty() {
+            let message = "has no effect unless `mode` is sentinel or cluster";
+            at(section.field("nodes"), message);
+        }
+        return RedisServersPlan::One;
     }
-    for (index, node) in written.nodes.iter().enumerate() {
+    let url = Url::parse(&written.url).ok();
+    let url = url.map(|url| {
+        (
+            url.scheme() == "unix",
+            url.path().trim_matches('/').to_owned(),
+        )
+    });
+    match url {
+        Some((true, _)) => {
+            let message = "nodes are hosts; write redis:// or rediss://";
+            at(section.field("url"), message);
+        }
+        Some((false, database)) if !is_watched && !matches!(&*database, "" | "0") => {
+            at(section.field("url"), "a cluster has the database 0 only");
+        }
+        Some(_) | None => {}
+    }
+    nodes(&written.nodes, &section.field("nodes"), context);
+    let (nodes, master_name) = (written.nodes.clone(), written.master_name.clone());
+    match is_watched {
+        true => RedisServersPlan::Sentinel { nodes, master_name },
+        false => RedisServersPlan::Cluster { nodes },
+    }
+}
+
+fn nodes(written: &[String], key: &Path, context: &mut Context<'_>) {
+    if written.is_empty() {
+        let message = "needed where `mode` is sentinel or cluster: each as host:port";
+        context.report.at(key, message);
+    }
+    for (index, node) in written.iter().enumerate() {
         let parts = node.rsplit_once(':');
         let is_one = parts.is_some_and(|(host, port)| {
             !host.is_empty() && !host.contains(['/', '@']) && port.parse::<u16>().is_ok()
         });
         if !is_one {
-            at(
-                nodes.item(index),
-                "expected host:port, such as 10.0.0.5:26379",
-            );
+            let message = "expected host:port, such as 10.0.0.5:26379";
+            context.report.at(&key.item(index), message);
         }
     }
-    Some(SentinelPlan {
-        nodes: written.nodes.clone(),
-        master_name: written.master_name.clone(),
-    })
 }
 
 fn certificates(

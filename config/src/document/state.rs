@@ -73,8 +73,8 @@ pub(crate) struct Redis {
     /// `redis://host:port/database`, `rediss://` for TLS, or `unix:///path`; without a login.
     pub(crate) url: String,
     pub(crate) mode: RedisMode,
-    /// The sentinels, each as `host:port`; over TLS where `url` says so, and without a login. The host in
-    /// `url` is then not asked.
+    /// The sentinels, or some nodes of the cluster, each as `host:port`; over TLS where `url` says so. The
+    /// host in `url` is then not asked.
     pub(crate) nodes: Vec<String>,
     /// What the sentinels call the master.
     pub(crate) master_name: String,
@@ -107,12 +107,13 @@ impl Default for Redis {
     }
 }
 
-#[derive(Clone, Copy, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum RedisMode {
     #[default]
     Standalone,
     Sentinel,
+    Cluster,
 }
 
 /// For a URL that begins with `rediss://`. Paths are relative to this file.

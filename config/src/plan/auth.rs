@@ -91,8 +91,7 @@ pub struct StatePlan {
 pub struct RedisPlan {
     /// Without a login.
     pub url: String,
-    /// Who knows which server is the master; `None` = it is the one of the URL.
-    pub sentinel: Option<SentinelPlan>,
+    pub servers: RedisServersPlan,
     /// Empty = Redis' own `default`.
     pub username: String,
     pub password: Option<Secret>,
@@ -105,12 +104,18 @@ pub struct RedisPlan {
     pub connect_timeout: Duration,
 }
 
-/// The sentinels of a Redis.
+/// Which servers a Redis is. Nodes are `host:port`, and never none.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SentinelPlan {
-    /// `host:port`; never empty.
-    pub nodes: Vec<String>,
-    pub master_name: String,
+pub enum RedisServersPlan {
+    /// That of the URL.
+    One,
+    /// The one that its sentinels call the master.
+    Sentinel {
+        nodes: Vec<String>,
+        master_name: String,
+    },
+    /// A cluster of which these are some.
+    Cluster { nodes: Vec<String> },
 }
 
 /// How many days the store keeps what it need not; `None` = for good.

@@ -162,18 +162,25 @@ async fn made_a_replica() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_its_sentinels() {
-    let how = "mode: sentinel, nodes: [\"127.0.0.1:1\"], master_name: main";
-    let absent = Server::absent();
-    let url = format!("url: \"{}\"", absent.url());
-    let redis = state(&absent, how, "").replace(&url, "url: \"redis://sentinel/3\"");
-    let fleet = Fleet::hasty(1, absent, &format!("state: {redis}")).await;
-    let why = fleet.degraded(0).await.unwrap();
-    assert!(
-        why.contains("no sentinel of 127.0.0.1:1 knows the master `main`"),
-        "{why}"
-    );
-    assert_eq!(fleet.chat(0).await.status, 200);
+async fn without_its_nodes() {
+    for (how, told) in [
+        (
+            "mode: sentinel, nodes: [\"127.0.0.1:1\"], master_name: main",
+            "no sentinel of 127.0.0.1:1 knows the master `main`",
+        ),
+        (
+            "mode: cluster, nodes: [\"127.0.0.1:1\"]",
+            "redis at cluster 127.0.0.1:1 cannot be reached",
+        ),
+    ] {
+        let absent = Server::absent();
+        let url = format!("url: \"{}\"", absent.url());
+        let redis = state(&absent, how, "").replace(&url, "url: \"redis://nodes/0\"");
+        let fleet = Fleet::hasty(1, absent, &format!("state: {redis}")).await;
+        let why = fleet.degraded(0).await.unwrap();
+        assert!(why.contains(told), "{why}");
+        assert_eq!(fleet.chat(0).await.status, 200);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

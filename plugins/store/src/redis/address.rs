@@ -20,13 +20,13 @@ use super::{ClientCertificate, Options, Servers, SetupError};
 pub(super) enum Way {
     Direct(Client),
     Sentinels(Sentinels),
-    Cluster(ClusterClient, String),
+    Cluster(Box<ClusterClient>, String),
 }
 
 /// Where connections are made to.
 pub(super) enum Target {
-    Server(Client),
-    Cluster(ClusterClient),
+    Server(Box<Client>),
+    Cluster(Box<ClusterClient>),
 }
 
 /// A host and its port.
@@ -46,7 +46,7 @@ impl Way {
                 Self::Sentinels(Sentinels::new(&client, sentinels, master)?)
             }
             Servers::Cluster(nodes) => Self::Cluster(
-                cluster(&client, nodes, options)?,
+                Box::new(cluster(&client, nodes, options)?),
                 format!("cluster {}", nodes.join(", ")),
             ),
         })
@@ -64,8 +64,8 @@ impl Way {
     /// Where to connect to; it is found out within this time.
     pub(super) async fn target(&self, within: Duration) -> Result<Target, StoreError> {
         Ok(match self {
-            Self::Direct(client) => Target::Server(client.clone()),
-            Self::Sentinels(sentinels) => Target::Server(sentinels.client(within).await?),
+            Self::Direct(client) => Target::Server(Box::new(client.clone())),
+            Self::Sentinels(sentinels) => Target::Server(Box::new(sentinels.client(within).await?)),
             Self::Cluster(client, _) => Target::Cluster(client.clone()),
         })
     }
