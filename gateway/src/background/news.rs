@@ -23,6 +23,9 @@ const WHOLE_EVERY: Duration = Duration::from_secs(30);
 const EVERY: Duration = Duration::from_millis(500);
 const EVERY_IN_A_FLEET: Duration = Duration::from_millis(100);
 
+/// So many looks in a row without an answer are a store that is away: one may be late.
+const AWAY: u32 = 3;
+
 /// Tells a running gateway that a credential is well.
 pub async fn tell_well(store: &dyn Store, id: &str) -> Result<(), StoreError> {
     store.post(WELL, id.as_bytes()).await.map(drop)
@@ -35,16 +38,14 @@ pub async fn read(runtime: Arc<Runtime>) {
         false => EVERY,
     };
     let mut reader = Reader::default();
+    let mut failures = 0u32;
     loop {
         let read = reader.look(&runtime).await;
         let error = read.as_ref().err();
-        if runtime.store_is(error) {
+        failures = error.map_or(0, |_| failures.saturating_add(1));
+        if (error.is_none() || failures >= AWAY) && runtime.store_is(error) {
             let metrics = &runtime.metrics;
             StoreReached { error, metrics }.tell();
-        }
-        if error.is_some() {
-            // What was written while it was away may have been lost with it.
-            reader.read_whole_at = None;
         }
         runtime.board.time.follow();
         tokio::time::sleep(every).await;

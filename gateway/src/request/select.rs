@@ -160,7 +160,10 @@ impl Lease<'_, '_> {
         let claim = format!("half-open/{window}");
         let patience = Duration::from_millis(mark.saturating_sub(self.began));
         let (store, name) = (&self.runtime.store, self.runtime.name());
+        // Noted before: a caller who leaves while it is asked must not take it along.
+        self.claim = Some(claim.clone());
         if store.claim(&claim, name, patience).await == Ok(false) {
+            self.claim = None;
             // Its news are heard; who is stopped before it tells any leaves the claim to others.
             let until = self.runtime.board.time.now() + ASKED_AGAIN;
             standing.tried_elsewhere(model, mark, until);
@@ -168,7 +171,6 @@ impl Lease<'_, '_> {
             (self.probe, self.settled) = (None, true);
             return false;
         }
-        self.claim = Some(claim);
         true
     }
 
