@@ -23,6 +23,7 @@ FORMS = {
     "human-duration-or-off": "duration or -1",
     "byte-size": "size",
     "proxy-url": "proxy URL",
+    "decimal": "number",
 }
 
 
@@ -48,11 +49,16 @@ def properties(node):
     return {key: value for key, value in node.get("properties", {}).items() if "-" not in key}
 
 
+def is_told(inner):
+    """Whether keys say more than that they are there: those made of words are told where they are named."""
+    return any("description" in value for value in inner.values()) or len(inner) < 12
+
+
 def type_words(node):
     kinds = node.get("type")
     kind = next((k for k in kinds if k != "null"), "") if isinstance(kinds, list) else kinds
     if "enum" in node:
-        return " or ".join(f"`{word}`" for word in node["enum"])
+        return " or ".join(f"`{word}`" for word in node["enum"] if word is not None)
     if node.get("format") in FORMS:
         return FORMS[node["format"]]
     if kind == "array":
@@ -84,7 +90,8 @@ def rows(path, node, required=False):
         below, path = resolve(node["items"]), f"{path}[]"
     elif isinstance(node.get("additionalProperties"), dict):
         below, path = resolve(node["additionalProperties"]), f"{path}.NAME"
-    for key, value in properties(below).items():
+    inner = properties(below)
+    for key, value in inner.items() if is_told(inner) else ():
         yield from rows(f"{path}.{key}", value, key in below.get("required", []))
 
 

@@ -12,6 +12,7 @@ PLUGINS = {
     "turnpike-identity",
     "turnpike-access",
     "turnpike-credentials",
+    "turnpike-limits",
     "turnpike-providers",
     "turnpike-store",
 }

@@ -3,6 +3,7 @@
 use serde_json::Value as Schema;
 use serde_yaml::Value;
 
+use crate::document::DECIMAL;
 use crate::locate::Origin;
 use crate::tree::{Content, Node};
 
@@ -22,7 +23,8 @@ pub(crate) fn type_of(schema: &Schema) -> &str {
 /// says so, and in an environment variable, where quotes are the shell's.
 pub(crate) fn is_text(value: &Value, node: &Node, schema: &Schema) -> bool {
     let types = schema["type"].as_array();
-    let takes_numbers = types.is_some_and(|types| types.iter().any(|one| one == "integer"));
+    let is_number = |one: &Schema| one == "integer" || one == "number";
+    let takes_numbers = types.is_some_and(|types| types.iter().any(is_number));
     match value {
         Value::String(_) => true,
         Value::Number(_) if takes_numbers => true,
@@ -33,7 +35,9 @@ pub(crate) fn is_text(value: &Value, node: &Node, schema: &Schema) -> bool {
 
 /// The words of an enum, written as `enum` or as one `const` each.
 pub(crate) fn choices(schema: &Schema) -> Option<Vec<&str>> {
-    if let Some(list) = schema["enum"].as_array() {
+    if let Some(list) = schema["enum"].as_array()
+        && !list.iter().any(Schema::is_number)
+    {
         return Some(list.iter().filter_map(Schema::as_str).collect());
     }
     if let Some(word) = schema["const"].as_str() {
@@ -50,8 +54,18 @@ pub(crate) fn range(schema: &Schema) -> (i64, i64) {
     (least, most)
 }
 
+/// The few numbers that may stand there.
+pub(crate) fn numbers(schema: &Schema) -> Option<Vec<i64>> {
+    let list = schema["enum"].as_array()?;
+    list.iter().map(Schema::as_i64).collect()
+}
+
 /// What belongs there, in words.
 pub(crate) fn expected(schema: &Schema) -> String {
+    if let Some(numbers) = numbers(schema) {
+        let numbers: Vec<String> = numbers.iter().map(i64::to_string).collect();
+        return format!("expected one of {}", numbers.join(", "));
+    }
     let what = match (type_of(schema), range(schema)) {
         ("object", _) => "a mapping".to_owned(),
         ("array", _) => "a list".to_owned(),
@@ -59,6 +73,7 @@ pub(crate) fn expected(schema: &Schema) -> String {
         ("integer", (i64::MIN, i64::MAX)) => "a whole number".to_owned(),
         ("integer", (least, i64::MAX)) => format!("a whole number from {least}"),
         ("integer", (least, most)) => format!("a whole number from {least} to {most}"),
+        _ if schema["format"] == DECIMAL => "a number".to_owned(),
         _ => "text".to_owned(),
     };
     format!("expected {what}")
@@ -70,6 +85,7 @@ pub(crate) fn mismatch(node: &Node, schema: &Schema) -> String {
         (Content::Scalar(..), "string", Some("human-duration")) => {
             return format!("expected a duration such as 30s, found {}", node.kind());
         }
+        (_, _, Some(DECIMAL)) => "",
         (Content::Scalar(Value::Number(_) | Value::Bool(_), _), "string", _) => {
             "; put it in quotes"
         }

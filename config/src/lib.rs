@@ -7,12 +7,13 @@
 //! | shape | holds the tree against the schema, resolves references to secrets | `shape`, `expected`, `resolve` |
 //! | document | the sections as types, one source of keys, defaults and schema | `document` |
 //! | check | every rule a schema cannot say | `check` |
-//! | plan | what the gateway runs by, and when quotas start anew | [`plan`], `schedule` |
+//! | plan | what the gateway runs by, and when quotas and limits start anew | [`plan`], `schedule`, `calendar` |
 //!
 //! No step stops at a mistake: each reports what it finds, leaves that out, and goes on, so that
 //! an operator sees all [`Problems`] at once. Keys of later releases are listed in `later` and
 //! refused, never ignored.
 
+mod calendar;
 mod check;
 mod document;
 mod environment;
@@ -136,7 +137,7 @@ impl<'a> Loading<'a> {
     }
 
     fn steps(&self, text: &str, report: &mut Report) -> Option<(Document, Plan)> {
-        let mut tree = self.tree(text, report)?;
+        let mut tree = read_tree(text, report)?;
         self.environment.override_file(&mut tree, report);
 
         let sources = self.path.iter().cloned().collect();
@@ -162,6 +163,7 @@ impl<'a> Loading<'a> {
             base_dir: self.base_dir,
             sources: resolver.sources,
             warnings: Vec::new(),
+            calendars: check::Calendars::default(),
             previews: Vec::new(),
         };
         let mut plan = check::plan(&document, context)?;
@@ -173,20 +175,21 @@ impl<'a> Loading<'a> {
         plan.sources.dedup();
         Some((document, plan))
     }
+}
 
-    fn tree(&self, text: &str, report: &mut Report) -> Option<tree::Node> {
-        let mut repeated = Vec::new();
-        let tree = tree::parse(text, &mut repeated, &Origin::Line);
-        for error in repeated {
-            report.found(&error.path, &Origin::Line(error.line), error.message);
-        }
-        match tree {
-            Ok(tree) => Some(tree),
-            Err(error) => {
-                let message = format!("not valid YAML: {}", error.message);
-                report.found(&locate::Path::default(), &Origin::Line(error.line), message);
-                None
-            }
+/// The text as a tree; what is wrong with it is reported.
+fn read_tree(text: &str, report: &mut Report) -> Option<tree::Node> {
+    let mut repeated = Vec::new();
+    let tree = tree::parse(text, &mut repeated, &Origin::Line);
+    for error in repeated {
+        report.found(&error.path, &Origin::Line(error.line), error.message);
+    }
+    match tree {
+        Ok(tree) => Some(tree),
+        Err(error) => {
+            let message = format!("not valid YAML: {}", error.message);
+            report.found(&locate::Path::default(), &Origin::Line(error.line), message);
+            None
         }
     }
 }

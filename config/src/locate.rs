@@ -117,6 +117,17 @@ impl Report {
             .insert(key.to_string(), (written.clone(), origin.clone()));
     }
 
+    /// Nothing at or under `key` is in the document after all: another entry takes its place.
+    pub(crate) fn forget(&mut self, key: &Path) {
+        let key = key.to_string();
+        let under = self.places.range(key.clone()..);
+        let under = under.take_while(|(place, _)| place.starts_with(&key));
+        let under: Vec<String> = under.map(|(place, _)| place.clone()).collect();
+        for place in under {
+            self.places.remove(&place);
+        }
+    }
+
     /// A mistake at a key of the document, or at the closest key above it that was written.
     pub(crate) fn at(&mut self, key: &Path, message: impl Into<String>) {
         let mut above = key.clone();
@@ -196,12 +207,17 @@ impl Report {
             .any(|problem| problem.path.starts_with(&written))
     }
 
+    /// Adds what was found in another file.
+    pub(crate) fn join(&mut self, other: Self) {
+        self.problems.extend(other.problems);
+    }
+
     pub(crate) fn is_clean(&self) -> bool {
         self.problems.is_empty()
     }
 
     pub(crate) fn into_problems(self) -> Problems {
-        Problems::sorted(self.problems)
+        Problems::sorted(self.problems, &self.file)
     }
 }
 

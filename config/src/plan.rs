@@ -6,6 +6,7 @@
 mod access;
 mod auth;
 mod identity;
+mod limits;
 mod management;
 mod secret_key;
 mod sso;
@@ -16,8 +17,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::StatusCode;
 use ipnet::IpNet;
-use turnpike_api::Secret;
+use turnpike_api::{Limit, Secret};
 use url::Url;
 
 pub use access::{RoleBindingPlan, RolePlan};
@@ -26,6 +28,7 @@ pub use auth::{
     RedisServersPlan, RetentionPlan, StatePlan,
 };
 pub use identity::{AgentTokensPlan, Argon2Plan, ClaimNamesPlan, JwtIssuerPlan};
+pub use limits::{PricePlan, PricesPlan, UnknownModel};
 pub use management::{AdminKeyPlan, ManagementPlan, Scope};
 pub use secret_key::SecretKey;
 pub use sso::{
@@ -50,6 +53,11 @@ pub struct Plan {
     /// Empty = whoever is known may use everything.
     pub roles: Vec<RolePlan>,
     pub role_bindings: Vec<RoleBindingPlan>,
+    /// Those beside roles, keys and credentials; each name once.
+    pub limits: Vec<Arc<Limit>>,
+    /// Of a refusal when a budget is spent: 403, 402 or 429.
+    pub spent_status: StatusCode,
+    pub prices: PricesPlan,
     pub providers: Vec<ProviderPlan>,
     /// Names of providers that are switched off; a credential file does not bring one back.
     pub disabled_providers: Vec<String>,
@@ -203,6 +211,8 @@ pub struct ClientKeyPlan {
     pub models: Option<Vec<String>>,
     /// There are such.
     pub roles: Vec<String>,
+    /// On the level of tokens, for this key alone: `key:NAME:requests_per_minute`.
+    pub limits: Vec<Arc<Limit>>,
 }
 
 #[derive(Clone)]
@@ -244,6 +254,8 @@ pub struct CredentialPlan {
     pub disabled: bool,
     /// Tokens of one period, never 0; `None` = any number.
     pub quota_limit: Option<u64>,
+    /// On the level of credentials, for this one alone: `cap:requests_per_minute`.
+    pub caps: Vec<Arc<Limit>>,
     /// `None` = the kind's own; without a trailing slash in its path.
     pub base_url: Option<Url>,
     pub prefix: Option<String>,

@@ -29,13 +29,17 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Every mistake found, in the order of the file; those of the environment follow.
+/// Every mistake found, in the order of the file; those of files that it names follow, and those of
+/// the environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problems(pub Vec<Problem>);
 
 impl Problems {
-    pub(crate) fn sorted(mut found: Vec<Problem>) -> Self {
-        found.sort_by_key(|problem| (problem.line.is_none(), problem.line));
+    pub(crate) fn sorted(mut found: Vec<Problem>, file: &str) -> Self {
+        found.sort_by_key(|problem| {
+            let elsewhere = problem.source != file;
+            (problem.line.is_none(), elsewhere, problem.line)
+        });
         found.dedup();
         Self(found)
     }

@@ -2,11 +2,16 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::document::Document;
+use crate::document::{Document, PriceFile};
 
 /// The schema of the document types, and nothing else.
 pub(crate) fn of_document() -> Value {
     schemars::schema_for!(Document).to_value()
+}
+
+/// The schema of a file of prices.
+pub(crate) fn of_prices() -> Value {
+    schemars::schema_for!(PriceFile).to_value()
 }
 
 /// The JSON schema (draft 2020-12) of the configuration file, with both spellings of every key.

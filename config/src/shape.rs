@@ -11,7 +11,7 @@ use serde_yaml::{Mapping, Value};
 
 use crate::document::{TEXT_FORMATS, may_be_empty, may_be_reference};
 use crate::environment::PREFIX;
-use crate::expected::{choices, expected, is_text, mismatch, range, type_of};
+use crate::expected::{choices, expected, is_text, mismatch, numbers, range, type_of};
 use crate::later;
 use crate::locate::{Origin, Path, Report};
 use crate::nearest::{hint, nearest, quoted};
@@ -236,7 +236,10 @@ impl<'a> Walk<'a, '_> {
             if item.is_null() {
                 self.problem(item, &at, "nothing is written here; remove the `-`");
             } else {
-                kept.extend(self.value(item, &schema["items"], &at));
+                match self.value(item, &schema["items"], &at) {
+                    Some(value) => kept.push(value),
+                    None => self.report.forget(&at.key),
+                }
             }
         }
         Value::Sequence(kept)
@@ -245,7 +248,11 @@ impl<'a> Walk<'a, '_> {
     fn whole_number(&mut self, node: &Node, text: &str, schema: &Schema, at: &At) -> Option<Value> {
         let (least, most) = range(schema);
         let number = serde_yaml::from_str::<i64>(text).ok();
-        let within = number.filter(|number| (least..=most).contains(number));
+        let listed = numbers(schema);
+        let within = number.filter(|number| {
+            let is_listed = listed.as_ref().is_none_or(|list| list.contains(number));
+            (least..=most).contains(number) && is_listed
+        });
         if within.is_none() {
             let message = format!("{}, found {text}", expected(schema));
             self.problem(node, at, message);
@@ -294,9 +301,10 @@ impl<'a> Walk<'a, '_> {
         } else {
             let choices = choices.iter().copied();
             format!(
-                "expected one of {}, found `{}`",
-                quoted(choices),
-                shown(text)
+                "expected one of {}, found `{}`{}",
+                quoted(choices.clone()),
+                shown(text),
+                hint(&word, choices)
             )
         };
         self.problem(node, at, message);

@@ -327,6 +327,51 @@ fn equal_addresses_are_one_listener() {
 }
 
 #[test]
+fn operators_find_their_pages_where_it_is_said() {
+    for (yaml, url) in [
+        ("", "http://127.0.0.1:8317/"),
+        ("admin: {host: '::1', port: 9}", "http://[::1]:9/"),
+        ("server: {port: 9}\nadmin: {port: 9}", "http://127.0.0.1:9/"),
+        (
+            "server: {port: 9, public_url: 'https://llm.example.com'}\nadmin: {port: 9}",
+            "https://llm.example.com/",
+        ),
+        (
+            "server: {public_url: 'https://llm.example.com'}",
+            "http://127.0.0.1:8317/",
+        ),
+        (
+            "admin: {public_url: 'https://ops.example.com/'}",
+            "https://ops.example.com/",
+        ),
+    ] {
+        assert_eq!(plan(yaml).management.public_url.as_str(), url, "{yaml}");
+    }
+}
+
+#[test]
+fn a_role_that_opens_the_operators_pages_to_nobody_is_told() {
+    const SSO: &str = "sso: {enabled: true, providers: {github: {client_id: c, client_secret: a-secret-of-mine}}}\n";
+    let roles = "roles: {operator: {permissions: [\"admin:*\"]}}\n\
+                 role_bindings: [{role: operator, groups: [ops]}]\n";
+    let told = |yaml: &str| {
+        let warnings = plan(&format!("{yaml}\n{roles}")).warnings;
+        let about = |warning: &&String| warning.contains("operator");
+        let found = warnings.iter().find(about);
+        found.map(|warning| warning.split(':').next().unwrap().to_owned())
+    };
+    assert_eq!(told("").as_deref(), Some("roles.operator.permissions"));
+    assert_eq!(told(SSO), None);
+    let far = format!("{SSO}admin: {{host: 0.0.0.0");
+    assert_eq!(
+        told(&format!("{far}}}")).as_deref(),
+        Some("admin.public_url")
+    );
+    let url = "public_url: 'https://ops.example.com'";
+    assert_eq!(told(&format!("{far}, {url}}}")), None);
+}
+
+#[test]
 fn warnings_name_the_key() {
     let plan = plan(
         "server: {host: 0.0.0.0}\nadmin: {host: '::'}\n\

@@ -4,6 +4,7 @@
 pub(crate) mod access;
 pub mod egress;
 mod files;
+mod limits;
 mod providers;
 
 use std::sync::{Arc, OnceLock};
@@ -143,6 +144,7 @@ pub fn assemble<'e>(
             stand_ins: providers.stand_ins,
             force_prefix: plan.force_model_prefix,
             default_selector,
+            prices: Arc::new(plan.prices.clone()),
             metrics: ground.metrics.clone(),
             board: ground.board.clone(),
         }),
@@ -157,6 +159,9 @@ pub fn assemble<'e>(
         affinity: plan.auth.affinity,
         inject_usage: plan.inject_usage,
         limits: plan.server.limits.clone(),
+        rules: providers.rules,
+        unknown_model: plan.prices.unknown_model,
+        spent_status: plan.spent_status.as_u16(),
         timeouts: plan.server.timeouts.clone(),
         trusted_proxies: plan.server.trusted_proxies.clone(),
         allowed_origins: allowed_origins(plan),
@@ -168,7 +173,7 @@ pub fn assemble<'e>(
             .trim_end_matches('/')
             .to_owned(),
         retention: plan.state.retention,
-        management: Terms::new(plan, ground.digest_key),
+        management: Terms::new(plan, ground),
     })
 }
 

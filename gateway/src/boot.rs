@@ -18,7 +18,7 @@ use turnpike_config::plan::{ListenAddr, LoginModePlan, StatePlan};
 use turnpike_config::{Environment, Plan};
 
 use crate::assemble::{Ground, assemble, credential_directory, open_to_others};
-use crate::background::{keep, keys, news, probe, retention, sessions, uses};
+use crate::background::{keep, keys, limits, news, probe, retention, sessions, uses};
 use crate::clock::Time;
 use crate::listener::{self, Listener};
 use crate::observe::events::{ConfigurationRead, CredentialFilesRead};
@@ -211,6 +211,7 @@ fn background(runtime: &Arc<Runtime>) -> Vec<JoinHandle<()>> {
         tokio::spawn(keep::keep(runtime.clone())),
         tokio::spawn(news::read(runtime.clone())),
         tokio::spawn(probe::probe(runtime.clone())),
+        tokio::spawn(limits::exchange(runtime.clone())),
         tokio::spawn(uses::keep(runtime.clone())),
         tokio::spawn(keys::keep_fresh(runtime.clone())),
         tokio::spawn(sessions::renew(runtime.clone())),
@@ -339,6 +340,7 @@ impl Gateway {
         while !self.background.iter().all(JoinHandle::is_finished) {
             tokio::task::yield_now().await;
         }
+        limits::flush(&self.runtime).await;
         keep::flush(&self.runtime).await;
         uses::flush(&self.runtime).await;
     }

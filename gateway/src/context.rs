@@ -36,13 +36,14 @@ impl<'r> Context<'r> {
     pub fn new(runtime: &'r Runtime, head: &RequestHeader) -> Self {
         let mut rng = Rng::new();
         let own = new_id(&mut rng);
-        let id = accepted_id(&head.headers).unwrap_or_else(|| RequestId::of(own));
+        let decision = RequestId::of(own);
+        let id = accepted_id(&head.headers).unwrap_or_else(|| decision.clone());
         let caller = head.headers.get("traceparent");
         let trace = caller
             .and_then(Trace::parse)
             .unwrap_or(Trace::begin(own))
             .within(rng.u64(1..));
-        let mut context = Self::with(runtime, id, trace);
+        let mut context = Self::with(runtime, id, decision, trace);
         context.head_read = true;
         context.head_only = head.method == Method::HEAD;
         context.page = cors::allowed(&head.headers, &context.snapshot.allowed_origins);
@@ -52,10 +53,11 @@ impl<'r> Context<'r> {
     /// For a request whose head could not be read.
     pub fn of_unreadable(runtime: &'r Runtime) -> Self {
         let own = new_id(&mut Rng::new());
-        Self::with(runtime, RequestId::of(own), Trace::begin(own))
+        let id = RequestId::of(own);
+        Self::with(runtime, id.clone(), id, Trace::begin(own))
     }
 
-    fn with(runtime: &'r Runtime, id: RequestId, trace: Trace) -> Self {
+    fn with(runtime: &'r Runtime, id: RequestId, decision: RequestId, trace: Trace) -> Self {
         runtime.metrics.in_flight().inc();
         Self {
             runtime,
@@ -66,7 +68,7 @@ impl<'r> Context<'r> {
             session: None,
             page: None,
             certificate: None,
-            record: Record::new(id),
+            record: Record::new(id, decision),
         }
     }
 }

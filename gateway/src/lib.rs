@@ -13,10 +13,11 @@
 //! 3. [`request::read`] reads the body, bounded: an ask.
 //! 4. [`request::authorize`] folds the authorizers: a permit.
 //! 5. [`request::route`] finds who serves the model: a route.
-//! 6. [`request::select`] and [`request::forward`] try credentials until an attempt is committed:
+//! 6. [`request::admit`] takes what it may use of all its limits: an admission.
+//! 7. [`request::select`] and [`request::forward`] try credentials until an attempt is committed:
 //!    an answer.
-//! 7. [`request::stream`] passes it on, past the meter.
-//! 8. The record is told when the context is dropped, whatever happened.
+//! 8. [`request::stream`] passes it on, past the meter.
+//! 9. What it used is settled, and the record told, when they are dropped, whatever happened.
 //!
 //! What a stage refuses becomes an HTTP answer in one place, [`refusal`].
 //!
@@ -34,6 +35,7 @@ pub mod command;
 pub mod conduit;
 pub mod configuration;
 pub mod context;
+pub mod decisions;
 pub mod encryption;
 pub mod jwks;
 pub mod listener;

@@ -23,7 +23,8 @@ pub enum Resource<'p> {
     Root,
     /// Health and metrics.
     Page,
-    /// The management API, where one listener serves callers and operators.
+    /// The management API and the operator's pages, where one listener serves callers and
+    /// operators.
     Management,
     /// What people log in by, below `/auth`, and devices, below `/oauth`.
     Login,
@@ -141,6 +142,8 @@ pub fn parse<'p>(method: &Method, path: &'p str) -> Resource<'p> {
         // Which methods a page takes is its own to say.
         "/v0/management" => Resource::Management,
         path if path.starts_with("/v0/management/") => Resource::Management,
+        "/admin" => Resource::Management,
+        path if path.starts_with("/admin/") => Resource::Management,
         "/auth" => Resource::Login,
         path if path.starts_with("/auth/") => Resource::Login,
         "/oauth/device_authorization" | "/oauth/token" => Resource::Login,
@@ -301,6 +304,19 @@ mod tests {
 
     fn resource(method: Method, path: &str) -> String {
         format!("{:?}", parse(&method, &canonical(path)))
+    }
+
+    #[test]
+    fn what_is_operators_is_no_callers() {
+        for path in [
+            "/admin",
+            "/admin/",
+            "//admin/tokens",
+            "/v0/management/auths",
+        ] {
+            assert_eq!(resource(Method::POST, path), "Management", "{path}");
+        }
+        assert!(resource(Method::GET, "/administrator").starts_with("Unknown"));
     }
 
     #[test]

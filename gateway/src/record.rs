@@ -25,6 +25,8 @@ pub enum Ending {
 /// One request. Filled in as it goes its way, told when it is over.
 pub struct Record {
     pub id: RequestId,
+    /// Of what the gateway decided about it: its own, where the caller chose the request's.
+    pub decision: RequestId,
     pub started: Instant,
     pub operation: Option<Operation>,
     pub identity: Option<Arc<Identity>>,
@@ -44,9 +46,10 @@ pub struct Record {
 }
 
 impl Record {
-    pub fn new(id: RequestId) -> Self {
+    pub fn new(id: RequestId, decision: RequestId) -> Self {
         Self {
             id,
+            decision,
             started: Instant::now(),
             operation: None,
             identity: None,

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::{HeaderValue, header};
 use jiff::Timestamp;
 use pingora::http::ResponseHeader;
+use serde::Serialize;
 use serde_json::json;
 use turnpike_api::{Dialect, Operation};
 
@@ -18,12 +19,14 @@ use turnpike_api::{Dialect, Operation};
 pub enum Reason {
     BindingMismatch,
     BodyTooLarge,
+    BudgetSpent,
     CredentialMalformed,
     CredentialMissing,
     CredentialUnknown,
     InvalidBody,
     InvalidModel,
     InvalidRequest,
+    LimitsUnavailable,
     MethodNotAllowed,
     ModelCooldown,
     ModelDenied,
@@ -32,6 +35,8 @@ pub enum Reason {
     Overloaded,
     PermissionDenied,
     ProxyRequest,
+    QuotaSpent,
+    RateLimited,
     RequestTimeout,
     SessionExpired,
     StorageUnavailable,
@@ -56,15 +61,17 @@ pub struct Words {
 
 impl Reason {
     #[cfg(test)]
-    const ALL: [Self; 26] = [
+    const ALL: [Self; 30] = [
         Self::BindingMismatch,
         Self::BodyTooLarge,
+        Self::BudgetSpent,
         Self::CredentialMalformed,
         Self::CredentialMissing,
         Self::CredentialUnknown,
         Self::InvalidBody,
         Self::InvalidModel,
         Self::InvalidRequest,
+        Self::LimitsUnavailable,
         Self::MethodNotAllowed,
         Self::ModelCooldown,
         Self::ModelDenied,
@@ -73,6 +80,8 @@ impl Reason {
         Self::Overloaded,
         Self::PermissionDenied,
         Self::ProxyRequest,
+        Self::QuotaSpent,
+        Self::RateLimited,
         Self::RequestTimeout,
         Self::SessionExpired,
         Self::StorageUnavailable,
@@ -126,6 +135,26 @@ impl Reason {
                 "PERMISSION_DENIED",
             )
         };
+        let spent = |reason| {
+            words(
+                reason,
+                403,
+                "insufficient_quota",
+                "insufficient_quota",
+                "permission_error",
+                EXHAUSTED,
+            )
+        };
+        let limited = |reason, code| {
+            words(
+                reason,
+                429,
+                "rate_limit_error",
+                code,
+                "rate_limit_error",
+                EXHAUSTED,
+            )
+        };
         let upstream = |reason, status, gemini_status| {
             words(
                 reason,
@@ -155,14 +184,10 @@ impl Reason {
             Self::BindingMismatch => unauthenticated("binding_mismatch"),
             Self::ModelDenied => denied("model_denied"),
             Self::PermissionDenied => denied("permission_denied"),
-            Self::ModelCooldown => words(
-                "model_cooldown",
-                429,
-                "rate_limit_error",
-                "model_cooldown",
-                "rate_limit_error",
-                "RESOURCE_EXHAUSTED",
-            ),
+            Self::BudgetSpent => spent("budget_spent"),
+            Self::QuotaSpent => spent("quota_spent"),
+            Self::RateLimited => limited("rate_limited", "rate_limit_exceeded"),
+            Self::ModelCooldown => limited("model_cooldown", "model_cooldown"),
             Self::NoCredential => upstream("no_credential", 503, "UNAVAILABLE"),
             Self::ModelNotFound => words(
                 "model_not_found",
@@ -208,12 +233,14 @@ impl Reason {
             Self::UpstreamTimeout => upstream("upstream_timeout", 504, "DEADLINE_EXCEEDED"),
             Self::Overloaded => unavailable("overloaded"),
             Self::StorageUnavailable => unavailable("storage_unavailable"),
+            Self::LimitsUnavailable => unavailable("limits_unavailable"),
         }
     }
 }
 
 const AUTH: &str = "authentication_error";
 const INVALID: &str = "invalid_request_error";
+const EXHAUSTED: &str = "RESOURCE_EXHAUSTED";
 
 /// A refusal: its reason, and what a person at an agent reads.
 #[derive(Clone, Debug)]
@@ -224,6 +251,26 @@ pub struct Refusal {
     pub allow: Option<&'static str>,
     /// When to try again, for a [`Reason::ModelCooldown`].
     pub comeback: Option<Box<Comeback>>,
+    /// The limit that fell, where one did.
+    pub limit: Option<Box<Told>>,
+    /// In the place of the reason's own, where the operator chose another.
+    pub status: Option<u16>,
+}
+
+/// What is told of a limit that fell. Amounts are as the configuration writes them.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Told {
+    pub name: String,
+    pub scope: &'static str,
+    pub measure: &'static str,
+    pub window: &'static str,
+    pub limit: serde_json::Number,
+    pub remaining: serde_json::Number,
+    /// RFC 3339; `None` = it does not begin anew.
+    pub reset_time: Option<String>,
+    /// Milliseconds until it is worth trying again.
+    #[serde(skip)]
+    pub wait: u64,
 }
 
 /// When a model that nobody can serve now is back.
@@ -266,11 +313,13 @@ impl Refusal {
             message: message.into(),
             allow: None,
             comeback: None,
+            limit: None,
+            status: None,
         }
     }
 
     pub fn status(&self) -> u16 {
-        self.reason.words().status
+        self.status.unwrap_or(self.reason.words().status)
     }
 
     /// The body, in the caller's dialect.
@@ -302,6 +351,11 @@ impl Refusal {
         if dialect == Dialect::Anthropic {
             head.insert_header("request-id", request_id.clone())?;
         }
+        if matches!(self.reason, Reason::BudgetSpent | Reason::QuotaSpent) {
+            // It is not back soon: whoever is told to try again would try in vain, and in silence.
+            head.insert_header("x-should-retry", "false")?;
+            return Ok(head);
+        }
         match status {
             // Claude Code repeats a bare 401 in silence for 40 s; this makes agents show the text.
             401 => {
@@ -312,11 +366,11 @@ impl Refusal {
             405 => head.insert_header(header::ALLOW, self.allow.unwrap_or("GET, POST"))?,
             503 => head.insert_header(header::RETRY_AFTER, "1")?,
             429 => {
-                let comeback = self.comeback.as_deref();
-                let seconds = comeback.map_or(1, |comeback| comeback.seconds);
-                let millis = comeback.map_or(1000, |comeback| comeback.millis);
-                head.insert_header(header::RETRY_AFTER, seconds.min(LONGEST_RETRY_AFTER))?;
+                let comeback = self.comeback.as_deref().map(|comeback| comeback.millis);
+                let limit = self.limit.as_deref().map(|limit| limit.wait);
+                let millis = comeback.or(limit).unwrap_or(1000);
                 let millis = millis.min(LONGEST_RETRY_AFTER * 1000);
+                head.insert_header(header::RETRY_AFTER, millis.div_ceil(1000))?;
                 head.insert_header("retry-after-ms", millis)?;
             }
             _ => {}
@@ -365,6 +419,9 @@ impl Refusal {
 
     /// The same fields in all dialects: their clients ignore what they do not know.
     fn add_comeback(&self, error: &mut serde_json::Value) {
+        if let Some(limit) = &self.limit {
+            error["limit"] = json!(limit);
+        }
         if let Some(comeback) = &self.comeback {
             error["model"] = json!(comeback.model);
             error["provider"] = json!(comeback.provider);
@@ -376,7 +433,7 @@ impl Refusal {
     fn anthropic(&self) -> serde_json::Value {
         let words = self.reason.words();
         let mut error = json!({ "type": words.anthropic_type, "message": self.message });
-        if self.comeback.is_some() {
+        if self.comeback.is_some() || self.limit.is_some() {
             error["code"] = json!(words.openai_code);
         }
         self.add_comeback(&mut error);
@@ -386,11 +443,15 @@ impl Refusal {
     fn gemini(&self) -> serde_json::Value {
         let words = self.reason.words();
         let mut error = json!({
-            "code": words.status,
+            "code": self.status(),
             "message": self.message,
             "status": words.gemini_status,
         });
-        if let Some(comeback) = &self.comeback {
+        let limited = self.limit.as_deref();
+        let limited = limited.filter(|_| self.reason == Reason::RateLimited);
+        let comeback = self.comeback.as_deref().map(|comeback| comeback.seconds);
+        let seconds = comeback.or(limited.map(|limit| limit.wait.div_ceil(1000)));
+        if let Some(seconds) = seconds {
             // Where Google's clients look for it.
             error["details"] = json!([
                 {
@@ -400,7 +461,7 @@ impl Refusal {
                 },
                 {
                     "@type": "type.googleapis.com/google.rpc.RetryInfo",
-                    "retryDelay": format!("{}s", comeback.seconds.min(LONGEST_RETRY_AFTER)),
+                    "retryDelay": format!("{}s", seconds.min(LONGEST_RETRY_AFTER)),
                 },
             ]);
         }
@@ -455,12 +516,14 @@ mod tests {
             [
                 "binding_mismatch 401 authentication_error/invalid_api_key authentication_error UNAUTHENTICATED",
                 "body_too_large 413 invalid_request_error/request_too_large request_too_large INVALID_ARGUMENT",
+                "budget_spent 403 insufficient_quota/insufficient_quota permission_error RESOURCE_EXHAUSTED",
                 "credential_malformed 401 authentication_error/invalid_api_key authentication_error UNAUTHENTICATED",
                 "credential_missing 401 authentication_error/invalid_api_key authentication_error UNAUTHENTICATED",
                 "credential_unknown 401 authentication_error/invalid_api_key authentication_error UNAUTHENTICATED",
                 "invalid_body 400 invalid_request_error/invalid_body invalid_request_error INVALID_ARGUMENT",
                 "invalid_model 400 invalid_request_error/invalid_model invalid_request_error INVALID_ARGUMENT",
                 "invalid_request 400 invalid_request_error/invalid_request invalid_request_error INVALID_ARGUMENT",
+                "limits_unavailable 503 server_error/limits_unavailable overloaded_error UNAVAILABLE",
                 "method_not_allowed 405 invalid_request_error/method_not_allowed invalid_request_error INVALID_ARGUMENT",
                 "model_cooldown 429 rate_limit_error/model_cooldown rate_limit_error RESOURCE_EXHAUSTED",
                 "model_denied 403 permission_error/permission_denied permission_error PERMISSION_DENIED",
@@ -469,6 +532,8 @@ mod tests {
                 "overloaded 503 server_error/overloaded overloaded_error UNAVAILABLE",
                 "permission_denied 403 permission_error/permission_denied permission_error PERMISSION_DENIED",
                 "proxy_request 405 invalid_request_error/proxy_request invalid_request_error INVALID_ARGUMENT",
+                "quota_spent 403 insufficient_quota/insufficient_quota permission_error RESOURCE_EXHAUSTED",
+                "rate_limited 429 rate_limit_error/rate_limit_exceeded rate_limit_error RESOURCE_EXHAUSTED",
                 "request_timeout 408 invalid_request_error/request_timeout invalid_request_error DEADLINE_EXCEEDED",
                 "session_expired 401 authentication_error/invalid_api_key authentication_error UNAUTHENTICATED",
                 "storage_unavailable 503 server_error/storage_unavailable overloaded_error UNAVAILABLE",

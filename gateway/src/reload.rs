@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use futures::executor::block_on;
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use pingora::server::ShutdownWatch;
@@ -13,6 +14,7 @@ use tokio::signal::unix::Signal;
 use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{error, warn};
+use turnpike_api::Clock;
 use turnpike_config::plan::AuthPlan;
 use turnpike_config::{Environment, Plan};
 use turnpike_credentials::{CredentialDirectory, Scan};
@@ -43,6 +45,16 @@ pub struct Reloader {
     pub runtime: Arc<Runtime>,
     pub logging: Option<logging::Handle>,
     state: Mutex<State>,
+    /// Beside the rest, which is locked for as long as files are read.
+    last_read: ArcSwap<LastRead>,
+}
+
+/// What came of reading the configuration.
+pub struct LastRead {
+    /// Milliseconds since 1970.
+    pub at: u64,
+    /// Why it is not in force; `None` = it is.
+    pub problem: Option<String>,
 }
 
 /// What was read last.
@@ -90,7 +102,12 @@ impl Reloader {
         directory: CredentialDirectory,
     ) -> Self {
         let digest = digest(&path, &plan);
+        let last_read = LastRead {
+            at: runtime.board.time.now(),
+            problem: None,
+        };
         Self {
+            last_read: ArcSwap::from_pointee(last_read),
             path,
             environment,
             ground,
@@ -106,6 +123,11 @@ impl Reloader {
                 credentials_problem: None,
             }),
         }
+    }
+
+    /// What came of reading the configuration the last time.
+    pub fn last_read(&self) -> Arc<LastRead> {
+        self.last_read.load_full()
     }
 
     /// Takes over what stands in the files now. The error is for people, and has been logged.
@@ -140,6 +162,10 @@ impl Reloader {
             Err(problems) => (in_force.generation, Err(problems)),
         };
         state.problems = result.as_ref().err().cloned();
+        self.last_read.store(Arc::new(LastRead {
+            at: self.runtime.board.time.now(),
+            problem: state.problems.clone(),
+        }));
         let problems = state.problems.as_deref();
         ConfigurationRead {
             generation,

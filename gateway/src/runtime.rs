@@ -11,8 +11,11 @@ use turnpike_api::{Clock, Store, StoreError};
 use turnpike_identity::TokenBook;
 use turnpike_identity::jwt::SignatureChecks;
 use turnpike_identity::sso::session::{self, Session, SessionError};
+use turnpike_limits::Book;
 
 use crate::assemble::Ground;
+use crate::background::limits::LEASE;
+use crate::decisions::Decisions;
 use crate::jwks::IssuersKeys;
 use crate::observe::metrics::Metrics;
 use crate::snapshot::Snapshot;
@@ -38,6 +41,10 @@ pub struct Runtime {
     pub listening: Listening,
     /// Bytes of request bodies held now, over all requests.
     pub buffered: AtomicU64,
+    /// What may still be admitted of limits.
+    pub limits: Arc<Book>,
+    /// Why calls were refused of late.
+    pub decisions: Decisions,
     /// The pages that are not proxied; set once, before the listeners open.
     pub pages: OnceLock<axum::Router>,
     /// Those that people log in by, likewise.
@@ -78,6 +85,8 @@ impl Runtime {
             metrics: ground.metrics.clone(),
             listening,
             buffered: AtomicU64::new(0),
+            limits: Arc::new(Book::new(Arc::new(ground.board.time.clone()), LEASE)),
+            decisions: Decisions::default(),
             pages: OnceLock::new(),
             login_pages: OnceLock::new(),
             draining: AtomicBool::new(false),

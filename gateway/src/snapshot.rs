@@ -9,8 +9,11 @@ use ipnet::IpNet;
 use pingora::listeners::tls::Acceptor;
 use turnpike_access::RoleTable;
 use turnpike_api::{Authenticator, Authorizer};
-use turnpike_config::plan::{LimitsPlan, QuotaExceededPlan, RetentionPlan, TimeoutsPlan};
+use turnpike_config::plan::{
+    LimitsPlan, QuotaExceededPlan, RetentionPlan, TimeoutsPlan, UnknownModel,
+};
 use turnpike_credentials::BackOff;
+use turnpike_limits::Rules;
 
 use crate::assemble::GoodFiles;
 use crate::sso::Sso;
@@ -48,6 +51,12 @@ pub struct Snapshot {
     /// Streams that a quota needs the usage of are asked for it.
     pub inject_usage: bool,
     pub limits: LimitsPlan,
+    /// The limits of callers.
+    pub rules: Rules,
+    /// What becomes of calls for models without a price, where money is limited.
+    pub unknown_model: UnknownModel,
+    /// Of refusals for a budget that is spent.
+    pub spent_status: u16,
     pub timeouts: TimeoutsPlan,
     /// TLS for the proxy listener's next connections; `None` = clear text.
     pub acceptor: Option<Acceptor>,

@@ -11,7 +11,7 @@ use crate::locate::Path;
 use crate::nearest::hint;
 use crate::plan::{ClientKeyPlan, RoleBindingPlan, RolePlan, Scope};
 
-use super::{Context, keys};
+use super::{Context, keys, limits};
 
 pub(super) fn access(
     document: &Document,
@@ -54,6 +54,7 @@ fn role(name: &str, written: &Role, context: &mut Context<'_>) -> RolePlan {
         providers: written.providers.clone(),
         permissions: permissions.filter_map(|one| llm(*one)).collect(),
         management,
+        limits: limits::of_role(name, &written.limits, &at.field("limits"), context),
     };
     warn_of_nothing(&plan, &at, context);
     plan
@@ -91,10 +92,6 @@ fn check_rules(rules: &[String], key: &Path, example: &str, context: &mut Contex
 fn warn_of_nothing(role: &RolePlan, at: &Path, context: &mut Context<'_>) {
     let denies = |rules: &[String]| rules.iter().any(|rule| rule.trim().starts_with('!'));
     let grants = |rules: &[String]| rules.iter().any(|rule| !rule.trim().starts_with('!'));
-    if !role.management.is_empty() {
-        let message = "the management API is opened by its keys alone (`admin.keys`): scopes of it in a role open nothing in this release";
-        context.warn(&at.field("permissions"), message);
-    }
     let takes_away = denies(&role.models) || denies(&role.providers);
     let is_for_operators = !role.management.is_empty() && role.models.is_empty();
     if takes_away || is_for_operators {
@@ -132,6 +129,7 @@ fn scope(permission: Permission) -> Option<Scope> {
         Permission::TokensWrite => Some(Scope::TokensWrite),
         Permission::SessionsRead => Some(Scope::SessionsRead),
         Permission::SessionsWrite => Some(Scope::SessionsWrite),
+        Permission::UsageRead => Some(Scope::UsageRead),
         Permission::ConfigRead => Some(Scope::ConfigRead),
         Permission::ConfigWrite => Some(Scope::ConfigWrite),
         Permission::LogsRead => Some(Scope::LogsRead),

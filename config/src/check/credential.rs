@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 
 use turnpike_api::Secret;
 
-use crate::document::{CredentialQuota, ModelEntry, ProxyText, SecretText, Weight};
+use crate::document::{Caps, CredentialQuota, ModelEntry, ProxyText, SecretText, Weight};
 use crate::locate::Path;
 use crate::plan::{CredentialPlan, SettingsPlan, is_loopback_host};
 
-use super::{Context, headers, keys, models, proxy, url};
+use super::{Context, headers, keys, limits, models, proxy, url};
 
 /// What all credentials of a provider, or one entry of a list, have in common, as written.
 pub(super) struct Settings<'a> {
@@ -26,6 +26,7 @@ pub(super) struct Part<'a> {
     pub(super) weight: Weight,
     pub(super) disabled: bool,
     pub(super) quota: &'a CredentialQuota,
+    pub(super) caps: &'a Caps,
 }
 
 /// A credential, and the key it is written at.
@@ -98,6 +99,7 @@ impl Draft {
             weight: 1,
             disabled: false,
             quota_limit: None,
+            caps: Vec::new(),
             base_url: settings.base_url,
             prefix: settings.prefix,
             models: settings.models,
@@ -116,6 +118,7 @@ impl Draft {
         self.plan.weight = part.weight.0;
         self.plan.disabled = part.disabled;
         self.plan.quota_limit = part.quota.limit;
+        self.plan.caps = limits::caps(part.caps);
         self
     }
 }

@@ -8,7 +8,7 @@ use crate::document::ClientKeyEntry;
 use crate::locate::Path;
 use crate::plan::ClientKeyPlan;
 
-use super::Context;
+use super::{Context, limits};
 
 /// One more client key, for those who move here from a proxy that knows it.
 const VARIABLE: &str = "CLI_PROXY_API_KEY";
@@ -68,6 +68,7 @@ pub(super) fn client_keys(
             key: Secret::new(value),
             models: None,
             roles: Vec::new(),
+            limits: Vec::new(),
         };
         keys.push((Place::Variable, key));
     }
@@ -108,11 +109,16 @@ fn client_key(
     if let Some(models) = &models {
         check_models(models, &at.field("models"), context);
     }
+    let name = name.unwrap_or_else(|| format!("key-{}", index + 1));
+    let limits = full.map_or_else(Vec::new, |full| {
+        limits::of_key(&name, &full.limits, &at.field("limits"), context)
+    });
     ClientKeyPlan {
-        name: name.unwrap_or_else(|| format!("key-{}", index + 1)),
+        name,
         key: entry.key().0.clone(),
         models,
         roles: full.map_or_else(Vec::new, |full| full.roles.clone()),
+        limits,
     }
 }
 

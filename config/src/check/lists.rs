@@ -98,6 +98,7 @@ fn key_entry(entry: &KeyEntry, at: &Path, kind: &str, context: &mut Context<'_>)
         weight: entry.weight,
         disabled: entry.disabled,
         quota: &entry.quota,
+        caps: &entry.caps,
     };
     let settings = settings.check(at, context);
     Draft::new(settings, &entry.api_key, None, at, context).with(&part)
@@ -125,6 +126,7 @@ fn compatible(entry: &CompatibleEntry, at: &Path, context: &mut Context<'_>) -> 
         weight: entry.weight,
         disabled: entry.disabled,
         quota: &entry.quota,
+        caps: &entry.caps,
     };
     let settings = settings.check(at, context);
     let mut group = Group::new(&entry.name, kind, &at.field("name"));

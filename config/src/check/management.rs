@@ -2,22 +2,26 @@
 
 use std::collections::HashMap;
 
+use ::url::Url;
 use turnpike_api::Secret;
 
 use crate::document::{AdminKey, AdminScope, Document};
 use crate::locate::Path;
-use crate::plan::{AdminKeyPlan, ClientKeyPlan, ManagementPlan, Scope};
+use crate::plan::{
+    AdminKeyPlan, ClientKeyPlan, ListenAddr, ManagementPlan, RolePlan, Scope, ServerPlan, SsoPlan,
+};
 
-use super::{Context, keys};
+use super::{Context, keys, url};
 
 /// A key that is guessed is everything lost: shorter ones are not taken.
 const SHORTEST: usize = 16;
 
 pub(super) fn management(
     document: &Document,
+    (server, admin): (Option<&ServerPlan>, &ListenAddr),
     client_keys: &[ClientKeyPlan],
     context: &mut Context<'_>,
-) -> ManagementPlan {
+) -> Option<ManagementPlan> {
     let section = Path::default().field("admin").field("keys");
     let mut found = Vec::new();
     for (index, written) in document.admin.keys.iter().enumerate() {
@@ -58,9 +62,66 @@ pub(super) fn management(
             context.report.at(name_at, message);
         }
     }
-    ManagementPlan {
-        keys: found.into_iter().map(|(_, _, key)| key).collect(),
+    let keys = found.into_iter().map(|(_, _, key)| key).collect();
+    Some(ManagementPlan {
+        keys,
         allow_remote: remote.allow_remote,
+        public_url: public_url(document, server?, admin, context)?,
+    })
+}
+
+/// Where operators' browsers find the pages, which are at the root of a host.
+fn public_url(
+    document: &Document,
+    server: &ServerPlan,
+    admin: &ListenAddr,
+    context: &mut Context<'_>,
+) -> Option<Url> {
+    let key = Path::default().field("admin").field("public_url");
+    let Some(written) = &document.admin.public_url else {
+        // Port 0 asks for any free port: asked for twice, it is two.
+        if *admin == server.listen && admin.port != 0 {
+            return Some(server.public_url.clone());
+        }
+        // A bad host is reported as such.
+        return url::base(&format!("http://{admin}")).ok();
+    };
+    let message = match url::base(written) {
+        Ok(url) if url.path() == "/" => return Some(url),
+        Ok(_) => "has a path; the operator's pages are below /admin at the root of a host",
+        Err(message) => message,
+    };
+    context.report.at(&key, message);
+    None
+}
+
+/// Roles that open the operator's pages to people who log in, where they cannot.
+pub(super) fn warn_of_pages(
+    document: &Document,
+    (roles, sso): (&[RolePlan], Option<&SsoPlan>),
+    (server, admin): (Option<&ServerPlan>, &ListenAddr),
+    context: &mut Context<'_>,
+) {
+    let opening: Vec<&RolePlan> = roles
+        .iter()
+        .filter(|role| !role.management.is_empty())
+        .collect();
+    if sso.is_none() {
+        let message = "scopes of the management API open the operator's pages to people who log in; `sso` is off, so they open nothing";
+        for role in opening {
+            let role = Path::default().field("roles").entry(&role.name);
+            context.warn(&role.field("permissions"), message);
+        }
+        return;
+    }
+    let is_shared = server.is_none_or(|server| server.listen == *admin);
+    let is_told = document.admin.public_url.is_some() || is_shared || admin.is_loopback();
+    if !opening.is_empty() && !is_told {
+        let key = Path::default().field("admin").field("public_url");
+        let message = format!(
+            "not set; operators who log in are sent back to http://{admin}, which they may not reach"
+        );
+        context.warn(&key, message);
     }
 }
 
@@ -95,6 +156,7 @@ fn meant(scope: AdminScope) -> Scope {
         AdminScope::TokensWrite => Scope::TokensWrite,
         AdminScope::SessionsRead => Scope::SessionsRead,
         AdminScope::SessionsWrite => Scope::SessionsWrite,
+        AdminScope::UsageRead => Scope::UsageRead,
         AdminScope::ConfigRead => Scope::ConfigRead,
         AdminScope::ConfigWrite => Scope::ConfigWrite,
         AdminScope::LogsRead => Scope::LogsRead,

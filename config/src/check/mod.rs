@@ -10,9 +10,11 @@ mod egress;
 mod headers;
 mod jwt;
 mod keys;
+mod limits;
 mod lists;
 mod management;
 mod models;
+mod prices;
 mod providers;
 mod proxy;
 mod secret_key;
@@ -27,6 +29,8 @@ use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::StatusCode;
+
 use crate::Kinds;
 use crate::document::{AgentTokens, Document, Format, InjectUsage, Level, Logging};
 use crate::environment::Environment;
@@ -36,6 +40,7 @@ use crate::plan::{
 };
 use crate::resolve;
 
+pub(crate) use limits::Calendars;
 pub use proxy::proxy_choice;
 pub use url::upstream_url;
 
@@ -49,6 +54,7 @@ pub(crate) struct Context<'a> {
     pub(crate) warnings: Vec<String>,
     /// Which model stands in for which, of all providers.
     pub(crate) previews: Vec<models::Preview>,
+    pub(crate) calendars: Calendars,
 }
 
 impl Context<'_> {
@@ -110,14 +116,22 @@ pub(crate) fn plan(document: &Document, mut context: Context<'_>) -> Option<Plan
     let server = server::server(&document.server, context);
     let admin = server::admin(&document.admin, &document.server, context);
     let client_keys = keys::client_keys(&document.api_keys, context);
-    let management = management::management(document, &client_keys, context);
+    let listeners = (server.as_ref(), &admin);
+    let management = management::management(document, listeners, &client_keys, context);
     let jwt_issuers = jwt::issuers(&document.jwt, context);
     let sso = sso::sso(document, context);
     if let (Some(_), Some(server)) = (&sso, &server) {
         sso::at_the_root(&server.public_url, context);
     }
     let (roles, role_bindings) = access::access(document, &client_keys, context);
+    management::warn_of_pages(document, (&roles, sso.as_ref()), listeners, context);
     let (providers, disabled_providers) = providers::providers(document, context);
+    let limits = limits::limits(document, &client_keys, &providers, context);
+    let prices = prices::prices(&document.prices, context);
+    let of_roles = roles.iter().flat_map(|role| &role.limits);
+    let of_keys = client_keys.iter().flat_map(|key| &key.limits);
+    let all = limits.iter().chain(of_roles).chain(of_keys);
+    prices::warn_of_unpriced(&prices, &providers, all.map(Arc::as_ref), context);
     let egress = egress::egress(&document.egress, context);
     let selection = selection::selection(document, context);
     let auth = auth::auth(document, &providers, context);
@@ -129,7 +143,7 @@ pub(crate) fn plan(document: &Document, mut context: Context<'_>) -> Option<Plan
     Some(Plan {
         server: server?,
         admin,
-        management,
+        management: management?,
         logging,
         client_keys,
         agent_tokens: agent_tokens(&document.agent_tokens),
@@ -137,6 +151,9 @@ pub(crate) fn plan(document: &Document, mut context: Context<'_>) -> Option<Plan
         sso,
         roles,
         role_bindings,
+        limits,
+        spent_status: StatusCode::from_u16(document.spent_status.0).ok()?,
+        prices,
         providers,
         disabled_providers,
         force_model_prefix: document.force_model_prefix,

@@ -96,6 +96,7 @@ fn native(name: &str, written: &Provider, context: &mut Context<'_>) -> Option<G
             weight: credential.weight,
             disabled: credential.disabled,
             quota: &credential.quota,
+            caps: &credential.caps,
         }));
     }
     let kind = kind?;

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::LimitMap;
+
 /// What whoever has the role may do. A call is allowed where one role of the caller grants all of it,
 /// and none denies it.
 #[derive(Serialize, Deserialize, JsonSchema)]
@@ -18,6 +20,10 @@ pub(crate) struct Role {
     /// `llm:read` to list models and count tokens, `llm:write` to generate; also scopes of the
     /// management API.
     pub(crate) permissions: Vec<Permission>,
+    /// Of each user who calls by this role: `measure_per_window`, `measure_total`, `concurrency`, such
+    /// as `requests_per_minute`. The measures are `requests`, `tokens`, `input_tokens`, `output_tokens`
+    /// and `usd`, the windows `second` to `month`.
+    pub(crate) limits: LimitMap,
 }
 
 impl Default for Role {
@@ -26,6 +32,7 @@ impl Default for Role {
             models: Vec::new(),
             providers: vec!["*".into()],
             permissions: vec![Permission::LlmRead, Permission::LlmWrite],
+            limits: LimitMap::default(),
         }
     }
 }
@@ -51,6 +58,8 @@ pub(crate) enum Permission {
     SessionsRead,
     #[serde(rename = "sessions:write")]
     SessionsWrite,
+    #[serde(rename = "usage:read")]
+    UsageRead,
     #[serde(rename = "config:read")]
     ConfigRead,
     #[serde(rename = "config:write")]

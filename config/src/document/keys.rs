@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::SecretText;
+use super::{LimitMap, SecretText};
 
 /// A client key: the key alone, or with a name and the models it may use.
 #[derive(Serialize, Deserialize, JsonSchema)]
@@ -43,6 +43,9 @@ pub(crate) struct ClientKey {
     /// Roles it has, beside those that `role_bindings` give it.
     #[serde(default)]
     pub(crate) roles: Vec<String>,
+    /// Of this key, written as those of `roles`.
+    #[serde(default)]
+    pub(crate) limits: LimitMap,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::provider::{CredentialQuota, Weight, first};
-use super::{ModelEntry, ProxyText, SecretText};
+use super::{Caps, ModelEntry, ProxyText, SecretText};
 
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -41,6 +41,8 @@ pub(crate) struct KeyEntry {
     /// What it may use until `auth.quota.reset_schedule` says so again.
     #[serde(default)]
     pub(crate) quota: CredentialQuota,
+    #[serde(default)]
+    pub(crate) caps: Caps,
 }
 
 #[derive(Serialize, Deserialize, JsonSchema)]
@@ -81,6 +83,9 @@ pub(crate) struct CompatibleEntry {
     /// What each of its keys may use until `auth.quota.reset_schedule` says so again.
     #[serde(default)]
     pub(crate) quota: CredentialQuota,
+    /// Of each of its keys.
+    #[serde(default)]
+    pub(crate) caps: Caps,
 }
 
 #[derive(Serialize, Deserialize, JsonSchema)]

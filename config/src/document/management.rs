@@ -41,6 +41,8 @@ pub(crate) enum AdminScope {
     SessionsRead,
     #[serde(rename = "sessions:write")]
     SessionsWrite,
+    #[serde(rename = "usage:read")]
+    UsageRead,
     #[serde(rename = "config:read")]
     ConfigRead,
     #[serde(rename = "config:write")]

@@ -5,11 +5,14 @@
 //! field is its description in the schema.
 
 mod access;
+mod amount;
 mod auth;
 mod identity;
 mod keys;
+mod limits;
 mod lists;
 mod management;
+mod prices;
 mod provider;
 mod server;
 mod sso;
@@ -23,11 +26,16 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use access::{Permission, Role, RoleBinding};
+pub(crate) use amount::{Amount, DECIMAL, Unfit};
 pub(crate) use auth::{Auth, Cooldown, Encryption, Quota};
 pub(crate) use identity::{AgentTokens, Jwt, JwtIssuer};
 pub(crate) use keys::{ClientKeyEntry, Unauthenticated};
+pub(crate) use limits::{
+    Caps, LimitEntry, LimitMap, LimitMeasure, LimitScope, LimitWindow, SpentStatus, WhenUnavailable,
+};
 pub(crate) use lists::{CompatibleEntry, KeyEntry};
 pub(crate) use management::{AdminKey, AdminScope, RemoteManagement};
+pub(crate) use prices::{PriceEntry, PriceFile, Prices, UnknownModel};
 pub(crate) use provider::{CredentialQuota, ModelEntry, Provider, Weight};
 pub(crate) use server::{Admin, ClientAuth, Format, Level, Limits, Logging, Server, Tls};
 pub(crate) use sso::{Authorization, LoginMode, Preset, SilentRenewal, Sso, SsoKind, SsoProvider};
@@ -69,6 +77,12 @@ pub(crate) struct Document {
     pub(crate) roles: BTreeMap<String, Role>,
     /// Who has which role.
     pub(crate) role_bindings: Vec<RoleBinding>,
+    /// Limits beside those of roles and keys: on any level, over any window. A call must be within all.
+    pub(crate) limits: Vec<LimitEntry>,
+    /// The status of a refusal when the budget of an hour or a longer time is spent. Agents try 429
+    /// again and again.
+    pub(crate) spent_status: SpentStatus,
+    pub(crate) prices: Prices,
     /// Upstream providers and their credentials, by name.
     pub(crate) providers: BTreeMap<String, Provider>,
     /// Credentials of the provider `openai`.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ProxyText, SecretText, Strategy};
+use super::{Caps, ProxyText, SecretText, Strategy};
 
 /// A provider. All but `kind`, `enabled` and `selection_strategy` is for each of its credentials.
 #[derive(Serialize, Deserialize, JsonSchema)]
@@ -66,6 +66,8 @@ pub(crate) struct Credential {
     /// What it may use until `auth.quota.reset_schedule` says so again.
     #[serde(default)]
     pub(crate) quota: CredentialQuota,
+    #[serde(default)]
+    pub(crate) caps: Caps,
 }
 
 pub(crate) fn first() -> i64 {

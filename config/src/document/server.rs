@@ -146,6 +146,9 @@ pub(crate) struct Admin {
     pub(crate) host: String,
     /// The address of `server` = one listener serves both.
     pub(crate) port: u16,
+    /// How operators' browsers reach it; the default is made of `host` and `port`, or is
+    /// `server.public_url` where one listener serves both.
+    pub(crate) public_url: Option<String>,
     /// Keys of the management API. Without any, and without `remote_management.secret_key`, it is
     /// not there.
     pub(crate) keys: Vec<AdminKey>,
@@ -156,6 +159,7 @@ impl Default for Admin {
         Self {
             host: "127.0.0.1".into(),
             port: 8317,
+            public_url: None,
             keys: Vec::new(),
         }
     }

@@ -9,12 +9,15 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use turnpike_api::Secret;
 
+use super::amount::{Amount, DECIMAL};
+
 /// Every `format` that the schema of a text may carry, and how to tell whether a text fits it.
 /// Secrets are looked at after their reference is resolved.
 pub(crate) const TEXT_FORMATS: &[(&str, Fits)] = &[
     (DURATION, |text| parse_duration(text).map(drop)),
     (DURATION_OR_OFF, |text| parse_span_or_off(text).map(drop)),
     (SIZE, |text| parse_size(text).map(drop)),
+    (DECIMAL, |text| Amount::parse(text).map(drop)),
     (SECRET, |_| Ok(())),
     (SECRET_OR_NONE, |_| Ok(())),
     (PROXY, |_| Ok(())),

@@ -1,11 +1,13 @@
 //! What callers may do.
 
-use turnpike_api::Permission;
+use std::sync::Arc;
+
+use turnpike_api::{Limit, Permission};
 
 use super::Scope;
 
 /// A named set of what may be done.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct RolePlan {
     pub name: String,
     /// Globs; `!` in front of what is denied.
@@ -14,6 +16,8 @@ pub struct RolePlan {
     pub providers: Vec<String>,
     pub permissions: Vec<Permission>,
     pub management: Vec<Scope>,
+    /// On the level of users: `role:NAME:requests_per_minute`.
+    pub limits: Vec<Arc<Limit>>,
 }
 
 /// Who has a role. At least one of the matchers is written.

@@ -1,13 +1,16 @@
 //! Who may manage the gateway over its API.
 
 use turnpike_api::Secret;
+use url::Url;
 
-/// The management API. Without keys it is not there.
-#[derive(Clone, Default)]
+/// The management API, and the operator's pages. Without keys the API is not there.
+#[derive(Clone)]
 pub struct ManagementPlan {
     pub keys: Vec<AdminKeyPlan>,
     /// Whether other machines may use it.
     pub allow_remote: bool,
+    /// How operators' browsers reach the admin listener.
+    pub public_url: Url,
 }
 
 /// A key of the management API.
@@ -30,6 +33,7 @@ pub enum Scope {
     TokensWrite,
     SessionsRead,
     SessionsWrite,
+    UsageRead,
     ConfigRead,
     ConfigWrite,
     LogsRead,
@@ -37,7 +41,7 @@ pub enum Scope {
 }
 
 impl Scope {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::All,
         Self::CredentialsRead,
         Self::CredentialsWrite,
@@ -45,6 +49,7 @@ impl Scope {
         Self::TokensWrite,
         Self::SessionsRead,
         Self::SessionsWrite,
+        Self::UsageRead,
         Self::ConfigRead,
         Self::ConfigWrite,
         Self::LogsRead,
@@ -61,6 +66,7 @@ impl Scope {
             Self::TokensWrite => "tokens:write",
             Self::SessionsRead => "sessions:read",
             Self::SessionsWrite => "sessions:write",
+            Self::UsageRead => "usage:read",
             Self::ConfigRead => "config:read",
             Self::ConfigWrite => "config:write",
             Self::LogsRead => "logs:read",

@@ -297,6 +297,7 @@ fn draft<'d>(
         weight: file.weight,
         disabled: file.disabled,
         quota_limit: file.quota.and_then(|quota| quota.limit),
+        caps: &[],
         used: file.quota.map(|quota| (quota.used, entry.modified_ms)),
         base_url: known.settings.base_url.as_ref(),
         headers,

@@ -4,17 +4,18 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
-use turnpike_api::{Account, Provider, Scheme, Secret, Selector, find};
+use turnpike_api::{Account, Limit, Provider, Scheme, Secret, Selector, find};
 use turnpike_config::plan::{
     CredentialPlan, ModelPlan, Plan, ProviderPlan, ProxyChoice, Selection, SettingsPlan,
 };
 use turnpike_credentials::{SELECTORS, ServiceAccount};
+use turnpike_limits::Rules;
 use turnpike_providers::PROVIDERS;
 use url::Url;
 
-use super::Ground;
 use super::egress::Egress;
 use super::files::GoodFiles;
+use super::{Ground, limits};
 use crate::upstream::catalogue::{Offer, StandIns, Supplied, Supply};
 use crate::upstream::credential::{Access, Credential, Quota, Source, Vendor};
 use crate::upstream::mint::{Mint, Minting, Tokens};
@@ -26,6 +27,8 @@ pub(super) struct Providers<'a> {
     pub(super) plan: &'a Plan,
     pub(super) ground: &'a Ground,
     pub(super) egress: Egress,
+    /// The limits of the configuration.
+    pub(super) rules: Rules,
     /// By name: those of the configuration, and those that only credential files name.
     pub(super) known: HashMap<String, Known>,
     /// Whose each secret is, by its digest; those of what is switched off left out.
@@ -58,6 +61,7 @@ pub(super) struct Draft<'d> {
     pub(super) weight: u32,
     pub(super) disabled: bool,
     pub(super) quota_limit: Option<u64>,
+    pub(super) caps: &'d [Arc<Limit>],
     /// What its file says was used, and when it was written.
     pub(super) used: Option<(u64, u64)>,
     pub(super) base_url: Option<&'d Url>,
@@ -79,6 +83,7 @@ impl<'a> Providers<'a> {
             plan,
             ground,
             egress,
+            rules: limits::rules(plan),
             known: HashMap::new(),
             secrets: HashMap::new(),
             supplies: Vec::new(),
@@ -140,6 +145,7 @@ impl<'a> Providers<'a> {
         let selector = self.selector(selection.unwrap_or(self.plan.selection));
         Some(Arc::new(Vendor {
             name: name.into(),
+            kind: kind.into(),
             plugin,
             selector,
         }))
@@ -176,6 +182,7 @@ impl<'a> Providers<'a> {
             weight: plan.weight,
             disabled: plan.disabled,
             quota_limit: plan.quota_limit,
+            caps: &plan.caps,
             used: None,
             base_url: plan.base_url.as_ref(),
             headers: &plan.headers,
@@ -283,6 +290,7 @@ impl<'a> Providers<'a> {
         Ok(Credential {
             standing: self.ground.board.standing(&id, holder),
             metrics: self.ground.metrics.credential(&vendor.name, &id),
+            caps: limits::of_credential(&self.rules, &id, draft.caps),
             id,
             endpoint,
             source,
@@ -320,6 +328,7 @@ impl<'a> Providers<'a> {
         let at = self.egress.endpoint(account.token_uri(), draft.proxy)?;
         let vendor = Arc::new(Vendor {
             name: known.vendor.name.clone(),
+            kind: known.vendor.kind.clone(),
             plugin: plugin.clone(),
             selector: known.vendor.selector.clone(),
         });

@@ -2,6 +2,7 @@
 
 pub mod keep;
 pub mod keys;
+pub mod limits;
 pub mod news;
 pub mod probe;
 pub mod retention;

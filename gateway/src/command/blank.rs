@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use futures::future::{FutureExt, ready};
 use turnpike_api::{
-    Bulletin, DayUsage, Directory, Entry, Expected, Ledger, Mark, News, Record, Spent, StoreError,
-    Stored,
+    Bulletin, DayUsage, Directory, Draw, Drawn, Entry, Expected, Ledger, Mark, News, Record, Spent,
+    StoreError, Stored,
 };
 
 pub(super) struct Blank;
@@ -38,6 +38,10 @@ impl Ledger for Blank {
 
     fn forget_usage(&self, _: u32) -> Stored<'_, ()> {
         answer(())
+    }
+
+    fn draw<'a>(&'a self, _: &'a str, _: Duration, _: &'a [Draw]) -> Stored<'a, Drawn> {
+        answer(Drawn::default())
     }
 }
 

@@ -182,9 +182,9 @@ impl CredentialRecovered<'_> {
     }
 }
 
-/// Somebody changed something over the management API.
+/// Somebody changed something over the management API, or on the pages that use it.
 pub struct Managed<'a> {
-    /// The name of the key.
+    /// The name of the key, or the person.
     pub actor: &'a str,
     /// What was done, in words.
     pub action: &'static str,
@@ -310,6 +310,29 @@ impl StoreReached<'_> {
                 error!(what = "news", %error, "the store failed");
             }
             None => info!("the store can be read again"),
+        }
+    }
+}
+
+/// The store can be asked about limits, or cannot be any more.
+pub struct LimitsShared<'a> {
+    /// Why not.
+    pub error: Option<StoreError>,
+    pub replicas: u32,
+    pub metrics: &'a Metrics,
+}
+
+impl LimitsShared<'_> {
+    pub fn tell(&self) {
+        match &self.error {
+            Some(error) => {
+                self.metrics.store_failed("limits");
+                error!(%error, "limits cannot be drawn from: what is held is spent, then each does as its on_unavailable says");
+            }
+            None => info!(
+                replicas = self.replicas,
+                "limits are drawn from the store again"
+            ),
         }
     }
 }

@@ -13,7 +13,12 @@ use crate::path::{self, Resource};
 use crate::record::Ending;
 
 /// What a page may read of an answer beside its body: what SDKs look at.
-const EXPOSED: &str = "request-id, retry-after, retry-after-ms, x-request-id, x-should-retry";
+const EXPOSED: &str = "anthropic-ratelimit-requests-limit, anthropic-ratelimit-requests-remaining, \
+    anthropic-ratelimit-requests-reset, anthropic-ratelimit-tokens-limit, \
+    anthropic-ratelimit-tokens-remaining, anthropic-ratelimit-tokens-reset, request-id, retry-after, \
+    retry-after-ms, x-ratelimit-limit-requests, x-ratelimit-limit-tokens, \
+    x-ratelimit-remaining-requests, x-ratelimit-remaining-tokens, x-ratelimit-reset-requests, \
+    x-ratelimit-reset-tokens, x-request-id, x-should-retry, x-turnpike-decision";
 
 /// How long a browser may remember what it was told, in seconds.
 const REMEMBERED: &str = "600";

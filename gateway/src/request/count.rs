@@ -79,7 +79,7 @@ impl Count {
                 output: output.saturating_sub(told.output),
                 ..Usage::default()
             },
-            Some(_) => return,
+            Some(told) => return lease.member.answers.had(told.output),
         };
         if self.told.is_none() {
             lease.member.tokens.missing();
@@ -134,7 +134,7 @@ fn beyond(usage: Usage, before: Usage) -> Usage {
 }
 
 /// Whether a good answer of this operation says how many tokens it took.
-fn states_usage(operation: Operation) -> bool {
+pub(super) fn states_usage(operation: Operation) -> bool {
     match operation {
         Operation::ChatCompletions
         | Operation::Completions

@@ -4,17 +4,21 @@
 //! 2. [`read`]: the [`body`], bounded, and what it asks.
 //! 3. [`authorize`]: may they ask it?
 //! 4. [`route`]: who serves the model?
-//! 5. [`select`]: with which credential? Once an attempt.
-//! 6. [`forward`]: the attempts, until one is committed.
-//! 7. [`stream`]: the answer, chunk by chunk, past the [`count`].
-//! 8. [`settle`]: the record is told, exactly once.
+//! 5. [`admit`]: does it fit within their limits? Taken of all together, settled when it is over.
+//! 6. [`select`]: with which credential? Once an attempt.
+//! 7. [`forward`]: the attempts, until one is committed.
+//! 8. [`stream`]: the answer, chunk by chunk, past the [`count`].
+//! 9. [`settle`]: the record is told, exactly once.
 
+pub mod admit;
 pub mod authorize;
 pub mod body;
 pub mod cors;
 mod count;
 pub mod forward;
 pub mod identify;
+pub mod limit_fell;
+pub mod limit_headers;
 pub mod no_credential;
 pub mod read;
 pub mod route;
@@ -25,14 +29,15 @@ mod settle;
 pub mod stream;
 mod usage_chunk;
 
-use http::{HeaderValue, Method, Version, header};
+use http::{HeaderName, HeaderValue, Method, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::ServerSession;
-use turnpike_api::{Dialect, Operation};
+use turnpike_api::{Clock, Dialect, Operation};
 
 pub use settle::settle;
 
 use crate::context::Context;
+use crate::decisions::Decision;
 use crate::path::{self, Resource};
 use crate::record::Ending;
 use crate::refusal::{Reason, Refusal};
@@ -51,6 +56,9 @@ impl From<Refusal> for Stop {
         Self::Refused(refusal)
     }
 }
+
+/// Under which an answer names what was decided about its request.
+pub const DECISION: HeaderName = HeaderName::from_static("x-turnpike-decision");
 
 /// What becomes of a connection after a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,6 +168,7 @@ async fn proxied(
     let asked = read::read(session, context, operation, model_in_path, share).await?;
     let permit = authorize::authorize(&identity, asked.ask, context).await?;
     let route = route::route(&identity, &permit, context).await?;
+    let admission = admit::admit(&identity, &permit, &route, context).await?;
     if context.snapshot.affinity.is_some() {
         let headers = &session.req_header().headers;
         let providers = &route.pool().providers;
@@ -169,9 +178,10 @@ async fn proxied(
     let edits = forward::Edits {
         model: asked.model_span,
         usage: asked.usage.filter(|_| inject),
+        needs_usage: admission.needs_usage(),
     };
     let call = forward::Outgoing::new(line, &permit, edits, asked.body);
-    let answer = forward::forward(session, context, &permit, &route, &call).await?;
+    let answer = forward::forward(session, context, &permit, &admission, &route, &call).await?;
     // The body has been sent for the last time: a long answer should not hold its memory.
     drop(call);
     stream::stream(session, context, answer).await
@@ -312,13 +322,22 @@ pub async fn refuse(
     refusal: Refusal,
 ) -> Connection {
     let words = refusal.reason.words();
+    let status = refusal.status();
     context.record.ending = Ending::Refused {
-        status: words.status,
+        status,
         reason: words.reason,
     };
+    if matches!(status, 401 | 402 | 403 | 429 | 503) {
+        let at = context.runtime.board.time.now();
+        let decision = Decision::of(&refusal, &context.record, at);
+        context.runtime.decisions.remember(decision);
+    }
     let body = refusal.body(dialect, context.record.id.as_str());
     let head = refusal.head(dialect, context.record.id.header(), body.len());
-    let head = head.and_then(|mut head| cors::mark(&mut head, context).map(|()| head));
+    let head = head.and_then(|mut head| {
+        head.insert_header(DECISION, context.record.decision.header().clone())?;
+        cors::mark(&mut head, context).map(|()| head)
+    });
     let written = match head {
         Ok(head) => write_whole(session, head, body, context.head_only).await,
         Err(error) => Err(error),

@@ -1,7 +1,10 @@
 //! The words for a pool of which nobody can serve: how many are away, why, and when the first is
 //! back.
 
+use turnpike_limits::Fallen;
+
 use super::authorize::shown;
+use crate::context::Context;
 use crate::refusal::{Comeback, Reason, Refusal};
 use crate::upstream::Pool;
 use crate::upstream::outlook::Outlook;
@@ -27,6 +30,22 @@ pub fn refusal(pool: &Pool, outlook: &Outlook, model: &str, now: u64) -> Refusal
                 comeback.seconds, comeback.time
             ),
         )
+    }
+}
+
+/// Who could serve may be asked no more for now: their caps have no room.
+pub fn capped(fallen: &Fallen, providers: &str, model: &str, context: &Context<'_>) -> Refusal {
+    let now = context.runtime.limits.now();
+    let back = fallen.resets_at.unwrap_or(now + 1000);
+    let comeback = Comeback::new(shown(model), providers, back, now);
+    let cap = &fallen.limit.name;
+    let message = format!(
+        "No credentials for provider {providers}: those that are ready are at their caps ({cap}); try again in {} s",
+        comeback.seconds
+    );
+    Refusal {
+        comeback: Some(Box::new(comeback)),
+        ..Refusal::new(Reason::ModelCooldown, message)
     }
 }
 

@@ -1,10 +1,13 @@
 //! With which credential. Once an attempt.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tracing::error;
 use turnpike_api::{Clock, Entry, Fault, Hint, Mark, Usage};
+use turnpike_limits::{Fallen, Reservation};
 
+use super::admit::{Admission, spent};
 use super::authorize::Permit;
 use super::count::BYTES_A_TOKEN;
 use crate::clock::millis;
@@ -20,7 +23,7 @@ const ANSWER: u64 = 500;
 
 /// As many tokens as a prompt is estimated at, at most: what is longer is pictures in Base64, which
 /// take far fewer than their bytes.
-const LONGEST_PROMPT: u64 = 200_000;
+pub(super) const LONGEST_PROMPT: u64 = 200_000;
 
 /// While another replica tries whether a cooldown is over: after so many milliseconds it is asked
 /// whether it still does.
@@ -29,31 +32,64 @@ const ASKED_AGAIN: u64 = 1_000;
 /// One request's way through a pool: which credentials it has tried.
 pub struct Selection<'p> {
     permit: &'p Permit,
+    admission: &'p Admission,
     pool: &'p Pool,
     turn: u64,
     /// Positions in the pool.
     tried: Vec<usize>,
+    /// Likewise, of those whose caps had no room.
+    capped: Vec<usize>,
+    last: Option<usize>,
+    /// Of these, the cap that has room first.
+    fallen: Option<Fallen>,
     most: usize,
 }
 
 impl<'p> Selection<'p> {
     /// Draws the request's turn. Those in `tried` are not tried again; with them, `most` are.
-    pub fn new(permit: &'p Permit, pool: &'p Pool, tried: Vec<usize>, most: usize) -> Self {
+    pub fn new(
+        permit: &'p Permit,
+        admission: &'p Admission,
+        pool: &'p Pool,
+        tried: Vec<usize>,
+        most: usize,
+    ) -> Self {
         Self {
             permit,
+            admission,
             pool,
             turn: pool.next_turn(),
             tried,
+            capped: Vec::new(),
+            last: None,
+            fallen: None,
             most,
         }
     }
 
     /// The next credential to try, none twice; `None` when there is none ready, or enough were
-    /// tried.
-    pub fn next<'m>(&mut self, context: &Context<'m>) -> Option<Lease<'p, 'm>> {
-        if self.has_tried_enough() {
-            return None;
+    /// tried. Of those that are ready, one whose caps have no room is passed over.
+    pub async fn next<'m>(&mut self, context: &Context<'m>) -> Option<Lease<'p, 'm>> {
+        while !self.has_tried_enough() {
+            let lease = self.take(context)?;
+            if lease.member.credential.caps.is_empty() {
+                return Some(lease);
+            }
+            // Boxed, as all that is seldom awaited here: it would lie within the future of every
+            // request.
+            match Box::pin(lease.within_caps()).await {
+                Ok(lease) => return Some(lease),
+                Err(fallen) => {
+                    self.tried.pop();
+                    self.capped.extend(self.last);
+                    self.fallen = Some(fallen.sooner(self.fallen.take()));
+                }
+            }
         }
+        None
+    }
+
+    fn take<'m>(&mut self, context: &Context<'m>) -> Option<Lease<'p, 'm>> {
         let runtime = context.runtime;
         let timeouts = &context.snapshot.timeouts;
         let now = runtime.board.time.now();
@@ -63,7 +99,8 @@ impl<'p> Selection<'p> {
             let vendor = &self.pool.member(at).credential.vendor;
             vendor.plugin.serves(ask.operation)
         };
-        let fits = |at: usize| !self.tried.contains(&at) && serves(at);
+        let is_passed = |at: usize| self.tried.contains(&at) || self.capped.contains(&at);
+        let fits = |at: usize| !is_passed(at) && serves(at);
         let kept = self.kept(context, now).filter(|at| fits(*at));
         let taken = kept.and_then(|at| self.pool.take_one(at, now, patience));
         let keeps = taken.is_some();
@@ -75,15 +112,19 @@ impl<'p> Selection<'p> {
             runtime.metrics.session(keeps);
         }
         self.tried.push(taken.at);
+        self.last = Some(taken.at);
         let member = self.pool.member(taken.at);
         let prompt = ask.body_len as u64 / BYTES_A_TOKEN;
         let expected = prompt.min(LONGEST_PROMPT) + ANSWER;
         member.credential.standing.allowance.expect(expected);
         Some(Lease {
             member,
+            admission: self.admission,
+            caps: None,
             runtime,
             began: now,
             expected,
+            told: Mutex::default(),
             probe: taken.probe.then_some(patience),
             claim: None,
             settled: false,
@@ -96,9 +137,10 @@ impl Selection<'_> {
         self.tried.len() >= self.most
     }
 
-    /// Positions in the pool.
-    pub fn tried(self) -> Vec<usize> {
-        self.tried
+    /// Who was tried, by positions in the pool; and where none was for want of room in its caps, the
+    /// one that has room first.
+    pub fn end(self) -> (Vec<usize>, Option<Fallen>) {
+        (self.tried, self.fallen)
     }
 
     /// The member that the request's session keeps to.
@@ -112,10 +154,15 @@ impl Selection<'_> {
 /// A credential, held for one attempt. It must be settled: one that is dropped without says so.
 pub struct Lease<'p, 'm> {
     pub member: Member<'p>,
+    pub admission: &'p Admission,
+    /// What was taken of the credential's own caps.
+    caps: Option<Reservation>,
     runtime: &'m Runtime,
     began: u64,
     /// Tokens.
     expected: u64,
+    /// What was counted of it by now.
+    told: Mutex<Usage>,
     /// Set while the attempt tries whether a cooldown is over, and others wait to hear of it: until
     /// when they do, by which its mark is known.
     probe: Option<u64>,
@@ -189,6 +236,33 @@ impl Lease<'_, '_> {
         self.expected - ANSWER
     }
 
+    /// The call goes out now.
+    pub fn sent(&self) {
+        self.admission.sent();
+        if let Some(caps) = &self.caps {
+            caps.sent();
+        }
+    }
+
+    /// Takes what the call is expected to use of the credential's caps. Where there is no room, the
+    /// credential is given back as if it had not been taken.
+    async fn within_caps(mut self) -> Result<Self, Fallen> {
+        let credential = self.member.credential;
+        let rules = credential.caps.iter().map(|rule| (rule, &*credential.id));
+        let rules: Vec<_> = rules.collect();
+        let expected = self.admission.expected(self.member.answers);
+        match self.runtime.limits.reserve(&rules, expected).await {
+            Ok(caps) => {
+                self.caps = Some(caps);
+                Ok(self)
+            }
+            Err(fallen) => {
+                self.settled = true;
+                Err(fallen)
+            }
+        }
+    }
+
     /// The answer is good: whatever was wrong with the credential is over. Told as soon as it is
     /// known, for others may wait for it while the answer streams on.
     pub fn serves(&mut self, session: Option<Session>) {
@@ -214,6 +288,7 @@ impl Lease<'_, '_> {
     /// Counts what the attempt used, or more of it. `calls` is 1 the first time. Once the mark is
     /// [`kept`](Self::keep), the answer may be completed.
     pub fn spend(&self, usage: Usage, estimated: bool, calls: u32) -> Mark {
+        self.charge(&usage);
         let credential = self.member.credential;
         let now = self.runtime.board.time.now();
         credential.begin_period(now);
@@ -240,6 +315,19 @@ impl Lease<'_, '_> {
             estimated,
             calls,
         })
+    }
+
+    /// Counts it in the caller's limits: what it costs by all of it together, so that it is rounded
+    /// once.
+    fn charge(&self, more: &Usage) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = told.plus(more);
+        let spent = spent(all, *told, self.member.price);
+        *told = all;
+        self.admission.spend(spent);
+        if let Some(caps) = &self.caps {
+            caps.spend(spent);
+        }
     }
 
     /// Writes down what was counted.

@@ -5,6 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use turnpike_api::{Dialect, Operation, Provider, Selector, glob_matches};
 
+use turnpike_config::plan::PricesPlan;
+use turnpike_limits::Price;
+
 use super::board::Board;
 use super::credential::{Credential, Vendor};
 use super::pool::{Part, Pool, Roster, Unusable};
@@ -144,6 +147,7 @@ pub struct Catalogue {
     groups: Vec<Group>,
     force_prefix: bool,
     default_selector: Arc<dyn Selector>,
+    prices: Arc<PricesPlan>,
     metrics: Metrics,
     board: Arc<Board>,
     /// The credentials of groups, by the groups' positions.
@@ -256,6 +260,7 @@ pub struct Contents {
     pub stand_ins: HashMap<String, StandIns>,
     pub force_prefix: bool,
     pub default_selector: Arc<dyn Selector>,
+    pub prices: Arc<PricesPlan>,
     pub metrics: Metrics,
     pub board: Arc<Board>,
 }
@@ -277,6 +282,7 @@ impl Catalogue {
             force_prefix: contents.force_prefix,
             default_selector: contents.default_selector,
             metrics: contents.metrics,
+            prices: contents.prices,
             board: contents.board,
             rosters: Mutex::default(),
             listed: BTreeMap::new(),
@@ -408,15 +414,28 @@ impl Catalogue {
         }
         let parts = found.iter().map(|found| {
             let provider = &self.groups[found.group].offer.vendor;
+            let kind = &self.groups[found.group].vendor.kind;
             Part {
                 group: found.group,
                 provider: provider.clone(),
                 model: found.model.clone(),
                 prefixed: found.prefixed,
+                price: self.price(kind, provider, &found.model),
+                answers: Arc::default(),
                 tokens: self.metrics.tokens(provider, label),
             }
         });
         Some(Arc::new(self.pool_of(parts.collect(), selector)))
+    }
+
+    fn price(&self, kind: &str, provider: &str, model: &str) -> Option<Price> {
+        let price = self.prices.price(kind, provider, model)?;
+        Some(Price {
+            input: price.input,
+            output: price.output,
+            cache_read: price.cache_read,
+            cache_write: price.cache_write,
+        })
     }
 
     fn pool_of(&self, parts: Vec<Part>, selector: Arc<dyn Selector>) -> Pool {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue};
 use turnpike_api::{Account, Fault, Provider, Scheme, Secret, Selector};
 use turnpike_config::Schedule;
+use turnpike_limits::Rule;
 use zeroize::Zeroizing;
 
 use super::Endpoint;
@@ -20,6 +21,8 @@ use crate::runtime::Runtime;
 /// A provider of the configuration.
 pub struct Vendor {
     pub name: Arc<str>,
+    /// As the configuration names its protocol.
+    pub kind: Arc<str>,
     pub plugin: Arc<dyn Provider>,
     pub selector: Arc<dyn Selector>,
 }
@@ -38,6 +41,8 @@ pub struct Credential {
     /// When its secret ends, in milliseconds since 1970; `u64::MAX` = not by itself.
     pub expires_at: u64,
     pub quota: Quota,
+    /// What may be asked of it, whoever asks.
+    pub caps: Vec<Rule>,
     pub standing: Arc<Standing>,
     pub metrics: CredentialMetrics,
 }

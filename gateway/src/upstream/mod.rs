@@ -3,6 +3,7 @@
 
 pub mod affinity;
 pub mod allowance;
+pub mod answers;
 pub mod board;
 pub mod call;
 pub mod catalogue;

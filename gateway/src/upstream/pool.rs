@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
 use turnpike_api::{Operation, Selector, Slot, Tier};
+use turnpike_limits::Price;
 
+use super::answers::Answers;
 use super::board::Board;
 use super::credential::Credential;
 use super::outlook::{Outlook, Outlooks};
@@ -91,6 +93,10 @@ pub struct Part {
     pub model: Arc<str>,
     /// So long the offer's prefix is in the name that clients use.
     pub prefixed: usize,
+    /// `None` = nobody has said what it costs.
+    pub price: Option<Price>,
+    /// How long answers of it are.
+    pub answers: Arc<Answers>,
     pub tokens: TokenMetrics,
 }
 
@@ -107,6 +113,8 @@ pub struct Member<'p> {
     pub credential: &'p Arc<Credential>,
     /// The vendor's name for the model.
     pub model: &'p Arc<str>,
+    pub price: Option<Price>,
+    pub answers: &'p Answers,
     pub tokens: &'p TokenMetrics,
 }
 
@@ -205,10 +213,6 @@ impl Pool {
         }
     }
 
-    pub fn parts(&self) -> &[Part] {
-        &self.parts
-    }
-
     /// What is left of it with these parts only: what was made of it before, else what `make` makes.
     pub fn narrowed(&self, kept: &[usize], make: impl FnOnce() -> Self) -> Arc<Self> {
         let narrowed = || self.narrowed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -245,8 +249,15 @@ impl Pool {
         Member {
             credential: &entry.credential,
             model: &part.model,
+            price: part.price,
+            answers: &part.answers,
             tokens: &part.tokens,
         }
+    }
+
+    /// What its credentials have in common, offer by offer.
+    pub fn parts(&self) -> &[Part] {
+        &self.parts
     }
 
     pub fn members(&self) -> impl Iterator<Item = Member<'_>> {

@@ -4,14 +4,12 @@ mod account;
 mod authorize;
 mod callback;
 mod confirm;
-mod cookies;
 mod desk;
 mod device;
-mod form;
 mod issue;
 mod oauth;
+mod operator;
 mod pages;
-mod problem;
 mod start;
 
 use std::net::IpAddr;
@@ -19,15 +17,17 @@ use std::sync::{Arc, Weak};
 
 use axum::Router;
 use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use axum::http::HeaderMap;
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 
+use super::page::{guarded, is_from_elsewhere, kept_awhile};
+use super::problem::Problem;
+use super::{cookies, form, page, problem};
 use crate::refusal::Refusal;
 use crate::runtime::Runtime;
 use crate::sso::Sso;
-use problem::Problem;
 
 /// What a page is told of a request beside the request.
 #[derive(Clone)]
@@ -59,6 +59,7 @@ pub fn router(runtime: &Arc<Runtime>) -> Router {
             get(account::ask_logout).post(account::logout),
         )
         .route("/auth/device", get(device::ask).post(device::told))
+        .route("/auth/operator", get(operator::pass))
         .route("/oauth/device_authorization", post(oauth::authorize_device))
         .route("/oauth/token", post(oauth::token))
         .route(oauth::METADATA, get(oauth::metadata))
@@ -75,15 +76,11 @@ async fn to_login() -> Redirect {
 }
 
 async fn nothing_here() -> Problem {
-    Problem::new(404, "unknown_path", "There is no such page")
+    Problem::nothing_here()
 }
 
 async fn wrong_method() -> Problem {
-    Problem::new(
-        405,
-        "method_not_allowed",
-        "This page is not asked like that",
-    )
+    Problem::wrong_method()
 }
 
 async fn style() -> impl IntoResponse {
@@ -97,22 +94,10 @@ async fn icon() -> impl IntoResponse {
     kept_awhile("image/svg+xml", picture)
 }
 
-fn kept_awhile(kind: &'static str, text: &'static str) -> impl IntoResponse {
-    let headers = [
-        (header::CONTENT_TYPE, kind),
-        (header::CACHE_CONTROL, "public, max-age=300"),
-    ];
-    (headers, text)
-}
-
-/// A page may be shown alone, and may load and call nothing but ours.
-const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; \
-                      frame-ancestors 'none'; base-uri 'none'";
-
 /// Shows a problem in the way that it was asked for, and says how each page may be used.
 async fn finished(request: Request, next: Next) -> Response {
     let as_json = as_json(request.headers(), request.uri().path());
-    let response = match is_from_elsewhere(&request) {
+    let response = match is_foreign(&request) {
         true => Problem::form().into_response(),
         false => next.run(request).await,
     };
@@ -121,14 +106,7 @@ async fn finished(request: Request, next: Next) -> Response {
 
 /// What is told of a request that did not get as far as a page.
 pub fn refused(headers: &HeaderMap, path: &str, refusal: &Refusal) -> Response {
-    let words = refusal.reason.words();
-    let title = match words.status {
-        408 => "This took too long",
-        413 => "This is too large",
-        503 => "The gateway is busy",
-        _ => "This request cannot be read",
-    };
-    let problem = Problem::new(words.status, words.reason, title).with(refusal.message.clone());
+    let problem = Problem::of_refusal(refusal);
     finish(problem.into_response(), as_json(headers, path))
 }
 
@@ -138,33 +116,14 @@ fn as_json(headers: &HeaderMap, path: &str) -> bool {
     !is_page || desk::wants_json(headers)
 }
 
-/// A form that another site's page sends. Its seal would be wrong, too; browsers that say where a
-/// form comes from are believed before that. A provider may send the answer to a login so. (`Origin`
-/// says nothing here: by our own referrer policy it is `null` for our own forms.)
-fn is_from_elsewhere(request: &Request) -> bool {
-    let site = request.headers().get("sec-fetch-site");
-    let is_foreign = site.is_some_and(|site| site != "same-origin" && site != "none");
-    let is_answer = request.uri().path() == "/auth/callback";
-    *request.method() == Method::POST && is_foreign && !is_answer
+/// A form of elsewhere. A provider may send the answer to a login so.
+fn is_foreign(request: &Request) -> bool {
+    is_from_elsewhere(request) && request.uri().path() != "/auth/callback"
 }
 
 fn finish(mut response: Response, as_json: bool) -> Response {
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         response = problem.shown(as_json);
     }
-    let headers = response.headers_mut();
-    let mut set = |name: HeaderName, value| {
-        headers.insert(name, HeaderValue::from_static(value));
-    };
-    set(header::CONTENT_SECURITY_POLICY, POLICY);
-    set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
-    set(header::X_FRAME_OPTIONS, "DENY");
-    set(header::REFERRER_POLICY, "no-referrer");
-    set(
-        HeaderName::from_static("cross-origin-opener-policy"),
-        "same-origin",
-    );
-    let unsaid = HeaderValue::from_static("no-store");
-    headers.entry(header::CACHE_CONTROL).or_insert(unsaid);
-    response
+    guarded(response)
 }

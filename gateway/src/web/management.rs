@@ -1,17 +1,20 @@
 //! The management API, under `/v0/management` of the admin listener.
 //!
 //! Its routes are those of [`routes`]. [`access`] lets nobody in without a key, [`refusal`] says
-//! what is answered else, and [`document`] is made of the same handlers.
+//! what is answered else, and [`document`] is made of the same handlers. [`pages`] are for people.
 
 mod access;
 mod attempts;
 mod auths;
 mod body;
 mod credential_files;
+mod decisions;
 mod document;
 mod etag;
+mod limits;
 mod logins;
 mod office;
+mod pages;
 mod process;
 mod refusal;
 mod replay;
@@ -28,8 +31,10 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+pub(super) use access::Actor;
 pub use access::Terms;
 use office::Office;
+pub(super) use pages::{is_page, refused as refused_page};
 pub use refusal::Refused;
 
 use crate::reload::Reloader;
@@ -92,6 +97,13 @@ fn routes() -> Routes {
                 .routes(routes!(logins::clear)),
         ))
         .merge(access::needing(
+            Scope::UsageRead,
+            OpenApiRouter::new()
+                .routes(routes!(limits::list))
+                .routes(routes!(decisions::list))
+                .routes(routes!(decisions::show)),
+        ))
+        .merge(access::needing(
             Scope::ConfigRead,
             OpenApiRouter::new().routes(routes!(process::config)),
         ))
@@ -131,10 +143,11 @@ pub fn router(runtime: &Arc<Runtime>, reloader: &Arc<Reloader>) -> Router {
         .fallback(async || Refused::NothingHere)
         .layer(DefaultBodyLimit::max(BODY))
         .with_state(office.clone());
+    let pages = pages::router(&office, served.clone());
     // Around the whole router: a route of its own would say by `Allow` that it is there.
     let guarded = Router::new()
         .fallback_service(served)
         .layer(from_fn_with_state(office, access::admit))
         .layer(from_fn(access::keep_private));
-    Router::new().nest(ROOT, guarded)
+    Router::new().nest(ROOT, guarded).merge(pages)
 }

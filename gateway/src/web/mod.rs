@@ -2,8 +2,12 @@
 //! what belongs there, called in-process from the proxy port.
 
 mod admin;
+mod cookies;
+mod form;
 pub mod login;
 pub mod management;
+mod page;
+mod problem;
 
 use std::sync::Arc;
 
@@ -63,13 +67,7 @@ pub async fn login_page(
         Ok(request) => request,
         Err(Stop::Refused(refusal)) => {
             let page = login::refused(&session.req_header().headers, path, &refusal);
-            let kept = sent(session, context, page).await;
-            let words = refusal.reason.words();
-            context.record.ending = Ending::Refused {
-                status: words.status,
-                reason: words.reason,
-            };
-            return kept;
+            return told(session, context, page, &refusal).await;
         }
         Err(gone) => return Err(gone),
     };
@@ -98,7 +96,13 @@ pub async fn page(
         )
         .into());
     };
-    let (mut request, _held) = request_for(session, context, path, query).await?;
+    let (mut request, _held) = match request_for(session, context, path, query).await {
+        Err(Stop::Refused(refusal)) if management::is_page(path) => {
+            let page = management::refused_page(&refusal);
+            return told(session, context, page, &refusal).await;
+        }
+        request => request?,
+    };
     // The connection's own: what others say of it is not asked where operators come from.
     if let Some(peer) = session.client_addr().and_then(|peer| peer.as_inet()) {
         request.extensions_mut().insert(ConnectInfo(*peer));
@@ -143,6 +147,22 @@ async fn request_for<'r>(
     })?;
     *request.headers_mut() = head.headers.clone();
     Ok((request, held))
+}
+
+/// A page that says why the request did not get as far as one.
+async fn told(
+    session: &mut ServerSession,
+    context: &mut Context<'_>,
+    page: Response<Body>,
+    refusal: &Refusal,
+) -> Result<Connection, Stop> {
+    let kept = sent(session, context, page).await;
+    let words = refusal.reason.words();
+    context.record.ending = Ending::Refused {
+        status: words.status,
+        reason: words.reason,
+    };
+    kept
 }
 
 async fn answered(

@@ -39,7 +39,7 @@ export class Browser {
 
   /** Nothing is asked of others, and a page has nothing to complain about. */
   watch(context) {
-    const ours = [this.house.url, this.house.idp].map((url) => new URL(url).host);
+    const ours = [this.house.url, this.house.admin, this.house.idp].map((url) => new URL(url).host);
     context.on('request', (request) => {
       const url = new URL(request.url());
       if (url.protocol !== 'data:' && !ours.includes(url.host)) this.complaints.push(`asked ${url}`);
@@ -50,7 +50,12 @@ export class Browser {
       if (!isPage) this.complaints.push(`${message.type()} at ${message.page()?.url()}: ${message.text()}`);
     });
     context.on('weberror', (error) => this.complaints.push(String(error.error())));
-    context.on('requestfailed', (request) => this.complaints.push(`${request.url()}: ${request.failure()?.errorText}`));
+    context.on('requestfailed', (request) => {
+      const why = request.failure()?.errorText;
+      // A page that sends its browser on is left before its icon has come.
+      const isLeft = why === 'net::ERR_ABORTED' && request.url().endsWith('/icon.svg');
+      if (!isLeft) this.complaints.push(`${request.url()}: ${why}`);
+    });
   }
 
   /** Has the page as it stands looked at, wide and narrow, in light and in dark, with all unfolded. */

@@ -15,13 +15,22 @@ const PATIENCE = 20_000;
 const CLIENT = 'turnpike-suite';
 const SECRET = 'browser-suite-client-secret-0123456789';
 
-// The client's secret, agent tokens, signed tokens, and the cookies by which people are known.
-const SECRETS = [new RegExp(SECRET), /tp-[a-z0-9]{16}\.[\w-]{30,}/, /eyJ[\w-]{10,}\.eyJ/, /turnpike-(session|login)=[\w.-]{20,}/];
+/** What operators sign in with: for everything, and for looking. */
+export const KEY = 'browser-suite-management-key-0123456789';
+export const LOOKING = 'browser-suite-reading-key-0123456789';
+
+// The client's secret, keys of operators, agent tokens, signed tokens, and the cookies by which people
+// are known.
+const SECRETS = [new RegExp(`${SECRET}|${KEY}|${LOOKING}`), /tp-[a-z0-9]{16}\.[\w-]{30,}/, /eyJ[\w-]{10,}\.eyJ/, /turnpike-(session|login|operator)=[\w.-]{20,}/];
 
 // GitHub is there to be chosen from, and never asked.
 const configuration = ({ ports, idp, models, authorization }) => `\
 server: {port: ${ports.proxy}}
-admin: {port: ${ports.admin}}
+admin:
+  port: ${ports.admin}
+  keys:
+    - {name: ops, key: ${KEY}}
+    - {name: onlooker, key: ${LOOKING}, scopes: ["credentials:read", "tokens:read"]}
 state: {path: browser.db}
 agent_tokens: {argon2: {memory_kib: 1024, iterations: 1}}
 sso:
@@ -30,8 +39,15 @@ sso:
     company: {label: Example Company, client_id: ${CLIENT}, client_secret: ${SECRET}, discovery_url: "${idp}", scopes: [openid, email, offline_access]}
     github: {client_id: suite, client_secret: ${SECRET}}
 authorization: ${authorization}
+roles: {user: {models: ["*"]}, operator: {permissions: ["admin:*"]}}
+role_bindings: [{role: user, everyone: true}, {role: operator, users: [olga@example.com]}]
 providers:
   openai: {base_url: "${models}/v1", credentials: [{api_key: sk-good}]}
+  mistral:
+    base_url: "${models}/v1"
+    credentials:
+      - {api_key: sk-mistral-a, label: team-a, quota: {limit: 200}}
+      - {api_key: sk-mistral-b, label: team-b, priority: 2, quota: {limit: 1000}}
 `;
 
 export class House {
@@ -62,6 +78,7 @@ export class House {
     const [proxy, admin, idp, fake] = await freePorts(4);
     this.ports = { proxy, admin };
     this.url = `http://127.0.0.1:${proxy}`;
+    this.admin = `http://127.0.0.1:${admin}`;
     // Another site than the gateway's, as the browser sees it.
     this.idp = `http://localhost:${idp}`;
     this.advance(0);
@@ -69,7 +86,7 @@ export class House {
     this.api = await this.serve(judge(this.questions));
     this.configure('{mode: single_user}');
     const binary = (name) => path.join(BINARIES, name);
-    const models = this.run(binary('fake-provider'), ['--listen', `127.0.0.1:${fake}`]);
+    const models = this.run(binary('fake-provider'), ['--listen', `127.0.0.1:${fake}`, '--always', 'sk-mistral-b=401']);
     const redirect = `${this.url}/auth/callback`;
     const provider = this.run(process.execPath, [path.join(HERE, 'idp.mjs'), idp, redirect, CLIENT, SECRET], this.moved());
     this.gateway = this.run(binary('turnpike'), ['--log-level', 'trace', '--config', this.file], this.moved());
@@ -99,6 +116,14 @@ export class House {
   async withdraw(user) {
     const answer = await fetch(`${this.idp}/withdraw?user=${user}`, { method: 'POST' });
     if (answer.status !== 204) throw new Error(`not withdrawn: ${answer.status} ${await answer.text()}`);
+  }
+
+  /** Over the management API. */
+  async manage(method, path, body) {
+    const headers = { 'x-management-key': KEY };
+    const answer = await fetch(`${this.admin}/v0/management${path}`, { method, headers, body: body && JSON.stringify(body) });
+    if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${await answer.text()}`);
+    return answer.status === 204 ? null : answer.json();
   }
 
   /** `turnpike login` in a home of its own; what there is to type, and how it ends. */
@@ -202,8 +227,9 @@ class Program {
 
 /** Passes calls on to the fake provider and takes their bodies down. */
 const taken = (upstream, calls) => async (request, response) => {
-  const body = await read(request);
-  calls.push(body);
+  // A credential that failed is looked at by asking for models.
+  const body = request.method === 'GET' ? undefined : await read(request);
+  if (body) calls.push(body);
   const { authorization, 'content-type': type } = request.headers;
   const answer = await fetch(upstream + request.url, { method: request.method, headers: { authorization, 'content-type': type }, body });
   response.writeHead(answer.status, { 'content-type': answer.headers.get('content-type') });

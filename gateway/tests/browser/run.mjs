@@ -12,11 +12,12 @@ import { agent } from './walks/agent.mjs';
 import { device } from './walks/device.mjs';
 import { enterprise } from './walks/enterprise.mjs';
 import { keyboard } from './walks/keyboard.mjs';
+import { operator } from './walks/operator.mjs';
 import { hurry, problems } from './walks/problems.mjs';
 import { renewal } from './walks/renewal.mjs';
 
 // What people do, each a list of steps. `hurry` is the last: after it, this address has to wait.
-const WALKS = { agent, account, device, renewal, keyboard, problems, enterprise, hurry };
+const WALKS = { agent, account, device, renewal, keyboard, operator, problems, enterprise, hurry };
 
 const tally = { passed: 0, failed: 0 };
 

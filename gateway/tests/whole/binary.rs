@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use crate::calls::get_with;
 use crate::canary;
 use crate::harness::{Client, Http, PATIENCE, until};
+use crate::pools::copy_files;
 
 /// A running gateway. It is killed when dropped.
 pub(crate) struct Binary {
@@ -29,7 +30,19 @@ pub(crate) struct Binary {
 impl Binary {
     /// Starts it with this configuration and waits until it serves.
     pub(crate) async fn start(yaml: &str, flags: &[&str]) -> Self {
+        Self::start_with(yaml, flags, None).await
+    }
+
+    /// The same with the files of one before, which are copied.
+    pub(crate) async fn start_after(yaml: &str, files: &Path) -> Self {
+        Self::start_with(yaml, &[], Some(files)).await
+    }
+
+    async fn start_with(yaml: &str, flags: &[&str], files: Option<&Path>) -> Self {
         let dir = tempfile::tempdir().unwrap();
+        if let Some(files) = files {
+            copy_files(files, dir.path());
+        }
         let config = dir.path().join("turnpike.yaml");
         std::fs::write(&config, yaml).unwrap();
         canary::know_all(yaml, dir.path());

@@ -758,6 +758,13 @@ async fn no_log_line_holds_a_secret_and_the_level_of_the_log_is_changed() {
     }
 }
 
+/// The id of the decision about a call that was refused.
+async fn refused(place: &Place) -> String {
+    let mut client = Client::connect(&place.house, Http::One).await;
+    let answer = post_with(&mut client, CHAT.path, &[], CHAT.body).await;
+    answer.header("x-turnpike-decision").unwrap().to_owned()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_document_says_what_is_done() {
     let place = Place::new().await;
@@ -771,6 +778,7 @@ async fn the_document_says_what_is_done() {
             let session = someone(&place).await;
             let id = match operation["operationId"].as_str() {
                 Some("end_session") => session,
+                Some("show_decision") => refused(&place).await,
                 _ => id,
             };
             let under = under.replace("{provider}", "claude").replace("{id}", &id);
@@ -815,7 +823,7 @@ async fn the_document_says_what_is_done() {
             walked += 1;
         }
     }
-    assert_eq!(walked, 22, "a new operation belongs into this walk");
+    assert_eq!(walked, 25, "a new operation belongs into this walk");
 }
 
 /// Somebody who is logged in: the id of their session.

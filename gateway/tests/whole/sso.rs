@@ -2,7 +2,7 @@
 
 mod authorization;
 mod bad_forms;
-mod browser;
+pub(crate) mod browser;
 mod device;
 mod fleet;
 mod github;
@@ -10,6 +10,7 @@ mod hostile;
 mod leaving;
 mod login_command;
 mod managed;
+mod operators;
 mod provider;
 mod renewal;
 mod roles;

@@ -35,7 +35,7 @@ impl RoleTable {
     /// Of roles whose names differ. A binding of a role that there is not binds nothing.
     pub fn new(roles: Vec<Role>, bindings: Vec<Binding>) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        let names = roles.iter().map(|role| role.name.clone());
+        let names = roles.iter().map(|role| Box::from(&*role.name));
         let by_name: HashMap<Box<str>, usize> = names.zip(0..).collect();
         let bound = |binding: Binding| Some((*by_name.get(&binding.role)?, binding.matchers));
         let bindings = bindings.into_iter().filter_map(bound).collect();

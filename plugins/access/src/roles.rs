@@ -19,6 +19,17 @@ impl Roles {
     }
 }
 
+impl RoleTable {
+    /// The names of the roles by which a caller may make such a call: their limits are its own.
+    pub fn granting(&self, identity: &Identity, ask: &Ask) -> Vec<Arc<str>> {
+        self.with_grants(identity, |grants| {
+            granting(grants, ask)
+                .map(|role| role.name.clone())
+                .collect()
+        })
+    }
+}
+
 impl Authorizer for Roles {
     fn authorize<'a>(&'a self, identity: &'a Identity, ask: &'a Ask) -> Answer<'a, Decision> {
         Answer::Ready(match &self.0 {

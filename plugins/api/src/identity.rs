@@ -1,5 +1,6 @@
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::{Answer, GrantsSlot, ModelRules};
 
@@ -14,6 +15,43 @@ pub struct Identity {
     pub attributes: Attributes,
     /// The roles in effect, where they were looked up already.
     pub grants: GrantsSlot,
+    /// As whom limits count it, where that was put together already.
+    pub counted: CountedSlot,
+}
+
+/// As whom limits count a caller.
+#[derive(Debug)]
+pub struct Counted {
+    /// The person, over all of their tokens: who vouches for them, and how they call them. A caller
+    /// that is no person counts as itself.
+    pub user: Box<str>,
+    /// The key or token it came with; of a signed token, its holder.
+    pub token: Box<str>,
+}
+
+/// A place for [`Counted`], which is put together once for an identity. It is no part of who
+/// somebody is: identities are compared and cloned without it.
+#[derive(Default)]
+pub struct CountedSlot(OnceLock<Counted>);
+
+impl Clone for CountedSlot {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl PartialEq for CountedSlot {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for CountedSlot {}
+
+impl fmt::Debug for CountedSlot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CountedSlot")
+    }
 }
 
 /// What is known of a caller for certain, as whoever vouches for it said: what roles are bound by.
@@ -57,12 +95,38 @@ impl Identity {
             models,
             attributes: Attributes::default(),
             grants: GrantsSlot::default(),
+            counted: CountedSlot::default(),
         }
     }
 
     /// The same, of whom more is known.
     pub fn with(self, attributes: Attributes) -> Self {
-        Self { attributes, ..self }
+        let counted = CountedSlot::default();
+        Self {
+            attributes,
+            counted,
+            ..self
+        }
+    }
+
+    /// As whom limits count it.
+    pub fn counted(&self) -> &Counted {
+        self.counted.0.get_or_init(|| {
+            let of = &self.attributes;
+            let person = match (&of.issuer, &of.subject) {
+                (Some(issuer), Some(subject)) => Some(format!("{issuer} {subject}")),
+                _ => None,
+            };
+            let token = match (&of.api_key, &of.token_id) {
+                (Some(name), _) => format!("key {name}"),
+                (None, Some(id)) => format!("token {id}"),
+                (None, None) => person.clone().unwrap_or_else(|| self.name.to_string()),
+            };
+            Counted {
+                user: person.unwrap_or_else(|| token.clone()).into(),
+                token: token.into(),
+            }
+        })
     }
 }
 

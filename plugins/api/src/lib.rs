@@ -21,8 +21,10 @@ mod access;
 mod answer;
 mod ask;
 mod clock;
+mod grants;
 mod identity;
 mod keyring;
+mod limits;
 mod models;
 mod provider;
 mod registry;
@@ -40,8 +42,12 @@ pub use access::{Authorizer, Decision, Denial, Service};
 pub use answer::Answer;
 pub use ask::{Ask, Dialect, Operation};
 pub use clock::Clock;
-pub use identity::{Attributes, Authenticator, Claim, Identity, Presented, Rejection, Verdict};
+pub use grants::{Draw, Drawn, Grant};
+pub use identity::{
+    Attributes, Authenticator, Claim, Counted, CountedSlot, Identity, Presented, Rejection, Verdict,
+};
 pub use keyring::{Keyring, OpenError, SealError};
+pub use limits::{Calendar, Level, Limit, Measure, OnUnavailable, Period, Window};
 pub use models::{ModelRules, glob_matches};
 pub use provider::{
     Account, Call, Fault, Hint, Judgement, Meter, Progress, Provider, Scheme, Target,

@@ -46,7 +46,7 @@ impl Operation {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Role {
     /// As bindings name it.
-    pub name: Box<str>,
+    pub name: Arc<str>,
     /// The models it grants, and those it denies.
     pub models: ModelRules,
     /// The same for names of providers.

@@ -5,10 +5,10 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use thiserror::Error;
 
-use crate::Usage;
+use crate::{Draw, Drawn, Usage};
 
 /// Why a store could not do what it was asked.
-#[derive(Debug, Error, PartialEq, Eq)]
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum StoreError {
     /// It cannot be reached or written: what was asked may or may not have happened.
     #[error("the store is unavailable: {0}")]
@@ -112,6 +112,16 @@ pub trait Ledger: Send + Sync {
     /// Forgets the usage of the days before `day` (see [`DayUsage::day`]). Quotas keep what was
     /// spent of them.
     fn forget_usage(&self, day: u32) -> Stored<'_, ()>;
+
+    /// Draws from limits, and tells what was used of them. `replica` is the process that draws,
+    /// another one after every start; what it was granted of running calls is its own until `lease`
+    /// after it last said so. Each draw stands for itself; a replica sends one after another.
+    fn draw<'a>(
+        &'a self,
+        replica: &'a str,
+        lease: Duration,
+        draws: &'a [Draw],
+    ) -> Stored<'a, Drawn>;
 }
 
 /// A record, and which writing of it this is.

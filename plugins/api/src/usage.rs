@@ -15,3 +15,16 @@ pub struct Usage {
     /// Of `output`: spent on reasoning.
     pub reasoning: u64,
 }
+
+impl Usage {
+    /// Both together. Absurd numbers stay at the largest.
+    pub fn plus(&self, more: &Self) -> Self {
+        Self {
+            input: self.input.saturating_add(more.input),
+            output: self.output.saturating_add(more.output),
+            cache_read: self.cache_read.saturating_add(more.cache_read),
+            cache_write: self.cache_write.saturating_add(more.cache_write),
+            reasoning: self.reasoning.saturating_add(more.reasoning),
+        }
+    }
+}

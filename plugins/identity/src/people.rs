@@ -9,7 +9,7 @@ use turnpike_api::{Bulletin, Directory, Store, StoreError};
 use crate::agent_tokens::{self, AgentTokenRecord, LastUse, TokenState};
 use crate::sso::confirmation::{self, Waiting};
 use crate::sso::session::{self, SessionError};
-use crate::sso::{LoginRate, Person, Session, device, renewal};
+use crate::sso::{LoginRate, Person, Session, device, operator, renewal};
 
 /// What is kept of one person. What is told to others (logs, metrics that were read) is theirs.
 #[derive(Debug)]
@@ -138,6 +138,7 @@ pub async fn forget(store: &dyn Store, kept: &Kept, now: u64) -> Result<(), Sess
         store.remove(confirmation::KIND, browser).await?;
     }
     device::forget(store, &kept.key).await?;
+    operator::forget(store, &kept.key).await?;
     LoginRate::forget(store, &LoginRate::of_person(&kept.key)).await?;
     for (token, _) in &kept.tokens {
         forget_token(store, &token.id).await?;

@@ -15,6 +15,7 @@ mod id_token;
 mod identified;
 mod link;
 mod marker;
+pub mod operator;
 mod pending;
 mod provider;
 mod rate;

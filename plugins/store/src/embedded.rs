@@ -10,6 +10,7 @@ mod counters;
 mod crash;
 mod database;
 mod desk;
+mod draws;
 mod failure;
 mod fold;
 mod journal;
@@ -23,6 +24,7 @@ mod tests;
 mod worker;
 
 use std::fs::{File, OpenOptions, TryLockError};
+use std::future::ready;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -30,8 +32,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use turnpike_api::{
-    Bulletin, Clock, DayUsage, Directory, Entry, Expected, Ledger, Mark, News, Record, Spent,
-    StoreError, Stored,
+    Bulletin, Clock, DayUsage, Directory, Draw, Drawn, Entry, Expected, Ledger, Mark, News, Record,
+    Spent, StoreError, Stored,
 };
 
 use database::{Access, Database, Intent};
@@ -184,6 +186,19 @@ impl Ledger for Embedded {
 
     fn forget_usage(&self, day: u32) -> Stored<'_, ()> {
         Box::pin(self.ask(RECOUNT, move |view| counters::forget_usage(view, day)))
+    }
+
+    fn draw<'a>(
+        &'a self,
+        replica: &'a str,
+        _lease: Duration,
+        draws: &'a [Draw],
+    ) -> Stored<'a, Drawn> {
+        if self.access != Access::Own {
+            return Box::pin(ready(Err(not_the_owner())));
+        }
+        let (replica, draws) = (replica.to_owned(), draws.to_vec());
+        Box::pin(self.ask(CHANGE, move |view| draws::draw(view, &replica, &draws)))
     }
 }
 

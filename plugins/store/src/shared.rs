@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use turnpike_api::{
-    Bulletin, DayUsage, Directory, Entry, Expected, Ledger, Mark, News, Record, Spent, StoreError,
-    Stored,
+    Bulletin, DayUsage, Directory, Draw, Drawn, Entry, Expected, Ledger, Mark, News, Record, Spent,
+    StoreError, Stored,
 };
 
 use crate::Redis;
@@ -46,6 +46,15 @@ impl Ledger for Shared {
 
     fn forget_usage(&self, day: u32) -> Stored<'_, ()> {
         self.counters.forget_usage(day)
+    }
+
+    fn draw<'a>(
+        &'a self,
+        replica: &'a str,
+        lease: Duration,
+        draws: &'a [Draw],
+    ) -> Stored<'a, Drawn> {
+        self.counters.draw(replica, lease, draws)
     }
 }
 

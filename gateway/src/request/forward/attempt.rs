@@ -8,15 +8,15 @@ use http::header::CONTENT_TYPE;
 use memchr::memmem::Finder;
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
-use turnpike_api::{Clock, Fault, Hint, Judgement, Meter, Progress};
+use turnpike_api::{Clock, Dialect, Fault, Hint, Judgement, Meter, Progress};
 
 use super::Outgoing;
 use super::exchange::{Broken, Exchanged, Next, Rest, exchange, watching};
 use super::heads::{self, Client};
 use crate::context::Context;
-use crate::request::cors;
 use crate::request::count::Count;
 use crate::request::select::Lease;
+use crate::request::{DECISION, cors, limit_headers};
 use crate::upstream::credential::Access;
 
 /// As much of an answer as is read before it is judged: all of any error's body, and more than
@@ -186,7 +186,8 @@ fn receive(
     };
     let mut head = heads::for_client(provider, client, context.record.id.header())
         .map_err(|error| error.to_string())?;
-    cors::mark(&mut head, context).map_err(|error| error.to_string())?;
+    let marked = mark(&mut head, context, lease, client.dialect);
+    marked.map_err(|error| error.to_string())?;
     let event_stream = provider
         .headers
         .get(CONTENT_TYPE)
@@ -202,6 +203,19 @@ fn receive(
         progress: Progress::Undecided,
         event_stream,
     })
+}
+
+/// Puts what is ours into the head.
+fn mark(
+    head: &mut ResponseHeader,
+    context: &Context<'_>,
+    lease: &Lease<'_, '_>,
+    dialect: Dialect,
+) -> pingora::Result<()> {
+    head.insert_header(DECISION, context.record.decision.header().clone())?;
+    let now = context.runtime.limits.now();
+    limit_headers::mark(head, lease.admission, dialect, now)?;
+    cors::mark(head, context)
 }
 
 const EVENT_STREAM: &[u8] = b"text/event-stream";

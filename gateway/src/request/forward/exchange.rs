@@ -221,6 +221,7 @@ pub(super) async fn exchange(
             }
         }
     };
+    lease.sent();
     let talking = pin!(timeout(patience, talk(prepared, endpoint, body)));
     match watching(session, talking).await {
         None => {

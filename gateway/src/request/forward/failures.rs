@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use turnpike_api::{Clock, Fault};
+use turnpike_limits::Fallen;
 
 use super::attempt::Received;
 use super::exchange::Broken;
@@ -25,6 +26,8 @@ pub(super) struct Failures {
     /// One of them was for want of quota.
     pub(super) of_quota: bool,
     pub(super) broken: Option<Broken>,
+    /// A credential that could not be asked for want of room in its caps.
+    pub(super) capped: Option<Fallen>,
 }
 
 impl Failures {
@@ -65,6 +68,10 @@ impl Failures {
             (Some(_), _) if self.is_limited && all_gone => Err(gone()),
             (Some(received), _) => Ok(received),
             (None, Some(broken)) => Err(broken.refusal(&providers)),
+            (None, None) if let Some(fallen) = self.capped => {
+                let model = &permit.ask().model;
+                Err(no_credential::capped(&fallen, &providers, model, context))
+            }
             (None, None) if self.of_our_credentials > 0 && !all_gone => {
                 Err(refused_by_provider(self.of_our_credentials, &providers))
             }

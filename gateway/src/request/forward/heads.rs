@@ -258,6 +258,7 @@ fn stays_with_us(name: &str) -> bool {
         // Which pages may read an answer is not the provider's to say.
         || name.starts_with("access-control-")
         || name.starts_with("anthropic-ratelimit-")
+        || name.starts_with("x-turnpike-")
 }
 
 fn capped(hint: &HeaderValue) -> HeaderValue {

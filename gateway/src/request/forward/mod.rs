@@ -24,6 +24,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use pingora::protocols::http::ServerSession;
 use turnpike_api::{Clock, Fault, Hint, Operation};
 
+use super::admit::Admission;
 use super::authorize::Permit;
 use super::body::Body;
 use super::read::{ModelSpan, UnaskedUsage};
@@ -62,6 +63,8 @@ pub struct Edits {
     pub model: Option<ModelSpan>,
     /// A stream's usage that is to be asked for.
     pub usage: Option<UnaskedUsage>,
+    /// The caller's limits count it.
+    pub needs_usage: bool,
 }
 
 impl<'a> Outgoing<'a> {
@@ -104,7 +107,7 @@ impl<'a> Outgoing<'a> {
     fn asks_for_usage(&self, member: &Member<'_>) -> bool {
         let credential = member.credential;
         self.edits.usage.is_some()
-            && credential.quota.limit.is_some()
+            && (credential.quota.limit.is_some() || self.edits.needs_usage)
             && credential.vendor.plugin.tells_usage_on_request()
     }
 }
@@ -143,12 +146,14 @@ pub async fn forward<'p, 'm>(
     session: &mut ServerSession,
     context: &mut Context<'m>,
     permit: &'p Permit,
+    admission: &'p Admission,
     route: &'p Route,
     call: &Outgoing<'_>,
 ) -> Result<Answer<'p, 'm>, Stop> {
     let deadline = context.record.started + context.snapshot.timeouts.total;
     let mut forwarding = Forwarding {
         permit,
+        admission,
         call,
         deadline,
         tried: Vec::new(),
@@ -168,7 +173,8 @@ pub async fn forward<'p, 'm>(
         }
         let has_tried = context.record.attempts > tried_before;
         let had_its_chance = has_tried && wait.has_waited();
-        if !forwarding.switches || had_its_chance || forwarding.is_over() {
+        let is_capped = forwarding.failures.capped.is_some();
+        if !forwarding.switches || had_its_chance || is_capped || forwarding.is_over() {
             break;
         }
         let waiting = wait.for_somebody(session, context, route.pool(), &mut forwarding);
@@ -195,6 +201,7 @@ pub async fn forward<'p, 'm>(
 /// A call on its way from credential to credential.
 struct Forwarding<'p, 'c> {
     permit: &'p Permit,
+    admission: &'p Admission,
     call: &'c Outgoing<'c>,
     deadline: Instant,
     /// Who was tried, of the route's pool and of each stand-in's.
@@ -264,9 +271,9 @@ impl<'p> Forwarding<'p, '_> {
     ) -> Result<Option<Answer<'p, 'm>>, Stop> {
         let tried = self.tried.get_mut(at).map(std::mem::take);
         let tried = tried.unwrap_or_default();
-        let mut selection = Selection::new(self.permit, pool, tried, self.most);
+        let mut selection = Selection::new(self.permit, self.admission, pool, tried, self.most);
         while !self.is_over()
-            && let Some(mut lease) = selection.next(context)
+            && let Some(mut lease) = selection.next(context).await
         {
             // Boxed: there seldom is anything to ask.
             if lease.tries() && !Box::pin(lease.may_go()).await {
@@ -315,7 +322,9 @@ impl<'p> Forwarding<'p, '_> {
         }
         self.tried
             .resize_with(self.tried.len().max(at + 1), Vec::new);
-        self.tried[at] = selection.tried();
+        let (tried, capped) = selection.end();
+        self.tried[at] = tried;
+        self.failures.capped = capped.or(self.failures.capped.take());
         Ok(None)
     }
 

@@ -12,9 +12,9 @@ use super::cookies;
 use super::desk::Desk;
 use super::form::{Form, put_back};
 use super::issue::{Failed, issue};
+use super::page::see_other;
 use super::pages::{self, LogoutPage, Row, SignedOutPage, Snippet, TokenPage, TokensPage, When};
 use super::problem::Problem;
-use super::start::see_other;
 use crate::upstream::roll::time;
 
 /// `GET /auth/success`: where a login ends.

@@ -12,9 +12,9 @@ use turnpike_identity::sso::{Errand, Pending, Person, Session};
 use url::Url;
 
 use super::desk::Desk;
+use super::page::see_other;
 use super::problem::Problem;
-use super::start::see_other;
-use super::{cookies, device};
+use super::{cookies, device, operator};
 
 /// What somebody is told to whom no role is bound.
 const NO_ROLE: &str = "No role is bound to you: ask your platform team for one";
@@ -111,10 +111,11 @@ pub(super) async fn let_in(
     );
     let renews = link.and_then(|link| link.renews);
     let is_anothers = renews.is_some_and(|id| tokens.iter().all(|token| token.id != id));
-    let mut response = match &errand.device {
-        Some(code) => see_other(&device::page_of(code)),
-        None if is_anothers => see_other("/auth/success?link=other"),
-        None => see_other("/auth/success"),
+    let mut response = match (&errand.device, &errand.operator) {
+        (Some(code), _) => see_other(&device::page_of(code)),
+        (None, Some(challenge)) => see_other(&operator::page_of(challenge)),
+        (None, None) if is_anothers => see_other("/auth/success?link=other"),
+        (None, None) => see_other("/auth/success"),
     };
     let lasts = session.expires_at.saturating_sub(desk.now) / 1000;
     let (value, lasts) = (

@@ -8,8 +8,8 @@ use turnpike_identity::sso::{Identified, Pending, Returned};
 use super::authorize;
 use super::desk::Desk;
 use super::form::Form;
+use super::page::see_other;
 use super::problem::Problem;
-use super::start::see_other;
 
 /// `GET /auth/callback`.
 pub(super) async fn returned(desk: Desk, RawQuery(query): RawQuery) -> Result<Response, Problem> {

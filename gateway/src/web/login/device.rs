@@ -11,9 +11,9 @@ use turnpike_identity::sso::{Session, session};
 
 use super::desk::Desk;
 use super::form::{Form, put_back};
+use super::page::see_other;
 use super::pages::{self, DeviceConfirmPage, DeviceDonePage, DevicePage, When};
 use super::problem::Problem;
-use super::start::see_other;
 use crate::upstream::roll::time;
 
 /// `GET /auth/device`: which device, and is it yours?

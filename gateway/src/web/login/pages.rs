@@ -1,12 +1,10 @@
 //! The pages, as their templates know them.
 
 use askama::Template;
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
 use turnpike_identity::agent_tokens::{AgentTokenRecord, TokenState};
 
+pub(super) use super::page::{When, html};
 use crate::agents::{Agent, Part};
-use crate::upstream::roll::time;
 
 #[derive(Template)]
 #[template(path = "auth/chooser.html")]
@@ -72,12 +70,6 @@ pub(super) struct Snippet {
     pub(super) parts: Vec<Part>,
 }
 
-/// A time, for programs and for people.
-pub(super) struct When {
-    pub(super) exact: String,
-    pub(super) shown: String,
-}
-
 #[derive(Template)]
 #[template(path = "auth/device.html")]
 pub(super) struct DevicePage<'p> {
@@ -110,6 +102,13 @@ pub(super) struct DeviceDonePage<'p> {
 }
 
 #[derive(Template)]
+#[template(path = "auth/pass.html")]
+pub(super) struct PassPage<'p> {
+    pub(super) person: &'p str,
+    pub(super) url: &'p str,
+}
+
+#[derive(Template)]
 #[template(path = "auth/logout.html")]
 pub(super) struct LogoutPage<'p> {
     pub(super) person: &'p str,
@@ -119,30 +118,6 @@ pub(super) struct LogoutPage<'p> {
 #[derive(Template)]
 #[template(path = "auth/signed_out.html")]
 pub(super) struct SignedOutPage {}
-
-#[derive(Template)]
-#[template(path = "auth/problem.html")]
-pub(super) struct ProblemPage<'p> {
-    pub(super) title: &'p str,
-    pub(super) detail: &'p str,
-    /// What to do next.
-    pub(super) label: &'p str,
-    pub(super) url: &'p str,
-}
-
-/// A page with a template, which cannot fail but for want of memory.
-pub(super) fn html(page: &impl Template) -> Response {
-    match page.render() {
-        Ok(text) => {
-            let kind = HeaderValue::from_static("text/html; charset=utf-8");
-            ([(header::CONTENT_TYPE, kind)], text).into_response()
-        }
-        Err(error) => {
-            tracing::error!(%error, "a page cannot be rendered");
-            StatusCode::INTERNAL_SERVER_ERROR.into_response()
-        }
-    }
-}
 
 impl Row {
     pub(super) fn of(token: &AgentTokenRecord, now: u64) -> Self {
@@ -155,18 +130,6 @@ impl Row {
             is_active: state == TokenState::Active,
             is_revoked: state == TokenState::Revoked,
         }
-    }
-}
-
-impl When {
-    pub(super) fn at(millis: u64) -> Self {
-        let exact = time(millis);
-        // Of `2026-11-21T07:00:33Z`; nobody reads seconds.
-        let shown = match (exact.get(..10), exact.get(11..16)) {
-            (Some(day), Some(minute)) => format!("{day} {minute} UTC"),
-            _ => exact.clone(),
-        };
-        Self { exact, shown }
     }
 }
 

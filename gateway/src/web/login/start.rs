@@ -2,34 +2,37 @@
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery};
-use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use turnpike_identity::sso::{Errand, Pending, Provider};
 
 use super::desk::Desk;
-use super::device;
 use super::form::Form;
+use super::page::see_other;
 use super::pages::{self, Choice, ChooserPage};
 use super::problem::Problem;
+use super::{device, operator};
 
 /// `GET /auth/login`: the choice, where there is one.
 pub(super) async fn choose(desk: Desk, RawQuery(query): RawQuery) -> Result<Response, Problem> {
     let query = Form::read(query.unwrap_or_default().as_bytes());
     let token = query.get("token");
     let link = desk.sso.links.read(token, desk.now);
+    let carried = match (&link, device::asked(&query), operator::asked(&query)) {
+        (Some(_), ..) => Some(format!("token={token}")),
+        (None, Some(code), _) => Some(device::asking(&code)),
+        (None, None, Some(challenge)) => Some(operator::asking(&challenge)),
+        (None, None, None) => None,
+    };
     let choices: Vec<Choice> = desk
         .sso
         .providers
         .iter()
         .map(|provider| Choice {
             label: provider.label.clone(),
-            url: match (&link, device::asked(&query)) {
-                (Some(_), _) => format!("/auth/login/{}?token={token}", provider.name),
-                (None, Some(code)) => {
-                    format!("/auth/login/{}?{}", provider.name, device::asking(&code))
-                }
-                (None, None) => format!("/auth/login/{}", provider.name),
+            url: match &carried {
+                None => format!("/auth/login/{}", provider.name),
+                Some(carried) => format!("/auth/login/{}?{carried}", provider.name),
             },
         })
         .collect();
@@ -76,6 +79,7 @@ pub(super) async fn begin(
         errand: Errand {
             link: token.map(str::to_owned),
             device: device::asked(&query),
+            operator: operator::asked(&query),
         },
     };
     let failed = |error| Problem::of_login(error, &name, &sso.redirect_uri);
@@ -87,9 +91,4 @@ pub(super) async fn begin(
     let mut response = see_other(url.map_err(failed)?.as_str());
     desk.keep_browser(&mut response);
     Ok(response)
-}
-
-/// Elsewhere, by GET. An address that is no header's value leads nowhere.
-pub(super) fn see_other(url: &str) -> Response {
-    (StatusCode::SEE_OTHER, [("location", url)]).into_response()
 }

@@ -1,4 +1,4 @@
-//! Who may use the management API, from where, and for what.
+//! Who may use the management API and the operator's pages, from where, and for what.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -10,17 +10,21 @@ use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use http::header::{AUTHORIZATION, CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use turnpike_api::{Clock, Keyring};
+use turnpike_api::{Clock, Keyring, Secret};
 use turnpike_config::plan::{Plan, Scope};
 use turnpike_identity::agent_tokens::Costs;
+use turnpike_identity::sso::Session;
 
 use super::Routes;
 use super::attempts::Attempts;
 use super::document;
 use super::office::Office;
+use super::pages::Entrance;
 use super::refusal::Refused;
+use crate::assemble::Ground;
 use crate::encryption;
 use crate::observe::events::Managed;
+use crate::snapshot::Snapshot;
 use crate::token_entry;
 
 const KEY_HEADER: HeaderName = HeaderName::from_static("x-management-key");
@@ -41,17 +45,21 @@ pub struct Terms {
     pub(super) sealing: Option<Keyring>,
     /// How long a token goes on beside the one that took its place.
     pub(super) rotation_overlap: Duration,
+    /// How operators come to their pages.
+    pub(super) entrance: Entrance,
 }
 
 /// A key, by its digest.
 struct AdminKey {
     digest: blake3::Hash,
+    /// What it is known by in the store, by every process with the same secret key.
+    mark: Box<str>,
     actor: Actor,
 }
 
 /// Whoever has a key: the evidence that it was checked.
 #[derive(Clone)]
-pub(super) struct Actor {
+pub(in crate::web) struct Actor {
     /// How logs call it.
     pub(super) name: Arc<str>,
     pub(super) scopes: Arc<[Scope]>,
@@ -70,9 +78,12 @@ impl Actor {
 }
 
 impl Terms {
-    pub fn new(plan: &Plan, digest_key: [u8; 32]) -> Self {
+    pub fn new(plan: &Plan, ground: &Ground) -> Self {
+        let digest_key = ground.digest_key;
+        let entrance = Entrance::new(plan, ground);
         let keys = plan.management.keys.iter().map(|key| AdminKey {
             digest: blake3::keyed_hash(&digest_key, key.key.expose().as_bytes()),
+            mark: entrance.mark(&key.key),
             actor: Actor {
                 name: key.name.as_str().into(),
                 scopes: key.scopes.as_slice().into(),
@@ -87,11 +98,11 @@ impl Terms {
             auth_dir: plan.auth.dir.clone(),
             sealing: (plan.auth.encryption.enabled).then(|| encryption::of_files(plan)),
             rotation_overlap: plan.agent_tokens.rotation_overlap,
+            entrance,
         }
     }
 
-    /// Whoever asks, if they may. `peer` is the other end of the connection: a header says nothing
-    /// of where somebody is.
+    /// Whoever asks, if they may.
     fn admit(
         &self,
         peer: Option<IpAddr>,
@@ -102,23 +113,68 @@ impl Terms {
         if self.keys.is_empty() {
             return Err(Refused::NothingHere);
         }
+        let peer = self.nearby(peer)?;
+        let found = || Ok(self.find(presented(headers)?).map(|key| key.actor.clone()));
+        attempts.judge(peer, now, found)
+    }
+
+    /// Whoever has typed a key, and what the key is known by from then on.
+    pub(super) fn admit_typed(
+        &self,
+        peer: IpAddr,
+        typed: &Secret,
+        attempts: &Attempts,
+        now: u64,
+    ) -> Result<(Actor, Box<str>), Refused> {
+        let found = || {
+            let key = self.find(typed.expose().trim().as_bytes());
+            Ok(key.map(|key| (key.actor.clone(), key.mark.clone())))
+        };
+        attempts.judge(peer, now, found)
+    }
+
+    /// Whoever has the key with this mark, if it is one still.
+    pub(super) fn of_mark(&self, mark: &str) -> Option<Actor> {
+        let key = self.keys.iter().find(|key| *key.mark == *mark);
+        key.map(|key| key.actor.clone())
+    }
+
+    /// Whether there is somebody who could sign in to the operator's pages.
+    pub(super) fn has_pages(&self) -> bool {
+        self.has_keys() || self.entrance.by_login
+    }
+
+    /// Whether there is a key.
+    pub(super) fn has_keys(&self) -> bool {
+        !self.keys.is_empty()
+    }
+
+    /// The address of somebody who asks, if they may from there. `peer` is the other end of the
+    /// connection: a header says nothing of where somebody is.
+    pub(super) fn nearby(&self, peer: Option<IpAddr>) -> Result<IpAddr, Refused> {
         // Nobody knows where a peer without an address is.
         let peer = peer.ok_or(Refused::Remote)?.to_canonical();
-        if !self.allow_remote && !peer.is_loopback() {
-            return Err(Refused::Remote);
+        match self.allow_remote || peer.is_loopback() {
+            true => Ok(peer),
+            false => Err(Refused::Remote),
         }
-        attempts.judge(peer, now, || Ok(self.find(presented(headers)?).cloned()))
+    }
+
+    /// Where people who log in find the operator's pages; `None` = no role opens them.
+    pub(in crate::web) fn pages_of_people(&self) -> Option<&str> {
+        let entrance = &self.entrance;
+        entrance.by_login.then_some(&*entrance.public_url)
     }
 
     /// Compares digests, which nobody outside can compute, with each of the keys: its time tells
     /// nothing of them.
-    fn find(&self, presented: &[u8]) -> Option<&Actor> {
+    fn find(&self, presented: &[u8]) -> Option<&AdminKey> {
         let digest = blake3::keyed_hash(&self.digest_key, presented);
         let mut found = None;
         for key in &self.keys {
             // `blake3::Hash` is compared in constant time.
             if key.digest == digest {
-                found = Some(&key.actor);
+                found = Some(key);
             }
         }
         found
@@ -146,7 +202,22 @@ fn presented(headers: &HeaderMap) -> Result<&[u8], Refused> {
 }
 
 impl Actor {
-    fn may(&self, scope: Scope) -> Result<(), Refused> {
+    /// A person, if a role of theirs opens something; by the roles that are in force.
+    pub(in crate::web) fn of_person(session: &Session, snapshot: &Snapshot) -> Option<Self> {
+        let roles = snapshot.roles.as_ref()?;
+        let grants = roles.of(&session.owner().attributes());
+        let is_granted = |scope: &Scope| {
+            let mut roles = grants.roles.iter();
+            roles.any(|role| role.management.iter().any(|name| **name == *scope.as_str()))
+        };
+        let scopes: Arc<[Scope]> = Scope::ALL.into_iter().filter(is_granted).collect();
+        (!scopes.is_empty()).then(|| Self {
+            name: session.person.shown().into(),
+            scopes,
+        })
+    }
+
+    pub(super) fn may(&self, scope: Scope) -> Result<(), Refused> {
         match self.scopes.contains(&Scope::All) || self.scopes.contains(&scope) {
             true => Ok(()),
             false => Err(Refused::Scope {
@@ -219,6 +290,7 @@ mod tests {
         let digest_key = [7; 32];
         let keys = keys.iter().map(|(key, scopes)| AdminKey {
             digest: blake3::keyed_hash(&digest_key, key.as_bytes()),
+            mark: Box::from(*key),
             actor: Actor {
                 name: (*key).into(),
                 scopes: (*scopes).into(),
@@ -233,6 +305,7 @@ mod tests {
             auth_dir: PathBuf::new(),
             sealing: None,
             rotation_overlap: Duration::ZERO,
+            entrance: Entrance::of_key(&digest_key),
         }
     }
 

@@ -17,6 +17,7 @@ use super::body::Body;
 use super::etag::{etag, if_match};
 use super::office::Office;
 use super::refusal::Refused;
+use crate::upstream::roll::time;
 
 type Shared = State<Arc<Office>>;
 
@@ -36,6 +37,15 @@ pub(super) struct Effective {
     /// four characters.
     #[schema(value_type = Object)]
     config: Box<RawValue>,
+    last_read: LastRead,
+}
+
+/// What came of reading the configuration the last time.
+#[derive(Serialize, ToSchema)]
+pub(super) struct LastRead {
+    at: String,
+    /// Why what was read is not in force; `null` = it is.
+    problem: Option<String>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -76,11 +86,16 @@ pub(super) async fn whoami(Extension(actor): Extension<Actor>) -> Json<Whoami> {
         headers(("etag" = String, description = "Another one for each configuration")))))]
 pub(super) async fn config(State(office): Shared) -> Result<Response, Refused> {
     let snapshot = office.runtime()?.snapshot();
+    let last = office.reloader()?.last_read();
     let config = RawValue::from_string(snapshot.management.effective.to_string());
     let generation = snapshot.generation;
     let effective = Effective {
         generation,
         config: config.map_err(|error| Refused::Failed(error.to_string()))?,
+        last_read: LastRead {
+            at: time(last.at),
+            problem: last.problem.clone(),
+        },
     };
     Ok(([(ETAG, etag(generation))], Json(effective)).into_response())
 }

@@ -56,6 +56,8 @@ pub enum Refused {
     NoToken(String),
     #[error("no session has the id `{0}`")]
     NoSession(String),
+    #[error("no refusal of this id is remembered here; another replica may have refused")]
+    NoDecision(String),
     #[error("nobody of this id has tried to log in of late")]
     NoLimit,
     #[error("the agent token `{0}` is revoked; that is for good: create another one")]
@@ -124,6 +126,7 @@ impl Refused {
             Self::Ambiguous(_) => (StatusCode::CONFLICT, "ambiguous"),
             Self::NoToken(_) => (StatusCode::NOT_FOUND, "unknown_token"),
             Self::NoSession(_) => (StatusCode::NOT_FOUND, "unknown_session"),
+            Self::NoDecision(_) => (StatusCode::NOT_FOUND, "unknown_decision"),
             Self::NoLimit => (StatusCode::NOT_FOUND, "unknown_login_rate_limit"),
             Self::Revoked(_) => (StatusCode::CONFLICT, "token_revoked"),
             Self::Changed => (StatusCode::PRECONDITION_FAILED, "changed"),

@@ -17,7 +17,7 @@ const KEY: &str = "the-key-of-the-operator";
 
 impl Place {
     /// With a key of the management API.
-    async fn managed(rest: &str) -> Self {
+    pub(super) async fn managed(rest: &str) -> Self {
         let time = Time::simulated(NOW);
         let idp = Idp::start(time.clone()).await;
         let models = FakeProvider::start(Options::default()).await;

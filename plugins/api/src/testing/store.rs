@@ -2,6 +2,7 @@
 
 mod bulletin;
 mod directory;
+mod draws;
 mod ledger;
 
 use std::time::Duration;
@@ -27,6 +28,7 @@ pub trait StoreBench {
 /// a restart.
 pub fn conforming_store(bench: &dyn StoreBench) {
     ledger::conforming(bench);
+    draws::conforming(bench);
     directory::conforming(bench);
     bulletin::conforming(bench);
 }

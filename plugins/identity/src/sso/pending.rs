@@ -32,6 +32,9 @@ pub struct Errand {
     /// To answer a device: its user code, or nothing when that is still to be typed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,
+    /// To come to the operator's pages: the challenge of the browser that asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operator: Option<String>,
 }
 
 impl Pending {

@@ -21,9 +21,11 @@ pub enum Purpose {
     Said,
     /// Codes that people type for their devices.
     Device,
+    /// Keys of the management API.
+    ManagementKey,
 }
 
-const PURPOSES: [(Purpose, &[u8]); 8] = [
+const PURPOSES: [(Purpose, &[u8]); 9] = [
     (Purpose::Link, b"login link"),
     (Purpose::Cookie, b"session cookie"),
     (Purpose::Form, b"form"),
@@ -32,11 +34,12 @@ const PURPOSES: [(Purpose, &[u8]); 8] = [
     (Purpose::Verifier, b"code verifier"),
     (Purpose::Said, b"said by the gateway"),
     (Purpose::Device, b"device user code"),
+    (Purpose::ManagementKey, b"management key"),
 ];
 
 /// Seals, each purpose with a key of its own, all made from the gateway's secret key.
 pub struct Seals {
-    keys: [hmac::Key; 8],
+    keys: [hmac::Key; 9],
 }
 
 impl Seals {

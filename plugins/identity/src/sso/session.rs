@@ -115,7 +115,7 @@ impl Person {
 
 impl Session {
     /// The person as owner of their tokens.
-    fn owner(&self) -> Owner {
+    pub fn owner(&self) -> Owner {
         Owner {
             roles: self.roles.clone(),
             ..self.person.owner()
@@ -138,9 +138,28 @@ impl Session {
 
     /// What the browser is given that has just logged in.
     pub fn cookie(&self, seals: &Seals) -> String {
-        let text = format!("{}.{}", self.person.key(), self.epoch);
-        let seal = seals.seal(Purpose::Cookie, &text);
-        format!("{text}.{seal}")
+        let mark = self.mark();
+        let seal = seals.seal(Purpose::Cookie, &mark);
+        format!("{mark}.{seal}")
+    }
+
+    /// Names it, and none of the person's sessions before or after. It lets nobody in.
+    pub fn mark(&self) -> String {
+        format!("{}.{}", self.person.key(), self.epoch)
+    }
+
+    /// The session with this mark, if it is live.
+    pub async fn of_mark(
+        mark: &str,
+        store: &dyn Directory,
+        now: u64,
+    ) -> Result<Option<Self>, StoreError> {
+        let Some((key, epoch)) = mark.split_once('.') else {
+            return Ok(None);
+        };
+        let found = find(store, key).await?;
+        let session = found.map(|(session, _)| session);
+        Ok(session.filter(|session| session.is_live(now) && session.epoch == epoch))
     }
 
     /// The session of a browser, if it is live.
@@ -150,18 +169,13 @@ impl Session {
         store: &dyn Directory,
         now: u64,
     ) -> Result<Option<Self>, StoreError> {
-        let Some((text, seal)) = cookie.rsplit_once('.') else {
+        let Some((mark, seal)) = cookie.rsplit_once('.') else {
             return Ok(None);
         };
-        let Some((key, epoch)) = text.split_once('.') else {
-            return Ok(None);
-        };
-        if !seals.is_sealed(Purpose::Cookie, text, seal) {
-            return Ok(None);
+        match seals.is_sealed(Purpose::Cookie, mark, seal) {
+            true => Self::of_mark(mark, store, now).await,
+            false => Ok(None),
         }
-        let found = find(store, key).await?;
-        let session = found.map(|(session, _)| session);
-        Ok(session.filter(|session| session.is_live(now) && session.epoch == epoch))
     }
 }
 

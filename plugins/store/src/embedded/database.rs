@@ -18,6 +18,7 @@ const APPLICATION: i64 = 0x5470_6b31;
 const STEPS: &[&str] = &[
     include_str!("sql/tables_1.sql"),
     include_str!("sql/tables_2.sql"),
+    include_str!("sql/tables_3.sql"),
 ];
 
 /// The version of the tables this release knows.

@@ -127,7 +127,7 @@ where
     fn answer(self: Box<Self>, outcome: &Result<(), StoreError>) {
         let answer = match outcome {
             Ok(()) => self.value.ok_or_else(ended),
-            Err(error) => Err(again(error)),
+            Err(error) => Err(error.clone()),
         };
         // Whoever asked may have gone.
         let _ = self.reply.send(answer);
@@ -136,14 +136,6 @@ where
 
 fn ended() -> StoreError {
     StoreError::Unavailable("its thread has ended".to_owned())
-}
-
-/// One failure of a transaction is everybody's who was in it.
-fn again(error: &StoreError) -> StoreError {
-    match error {
-        StoreError::Unavailable(text) => StoreError::Unavailable(text.clone()),
-        StoreError::Unreadable(text) => StoreError::Unreadable(text.clone()),
-    }
 }
 
 fn serve(mut worker: Worker, queue: mpsc::Receiver<Request>) -> Result<(), StoreError> {

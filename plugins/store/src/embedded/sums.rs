@@ -102,11 +102,7 @@ impl AddUp for Spent {
 
 impl AddUp for Usage {
     fn add_up(&mut self, more: &Self) {
-        add(&mut self.input, more.input);
-        add(&mut self.output, more.output);
-        add(&mut self.cache_read, more.cache_read);
-        add(&mut self.cache_write, more.cache_write);
-        add(&mut self.reasoning, more.reasoning);
+        *self = self.plus(more);
     }
 }
 

@@ -12,7 +12,7 @@ use super::desk::{Request, View};
 use super::failure::{Failure, OpenError};
 use super::journal::{self, Journal, Segment};
 use super::sums::Sums;
-use super::{fold, news, records};
+use super::{draws, fold, news, records};
 
 /// Ended records, ended claims and old notices are looked for this often.
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
@@ -68,6 +68,7 @@ impl Worker {
                 }
                 last = found.last().map_or(last, |segment| last.max(segment.seq));
                 fold::write(db, &sums, last)?;
+                draws::take_over(db)?;
                 Ok((last, found))
             })
             .map_err(opening)?;
@@ -206,6 +207,7 @@ impl Worker {
         let now = self.clock.now();
         self.database.transact(Intent::Write, |db| {
             records::sweep(db, now)?;
+            draws::sweep(db, now)?;
             news::prune(db, now)
         })
     }

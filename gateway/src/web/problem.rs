@@ -1,5 +1,6 @@
 //! What a person, or a program, is told when something does not go on.
 
+use askama::Template;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
@@ -8,7 +9,8 @@ use turnpike_api::{SealError, StoreError};
 use turnpike_identity::sso::session::SessionError;
 use turnpike_identity::sso::{LoginError, Wait};
 
-use super::pages::{self, ProblemPage};
+use super::page::html;
+use crate::refusal::Refusal;
 
 /// Why a request is not done.
 #[derive(Clone, Debug)]
@@ -20,14 +22,35 @@ pub(super) struct Problem {
     /// What to do about it, or what somebody else said.
     detail: String,
     retry_after: Option<u64>,
-    /// What to do next: what is written on a link, and where it leads.
-    way_on: Box<WayOn>,
+    /// What to do next; `None` = what the pages it is told on say.
+    way_on: Option<Box<WayOn>>,
 }
+
+/// What is written on a link, and where it leads.
 
 #[derive(Clone, Debug)]
 struct WayOn {
     label: &'static str,
     url: String,
+}
+
+#[derive(Template)]
+#[template(path = "auth/problem.html")]
+struct ProblemPage<'p> {
+    title: &'p str,
+    detail: &'p str,
+    /// What to do next.
+    label: &'p str,
+    url: &'p str,
+}
+
+#[derive(Template)]
+#[template(path = "admin/problem.html")]
+struct OperatorsProblemPage<'p> {
+    title: &'p str,
+    detail: &'p str,
+    label: &'p str,
+    url: &'p str,
 }
 
 impl Problem {
@@ -38,10 +61,7 @@ impl Problem {
             title: title.into(),
             detail: String::new(),
             retry_after: None,
-            way_on: Box::new(WayOn {
-                label: "Sign in",
-                url: "/auth/login".to_owned(),
-            }),
+            way_on: None,
         }
     }
 
@@ -52,13 +72,21 @@ impl Problem {
         }
     }
 
+    /// To be tried again so much later.
+    pub(super) fn after(self, seconds: u64) -> Self {
+        Self {
+            retry_after: Some(seconds),
+            ..self
+        }
+    }
+
     /// With another link than to a login.
     pub(super) fn towards(self, label: &'static str, url: &str) -> Self {
         Self {
-            way_on: Box::new(WayOn {
+            way_on: Some(Box::new(WayOn {
                 label,
                 url: url.to_owned(),
-            }),
+            })),
             ..self
         }
     }
@@ -97,6 +125,32 @@ impl Problem {
     pub(super) fn form() -> Self {
         Self::new(403, "invalid_form", "This form is no longer good")
             .with("It was sent from another page, or you have signed in or out since. Go back, reload the page and try again.")
+    }
+
+    /// A request that did not get as far as a page.
+    pub(super) fn of_refusal(refusal: &Refusal) -> Self {
+        let words = refusal.reason.words();
+        let title = match words.status {
+            408 => "This took too long",
+            413 => "This is too large",
+            503 => "The gateway is busy",
+            _ => "This request cannot be read",
+        };
+        Self::new(words.status, words.reason, title).with(refusal.message.clone())
+    }
+
+    pub(super) fn wrong_method() -> Self {
+        let title = "This page is not asked like that";
+        Self::new(405, "method_not_allowed", title)
+    }
+
+    pub(super) fn stopped() -> Self {
+        Self::new(503, "stopped", "The gateway is stopping")
+    }
+
+    pub(super) fn too_large() -> Self {
+        Self::new(413, "body_too_large", "This is too large")
+            .with("A form has at most 64 KiB. Go back and send less.")
     }
 
     /// Not in UTF-8, or cut off.
@@ -141,8 +195,12 @@ impl Problem {
         }
     }
 
+    pub(super) fn nothing_here() -> Self {
+        Self::new(404, "unknown_path", "There is no such page")
+    }
+
     /// What the gateway is to blame for. The log says why.
-    fn internal() -> Self {
+    pub(super) fn internal() -> Self {
         Self::new(500, "internal", "The gateway cannot do that now")
     }
 
@@ -154,10 +212,26 @@ impl Problem {
 
     /// As it was asked for.
     pub(super) fn shown(self, as_json: bool) -> Response {
-        let mut response = match as_json {
+        let response = match as_json {
             true => self.json(),
             false => self.page(),
         };
+        self.on(response)
+    }
+
+    /// On a page of operators.
+    pub(super) fn shown_to_operator(self) -> Response {
+        let (label, url) = self.way_on("Go on", "/admin");
+        let response = html(&OperatorsProblemPage {
+            title: &self.title,
+            detail: &self.detail,
+            label,
+            url,
+        });
+        self.on(response)
+    }
+
+    fn on(self, mut response: Response) -> Response {
         *response.status_mut() = self.status;
         if let Some(seconds) = self.retry_after {
             response
@@ -183,12 +257,18 @@ impl Problem {
     }
 
     fn page(&self) -> Response {
-        pages::html(&ProblemPage {
+        let (label, url) = self.way_on("Sign in", "/auth/login");
+        html(&ProblemPage {
             title: &self.title,
             detail: &self.detail,
-            label: self.way_on.label,
-            url: &self.way_on.url,
+            label,
+            url,
         })
+    }
+
+    fn way_on<'p>(&'p self, label: &'p str, url: &'p str) -> (&'p str, &'p str) {
+        let own = self.way_on.as_ref();
+        own.map_or((label, url), |own| (own.label, &*own.url))
     }
 }
 

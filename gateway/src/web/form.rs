@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, StatusCode, header};
 
 use super::problem::Problem;
 
@@ -49,7 +49,10 @@ impl<S: Send + Sync> FromRequest<S> for Form {
             ));
         }
         let body = Bytes::from_request(request, state).await;
-        let body = body.map_err(|_| Problem::garbled())?;
+        let body = body.map_err(|rejection| match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large(),
+            _ => Problem::garbled(),
+        })?;
         match is_text(&body) {
             true => Ok(Self::read(&body)),
             false => Err(Problem::garbled()),

@@ -1,0 +1,69 @@
+//! What replicas share of limits: carried to the store and back, off the requests' way.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use turnpike_limits::{Round, TICK};
+
+use crate::observe::events::LimitsShared;
+use crate::runtime::Runtime;
+
+/// What is held of calls that run is another's when it was not renewed for so long.
+pub const LEASE: Duration = Duration::from_secs(10);
+
+/// The store hears of a replica this often, also when there is nothing to say.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+
+/// Buckets that are not needed any more are looked for this often.
+const SWEEP: Duration = Duration::from_secs(60);
+
+/// Exchanges with the store, until the process ends.
+pub async fn exchange(runtime: Arc<Runtime>) {
+    let book = &runtime.limits;
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (mut said, mut swept) = (Instant::now(), Instant::now());
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => book.tick(),
+            () = book.asked() => {}
+        }
+        let mut round = book.round();
+        if round.draws().is_empty() && said.elapsed() < HEARTBEAT {
+            continue;
+        }
+        loop {
+            said = Instant::now();
+            carry(&runtime, round).await;
+            round = book.round();
+            if round.draws().is_empty() || book.is_away() {
+                break;
+            }
+        }
+        if swept.elapsed() >= SWEEP {
+            swept = Instant::now();
+            book.sweep();
+        }
+    }
+}
+
+/// Gives back what is not needed: the process ends.
+pub async fn flush(runtime: &Runtime) {
+    carry(runtime, runtime.limits.close()).await;
+}
+
+async fn carry(runtime: &Runtime, round: Round) {
+    let drawn = runtime.store.draw(runtime.name(), LEASE, round.draws());
+    let drawn = drawn.await;
+    let error = drawn.as_ref().err().cloned();
+    if runtime.limits.answered(round, drawn.ok()) {
+        let (replicas, metrics) = (runtime.limits.replicas(), &runtime.metrics);
+        LimitsShared {
+            error,
+            replicas,
+            metrics,
+        }
+        .tell();
+    }
+}

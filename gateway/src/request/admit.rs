@@ -1,0 +1,177 @@
+//! Does it fit within the limits? What it is expected to use is taken of all of them together, before
+//! the call goes out; what it does use is settled when it is over.
+
+use turnpike_api::{Ask, Identity, Limit, Measure, Usage};
+use turnpike_config::plan::UnknownModel;
+use turnpike_limits::{Caller, Expected, Price, Reservation, Rule, Spent};
+
+use super::authorize::{Permit, shown};
+use super::count::{BYTES_A_TOKEN, states_usage};
+use super::limit_fell;
+use super::route::Route;
+use super::select::LONGEST_PROMPT;
+use crate::context::Context;
+use crate::refusal::{Reason, Refusal};
+use crate::upstream::Pool;
+use crate::upstream::answers::Answers;
+
+/// The evidence that the call fits within the limits of its caller. Dropped, it is settled.
+pub struct Admission {
+    reservation: Option<Reservation>,
+    expected: Expected,
+    /// The caller's own bound on the answer, in tokens.
+    bound: u64,
+}
+
+impl Admission {
+    /// The call goes to a provider.
+    pub fn sent(&self) {
+        if let Some(reservation) = &self.reservation {
+            reservation.sent();
+        }
+    }
+
+    /// It used so much more.
+    pub fn spend(&self, more: Spent) {
+        if let Some(reservation) = &self.reservation {
+            reservation.spend(more);
+        }
+    }
+
+    /// What it is expected to use at a provider whose answers are as long as these.
+    pub fn expected(&self, answers: &Answers) -> Expected {
+        Expected {
+            output: answers.expected().min(self.bound),
+            ..self.expected
+        }
+    }
+
+    /// Whether what the call uses is limited, in tokens or money.
+    pub fn needs_usage(&self) -> bool {
+        let counts_usage =
+            |limit: &Limit| !matches!(limit.measure, Measure::Requests | Measure::Concurrency);
+        let reservation = self.reservation.iter();
+        let mut limits = reservation.flat_map(Reservation::limits);
+        limits.any(|(limit, _)| counts_usage(limit))
+    }
+
+    /// What it took of which limits.
+    pub fn reservation(&self) -> Option<&Reservation> {
+        self.reservation.as_ref()
+    }
+}
+
+/// What of a call's usage was not told before; what it costs is rounded once.
+pub fn spent(usage: Usage, before: Usage, price: Option<Price>) -> Spent {
+    let cost = |usage: &Usage| price.map_or(0, |price| price.of(usage));
+    Spent {
+        input: usage.input.saturating_sub(before.input),
+        output: usage.output.saturating_sub(before.output),
+        cost: cost(&usage).saturating_sub(cost(&before)),
+    }
+}
+
+/// Takes what the call is expected to use of all its limits, or says which fell.
+pub async fn admit(
+    identity: &Identity,
+    permit: &Permit,
+    route: &Route,
+    context: &Context<'_>,
+) -> Result<Admission, Refusal> {
+    let ask = permit.ask();
+    let rules = &context.snapshot.rules;
+    let (counted, of) = (identity.counted(), &identity.attributes);
+    let names = [&of.api_key, &of.token_name, &of.token_id];
+    let roles = context.snapshot.roles.as_deref();
+    let roles = roles.filter(|_| rules.tell_roles_apart());
+    let roles = roles.map_or_else(Vec::new, |table| table.granting(identity, ask));
+    let caller = Caller {
+        roles: &roles,
+        user: &counted.user,
+        user_name: &identity.name,
+        token: &counted.token,
+        token_name: names.into_iter().flatten().next().unwrap_or(&identity.name),
+        api_key: of.api_key.as_deref(),
+        model: &ask.model,
+    };
+    let mut applying: Vec<(&Rule, &str)> = Vec::new();
+    rules.of(&caller, |rule, subject| applying.push((rule, subject)));
+    let in_money = |(rule, _): &(&Rule, _)| rule.limit.measure == Measure::Usd;
+    let costs = applying.iter().any(in_money);
+    let expected = expected(permit, route, costs, context)?;
+    let mut admission = Admission {
+        reservation: None,
+        expected,
+        bound: bound(ask),
+    };
+    if !applying.is_empty() {
+        let limits = &context.runtime.limits;
+        let reserved = limits.reserve(&applying, expected).await;
+        let status = context.snapshot.spent_status;
+        let refusal = |fallen| limit_fell::refusal(&fallen, limits.now(), status);
+        admission.reservation = Some(reserved.map_err(refusal)?);
+    }
+    Ok(admission)
+}
+
+/// The caller's own bound on the answer, in tokens; nothing where there are none.
+fn bound(ask: &Ask) -> u64 {
+    match states_usage(ask.operation) {
+        true => ask.max_tokens.unwrap_or(u64::MAX),
+        false => 0,
+    }
+}
+
+/// What the call is expected to use: its prompt by its length, and an answer as long as those of the
+/// model are of late, but no longer than the caller wants. Not simply as long as that: agents ask for
+/// room for 32,000 tokens and more, use some hundred of them, and would be refused with most of a
+/// budget left.
+fn expected(
+    permit: &Permit,
+    route: &Route,
+    costs: bool,
+    context: &Context<'_>,
+) -> Result<Expected, Refusal> {
+    let ask = permit.ask();
+    if !states_usage(ask.operation) {
+        return Ok(Expected::default());
+    }
+    let input = (ask.body_len as u64 / BYTES_A_TOKEN).min(LONGEST_PROMPT);
+    let pools = || {
+        let stand_ins = route.stand_ins().iter().map(|one| &*one.pool);
+        std::iter::once(route.pool()).chain(stand_ins)
+    };
+    let parts = pools().flat_map(Pool::parts);
+    let longest = parts.map(|part| part.answers.expected()).max();
+    let output = longest.unwrap_or(0).min(bound(ask));
+    let mut cost = 0;
+    if costs {
+        let usage = Usage {
+            input,
+            output,
+            ..Usage::default()
+        };
+        for part in pools().flat_map(Pool::parts) {
+            match &part.price {
+                Some(price) => cost = cost.max(price.of(&usage)),
+                None if context.snapshot.unknown_model == UnknownModel::Refuse => {
+                    return Err(no_price(&ask.model));
+                }
+                None => {}
+            }
+        }
+    }
+    Ok(Expected {
+        input,
+        output,
+        cost,
+    })
+}
+
+fn no_price(model: &str) -> Refusal {
+    let message = format!(
+        "the model {:?} has no price, and your budget is in money; ask your platform team to add it to `prices`",
+        shown(model)
+    );
+    Refusal::new(Reason::ModelDenied, message)
+}

@@ -1,0 +1,93 @@
+//! What a person at an agent reads of a limit that fell.
+
+use turnpike_api::{Limit, Measure, Window};
+use turnpike_limits::{Fallen, Why};
+
+use crate::refusal::{Reason, Refusal, Told};
+use crate::upstream::roll::time;
+
+/// A limit does not admit a call. A spent budget is told with the status that the operator chose.
+pub fn refusal(fallen: &Fallen, now: u64, spent_status: u16) -> Refusal {
+    let limit = &*fallen.limit;
+    let told = Told {
+        name: limit.name.to_string(),
+        scope: limit.level.as_str(),
+        measure: limit.measure.as_str(),
+        window: limit.window.as_str(),
+        limit: amount(limit.measure, limit.most),
+        remaining: amount(limit.measure, fallen.remaining),
+        reset_time: fallen.resets_at.map(time),
+        wait: wait(fallen, now),
+    };
+    let (reason, message) = match fallen.why {
+        Why::Away => (Reason::LimitsUnavailable, away(limit)),
+        Why::Spent if limit.window.is_short() => (Reason::RateLimited, reached(limit, &told)),
+        Why::Spent if limit.measure == Measure::Usd => {
+            (Reason::BudgetSpent, spent("budget", limit, &told))
+        }
+        Why::Spent => (Reason::QuotaSpent, spent("quota", limit, &told)),
+    };
+    let is_spent = matches!(reason, Reason::BudgetSpent | Reason::QuotaSpent);
+    Refusal {
+        limit: Some(Box::new(told)),
+        status: is_spent.then_some(spent_status),
+        ..Refusal::new(reason, message)
+    }
+}
+
+/// Milliseconds until there is something again; of running calls nobody knows.
+fn wait(fallen: &Fallen, now: u64) -> u64 {
+    let until = fallen.resets_at.map(|at| at.saturating_sub(now));
+    until.unwrap_or(1000).max(1)
+}
+
+fn away(limit: &Limit) -> String {
+    format!(
+        "the limit {:?} cannot be checked: what replicas share is out of reach; try again in a moment",
+        limit.name
+    )
+}
+
+fn reached(limit: &Limit, told: &Told) -> String {
+    let (name, most) = (&limit.name, &told.limit);
+    let what = match limit.window {
+        Window::Running => format!("{most} calls at a time"),
+        _ => format!("{} a {}", counted(limit.measure, most), told.window),
+    };
+    let seconds = told.wait.div_ceil(1000);
+    format!("the limit {name:?} of {what} is reached; try again in {seconds} s")
+}
+
+fn spent(what: &str, limit: &Limit, told: &Told) -> String {
+    let most = counted(limit.measure, &told.limit);
+    let name = &limit.name;
+    match &told.reset_time {
+        Some(time) => format!(
+            "your {what} {name:?} of {most} a {} is spent; it begins anew at {time}",
+            told.window
+        ),
+        None => format!(
+            "your {what} {name:?} of {most} in all is spent; ask your platform team for more"
+        ),
+    }
+}
+
+fn counted(measure: Measure, most: &serde_json::Number) -> String {
+    match measure {
+        Measure::Usd => format!("${most}"),
+        Measure::Requests => format!("{most} requests"),
+        Measure::Tokens => format!("{most} tokens"),
+        Measure::InputTokens => format!("{most} input tokens"),
+        Measure::OutputTokens => format!("{most} output tokens"),
+        Measure::Concurrency => format!("{most} calls"),
+    }
+}
+
+/// As the configuration writes it: money in dollars.
+pub fn amount(measure: Measure, units: u64) -> serde_json::Number {
+    let dollars = || serde_json::Number::from_f64(units as f64 / 1_000_000.0);
+    match measure {
+        Measure::Usd => dollars().unwrap_or_else(|| units.into()),
+        _ => units.into(),
+    }
+}

@@ -1,0 +1,113 @@
+//! What an answer tells its caller of the caller's own limits (F35): of requests and of tokens, the
+//! one with the least left. The provider's own are of the credential behind the pool, and stay here.
+
+use http::{HeaderName, HeaderValue};
+use pingora::Result;
+use pingora::http::ResponseHeader;
+use turnpike_api::{Dialect, Limit, Measure};
+use turnpike_limits::Account;
+
+use super::admit::Admission;
+use crate::upstream::roll::time;
+
+/// The names of limit, remaining and reset.
+type Names = [HeaderName; 3];
+
+const OPENAI_REQUESTS: Names = [
+    HeaderName::from_static("x-ratelimit-limit-requests"),
+    HeaderName::from_static("x-ratelimit-remaining-requests"),
+    HeaderName::from_static("x-ratelimit-reset-requests"),
+];
+const OPENAI_TOKENS: Names = [
+    HeaderName::from_static("x-ratelimit-limit-tokens"),
+    HeaderName::from_static("x-ratelimit-remaining-tokens"),
+    HeaderName::from_static("x-ratelimit-reset-tokens"),
+];
+const ANTHROPIC_REQUESTS: Names = [
+    HeaderName::from_static("anthropic-ratelimit-requests-limit"),
+    HeaderName::from_static("anthropic-ratelimit-requests-remaining"),
+    HeaderName::from_static("anthropic-ratelimit-requests-reset"),
+];
+const ANTHROPIC_TOKENS: Names = [
+    HeaderName::from_static("anthropic-ratelimit-tokens-limit"),
+    HeaderName::from_static("anthropic-ratelimit-tokens-remaining"),
+    HeaderName::from_static("anthropic-ratelimit-tokens-reset"),
+];
+
+/// Tells the caller what is left of its limits; `now` is the store's time.
+pub fn mark(
+    head: &mut ResponseHeader,
+    admission: &Admission,
+    dialect: Dialect,
+    now: u64,
+) -> Result<()> {
+    let Some(reservation) = admission.reservation() else {
+        return Ok(());
+    };
+    for (measure, openai, anthropic) in [
+        (Measure::Requests, OPENAI_REQUESTS, ANTHROPIC_REQUESTS),
+        (Measure::Tokens, OPENAI_TOKENS, ANTHROPIC_TOKENS),
+    ] {
+        let of_measure = reservation
+            .limits()
+            .filter(|(limit, _)| limit.measure == measure);
+        let tightest = of_measure.min_by_key(|(_, account)| account.remaining());
+        if let Some((limit, account)) = tightest {
+            let names = match dialect {
+                Dialect::Anthropic => anthropic,
+                Dialect::OpenAi | Dialect::Gemini => openai,
+            };
+            put(head, names, values(limit, account, dialect, now))?;
+        }
+    }
+    Ok(())
+}
+
+fn values(limit: &Limit, account: &Account, dialect: Dialect, now: u64) -> [HeaderValue; 3] {
+    let end = account.period().end;
+    let reset = match (dialect, end) {
+        (Dialect::Anthropic, u64::MAX) => time(now + 1000),
+        (Dialect::Anthropic, end) => time(end),
+        // A limit without periods makes room all the time.
+        (_, u64::MAX) => "1s".to_owned(),
+        (_, end) => duration(end.saturating_sub(now)),
+    };
+    let reset = HeaderValue::from_str(&reset).unwrap_or(HeaderValue::from_static("1s"));
+    [limit.most.into(), account.remaining().into(), reset]
+}
+
+/// As OpenAI writes them: `1s`, `6m0s`, `2h0m5s`.
+fn duration(millis: u64) -> String {
+    let seconds = millis.div_ceil(1000);
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    match (hours, minutes) {
+        (0, 0) => format!("{seconds}s"),
+        (0, _) => format!("{minutes}m{seconds}s"),
+        _ => format!("{hours}h{minutes}m{seconds}s"),
+    }
+}
+
+fn put(head: &mut ResponseHeader, names: Names, values: [HeaderValue; 3]) -> Result<()> {
+    for (name, value) in names.into_iter().zip(values) {
+        head.insert_header(name, value)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_as_openai_writes_them() {
+        for (millis, expected) in [
+            (0, "0s"),
+            (1, "1s"),
+            (59_000, "59s"),
+            (360_000, "6m0s"),
+            (7_205_000, "2h0m5s"),
+        ] {
+            assert_eq!(duration(millis), expected);
+        }
+    }
+}

@@ -1,0 +1,463 @@
+//! What this replica was granted of a bucket's period, and what of it is free.
+//!
+//! Admission is one atomic operation on `free`. What was granted changes only in the exchange with
+//! the store, which runs one at a time: so what the account has in all is known exactly, however
+//! many calls take and settle meanwhile.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures::channel::oneshot;
+use turnpike_api::{Draw, Grant, Limit, OnUnavailable, Period, Window};
+
+/// After the store had too little, it is not asked again for so many milliseconds. Whoever comes
+/// meanwhile is refused at once: a crowd at a limit costs no round trips.
+const DRY: u64 = 100;
+
+/// What a replica was granted of one bucket in one period.
+pub struct Account {
+    bucket: Arc<str>,
+    period: Period,
+    kind: Kind,
+    /// Granted, and taken by nobody. Below nought when calls used more than was reserved.
+    free: AtomicI64,
+    /// What nobody had been granted, as the store last said.
+    left: AtomicU64,
+    /// By calls that are over.
+    used: AtomicU64,
+    /// What comes back is held by a lease, and void after this time.
+    held_until: AtomicU64,
+    /// It is in the book's list of those that something happened to.
+    stirred: AtomicBool,
+    ledger: Mutex<Ledger>,
+}
+
+/// Now, by both clocks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment {
+    /// By this machine's, which goes on evenly: leases and waits are measured by it.
+    pub(crate) ours: u64,
+    /// By the store's, as far as it is known: periods begin and end by it.
+    pub(crate) stores: u64,
+}
+
+/// How what is taken comes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Never: what a period has is used up.
+    Used,
+    /// When the call is over.
+    Running,
+    /// So many milliseconds after it was taken.
+    Sliding(u64),
+}
+
+/// What only the exchange changes, and those who find nothing free.
+struct Ledger {
+    most: u64,
+    on_unavailable: OnUnavailable,
+    /// By the store, or by this replica's own share while the store was away.
+    granted: u64,
+    /// Of these, of what comes back: by its own share. The store has not agreed to it.
+    unbacked: u64,
+    /// Of the draw that is under way: what was used beyond what was granted.
+    debt: u64,
+    /// So much is kept free, to be spared draws.
+    chunk: u64,
+    /// What was taken at the last look at the pace.
+    taken: u64,
+    /// What all replicas had used, as the store last said.
+    used_by_all: u64,
+    dry_until: u64,
+    /// The lease is asked for again from then on.
+    renew_at: u64,
+    need: u64,
+    waiting: Vec<oneshot::Sender<()>>,
+    /// Of [`Kind::Sliding`]: when what was taken comes back, in that order.
+    slides: VecDeque<(u64, u64)>,
+}
+
+/// What there is for who found too little free.
+pub(crate) enum Short {
+    /// Something was added: take again.
+    Added,
+    /// The store is asked: wait, and take again.
+    Wait(oneshot::Receiver<()>),
+    /// There is not so much.
+    Spent,
+    /// The store is away, and the limit says to refuse then.
+    Away,
+}
+
+impl Account {
+    pub(crate) fn new(bucket: Arc<str>, limit: &Limit, period: Period, chunk: u64) -> Self {
+        Self {
+            bucket,
+            period,
+            kind: match limit.window {
+                Window::Running => Kind::Running,
+                Window::Sliding(time) => Kind::Sliding(time.as_millis() as u64),
+                Window::Calendar(..) | Window::Total => Kind::Used,
+            },
+            free: AtomicI64::new(0),
+            left: AtomicU64::new(limit.most),
+            used: AtomicU64::new(0),
+            held_until: AtomicU64::new(0),
+            stirred: AtomicBool::new(false),
+            ledger: Mutex::new(Ledger {
+                most: limit.most,
+                on_unavailable: limit.on_unavailable,
+                granted: 0,
+                unbacked: 0,
+                debt: 0,
+                chunk,
+                taken: 0,
+                used_by_all: 0,
+                dry_until: 0,
+                renew_at: 0,
+                need: 0,
+                waiting: Vec::new(),
+                slides: VecDeque::new(),
+            }),
+        }
+    }
+
+    /// The period it is of.
+    pub fn period(&self) -> Period {
+        self.period
+    }
+
+    /// What may still be admitted, as far as this replica knows.
+    pub fn remaining(&self) -> u64 {
+        let free = self.free.load(Ordering::Relaxed);
+        self.left
+            .load(Ordering::Relaxed)
+            .saturating_add_signed(free)
+    }
+
+    /// What all replicas have used, as far as this one knows; of running calls, how many run here.
+    pub fn used(&self) -> u64 {
+        let here = self.used.load(Ordering::Relaxed);
+        let ledger = self.lock();
+        match self.kind {
+            Kind::Used => here.max(ledger.used_by_all),
+            Kind::Running | Kind::Sliding(_) => {
+                let free = self.free.load(Ordering::Relaxed);
+                ledger.granted.saturating_add_signed(-free)
+            }
+        }
+    }
+
+    /// Nothing was ever granted of it: it may be replaced by one of an earlier period.
+    pub(crate) fn is_pristine(&self) -> bool {
+        self.free.load(Ordering::Acquire) == 0 && self.lock().granted == 0
+    }
+
+    /// Nothing is known of it that the store does not know, and nothing of it is needed any more.
+    pub(crate) fn is_idle(&self, now: Moment) -> bool {
+        let is_told = !self.stirred.load(Ordering::Acquire);
+        is_told && (now.stores >= self.period.end || self.lock().granted == 0)
+    }
+
+    pub(crate) fn chunk(&self) -> u64 {
+        self.lock().chunk
+    }
+
+    /// True for the first thing that happens since the last look.
+    pub(crate) fn stir(&self) -> bool {
+        !self.stirred.load(Ordering::Relaxed) && !self.stirred.swap(true, Ordering::AcqRel)
+    }
+
+    /// Takes so much of what is free, or nothing.
+    pub(crate) fn take(&self, units: u64, now: Moment) -> bool {
+        match self.kind {
+            Kind::Used => self.take_free(units),
+            // What a lease held may be another's by now.
+            _ if now.ours >= self.held_until.load(Ordering::Acquire) => false,
+            Kind::Running => self.take_free(units),
+            Kind::Sliding(time) => {
+                let mut ledger = self.lock();
+                self.slide(&mut ledger, now.ours);
+                let taken = self.take_free(units);
+                if taken {
+                    ledger.slides.push_back((now.ours + time, units));
+                }
+                taken
+            }
+        }
+    }
+
+    fn take_free(&self, units: u64) -> bool {
+        let units = signed(units);
+        let less = |free: i64| (free >= units).then(|| free - units);
+        let order = (Ordering::AcqRel, Ordering::Relaxed);
+        self.free.fetch_update(order.0, order.1, less).is_ok()
+    }
+
+    /// What slid out of the window is free again.
+    fn slide(&self, ledger: &mut Ledger, now: u64) {
+        while let Some((until, units)) = ledger.slides.front().copied()
+            && until <= now
+        {
+            ledger.slides.pop_front();
+            self.free.fetch_add(signed(units), Ordering::AcqRel);
+        }
+    }
+
+    /// Of `taken`, so much was used.
+    pub(crate) fn settle(&self, taken: u64, used: u64, now: Moment) {
+        match self.kind {
+            Kind::Used => {
+                self.used.fetch_add(used, Ordering::AcqRel);
+                let back = signed(taken) - signed(used);
+                self.free.fetch_add(back, Ordering::AcqRel);
+            }
+            Kind::Running => {
+                self.free.fetch_add(signed(taken), Ordering::AcqRel);
+            }
+            Kind::Sliding(time) => {
+                let beyond = used.saturating_sub(taken);
+                if beyond > 0 {
+                    let mut ledger = self.lock();
+                    self.free.fetch_sub(signed(beyond), Ordering::AcqRel);
+                    ledger.slides.push_back((now.ours + time, beyond));
+                }
+            }
+        }
+    }
+
+    /// Gives back what was taken for a call that is not made.
+    pub(crate) fn give_back(&self, taken: u64) {
+        match self.kind {
+            Kind::Used | Kind::Running => {
+                self.free.fetch_add(signed(taken), Ordering::AcqRel);
+            }
+            Kind::Sliding(_) => {
+                let mut ledger = self.lock();
+                let mut slides = ledger.slides.iter_mut().rev();
+                if let Some(slide) = slides.find(|(_, units)| *units == taken) {
+                    slide.1 = 0;
+                    self.free.fetch_add(signed(taken), Ordering::AcqRel);
+                }
+            }
+        }
+    }
+
+    /// What there is to be done for a call that needs `units` and found less. `share` is the part of
+    /// the limit that this replica may use by itself while the store is away: `None` = it is not.
+    pub(crate) fn short(&self, units: u64, limit: &Limit, now: Moment, away: Option<u32>) -> Short {
+        let mut ledger = self.lock();
+        ledger.most = limit.most;
+        ledger.on_unavailable = limit.on_unavailable;
+        if units > limit.most {
+            return Short::Spent;
+        }
+        if let Some(replicas) = away {
+            return self.alone(&mut ledger, units, now, replicas);
+        }
+        if now.ours < ledger.dry_until {
+            return Short::Spent;
+        }
+        ledger.need = ledger.need.saturating_add(units);
+        // It ran dry before the next look at the pace: more is kept free from now on.
+        let most = (ledger.most / 4).max(1);
+        ledger.chunk = ledger.chunk.saturating_mul(2).max(units).min(most);
+        let (sender, receiver) = oneshot::channel();
+        ledger.waiting.push(sender);
+        Short::Wait(receiver)
+    }
+
+    /// Without the store: what was granted before is spent by now.
+    fn alone(&self, ledger: &mut Ledger, units: u64, now: Moment, replicas: u32) -> Short {
+        self.void_what_ended(ledger, now);
+        let free = self.free.load(Ordering::Acquire);
+        let missing = signed(units).saturating_sub(free).max(0).cast_unsigned();
+        let granted = match ledger.on_unavailable {
+            OnUnavailable::Allow => missing,
+            OnUnavailable::Deny if self.left.load(Ordering::Relaxed) == 0 && ledger.granted > 0 => {
+                return Short::Spent;
+            }
+            OnUnavailable::Deny => return Short::Away,
+            OnUnavailable::LocalShare => {
+                let share = ledger.most / u64::from(replicas.max(1));
+                match ledger.granted.saturating_add(missing) <= share {
+                    true => missing,
+                    false if units > share => return Short::Away,
+                    false => return Short::Spent,
+                }
+            }
+        };
+        ledger.granted = ledger.granted.saturating_add(granted);
+        self.free.fetch_add(signed(granted), Ordering::AcqRel);
+        if self.kind != Kind::Used {
+            ledger.unbacked = ledger.unbacked.saturating_add(granted);
+            self.held_until.store(u64::MAX, Ordering::Release);
+        }
+        Short::Added
+    }
+
+    /// What was leased and not renewed in time may be another's, also what calls run on: they go on,
+    /// and what is free falls below nought by them, until the store grants it anew or they end.
+    fn void_what_ended(&self, ledger: &mut Ledger, now: Moment) {
+        if self.kind != Kind::Used && now.ours >= self.held_until.load(Ordering::Acquire) {
+            let granted = std::mem::take(&mut ledger.granted);
+            self.free.fetch_sub(signed(granted), Ordering::AcqRel);
+            ledger.unbacked = 0;
+        }
+    }
+
+    /// The store is there again: what it has not agreed to is asked for.
+    fn void_what_is_unbacked(&self, ledger: &mut Ledger) {
+        let unbacked = std::mem::take(&mut ledger.unbacked);
+        ledger.granted = ledger.granted.saturating_sub(unbacked);
+        self.free.fetch_sub(signed(unbacked), Ordering::AcqRel);
+    }
+
+    /// Takes back up to `units` of what is free.
+    fn take_back(&self, ledger: &mut Ledger, units: u64) {
+        let mut back = 0;
+        let less = |free: i64| {
+            back = free.max(0).cast_unsigned().min(units);
+            (back > 0).then(|| free - signed(back))
+        };
+        if self
+            .free
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, less)
+            .is_ok()
+        {
+            ledger.granted = ledger.granted.saturating_sub(back);
+        }
+    }
+
+    /// Looks at the pace: about four times what was taken since the last look is kept free. What is
+    /// free beyond that goes back, where others may need it.
+    pub(crate) fn look(&self, now: Moment, keep: Keep) -> Look {
+        self.stirred.store(false, Ordering::Release);
+        let mut ledger = self.lock();
+        if let Kind::Sliding(_) = self.kind {
+            self.slide(&mut ledger, now.ours);
+        }
+        let free = self.free.load(Ordering::Acquire);
+        let taken = ledger.granted.saturating_add_signed(-free);
+        let pace = taken.saturating_sub(ledger.taken).saturating_mul(4);
+        ledger.taken = taken;
+        ledger.chunk = pace.max(ledger.chunk / 2).min(ledger.most / 4);
+        let surplus = free.max(0).cast_unsigned().saturating_sub(ledger.chunk);
+        let is_over = now.stores >= self.period.end;
+        Look {
+            // Until all of it is back where it came from.
+            again: match self.kind {
+                Kind::Used if keep == Keep::All => is_over && free > 0,
+                Kind::Used => surplus + ledger.chunk > 0,
+                Kind::Running | Kind::Sliding(_) => ledger.granted > 0,
+            },
+            due: self.kind == Kind::Used || now.ours >= ledger.renew_at || surplus > 0,
+        }
+    }
+
+    /// What there is to say to the store.
+    pub(crate) fn draw(&self, turn: u64, now: Moment, keep: Keep) -> Draw {
+        let mut ledger = self.lock();
+        self.void_what_ended(&mut ledger, now);
+        let is_over = now.stores >= self.period.end || keep == Keep::Nothing;
+        let keeps = match self.kind {
+            _ if is_over => 0,
+            Kind::Used if keep == Keep::All => u64::MAX,
+            _ => ledger.chunk.saturating_add(ledger.need),
+        };
+        let free = self.free.load(Ordering::Acquire);
+        let surplus = free.max(0).cast_unsigned().saturating_sub(keeps);
+        self.take_back(&mut ledger, surplus);
+        self.void_what_is_unbacked(&mut ledger);
+
+        let free = self.free.load(Ordering::Acquire);
+        let missing = free.min(0).unsigned_abs();
+        let free = free.max(0).cast_unsigned();
+        // What is used is used; what runs without a slot waits for one.
+        let (debt, need) = match self.kind {
+            Kind::Used => (missing, ledger.need),
+            Kind::Running | Kind::Sliding(_) => (0, ledger.need.saturating_add(missing)),
+        };
+        ledger.debt = debt;
+        let need = need.saturating_sub(free);
+        let chunk = ledger.chunk.saturating_sub(free);
+        Draw {
+            bucket: self.bucket.clone(),
+            period: self.period,
+            returns: self.kind != Kind::Used,
+            most: ledger.most,
+            turn,
+            total: ledger.granted.saturating_add(ledger.debt),
+            used: self.used.load(Ordering::Acquire),
+            need,
+            want: match is_over {
+                true => need,
+                false => need.saturating_add(chunk),
+            },
+        }
+    }
+
+    /// The store has granted what `draw` asked for, or less. What is leased is held for `lease`
+    /// from the moment it was asked for.
+    pub(crate) fn granted(&self, draw: &Draw, grant: Grant, sent: u64, now: Moment, lease: u64) {
+        let mut ledger = self.lock();
+        self.void_what_is_unbacked(&mut ledger);
+        let more = ledger.debt.saturating_add(grant.units);
+        ledger.granted = ledger.granted.saturating_add(more);
+        ledger.debt = 0;
+        self.left.store(grant.left, Ordering::Relaxed);
+        ledger.used_by_all = grant.used;
+        self.held_until.store(sent + lease, Ordering::Release);
+        ledger.renew_at = sent + lease / 3;
+        self.free.fetch_add(signed(more), Ordering::AcqRel);
+        if grant.units < draw.need && self.period.contains(now.stores) {
+            ledger.dry_until = now.ours + DRY;
+        }
+        // The nearer the limit, the less is kept.
+        ledger.chunk = ledger.chunk.min(grant.left.saturating_add(grant.units));
+        wake(&mut ledger);
+    }
+
+    /// The store was not reached: whoever waits looks what there is without it.
+    pub(crate) fn not_granted(&self) {
+        wake(&mut self.lock());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How much of what is free a replica keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// All: nobody else needs it.
+    All,
+    /// As much as it will soon need.
+    Chunk,
+    /// Nothing: the process ends.
+    Nothing,
+}
+
+/// What a look at an account found.
+pub(crate) struct Look {
+    /// It is to be looked at again, whatever happens to it.
+    pub(crate) again: bool,
+    /// There is something to say to the store.
+    pub(crate) due: bool,
+}
+
+fn wake(ledger: &mut Ledger) {
+    ledger.need = 0;
+    for waiting in ledger.waiting.drain(..) {
+        // Who gave up does not hear it.
+        let _ = waiting.send(());
+    }
+}
+
+/// Limits are at most 2^53, and so is what a call is said to use.
+fn signed(units: u64) -> i64 {
+    const MOST: u64 = 1 << 53;
+    units.min(MOST).cast_signed()
+}

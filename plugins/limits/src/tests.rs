@@ -1,0 +1,4 @@
+mod fleet;
+mod histories;
+mod rules;
+mod single;

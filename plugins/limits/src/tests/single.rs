@@ -1,0 +1,256 @@
+//! One replica, and a store that answers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use turnpike_api::{Limit, Measure, OnUnavailable, Window};
+
+use super::fleet::{PERIOD, Replica, Shared, Time, minutes, rule};
+use crate::reservation::{Expected, Spent, Why};
+use crate::rules::Rule;
+
+const ONE: Expected = Expected {
+    input: 0,
+    output: 0,
+    cost: 0,
+};
+
+fn one() -> (Replica, Shared, Time) {
+    let time = Time::at(10 * PERIOD);
+    let store = Shared {
+        replicas: 1,
+        ..Shared::default()
+    };
+    (Replica::new(1, &time, 0), store, time)
+}
+
+/// Calls and exchanges until it is decided about all of them.
+fn call(replica: &mut Replica, store: &mut Shared, time: &Time, rules: &[Rule]) -> bool {
+    let mut admitted = replica.call(rules, ONE);
+    while replica.waits() > 0 {
+        admitted += replica.exchange(store, time);
+    }
+    admitted == 1
+}
+
+#[test]
+fn a_limit_is_exact_and_begins_anew() {
+    let (mut replica, mut store, time) = one();
+    let rules = [rule(Measure::Requests, minutes(), 100)];
+    for minute in 0..3 {
+        let admitted = (0..150).filter(|_| call(&mut replica, &mut store, &time, &rules));
+        assert_eq!(admitted.count(), 100, "minute {minute}");
+        time.advance(PERIOD);
+    }
+    let fallen = replica.fallen.first().unwrap();
+    assert_eq!((fallen.why, fallen.remaining), (Why::Spent, 0));
+    assert_eq!(fallen.resets_at, Some(11 * PERIOD));
+}
+
+#[test]
+fn few_exchanges_far_from_the_limit_and_few_at_it() {
+    let (mut replica, mut store, time) = one();
+    let rules = [rule(Measure::Requests, minutes(), 1_000_000)];
+    let mut exchanges = 0;
+    for _ in 0..10_000 {
+        let mut admitted = replica.call(&rules, ONE);
+        while admitted == 0 {
+            exchanges += 1;
+            admitted += replica.exchange(&mut store, &time);
+        }
+        replica.running.clear();
+    }
+    assert!(exchanges <= 20, "{exchanges} exchanges");
+
+    let rules = [rule(Measure::Requests, Window::Total, 10)];
+    for _ in 0..1000 {
+        replica.call(&rules, ONE);
+        while replica.waits() > 0 {
+            exchanges += 1;
+            replica.exchange(&mut store, &time);
+        }
+    }
+    assert!(exchanges <= 40, "{exchanges} exchanges");
+}
+
+#[test]
+fn all_limits_or_none() {
+    let (mut replica, mut store, time) = one();
+    let wide = rule(Measure::Requests, Window::Total, 100);
+    let narrow = rule(Measure::Requests, minutes(), 3);
+    let both = [wide.clone(), narrow];
+    let admitted = (0..10).filter(|_| call(&mut replica, &mut store, &time, &both));
+    assert_eq!(admitted.count(), 3);
+    let fallen = &replica.fallen[0];
+    assert_eq!(fallen.limit.window.as_str(), "minute");
+    // What was taken of the wide one for those that fell by the narrow one is there again.
+    let admitted =
+        (0..200).filter(|_| call(&mut replica, &mut store, &time, std::slice::from_ref(&wide)));
+    assert_eq!(admitted.count(), 97);
+}
+
+#[test]
+fn what_is_used_counts_not_what_was_expected() {
+    let (mut replica, mut store, time) = one();
+    let rules = [rule(Measure::Tokens, minutes(), 1000)];
+    let expected = Expected {
+        input: 100,
+        output: 300,
+        cost: 0,
+    };
+    let begin = |replica: &mut Replica, store: &mut Shared| {
+        let mut admitted = replica.call(&rules, expected);
+        while replica.waits() > 0 {
+            admitted += replica.exchange(store, &time);
+        }
+        admitted
+    };
+    assert_eq!(begin(&mut replica, &mut store), 1);
+    assert_eq!(begin(&mut replica, &mut store), 1);
+    assert_eq!(begin(&mut replica, &mut store), 0, "400 of 200 left");
+    for call in replica.running.drain(..) {
+        call.spend(Spent {
+            input: 90,
+            output: 10,
+            cost: 0,
+        });
+    }
+    time.advance(200);
+    assert_eq!(begin(&mut replica, &mut store), 1, "200 are used");
+    // More than was left.
+    replica.running[0].spend(Spent {
+        input: 100,
+        output: 5000,
+        cost: 0,
+    });
+    replica.running.clear();
+    time.advance(200);
+    assert_eq!(begin(&mut replica, &mut store), 0);
+    let fallen = replica.fallen.last().unwrap();
+    assert_eq!(fallen.remaining, 0);
+}
+
+#[test]
+fn a_call_that_is_not_sent_counts_for_nothing() {
+    let (replica, mut store, time) = one();
+    for window in [minutes(), Window::Sliding(Duration::from_secs(1))] {
+        let rules = [rule(Measure::Requests, window, 2)];
+        for _ in 0..10 {
+            let refs: Vec<_> = rules.iter().map(|rule| (rule, "")).collect();
+            let mut call = Box::pin(replica.book.reserve(&refs, ONE));
+            let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+            let reservation = loop {
+                match call.as_mut().poll(&mut context) {
+                    std::task::Poll::Ready(outcome) => break outcome,
+                    std::task::Poll::Pending => {
+                        let round = replica.book.round();
+                        let drawn = store.draw(1, round.draws(), time.now());
+                        replica.book.answered(round, Some(drawn));
+                    }
+                }
+            };
+            drop(reservation.unwrap());
+        }
+    }
+}
+
+#[test]
+fn running_calls_make_room_when_they_end() {
+    let (mut replica, mut store, time) = one();
+    let rules = [rule(Measure::Concurrency, Window::Running, 4)];
+    for _ in 0..5 {
+        let admitted = (0..9).filter(|_| call(&mut replica, &mut store, &time, &rules));
+        assert_eq!(admitted.count(), 4);
+        replica.running.clear();
+        time.advance(1000);
+    }
+}
+
+#[test]
+fn a_sliding_second_has_no_edge() {
+    let (mut replica, mut store, time) = one();
+    let rules = [rule(
+        Measure::Requests,
+        Window::Sliding(Duration::from_secs(1)),
+        10,
+    )];
+    let mut admitted: Vec<u64> = Vec::new();
+    for step in 0..400u64 {
+        time.advance(17 + step % 13);
+        for _ in 0..2 {
+            if call(&mut replica, &mut store, &time, &rules) {
+                admitted.push(time.now());
+            }
+        }
+        replica.running.clear();
+    }
+    for window in admitted.windows(11) {
+        let took = window[10] - window[0];
+        assert!(took >= 1000, "11 in {took} ms");
+    }
+    // 400 steps of 23 ms at 10 a second.
+    assert!(admitted.len() >= 80, "{}", admitted.len());
+}
+
+#[test]
+fn without_the_store_each_limit_does_as_it_says() {
+    for (on_unavailable, most, admitted, why) in [
+        (OnUnavailable::Allow, 8, 20, None),
+        (OnUnavailable::Deny, 8, 0, Some(Why::Away)),
+        (OnUnavailable::LocalShare, 8, 2, Some(Why::Spent)),
+        (OnUnavailable::LocalShare, 3, 0, Some(Why::Away)),
+    ] {
+        for (measure, window) in [
+            (Measure::Requests, minutes()),
+            (Measure::Concurrency, Window::Running),
+        ] {
+            let (mut replica, mut store, time) = one();
+            store.replicas = 4;
+            // It hears how many there are, then nothing more.
+            replica.exchange(&mut store, &time);
+            let round = replica.book.round();
+            assert!(replica.book.answered(round, None));
+            let limit = Limit {
+                on_unavailable,
+                ..(*rule(measure, window, most).limit).clone()
+            };
+            let rules = [Rule::new("", Arc::new(limit))];
+            let count: usize = (0..20).map(|_| replica.call(&rules, ONE)).sum();
+            assert_eq!(count, admitted, "{on_unavailable:?} {measure:?}");
+            assert_eq!(replica.waits(), 0, "nobody waits for it");
+            let told = replica.fallen.last().map(|fallen| fallen.why);
+            assert_eq!(told, why, "{on_unavailable:?} {measure:?} {most}");
+            // It is back, and hears of it.
+            time.advance(250);
+            replica.book.tick();
+            let round = replica.book.round();
+            // What runs is asked for; what is used is told.
+            let draws = round.draws().iter();
+            let total: u64 = draws.map(|draw| draw.total + draw.need).sum();
+            assert_eq!(total, admitted as u64, "{on_unavailable:?} {measure:?}");
+            let drawn = store.draw(1, round.draws(), time.now());
+            assert!(replica.book.answered(round, Some(drawn)));
+        }
+    }
+}
+
+#[test]
+fn what_is_held_is_spent_while_the_store_is_away() {
+    let (mut replica, mut store, time) = one();
+    let rules = [rule(Measure::Requests, minutes(), 1000)];
+    while replica.book.round().draws().is_empty() {
+        replica.call(&rules, ONE);
+    }
+    replica.exchange(&mut store, &time);
+    // Some draws at a pace that leaves it with more than one.
+    for _ in 0..20 {
+        call(&mut replica, &mut store, &time, &rules);
+    }
+    replica.book.tick();
+    replica.exchange(&mut store, &time);
+    let round = replica.book.round();
+    replica.book.answered(round, None);
+    let admitted: usize = (0..1000).map(|_| replica.call(&rules, ONE)).sum();
+    assert!((1..900).contains(&admitted), "{admitted}");
+    assert_eq!(replica.waits(), 0);
+}
