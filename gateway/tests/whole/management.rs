@@ -759,7 +759,7 @@ async fn no_log_line_holds_a_secret_and_the_level_of_the_log_is_changed() {
 }
 
 /// The id of the decision about a call that was refused.
-async fn refused(place: &Place) -> String {
+async fn decided(place: &Place) -> String {
     let mut client = Client::connect(&place.house, Http::One).await;
     let answer = post_with(&mut client, CHAT.path, &[], CHAT.body).await;
     answer.header("x-turnpike-decision").unwrap().to_owned()
@@ -778,7 +778,7 @@ async fn the_document_says_what_is_done() {
             let session = someone(&place).await;
             let id = match operation["operationId"].as_str() {
                 Some("end_session") => session,
-                Some("show_decision") => refused(&place).await,
+                Some("show_decision") => decided(&place).await,
                 _ => id,
             };
             let under = under.replace("{provider}", "claude").replace("{id}", &id);
