@@ -295,6 +295,25 @@ impl StoreFailed<'_> {
     }
 }
 
+/// The store can be read from now on, or cannot. One line a change.
+pub struct StoreReached<'a> {
+    /// Why it cannot.
+    pub error: Option<&'a StoreError>,
+    pub metrics: &'a Metrics,
+}
+
+impl StoreReached<'_> {
+    pub fn tell(&self) {
+        match self.error {
+            Some(error) => {
+                self.metrics.store_failed("news");
+                error!(what = "news", %error, "the store failed");
+            }
+            None => info!("the store can be read again"),
+        }
+    }
+}
+
 /// The store can be asked about limits, or cannot be any more.
 pub struct LimitsShared<'a> {
     /// Why not.
