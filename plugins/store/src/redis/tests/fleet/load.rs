@@ -7,6 +7,9 @@ use turnpike_limits::{Expected, Reservation, Spent, Why};
 
 use super::*;
 
+/// The digest under which a bucket of no subject is kept.
+const NOBODY: &str = "af1349b9f5f9a1a6a0404dea36dcc949";
+
 pub(super) const REPLICAS: usize = 8;
 const WORKERS: usize = 64;
 
@@ -252,7 +255,7 @@ impl Fleet {
     fn key(&self) -> String {
         let limit = &self.rule.limit;
         let (measure, window) = (limit.measure.as_str(), limit.window.as_str());
-        format!("turnpike:1:{{draws.acme}}:0:acme|limit|{measure}|{window}|")
+        format!("turnpike:1:{{draws.acme}}:0:acme|limit|{measure}|{window}|{NOBODY}")
     }
 }
 
