@@ -23,6 +23,8 @@ macro_rules! line {
             target: "turnpike::request",
             $level,
             request = $record.id.as_str(),
+            // Where the caller chose the request's id.
+            decision = Some($record.decision.as_str()).filter(|id| *id != $record.id.as_str()),
             status = $status,
             reason = Some($reason).filter(|reason| !reason.is_empty()),
             ms = u64::try_from($took.as_millis()).unwrap_or(u64::MAX),

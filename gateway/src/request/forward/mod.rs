@@ -107,7 +107,7 @@ impl<'a> Outgoing<'a> {
     fn asks_for_usage(&self, member: &Member<'_>) -> bool {
         let credential = member.credential;
         self.edits.usage.is_some()
-            && (credential.quota.limit.is_some() || self.edits.needs_usage)
+            && (credential.needs_usage() || self.edits.needs_usage)
             && credential.vendor.plugin.tells_usage_on_request()
     }
 }
