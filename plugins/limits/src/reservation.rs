@@ -131,6 +131,11 @@ impl Reservation {
         self.sent.store(true, Ordering::Relaxed);
     }
 
+    #[cfg(test)]
+    pub(crate) fn not_sent(&self) {
+        self.sent.store(false, Ordering::Relaxed);
+    }
+
     /// The call used so much more.
     pub fn spend(&self, more: Spent) {
         // What a provider says may be any number.

@@ -279,3 +279,53 @@ fn a_store_that_forgot_is_told_everything_at_once() {
     assert_eq!(totals.len(), 2);
     assert!(totals.iter().all(|total| *total >= 5), "{totals:?}");
 }
+
+#[test]
+fn a_limit_that_is_lowered_counts_at_once() {
+    let (mut replica, mut store, time) = one();
+    let rules = |most| [rule(Measure::Requests, minutes(), most)];
+    for _ in 0..40 {
+        assert!(call(&mut replica, &mut store, &time, &rules(1000)));
+        time.advance(20);
+        replica.book.tick();
+        replica.exchange(&mut store, &time);
+    }
+    // Much is free of what the higher limit granted.
+    let admitted = (0..100).filter(|_| call(&mut replica, &mut store, &time, &rules(50)));
+    assert_eq!(admitted.count(), 10);
+    let admitted = (0..100).filter(|_| call(&mut replica, &mut store, &time, &rules(70)));
+    assert_eq!(admitted.count(), 20, "and one that is raised");
+}
+
+#[test]
+fn who_gives_back_a_seconds_slot_gives_back_its_own() {
+    let (mut replica, mut store, time) = one();
+    let second = Window::Sliding(Duration::from_secs(1));
+    let rules = [rule(Measure::Requests, second, 2)];
+    assert!(call(&mut replica, &mut store, &time, &rules));
+    let slow = replica.running.pop().unwrap();
+    // Long after it has slid out, somebody else fills the second.
+    time.advance(1500);
+    for _ in 0..2 {
+        assert!(call(&mut replica, &mut store, &time, &rules));
+    }
+    slow.not_sent();
+    drop(slow);
+    assert!(!call(&mut replica, &mut store, &time, &rules));
+}
+
+#[test]
+fn many_limits_are_asked_for_together() {
+    let (mut replica, mut store, time) = one();
+    let rules: Vec<Rule> = (0..40)
+        .map(|n| {
+            let limit = Limit {
+                name: format!("limit-{n}").into(),
+                ..(*rule(Measure::Requests, minutes(), 100).limit).clone()
+            };
+            Rule::new("", Arc::new(limit))
+        })
+        .collect();
+    assert_eq!(replica.call(&rules, ONE), 0);
+    assert_eq!(replica.exchange(&mut store, &time), 1, "by one exchange");
+}
