@@ -6,7 +6,7 @@
 
 use serde_yaml::Value;
 
-use crate::tree::{Content, Entry, Node};
+use crate::tree::{Content, Node};
 
 /// Keys by their pattern.
 const KEYS: &[&str] = &[
@@ -19,7 +19,6 @@ const KEYS: &[&str] = &[
     "providers.*.credentials[].pool",
     "providers.*.credentials[].websockets",
     "server.drain",
-    "state.redis",
     "telemetry",
     "tenants",
 ];
@@ -37,19 +36,16 @@ const LISTS: &[&str] = &[
 ];
 
 /// Values of keys that are served, by the pattern of the key.
-const VALUES: &[(&str, &[&str])] = &[
-    (
-        "providers.*.kind",
-        &[
-            "vertex",
-            "azure-openai",
-            "claude",
-            "gemini",
-            "openai-compatible",
-        ],
-    ),
-    ("state.backend", &["redis"]),
-];
+const VALUES: &[(&str, &[&str])] = &[(
+    "providers.*.kind",
+    &[
+        "vertex",
+        "azure-openai",
+        "claude",
+        "gemini",
+        "openai-compatible",
+    ],
+)];
 
 pub(crate) const MESSAGE: &str = "not available in this release";
 
@@ -83,11 +79,7 @@ pub(crate) fn is_value(pattern: &str, value: &str) -> bool {
 }
 
 /// Whether a later key with this value asks for nothing that this release does not do anyway.
-/// `beside` are the keys it stands among.
-pub(crate) fn is_idle(pattern: &str, node: &Node, beside: &[Entry]) -> bool {
-    if OF_REDIS.contains(&pattern) && beside.iter().any(is_embedded) {
-        return true;
-    }
+pub(crate) fn is_idle(pattern: &str, node: &Node) -> bool {
     match &node.content {
         Content::Scalar(Value::Null | Value::Bool(false), _) => true,
         Content::Scalar(Value::String(text), _) => text.is_empty(),
@@ -105,11 +97,3 @@ pub(crate) fn is_idle(pattern: &str, node: &Node, beside: &[Entry]) -> bool {
 
 /// Sections that do nothing while their `enabled` is false.
 const SWITCHED: &[&str] = &["audit", "auth.refresh"];
-
-/// Keys that only mean something with a store that can be away.
-const OF_REDIS: &[&str] = &["state.redis"];
-
-fn is_embedded(entry: &Entry) -> bool {
-    entry.key == "backend"
-        && matches!(&entry.value.content, Content::Scalar(Value::String(text), _) if text == "embedded")
-}

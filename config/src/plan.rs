@@ -24,7 +24,8 @@ use url::Url;
 
 pub use access::{RoleBindingPlan, RolePlan};
 pub use auth::{
-    AuthPlan, CooldownPlan, EncryptionPlan, QuotaExceededPlan, QuotaPlan, RetentionPlan, StatePlan,
+    AuthPlan, CooldownPlan, EncryptionPlan, QuotaExceededPlan, QuotaPlan, RedisPlan,
+    RedisServersPlan, RetentionPlan, StatePlan,
 };
 pub use identity::{AgentTokensPlan, Argon2Plan, ClaimNamesPlan, JwtIssuerPlan};
 pub use limits::{PricePlan, PricesPlan, UnknownModel};

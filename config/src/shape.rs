@@ -133,7 +133,7 @@ impl<'a> Walk<'a, '_> {
         for entry in entries {
             let key = entry.key.replace('-', "_");
             if !properties.contains_key(&key) {
-                self.unknown(entry, entries, properties.keys().map(String::as_str), at);
+                self.unknown(entry, properties.keys().map(String::as_str), at);
             } else if let Some(kept) = self.same_key(known.get(&key).copied(), entry, at) {
                 known.insert(key, kept);
             }
@@ -186,18 +186,12 @@ impl<'a> Walk<'a, '_> {
         None
     }
 
-    fn unknown<'k>(
-        &mut self,
-        entry: &Entry,
-        beside: &[Entry],
-        known: impl Iterator<Item = &'k str>,
-        at: &At,
-    ) {
+    fn unknown<'k>(&mut self, entry: &Entry, known: impl Iterator<Item = &'k str>, at: &At) {
         let key = entry.key.replace('-', "_");
         let pattern = at.key.field(&key).pattern();
         let written = at.written.field(&shown(&entry.key));
         if later::is_key(&pattern) {
-            if !later::is_idle(&pattern, &entry.value, beside) {
+            if !later::is_idle(&pattern, &entry.value) {
                 self.report.found(&written, &entry.origin, later::MESSAGE);
             }
             return;

@@ -28,6 +28,7 @@ use crate::observe::metrics::Metrics;
 use crate::secret_key;
 use crate::snapshot::Snapshot;
 use crate::sso::Sso;
+use crate::store::StoreOpenError;
 use crate::tls;
 use crate::upstream::catalogue::Contents;
 use crate::upstream::mint::Purse;
@@ -183,9 +184,13 @@ pub fn check(plan: &Plan) -> Result<Vec<String>, BootError> {
     let ground = Ground::new(Time::system(), 1)?;
     // Nothing is sealed with it, and none is made for a look.
     let _ = ground.kept_key.set(secret_key::random()?);
-    if is_keyless(plan, &ground) && plan.state.path.exists() {
+    if plan.state.redis.is_some() {
+        // It is not connected to for a look: there may be tokens, which close the gateway.
+        ground.agent_tokens.cannot_be_read();
+    } else if is_keyless(plan, &ground) && plan.state.path.exists() {
         // A token may be what makes it servable.
-        let store = Embedded::open_read_only(&plan.state.path, Arc::new(Time::system()))?;
+        let store = Embedded::open_read_only(&plan.state.path, Arc::new(Time::system()));
+        let store = store.map_err(StoreOpenError::from)?;
         block_on(ground.agent_tokens.read(&store)).map_err(BootError::ReadStore)?;
     }
     let snapshot =

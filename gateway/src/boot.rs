@@ -14,9 +14,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 use turnpike_api::{Store, StoreError};
-use turnpike_config::plan::{ListenAddr, LoginModePlan};
+use turnpike_config::plan::{ListenAddr, LoginModePlan, StatePlan};
 use turnpike_config::{Environment, Plan};
-use turnpike_store::Embedded;
 
 use crate::assemble::{Ground, assemble, credential_directory, open_to_others};
 use crate::background::{keep, keys, limits, news, probe, retention, sessions, uses};
@@ -29,6 +28,7 @@ use crate::reload::{self, Reloader};
 use crate::runtime::{Listening, Runtime};
 use crate::secret_key::{self, SecretKeyError};
 use crate::sso::Sso;
+use crate::store::{self, StoreOpenError};
 use crate::web;
 
 /// The longest a stopping process waits for requests that are under way.
@@ -51,7 +51,7 @@ pub enum BootError {
     #[error("there is no secret key")]
     SecretKey(#[from] SecretKeyError),
     #[error("cannot open the store")]
-    Store(#[from] turnpike_store::OpenError),
+    Store(#[from] StoreOpenError),
     #[error("cannot read the store")]
     ReadStore(#[source] StoreError),
     #[error("cannot tell which address a listener has")]
@@ -108,16 +108,13 @@ pub async fn start(
 ) -> Result<Gateway, BootError> {
     let hangup = signal(SignalKind::hangup()).map_err(BootError::Signals)?;
     let ground = Ground::new(time.clone(), plan.agent_tokens.max_concurrent_hashes)?;
-    let store: Arc<dyn Store> = Arc::new(Embedded::open(&plan.state.path, Arc::new(time))?);
+    let store = store::open(&plan.state, time).await?;
     if plan.server.secret_key.is_none() {
         let _ = ground.kept_key.set(secret_key::beside(&plan.state.path)?);
     }
     let mut directory = credential_directory(&plan);
     let scan = directory.scan();
-    let restored = keep::restore(&ground.board, &*store).await;
-    restored.map_err(BootError::ReadStore)?;
-    let tokens_read = ground.agent_tokens.read(&*store).await;
-    tokens_read.map_err(BootError::ReadStore)?;
+    let away = read_records(&ground, &*store, &plan.state).await?;
     let snapshot = assemble(&plan, directory.entries(), &ground, 1, true);
     let snapshot = snapshot.map_err(BootError::Assemble)?;
     let opened = keep::open_accounts(snapshot.usable(), &ground.board, &*store).await;
@@ -136,7 +133,10 @@ pub async fn start(
     let admin = admin_socket.as_ref().map_or(Ok(proxy), local)?;
 
     let listening = Listening { shared };
-    let runtime = Arc::new(Runtime::new(snapshot, &ground, store, listening));
+    let is_fleet = plan.state.redis.is_some();
+    let runtime = Runtime::new(snapshot, &ground, store, listening).of_a_fleet(is_fleet);
+    runtime.store_is(away.as_ref());
+    let runtime = Arc::new(runtime);
     announce(&plan, &runtime, proxy, admin);
     CredentialFilesRead {
         roll: &runtime.snapshot().roll,
@@ -181,6 +181,28 @@ pub async fn start(
         listeners,
         background,
     })
+}
+
+/// Takes over what the process before left, and what others share. Of a Redis that is away the
+/// answer is why: the gateway starts all the same, and nobody is let in for what it does not know.
+async fn read_records(
+    ground: &Ground,
+    store: &dyn Store,
+    state: &StatePlan,
+) -> Result<Option<StoreError>, BootError> {
+    let read = async {
+        keep::restore(&ground.board, store).await?;
+        ground.agent_tokens.read(store).await
+    };
+    match read.await {
+        Ok(()) => Ok(None),
+        Err(error) if state.redis.is_some() => {
+            warn!(%error, "the shared store is away: agent tokens and logins are refused until it is there");
+            ground.agent_tokens.cannot_be_read();
+            Ok(Some(error))
+        }
+        Err(error) => Err(BootError::ReadStore(error)),
+    }
 }
 
 /// What goes on beside the requests.
@@ -257,7 +279,7 @@ fn announce(plan: &Plan, runtime: &Runtime, proxy: SocketAddr, admin: SocketAddr
         authentication,
         providers = providers.join(", "),
         models = snapshot.catalogue.listed().count(),
-        store = %plan.state.path.display(),
+        store = store::shown(&plan.state),
         "turnpike serves"
     );
     ConfigurationRead {

@@ -1,13 +1,17 @@
 //! Why calls were refused: the latest decisions, found again by the id that the caller was told.
 
+use std::cmp::Reverse;
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::context::RequestId;
 use crate::refusal::{Refusal, Told};
 
-/// As many are remembered.
+/// As many are remembered of callers who are known.
 const REMEMBERED: usize = 10_000;
+
+/// As many of those who are not: whoever tries keys does not push out what others are asked about.
+const OF_STRANGERS: usize = 1_000;
 
 /// A refusal, and of whom.
 #[derive(Clone, Debug)]
@@ -29,30 +33,51 @@ pub struct Decision {
 
 /// The latest decisions.
 #[derive(Default)]
-pub struct Decisions(Mutex<VecDeque<Arc<Decision>>>);
+pub struct Decisions {
+    of_known: Latest,
+    of_strangers: Latest,
+}
+
+type Latest = Mutex<VecDeque<Arc<Decision>>>;
 
 impl Decisions {
     /// Remembers one, in the place of the oldest where there is no more room.
     pub fn remember(&self, decision: Decision) {
-        let mut decisions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if decisions.len() >= REMEMBERED {
-            decisions.pop_front();
+        let (latest, most) = match decision.caller {
+            Some(_) => (&self.of_known, REMEMBERED),
+            None => (&self.of_strangers, OF_STRANGERS),
+        };
+        let mut latest = lock(latest);
+        if latest.len() >= most {
+            latest.pop_front();
         }
-        decisions.push_back(Arc::new(decision));
+        latest.push_back(Arc::new(decision));
     }
 
     /// The decision of this id.
     pub fn find(&self, id: &str) -> Option<Arc<Decision>> {
-        let decisions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut latest = decisions.iter().rev();
-        latest.find(|decision| decision.id.as_str() == id).cloned()
+        let find = |latest: &Latest| {
+            let latest = lock(latest);
+            let mut newest = latest.iter().rev();
+            newest.find(|decision| decision.id.as_str() == id).cloned()
+        };
+        find(&self.of_known).or_else(|| find(&self.of_strangers))
     }
 
     /// The latest, newest first.
     pub fn latest(&self, most: usize) -> Vec<Arc<Decision>> {
-        let decisions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        decisions.iter().rev().take(most).cloned().collect()
+        let newest =
+            |latest: &Latest| -> Vec<_> { lock(latest).iter().rev().take(most).cloned().collect() };
+        let mut latest = newest(&self.of_known);
+        latest.append(&mut newest(&self.of_strangers));
+        latest.sort_by_key(|decision| Reverse(decision.at));
+        latest.truncate(most);
+        latest
     }
+}
+
+fn lock(latest: &Latest) -> MutexGuard<'_, VecDeque<Arc<Decision>>> {
+    latest.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Decision {

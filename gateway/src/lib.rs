@@ -51,6 +51,7 @@ pub mod runtime;
 pub mod secret_key;
 pub mod snapshot;
 pub mod sso;
+pub mod store;
 pub mod tls;
 pub mod token_entry;
 pub mod upstream;

@@ -358,6 +358,12 @@ fn warn_of_what_stays(before: &Plan, after: &Plan) {
     if hashes(before) != hashes(after) {
         warn!("`agent_tokens.max_concurrent_hashes` is taken over at the next start only");
     }
+    let store = |plan: &Plan| (plan.state.path.clone(), plan.state.redis.clone());
+    if store(before) != store(after) {
+        warn!(
+            "`state.backend`, `state.path` and `state.redis` are taken over at the next start only"
+        );
+    }
     let addresses = (&before.server.listen, &before.admin) != (&after.server.listen, &after.admin);
     if addresses || before.server.threads != after.server.threads {
         warn!("listener addresses and `server.threads` are taken over at the next start only");

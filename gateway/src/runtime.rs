@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::Semaphore;
 use tokio::task::{JoinError, spawn_blocking};
-use turnpike_api::{Clock, Store};
+use turnpike_api::{Clock, Store, StoreError};
 use turnpike_identity::TokenBook;
 use turnpike_identity::jwt::SignatureChecks;
 use turnpike_identity::sso::session::{self, Session, SessionError};
@@ -51,6 +51,10 @@ pub struct Runtime {
     pub login_pages: OnceLock<axum::Router>,
     draining: AtomicBool,
     usage_is_lost: AtomicBool,
+    /// Others have the same store.
+    is_fleet: bool,
+    /// Why the store cannot be read, while it cannot.
+    away: ArcSwapOption<String>,
     hashing: Semaphore,
     name: String,
 }
@@ -87,6 +91,8 @@ impl Runtime {
             login_pages: OnceLock::new(),
             draining: AtomicBool::new(false),
             usage_is_lost: AtomicBool::new(false),
+            is_fleet: false,
+            away: ArcSwapOption::empty(),
             hashing: Semaphore::new(1),
             name: format!("{:016x}", fastrand::u64(..)),
         }
@@ -127,6 +133,29 @@ impl Runtime {
     /// Whether usage is not written down.
     pub fn usage_is_lost(&self) -> bool {
         self.usage_is_lost.load(Ordering::Relaxed)
+    }
+
+    /// One of several that share their store.
+    pub fn of_a_fleet(self, is_fleet: bool) -> Self {
+        Self { is_fleet, ..self }
+    }
+
+    /// Whether others have the same store, and have to hear of what is learnt here.
+    pub fn is_fleet(&self) -> bool {
+        self.is_fleet
+    }
+
+    /// Notes whether the store can be read, or why not; true when that is news.
+    pub fn store_is(&self, away: Option<&StoreError>) -> bool {
+        let before = self
+            .away
+            .swap(away.map(|error| Arc::new(error.to_string())));
+        before.is_some() != away.is_some()
+    }
+
+    /// Why the store cannot be read, while it cannot.
+    pub fn store_is_away(&self) -> Option<Arc<String>> {
+        self.away.load_full()
     }
 
     /// Tells this process from others with the same store.

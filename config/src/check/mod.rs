@@ -21,6 +21,7 @@ mod secret_key;
 mod selection;
 mod server;
 mod sso;
+mod state;
 mod tls;
 mod url;
 
@@ -31,14 +32,11 @@ use std::time::Duration;
 use http::StatusCode;
 
 use crate::Kinds;
-use crate::document::{
-    AgentTokens, Document, Format, InjectUsage, Level, Logging, Retention, State,
-};
+use crate::document::{AgentTokens, Document, Format, InjectUsage, Level, Logging};
 use crate::environment::Environment;
 use crate::locate::{Path, Report};
 use crate::plan::{
     AgentTokensPlan, Argon2Plan, LogFormat, LogLevel, LoggingPlan, Plan, QuotaExceededPlan,
-    RetentionPlan, StatePlan,
 };
 use crate::resolve;
 
@@ -137,7 +135,7 @@ pub(crate) fn plan(document: &Document, mut context: Context<'_>) -> Option<Plan
     let egress = egress::egress(&document.egress, context);
     let selection = selection::selection(document, context);
     let auth = auth::auth(document, &providers, context);
-    let state = state(&document.state, context);
+    let state = state::state(document, context);
     let logging = logging(&document.logging, context);
     if !context.report.is_clean() {
         return None;
@@ -168,7 +166,7 @@ pub(crate) fn plan(document: &Document, mut context: Context<'_>) -> Option<Plan
         },
         inject_usage: document.metering.inject_usage == InjectUsage::Auto,
         auth: auth?,
-        state,
+        state: state?,
         egress,
         effective: Arc::default(),
         warnings: std::mem::take(&mut context.warnings),
@@ -213,32 +211,5 @@ fn agent_tokens(written: &AgentTokens) -> AgentTokensPlan {
             parallelism: written.argon2.parallelism,
         },
         max_concurrent_hashes: written.max_concurrent_hashes as usize,
-    }
-}
-
-fn state(written: &State, context: &mut Context<'_>) -> StatePlan {
-    let key = Path::default().field("state").field("path");
-    if written.path.is_empty() {
-        let message = "empty; write a path or leave the key out";
-        context.report.at(&key, message);
-    }
-    // Other processes' changes are heard of twice a second.
-    if written.max_stale.0 < Duration::from_secs(2) {
-        let key = Path::default().field("state").field("max_stale");
-        context.report.at(&key, "expected at least 2s");
-    }
-    StatePlan {
-        path: context.base_dir.join(&written.path),
-        max_stale: written.max_stale.0,
-        retention: retention(&written.retention),
-    }
-}
-
-fn retention(written: &Retention) -> RetentionPlan {
-    let days = |days: u32| (days > 0).then_some(days);
-    RetentionPlan {
-        usage: days(written.usage_days),
-        revoked_tokens: days(written.revoked_token_days),
-        absent_people: days(written.absent_person_days),
     }
 }

@@ -39,7 +39,7 @@ pub(crate) use prices::{PriceEntry, PriceFile, Prices, UnknownModel};
 pub(crate) use provider::{CredentialQuota, ModelEntry, Provider, Weight};
 pub(crate) use server::{Admin, ClientAuth, Format, Level, Limits, Logging, Server, Tls};
 pub(crate) use sso::{Authorization, LoginMode, Preset, SilentRenewal, Sso, SsoKind, SsoProvider};
-pub(crate) use state::{Retention, State};
+pub(crate) use state::{Backend, Redis, RedisMode, RedisTls, Retention, State};
 pub(crate) use upstream::{Egress, InjectUsage, Metering, QuotaExceeded, Routing, Strategy};
 pub(crate) use values::{
     ProxyText, ReferenceText, SecretOrNone, SecretText, Size, Span, SpanOrOff, TEXT_FORMATS,

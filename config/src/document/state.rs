@@ -1,17 +1,21 @@
 //! The section `state`.
 
+use std::time::Duration;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Span;
+use super::{SecretOrNone, Span};
 
 /// Where the state is kept that outlives a restart.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct State {
     pub(crate) backend: Backend,
-    /// The SQLite file, relative to this file; it is made when it does not exist.
+    /// The SQLite file, relative to this file; it is made when it does not exist. With Redis it keeps
+    /// what this replica counts.
     pub(crate) path: String,
+    pub(crate) redis: Redis,
     /// How long known tokens stay valid while the store cannot be read.
     pub(crate) max_stale: Span,
     pub(crate) retention: Retention,
@@ -47,6 +51,7 @@ impl Default for State {
         Self {
             backend: Backend::default(),
             path: "turnpike.db".into(),
+            redis: Redis::default(),
             max_stale: Span::seconds(60),
             retention: Retention::default(),
         }
@@ -58,4 +63,67 @@ impl Default for State {
 pub(crate) enum Backend {
     #[default]
     Embedded,
+    Redis,
+}
+
+/// The Redis that replicas share what they know by, where `backend` is `redis`.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Redis {
+    /// `redis://host:port/database`, `rediss://` for TLS, or `unix:///path`; without a login.
+    pub(crate) url: String,
+    pub(crate) mode: RedisMode,
+    /// The sentinels, or some nodes of the cluster, each as `host:port`; over TLS where `url` says so. The
+    /// host in `url` is then not asked.
+    pub(crate) nodes: Vec<String>,
+    /// What the sentinels call the master.
+    pub(crate) master_name: String,
+    /// The ACL user; the default is Redis' own `default`.
+    pub(crate) username: String,
+    pub(crate) password: SecretOrNone,
+    pub(crate) tls: RedisTls,
+    /// What the name of every key begins with: letters, digits and any of `- _ . :`.
+    pub(crate) key_prefix: String,
+    /// How long any one call may take; at most 10s.
+    pub(crate) deadline: Span,
+    /// How long a connection may take to be made; at most 60s.
+    pub(crate) connect_timeout: Span,
+}
+
+impl Default for Redis {
+    fn default() -> Self {
+        Self {
+            url: "redis://127.0.0.1:6379/0".into(),
+            mode: RedisMode::default(),
+            nodes: Vec::new(),
+            master_name: String::new(),
+            username: String::new(),
+            password: SecretOrNone::default(),
+            tls: RedisTls::default(),
+            key_prefix: "tp1".into(),
+            deadline: Span(Duration::from_millis(50)),
+            connect_timeout: Span(Duration::from_millis(200)),
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum RedisMode {
+    #[default]
+    Standalone,
+    Sentinel,
+    Cluster,
+}
+
+/// For a URL that begins with `rediss://`. Paths are relative to this file.
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct RedisTls {
+    /// PEM, the authorities of the Redis' certificate; the default is the system's.
+    pub(crate) ca_file: Option<String>,
+    /// PEM, the certificate that the gateway shows, and its chain.
+    pub(crate) cert: Option<String>,
+    /// PEM, the key of `cert`.
+    pub(crate) key: Option<String>,
 }

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use turnpike_api::Secret;
+
 use crate::schedule::Schedule;
 
-use super::SecretKey;
+use super::{CertificatePlan, SecretKey};
 
 /// Where credentials are, and what becomes of one that fails.
 #[derive(Clone, PartialEq)]
@@ -73,13 +75,47 @@ pub struct QuotaExceededPlan {
     pub switch_preview_model: bool,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct StatePlan {
     /// The embedded store's file.
     pub path: PathBuf,
+    /// What replicas share is kept there; what each counts stays in the file.
+    pub redis: Option<RedisPlan>,
     /// How long what is known of tokens counts while the store cannot be read.
     pub max_stale: Duration,
     pub retention: RetentionPlan,
+}
+
+/// Where the Redis is, and how long one waits for it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RedisPlan {
+    /// Without a login.
+    pub url: String,
+    pub servers: RedisServersPlan,
+    /// Empty = Redis' own `default`.
+    pub username: String,
+    pub password: Option<Secret>,
+    /// `None` = the system's authorities.
+    pub ca_file: Option<PathBuf>,
+    /// What the gateway shows of itself.
+    pub client: Option<CertificatePlan>,
+    pub key_prefix: String,
+    pub deadline: Duration,
+    pub connect_timeout: Duration,
+}
+
+/// Which servers a Redis is. Nodes are `host:port`, and never none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RedisServersPlan {
+    /// That of the URL.
+    One,
+    /// The one that its sentinels call the master.
+    Sentinel {
+        nodes: Vec<String>,
+        master_name: String,
+    },
+    /// A cluster of which these are some.
+    Cluster { nodes: Vec<String> },
 }
 
 /// How many days the store keeps what it need not; `None` = for good.

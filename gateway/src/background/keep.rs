@@ -16,8 +16,9 @@ use crate::upstream::credential::Credential;
 use crate::upstream::standing::Cooldowns;
 use crate::upstream::{Board, Holder};
 
-/// The kind of record that holds a credential's cooldowns; its key is the credential's id.
-const KIND: &str = "cooldown";
+/// The kind of record that holds a credential's cooldowns; its key is the credential's id. News of
+/// it have this topic, and the id for a body.
+pub(super) const KIND: &str = "cooldown";
 
 /// As many accounts are asked for at once.
 const AT_ONCE: usize = 256;
@@ -135,7 +136,7 @@ pub async fn restore(board: &Board, store: &dyn Store) -> Result<(), StoreError>
     for (id, record) in store.list(KIND).await? {
         if let Some((holder, cooldowns)) = Kept::read(&record.value) {
             let standing = board.standing(&id.into(), holder);
-            standing.restore(cooldowns);
+            standing.reconcile(cooldowns);
             board.enter(&standing);
         }
     }
@@ -177,24 +178,31 @@ pub async fn open_accounts(
 /// Writes cooldowns down as they change, until the process ends.
 pub async fn keep(runtime: Arc<Runtime>) {
     let board = &runtime.board;
+    let mut is_failing = false;
     loop {
         let mut pending = Pending {
             board,
             ids: board.unwritten().await,
         };
         while let Some(id) = pending.ids.first().cloned() {
-            if let Err(error) = &write(&runtime, &id).await {
-                let (what, metrics) = ("cooldown", &runtime.metrics);
-                StoreFailed {
-                    what,
-                    error,
-                    metrics,
+            let written = write(&runtime, &id).await;
+            if let Err(error) = &written {
+                // Told once: a store that is away is asked every second.
+                if !is_failing {
+                    let (what, metrics) = ("cooldown", &runtime.metrics);
+                    StoreFailed {
+                        what,
+                        error,
+                        metrics,
+                    }
+                    .tell();
                 }
-                .tell();
+                is_failing = true;
                 drop(pending);
                 tokio::time::sleep(AGAIN).await;
                 break;
             }
+            is_failing = false;
             pending.ids.remove(&id);
         }
     }
@@ -227,26 +235,109 @@ pub async fn flush(runtime: &Runtime) {
     }
 }
 
+/// Writes down what changed of one credential, beside what others wrote meanwhile.
 async fn write(runtime: &Runtime, id: &str) -> Result<(), StoreError> {
     let Some(standing) = runtime.board.find(id) else {
         return Ok(());
     };
-    let cooldowns = standing.cooldowns();
-    if cooldowns.is_empty() {
+    // In a fleet the others have to hear that there is none any more.
+    if !runtime.is_fleet() && standing.cooldowns().is_empty() {
         return runtime.store.remove(KIND, id).await.map(drop);
     }
-    let kept = Kept::of(standing.holder, &cooldowns);
-    let Ok(value) = serde_json::to_vec(&kept) else {
-        return Ok(());
-    };
-    // Its level counts until another window of the longest kind would have forgotten it.
+    loop {
+        let found = runtime.store.get(KIND, id).await?;
+        let expected = match &found {
+            Some(record) => Expected::Version(record.version),
+            None => Expected::Absent,
+        };
+        let theirs = found.and_then(|record| Kept::read(&record.value));
+        let theirs = theirs.filter(|(holder, _)| *holder == standing.holder);
+        let theirs = theirs.map(|(_, cooldowns)| cooldowns);
+        let theirs = theirs.unwrap_or_else(|| {
+            // What the store has lost is not over.
+            standing.is_stored(Cooldowns::default());
+            Cooldowns::default()
+        });
+        let reconciled = standing.reconcile(theirs);
+        if reconciled.changed {
+            runtime.board.changed();
+        }
+        let Some(cooldowns) = reconciled.to_write else {
+            return Ok(());
+        };
+        let kept = Kept::of(standing.holder, &cooldowns);
+        let Ok(value) = serde_json::to_vec(&kept) else {
+            return Ok(());
+        };
+        let ttl = Some(lasts(runtime, &kept));
+        let put = runtime.store.put(KIND, id, &value, ttl, expected).await?;
+        // Where it is not put, somebody else has written meanwhile.
+        if put.is_some() {
+            standing.is_stored(cooldowns);
+            return tell(runtime, id).await;
+        }
+    }
+}
+
+/// A cooldown's level counts until another window of the longest kind would have forgotten it. That
+/// there is none any more has to be heard of.
+fn lasts(runtime: &Runtime, kept: &Kept) -> Duration {
     let left = kept.end().saturating_sub(runtime.board.time.now());
-    let ttl = Duration::from_millis(left) + runtime.snapshot().back_off.max;
-    runtime
-        .store
-        .put(KIND, id, &value, Some(ttl), Expected::Anything)
-        .await
-        .map(drop)
+    Duration::from_millis(left) + runtime.snapshot().back_off.max.max(AGAIN)
+}
+
+/// Tells the other replicas.
+async fn tell(runtime: &Runtime, id: &str) -> Result<(), StoreError> {
+    match runtime.is_fleet() {
+        true => runtime.store.post(KIND, id.as_bytes()).await.map(drop),
+        false => Ok(()),
+    }
+}
+
+/// Another replica wrote down how a credential stands.
+pub(super) async fn hear(runtime: &Runtime, id: &str) -> Result<(), StoreError> {
+    if let Some(record) = runtime.store.get(KIND, id).await? {
+        take_over(runtime, id, &record.value);
+    }
+    Ok(())
+}
+
+/// Brings everything together that replicas know of credentials: news were missed, or the store
+/// has lost something, or was away.
+pub(super) async fn hear_all(runtime: &Runtime) -> Result<(), StoreError> {
+    for (id, record) in runtime.store.list(KIND).await? {
+        take_over(runtime, &id, &record.value);
+    }
+    // What the store has lost of it, it is told again.
+    let standings = runtime.board.standings().into_iter();
+    for standing in standings.filter(|standing| !standing.cooldowns().is_empty()) {
+        runtime.board.cooldowns_changed(&standing);
+    }
+    Ok(())
+}
+
+/// What another secret earned says nothing of the one that is in force here.
+fn take_over(runtime: &Runtime, id: &str, value: &[u8]) {
+    let board = &runtime.board;
+    let Some((holder, theirs)) = Kept::read(value) else {
+        return;
+    };
+    match board.find(id) {
+        Some(standing) if standing.holder == holder => {
+            let reconciled = standing.reconcile(theirs);
+            if reconciled.to_write.is_some() {
+                board.cooldowns_changed(&standing);
+            } else if reconciled.changed {
+                board.changed();
+            }
+        }
+        Some(_) => {}
+        None => {
+            let standing = board.standing(&id.into(), holder);
+            standing.reconcile(theirs);
+            board.enter(&standing);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use turnpike_api::StoreError;
 use turnpike_limits::{Round, TICK};
 
 use crate::observe::events::LimitsShared;
@@ -14,6 +15,10 @@ pub const LEASE: Duration = Duration::from_secs(10);
 
 /// The store hears of a replica this often, also when there is nothing to say.
 const HEARTBEAT: Duration = Duration::from_secs(1);
+
+/// A store that has a network in between has a shorter patience of its own. This is for a disk that
+/// hangs without a word: calls wait no longer for it.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Buckets that are not needed any more are looked for this often.
 const SWEEP: Duration = Duration::from_secs(60);
@@ -29,18 +34,12 @@ pub async fn exchange(runtime: Arc<Runtime>) {
             _ = ticks.tick() => book.tick(),
             () = book.asked() => {}
         }
-        let mut round = book.round();
+        let round = book.round();
         if round.draws().is_empty() && said.elapsed() < HEARTBEAT {
             continue;
         }
-        loop {
-            said = Instant::now();
-            carry(&runtime, round).await;
-            round = book.round();
-            if round.draws().is_empty() || book.is_away() {
-                break;
-            }
-        }
+        said = Instant::now();
+        carry(&runtime, round).await;
         if swept.elapsed() >= SWEEP {
             swept = Instant::now();
             book.sweep();
@@ -55,7 +54,9 @@ pub async fn flush(runtime: &Runtime) {
 
 async fn carry(runtime: &Runtime, round: Round) {
     let drawn = runtime.store.draw(runtime.name(), LEASE, round.draws());
-    let drawn = drawn.await;
+    let drawn = timeout(PATIENCE, drawn)
+        .await
+        .unwrap_or_else(|_| Err(late()));
     let error = drawn.as_ref().err().cloned();
     if runtime.limits.answered(round, drawn.ok()) {
         let (replicas, metrics) = (runtime.limits.replicas(), &runtime.metrics);
@@ -66,4 +67,9 @@ async fn carry(runtime: &Runtime, round: Round) {
         }
         .tell();
     }
+}
+
+fn late() -> StoreError {
+    let seconds = PATIENCE.as_secs();
+    StoreError::Unavailable(format!("it gave no answer within {seconds} s"))
 }

@@ -1,23 +1,30 @@
-//! What other processes with the same store have to say: the command line beside this gateway.
+//! What other processes with the same store have to say: the command line beside this gateway, and
+//! other replicas.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use turnpike_api::{Clock, Store, StoreError};
 use turnpike_identity::agent_tokens;
 
-use crate::observe::events::{CredentialRecovered, StoreFailed};
+use super::keep;
+use crate::observe::events::{CredentialRecovered, StoreReached};
 use crate::runtime::Runtime;
 
 /// Somebody found a credential well; the body is its id.
 const WELL: &str = "well";
 
-/// So many looks apart the tokens are read as a whole: who changed one may have been stopped before
-/// it was told.
-const WHOLE_EVERY: u32 = 60;
+/// So often the tokens are read as a whole: who changed one may have been stopped before it was
+/// told.
+const WHOLE_EVERY: Duration = Duration::from_secs(30);
 
-/// How often there is a look for news.
+/// How often there is a look for news: of commands beside this gateway, and of other replicas.
 const EVERY: Duration = Duration::from_millis(500);
+const EVERY_IN_A_FLEET: Duration = Duration::from_millis(100);
+
+/// So many looks in a row without an answer are a store that is away: one may be late.
+const AWAY: u32 = 3;
 
 /// Tells a running gateway that a credential is well.
 pub async fn tell_well(store: &dyn Store, id: &str) -> Result<(), StoreError> {
@@ -26,54 +33,81 @@ pub async fn tell_well(store: &dyn Store, id: &str) -> Result<(), StoreError> {
 
 /// Reads the news, until the process ends.
 pub async fn read(runtime: Arc<Runtime>) {
-    let mut place = None;
-    let mut failing = false;
-    let mut looks = 0u32;
+    let every = match runtime.is_fleet() {
+        true => EVERY_IN_A_FLEET,
+        false => EVERY,
+    };
+    let mut reader = Reader::default();
+    let mut failures = 0u32;
     loop {
-        looks = looks.wrapping_add(1);
-        let whole = looks.is_multiple_of(WHOLE_EVERY);
-        let read = news(&runtime, &mut place, whole).await;
-        if let Err(error) = &read
-            && !failing
-        {
-            let (what, metrics) = ("news", &runtime.metrics);
-            StoreFailed {
-                what,
-                error,
-                metrics,
-            }
-            .tell();
+        let read = reader.look(&runtime).await;
+        let error = read.as_ref().err();
+        failures = error.map_or(0, |_| failures.saturating_add(1));
+        if (error.is_none() || failures >= AWAY) && runtime.store_is(error) {
+            let metrics = &runtime.metrics;
+            StoreReached { error, metrics }.tell();
         }
-        failing = read.is_err();
         runtime.board.time.follow();
-        tokio::time::sleep(EVERY).await;
+        tokio::time::sleep(every).await;
     }
 }
 
-async fn news(runtime: &Runtime, place: &mut Option<u64>, whole: bool) -> Result<(), StoreError> {
-    let (tokens, store) = (&runtime.agent_tokens, &*runtime.store);
-    let after = match *place {
-        Some(after) => after,
-        // What was told before is in the records, which are read after that.
-        None => store.latest().await?,
-    };
-    let news = store.since(after).await?;
-    if place.is_none() || news.gap || whole {
-        tokens.read(store).await?;
-    }
-    for notice in &news.notices {
-        match &*notice.topic {
-            WELL => found_well(runtime, &notice.body),
-            agent_tokens::TOPIC => {
-                let id = String::from_utf8_lossy(&notice.body);
-                tokens.read_one(&id, store).await?;
-            }
-            // Of another release.
-            _ => {}
+/// Up to where the news were read.
+#[derive(Default)]
+struct Reader {
+    place: Option<u64>,
+    /// When everything was read last; `None` = it is to be read.
+    read_whole_at: Option<Instant>,
+}
+
+impl Reader {
+    async fn look(&mut self, runtime: &Runtime) -> Result<(), StoreError> {
+        let (tokens, store) = (&runtime.agent_tokens, &*runtime.store);
+        let after = match self.place {
+            Some(after) => after,
+            // What was told before is in the records, which are read after that.
+            None => store.latest().await?,
+        };
+        let news = store.since(after).await?;
+        if news.gap {
+            self.read_whole_at = None;
         }
+        let read_at = self.read_whole_at;
+        if read_at.is_none() && runtime.is_fleet() {
+            keep::hear_all(runtime).await?;
+        }
+        if read_at.is_none_or(|read_at| read_at.elapsed() >= WHOLE_EVERY) {
+            tokens.read(store).await?;
+            self.read_whole_at = Some(Instant::now());
+        }
+        // A crowd of calls tells the same thing many times.
+        let told: BTreeSet<(&str, &[u8])> = (news.notices.iter())
+            .map(|notice| (&*notice.topic, &*notice.body))
+            .collect();
+        for (topic, body) in told {
+            hear(runtime, topic, body).await?;
+        }
+        tokens.is_fresh();
+        self.place = Some(news.next);
+        Ok(())
     }
-    tokens.is_fresh();
-    *place = Some(news.next);
+}
+
+async fn hear(runtime: &Runtime, topic: &str, body: &[u8]) -> Result<(), StoreError> {
+    let (tokens, store) = (&runtime.agent_tokens, &*runtime.store);
+    match topic {
+        WELL => found_well(runtime, body),
+        agent_tokens::TOPIC => {
+            tokens
+                .read_one(&String::from_utf8_lossy(body), store)
+                .await?
+        }
+        keep::KIND if runtime.is_fleet() => {
+            keep::hear(runtime, &String::from_utf8_lossy(body)).await?;
+        }
+        // Of another release.
+        _ => {}
+    }
     Ok(())
 }
 

@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 use thiserror::Error;
 use turnpike_api::{Clock, StoreError};
 use turnpike_config::{Environment, Problems};
-use turnpike_store::OpenError;
 
 use super::rewrite::rewrite;
 use super::store;
@@ -22,6 +21,7 @@ use crate::clock::Time;
 use crate::configuration;
 use crate::runtime::{Listening, Runtime};
 use crate::snapshot::Snapshot;
+use crate::store::StoreOpenError;
 use crate::upstream::call::{self, Listed};
 use crate::upstream::entry::CredentialEntry;
 use crate::upstream::roll::{Enrolled, Report};
@@ -34,7 +34,7 @@ pub enum CommandError {
     #[error(transparent)]
     Boot(#[from] BootError),
     #[error("cannot open the store")]
-    Open(#[from] OpenError),
+    Open(#[from] StoreOpenError),
     #[error("cannot read the store")]
     Store(#[from] StoreError),
     #[error("no credential is called `{0}`; `turnpike credentials list` shows those there are")]
@@ -119,7 +119,7 @@ impl Look {
         let mut directory = credential_directory(&plan);
         directory.scan();
         let open = if tells { store::change } else { store::look };
-        let store = open(&plan.state.path, clock)?;
+        let store = open(&plan.state, clock)?;
         keep::restore(&ground.board, &*store).await?;
         ground.agent_tokens.read(&*store).await?;
         let snapshot = assemble(&plan, directory.entries(), &ground, 0, true);

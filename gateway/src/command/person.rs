@@ -1,23 +1,23 @@
 //! The command `turnpike person`: what is kept of somebody, and its removal when they leave.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::json;
 use thiserror::Error;
 use turnpike_api::{Clock, Store, StoreError};
+use turnpike_config::plan::StatePlan;
 use turnpike_config::{Environment, Problems};
 use turnpike_identity::people::{self, Kept};
 use turnpike_identity::sso::session::SessionError;
-use turnpike_store::OpenError;
 
 use super::store;
 use super::table::{Table, pretty};
 use crate::cli::{Asked, PersonCommand};
 use crate::clock::Time;
 use crate::configuration;
+use crate::store::StoreOpenError;
 use crate::token_entry::TokenEntry;
 use crate::upstream::roll::time;
 
@@ -27,7 +27,7 @@ pub enum PersonError {
     #[error(transparent)]
     Configuration(#[from] Problems),
     #[error("cannot open the store")]
-    Open(#[from] OpenError),
+    Open(#[from] StoreOpenError),
     #[error("cannot read the store")]
     Store(#[from] StoreError),
     #[error("not everything is removed; run the command again")]
@@ -179,10 +179,10 @@ fn table(people: &[Kept], now: u64) -> String {
 fn opened(
     asked: &Asked,
     environment: &Environment,
-    way: impl FnOnce(&Path, Time) -> Result<Arc<dyn Store>, OpenError>,
+    way: impl FnOnce(&StatePlan, Time) -> Result<Arc<dyn Store>, StoreOpenError>,
 ) -> Result<(Arc<dyn Store>, u64), PersonError> {
     let plan = configuration::load(&asked.config, environment)?;
     let time = Time::system();
     let now = time.now();
-    Ok((way(&plan.state.path, time)?, now))
+    Ok((way(&plan.state, time)?, now))
 }

@@ -1,31 +1,40 @@
 //! The store that a command works on, beside a gateway or without one.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use turnpike_api::Store;
-use turnpike_store::{Embedded, OpenError};
+use turnpike_config::plan::StatePlan;
+use turnpike_store::Embedded;
 
 use super::blank::Blank;
 use crate::clock::Time;
+use crate::store::{StoreOpenError, beside};
 
 /// To look only. Where no gateway ever ran there is nothing, and nothing is made for a look.
-pub(super) fn look(path: &Path, clock: Time) -> Result<Arc<dyn Store>, OpenError> {
-    match path.exists() {
-        true => Ok(Arc::new(Embedded::open_read_only(path, Arc::new(clock))?)),
-        false => Ok(Arc::new(Blank)),
-    }
+pub(super) fn look(state: &StatePlan, clock: Time) -> Result<Arc<dyn Store>, StoreOpenError> {
+    let here: Arc<dyn Store> = match state.path.exists() {
+        true => Arc::new(Embedded::open_read_only(&state.path, Arc::new(clock))?),
+        false => Arc::new(Blank),
+    };
+    beside(state, here)
 }
 
 /// To change what there is; where there is nothing, there is nothing to change.
-pub(super) fn change(path: &Path, clock: Time) -> Result<Arc<dyn Store>, OpenError> {
-    match path.exists() {
-        true => open(path, clock),
+pub(super) fn change(state: &StatePlan, clock: Time) -> Result<Arc<dyn Store>, StoreOpenError> {
+    match state.path.exists() || state.redis.is_some() {
+        true => open(state, clock),
         false => Ok(Arc::new(Blank)),
     }
 }
 
 /// To add something. It is made where there is none.
-pub(super) fn open(path: &Path, clock: Time) -> Result<Arc<dyn Store>, OpenError> {
-    Ok(Arc::new(Embedded::open_beside(path, Arc::new(clock))?))
+pub(super) fn open(state: &StatePlan, clock: Time) -> Result<Arc<dyn Store>, StoreOpenError> {
+    match state.redis {
+        // What a command changes is shared: of this replica's own file it needs nothing.
+        Some(_) => look(state, clock),
+        None => Ok(Arc::new(Embedded::open_beside(
+            &state.path,
+            Arc::new(clock),
+        )?)),
+    }
 }

@@ -2,21 +2,21 @@
 //! that by the store's news.
 
 use std::fmt::Write as _;
-use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 use thiserror::Error;
 use turnpike_api::{Clock, Store, StoreError};
+use turnpike_config::plan::StatePlan;
 use turnpike_config::{Environment, Plan, Problems};
 use turnpike_identity::agent_tokens::{self, Binding, Costs, IssueError, Issued, NewToken};
-use turnpike_store::OpenError;
 
 use super::store;
 use super::table::{Table, pretty};
 use crate::cli::{Asked, TokenCommand};
 use crate::clock::{Time, millis};
 use crate::configuration;
+use crate::store::StoreOpenError;
 use crate::token_entry::{self, NewTokenEntry, TokenEntry};
 use crate::upstream::roll::time;
 
@@ -26,7 +26,7 @@ pub enum TokenError {
     #[error(transparent)]
     Configuration(#[from] Problems),
     #[error("cannot open the store")]
-    Open(#[from] OpenError),
+    Open(#[from] StoreOpenError),
     #[error("cannot read the store")]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -113,12 +113,12 @@ impl Office {
     fn with(
         asked: &Asked,
         environment: &Environment,
-        way: impl FnOnce(&Path, Time) -> Result<Arc<dyn Store>, OpenError>,
+        way: impl FnOnce(&StatePlan, Time) -> Result<Arc<dyn Store>, StoreOpenError>,
     ) -> Result<Self, TokenError> {
         let plan = configuration::load(&asked.config, environment)?;
         let time = Time::system();
         let now = time.now();
-        let store = way(&plan.state.path, time)?;
+        let store = way(&plan.state, time)?;
         Ok(Self { plan, store, now })
     }
 

@@ -23,6 +23,8 @@ macro_rules! line {
             target: "turnpike::request",
             $level,
             request = $record.id.as_str(),
+            // Where the caller chose the request's id.
+            decision = Some($record.decision.as_str()).filter(|id| *id != $record.id.as_str()),
             status = $status,
             reason = Some($reason).filter(|reason| !reason.is_empty()),
             ms = u64::try_from($took.as_millis()).unwrap_or(u64::MAX),
@@ -292,6 +294,25 @@ impl StoreFailed<'_> {
     pub fn tell(&self) {
         self.metrics.store_failed(self.what);
         error!(what = self.what, error = %self.error, "the store failed");
+    }
+}
+
+/// The store can be read from now on, or cannot. One line a change.
+pub struct StoreReached<'a> {
+    /// Why it cannot.
+    pub error: Option<&'a StoreError>,
+    pub metrics: &'a Metrics,
+}
+
+impl StoreReached<'_> {
+    pub fn tell(&self) {
+        match self.error {
+            Some(error) => {
+                self.metrics.store_failed("news");
+                error!(what = "news", %error, "the store failed");
+            }
+            None => info!("the store can be read again"),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Does it fit within the limits? What it is expected to use is taken of all of them together, before
 //! the call goes out; what it does use is settled when it is over.
 
-use turnpike_api::{Ask, Identity, Limit, Measure, Usage};
+use turnpike_api::{Ask, Identity, Measure, Usage};
 use turnpike_config::plan::UnknownModel;
 use turnpike_limits::{Caller, Expected, Price, Reservation, Rule, Spent};
 
@@ -48,11 +48,9 @@ impl Admission {
 
     /// Whether what the call uses is limited, in tokens or money.
     pub fn needs_usage(&self) -> bool {
-        let counts_usage =
-            |limit: &Limit| !matches!(limit.measure, Measure::Requests | Measure::Concurrency);
         let reservation = self.reservation.iter();
         let mut limits = reservation.flat_map(Reservation::limits);
-        limits.any(|(limit, _)| counts_usage(limit))
+        limits.any(|(limit, _)| limit.measure.is_of_usage())
     }
 
     /// What it took of which limits.
@@ -81,6 +79,7 @@ pub async fn admit(
     let ask = permit.ask();
     let rules = &context.snapshot.rules;
     let (counted, of) = (identity.counted(), &identity.attributes);
+    // None that a person may choose for their own tokens.
     let names = [&of.api_key, &of.token_name, &of.token_id];
     let roles = context.snapshot.roles.as_deref();
     let roles = roles.filter(|_| rules.tell_roles_apart());
@@ -89,9 +88,9 @@ pub async fn admit(
     let caller = Caller {
         roles: &roles,
         user: &counted.user,
-        user_name: &identity.name,
+        user_name: of.email.as_deref().unwrap_or(&counted.user),
         token: &counted.token,
-        token_name: names.into_iter().flatten().next().unwrap_or(&identity.name),
+        token_name: names.into_iter().flatten().next().unwrap_or(&counted.token),
         api_key: of.api_key.as_deref(),
         model: model.map_or(&ask.model, |part| &part.counted),
         model_names: [&ask.model, model.map_or(&ask.model, |part| &part.model)],
@@ -153,15 +152,12 @@ fn expected(
             output,
             ..Usage::default()
         };
-        for part in pools().flat_map(Pool::parts) {
-            match &part.price {
-                Some(price) => cost = cost.max(price.of(&usage)),
-                None if context.snapshot.unknown_model == UnknownModel::Refuse => {
-                    return Err(no_price(&ask.model));
-                }
-                None => {}
-            }
+        let refuses = context.snapshot.unknown_model == UnknownModel::Refuse;
+        if refuses && route.pool().parts().iter().any(|part| part.price.is_none()) {
+            return Err(no_price(&ask.model));
         }
+        let prices = pools().flat_map(Pool::parts).filter_map(|part| part.price);
+        cost = prices.map(|price| price.of(&usage)).max().unwrap_or(0);
     }
     Ok(Expected {
         input,

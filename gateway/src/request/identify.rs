@@ -64,6 +64,19 @@ pub async fn identify(
     Ok(identity)
 }
 
+/// Whether the caller may still be served, who has waited: their agent token may have been revoked,
+/// on this replica or another, or their session be over.
+pub fn still(context: &Context<'_>) -> Result<(), Refusal> {
+    let identity = context.record.identity.as_ref();
+    let Some(id) = identity.and_then(|identity| identity.attributes.token_id.as_deref()) else {
+        return Ok(());
+    };
+    match context.runtime.agent_tokens.refuses(id) {
+        None => Ok(()),
+        rejection => Err(refusal(rejection)),
+    }
+}
+
 async fn known(
     head: &RequestHeader,
     query: &str,

@@ -9,19 +9,14 @@ use crate::upstream::roll::time;
 /// A limit does not admit a call. A spent budget is told with the status that the operator chose.
 pub fn refusal(fallen: &Fallen, now: u64, spent_status: u16) -> Refusal {
     let limit = &*fallen.limit;
-    let told = Told {
-        name: limit.name.to_string(),
-        scope: limit.level.as_str(),
-        measure: limit.measure.as_str(),
-        window: limit.window.as_str(),
-        limit: amount(limit.measure, limit.most),
-        remaining: amount(limit.measure, fallen.remaining),
-        reset_time: fallen.resets_at.map(time),
-        wait: wait(fallen, now),
-    };
+    let told = told(fallen, now);
     let (reason, message) = match fallen.why {
         Why::Away => (Reason::LimitsUnavailable, away(limit)),
         Why::Spent if limit.window.is_short() => (Reason::RateLimited, reached(limit, &told)),
+        // Running calls seldom use all that was taken for them.
+        Why::Spent if fallen.running > 0 && !is_used_up(fallen) => {
+            (Reason::RateLimited, held(limit, &told))
+        }
         Why::Spent if limit.measure == Measure::Usd => {
             (Reason::BudgetSpent, spent("budget", limit, &told))
         }
@@ -35,9 +30,31 @@ pub fn refusal(fallen: &Fallen, now: u64, spent_status: u16) -> Refusal {
     }
 }
 
+/// What callers are told of it.
+pub fn told(fallen: &Fallen, now: u64) -> Told {
+    let limit = &*fallen.limit;
+    Told {
+        name: limit.name.to_string(),
+        scope: limit.level.as_str(),
+        measure: limit.measure.as_str(),
+        window: limit.window.as_str(),
+        limit: amount(limit.measure, limit.most),
+        remaining: amount(limit.measure, fallen.remaining),
+        reset_time: fallen.resets_at.map(time),
+        wait: wait(fallen, now),
+    }
+}
+
+/// What running calls hold would not suffice, were all of it given back.
+fn is_used_up(fallen: &Fallen) -> bool {
+    fallen.remaining.saturating_add(fallen.running) < fallen.needs
+}
+
 /// Milliseconds until there is something again; of running calls nobody knows.
 fn wait(fallen: &Fallen, now: u64) -> u64 {
-    let until = fallen.resets_at.map(|at| at.saturating_sub(now));
+    let is_held = !fallen.limit.window.is_short() && fallen.running > 0 && !is_used_up(fallen);
+    let until = fallen.resets_at.filter(|_| !is_held);
+    let until = until.map(|at| at.saturating_sub(now));
     until.unwrap_or(1000).max(1)
 }
 
@@ -58,16 +75,29 @@ fn reached(limit: &Limit, told: &Told) -> String {
     format!("the limit {name:?} of {what} is reached; try again in {seconds} s")
 }
 
+fn held(limit: &Limit, told: &Told) -> String {
+    let name = &limit.name;
+    let (left, most) = (&told.remaining, counted(limit.measure, &told.limit));
+    format!(
+        "what is left of {name:?}, {left} of {most}, does not suffice while other calls run; try again in a moment"
+    )
+}
+
 fn spent(what: &str, limit: &Limit, told: &Told) -> String {
     let most = counted(limit.measure, &told.limit);
     let name = &limit.name;
+    let is_spent = told.remaining.as_f64().is_none_or(|left| left <= 0.0);
+    let is_spent = match is_spent {
+        true => "is spent".to_owned(),
+        false => format!("has {} left, less than this call may need", told.remaining),
+    };
     match &told.reset_time {
         Some(time) => format!(
-            "your {what} {name:?} of {most} a {} is spent; it begins anew at {time}",
+            "your {what} {name:?} of {most} a {} {is_spent}; it begins anew at {time}",
             told.window
         ),
         None => format!(
-            "your {what} {name:?} of {most} in all is spent; ask your platform team for more"
+            "your {what} {name:?} of {most} in all {is_spent}; ask your platform team for more"
         ),
     }
 }

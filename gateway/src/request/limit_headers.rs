@@ -4,7 +4,7 @@
 use http::{HeaderName, HeaderValue};
 use pingora::Result;
 use pingora::http::ResponseHeader;
-use turnpike_api::{Dialect, Limit, Measure};
+use turnpike_api::{Dialect, Limit, Measure, Window};
 use turnpike_limits::Account;
 
 use super::admit::Admission;
@@ -57,23 +57,37 @@ pub fn mark(
                 Dialect::Anthropic => anthropic,
                 Dialect::OpenAi | Dialect::Gemini => openai,
             };
-            put(head, names, values(limit, account, dialect, now))?;
+            let [most, remaining, reset] = names;
+            let values = values(limit, account, dialect, now);
+            head.insert_header(most, values.0)?;
+            head.insert_header(remaining, values.1)?;
+            if let Some(value) = values.2 {
+                head.insert_header(reset, value)?;
+            }
         }
     }
     Ok(())
 }
 
-fn values(limit: &Limit, account: &Account, dialect: Dialect, now: u64) -> [HeaderValue; 3] {
-    let end = account.period().end;
-    let reset = match (dialect, end) {
-        (Dialect::Anthropic, u64::MAX) => time(now + 1000),
-        (Dialect::Anthropic, end) => time(end),
-        // A limit without periods makes room all the time.
-        (_, u64::MAX) => "1s".to_owned(),
-        (_, end) => duration(end.saturating_sub(now)),
+/// Limit, remaining and reset; the last is none where it never begins anew.
+fn values(
+    limit: &Limit,
+    account: &Account,
+    dialect: Dialect,
+    now: u64,
+) -> (HeaderValue, HeaderValue, Option<HeaderValue>) {
+    let end = match limit.window {
+        // It makes room all the time.
+        Window::Running | Window::Sliding(_) => Some(now + 1000),
+        Window::Calendar(..) => Some(account.period().end),
+        Window::Total => None,
     };
-    let reset = HeaderValue::from_str(&reset).unwrap_or(HeaderValue::from_static("1s"));
-    [limit.most.into(), account.remaining().into(), reset]
+    let reset = end.map(|end| match dialect {
+        Dialect::Anthropic => time(end),
+        Dialect::OpenAi | Dialect::Gemini => duration(end.saturating_sub(now)),
+    });
+    let reset = reset.and_then(|reset| HeaderValue::from_str(&reset).ok());
+    (limit.most.into(), account.remaining().into(), reset)
 }
 
 /// As OpenAI writes them: `1s`, `6m0s`, `2h0m5s`.
@@ -85,13 +99,6 @@ fn duration(millis: u64) -> String {
         (0, _) => format!("{minutes}m{seconds}s"),
         _ => format!("{hours}h{minutes}m{seconds}s"),
     }
-}
-
-fn put(head: &mut ResponseHeader, names: Names, values: [HeaderValue; 3]) -> Result<()> {
-    for (name, value) in names.into_iter().zip(values) {
-        head.insert_header(name, value)?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

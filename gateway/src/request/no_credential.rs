@@ -1,9 +1,11 @@
 //! The words for a pool of which nobody can serve: how many are away, why, and when the first is
 //! back.
 
-use turnpike_limits::Fallen;
+use turnpike_api::Window;
+use turnpike_limits::{Fallen, Why};
 
 use super::authorize::shown;
+use super::limit_fell;
 use crate::context::Context;
 use crate::refusal::{Comeback, Reason, Refusal};
 use crate::upstream::Pool;
@@ -36,16 +38,34 @@ pub fn refusal(pool: &Pool, outlook: &Outlook, model: &str, now: u64) -> Refusal
 /// Who could serve may be asked no more for now: their caps have no room.
 pub fn capped(fallen: &Fallen, providers: &str, model: &str, context: &Context<'_>) -> Refusal {
     let now = context.runtime.limits.now();
-    let back = fallen.resets_at.unwrap_or(now + 1000);
-    let comeback = Comeback::new(shown(model), providers, back, now);
+    let told = limit_fell::told(fallen, now);
     let cap = &fallen.limit.name;
-    let message = format!(
-        "No credentials for provider {providers}: those that are ready are at their caps ({cap}); try again in {} s",
-        comeback.seconds
-    );
+    if fallen.why == Why::Away {
+        return limit_fell::refusal(fallen, now, context.snapshot.spent_status);
+    }
+    let refusal = match fallen.limit.window {
+        Window::Total => Refusal::new(
+            Reason::NoCredential,
+            format!(
+                "No credentials for provider {providers}: those that are ready have used up what they may ({cap})"
+            ),
+        ),
+        _ => {
+            let back = now + told.wait;
+            let comeback = Comeback::new(shown(model), providers, back, now);
+            let message = format!(
+                "No credentials for provider {providers}: those that are ready are at their caps ({cap}); try again in {} s",
+                comeback.seconds
+            );
+            Refusal {
+                comeback: Some(Box::new(comeback)),
+                ..Refusal::new(Reason::ModelCooldown, message)
+            }
+        }
+    };
     Refusal {
-        comeback: Some(Box::new(comeback)),
-        ..Refusal::new(Reason::ModelCooldown, message)
+        limit: Some(Box::new(told)),
+        ..refusal
     }
 }
 

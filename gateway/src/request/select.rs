@@ -1,6 +1,7 @@
 //! With which credential. Once an attempt.
 
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use tracing::error;
 use turnpike_api::{Clock, Entry, Fault, Hint, Mark, Usage};
@@ -23,6 +24,10 @@ const ANSWER: u64 = 500;
 /// As many tokens as a prompt is estimated at, at most: what is longer is pictures in Base64, which
 /// take far fewer than their bytes.
 pub(super) const LONGEST_PROMPT: u64 = 200_000;
+
+/// While another replica tries whether a cooldown is over: after so many milliseconds it is asked
+/// whether it still does.
+const ASKED_AGAIN: u64 = 1_000;
 
 /// One request's way through a pool: which credentials it has tried.
 pub struct Selection<'p> {
@@ -121,6 +126,7 @@ impl<'p> Selection<'p> {
             expected,
             told: Mutex::default(),
             probe: taken.probe.then_some(patience),
+            claim: None,
             settled: false,
         })
     }
@@ -160,6 +166,8 @@ pub struct Lease<'p, 'm> {
     /// Set while the attempt tries whether a cooldown is over, and others wait to hear of it: until
     /// when they do, by which its mark is known.
     probe: Option<u64>,
+    /// What was claimed for that.
+    claim: Option<String>,
     settled: bool,
 }
 
@@ -177,6 +185,52 @@ pub enum Outcome {
 }
 
 impl Lease<'_, '_> {
+    /// Whether the attempt is one that tries whether a cooldown is over.
+    pub fn tries(&self) -> bool {
+        self.probe.is_some()
+    }
+
+    /// Whether the attempt may be made. One that tries whether a cooldown is over is made by one replica
+    /// of a fleet: by the one that has the claim. A store that is away keeps nobody from trying.
+    pub async fn may_go(&mut self) -> bool {
+        let Some(mark) = self.probe.filter(|_| self.runtime.is_fleet()) else {
+            return true;
+        };
+        let Member {
+            credential, model, ..
+        } = self.member;
+        let standing = &credential.standing;
+        // It may be over since: another replica has told so.
+        let Some(window) = standing.window(model) else {
+            return true;
+        };
+        let claim = format!("half-open/{window}");
+        let patience = Duration::from_millis(mark.saturating_sub(self.began));
+        let (store, name) = (&self.runtime.store, self.runtime.name());
+        // Noted before: a caller who leaves while it is asked must not take it along.
+        self.claim = Some(claim.clone());
+        if store.claim(&claim, name, patience).await == Ok(false) {
+            self.claim = None;
+            // Its news are heard; who is stopped before it tells any leaves the claim to others.
+            let until = self.runtime.board.time.now() + ASKED_AGAIN;
+            standing.tried_elsewhere(model, mark, until);
+            self.runtime.board.changed();
+            (self.probe, self.settled) = (None, true);
+            return false;
+        }
+        true
+    }
+
+    /// Leaves it to another replica to try: this attempt has no verdict.
+    fn release(&mut self) {
+        let Some(claim) = self.claim.take() else {
+            return;
+        };
+        let (store, name) = (self.runtime.store.clone(), self.runtime.name().to_owned());
+        // Nobody waits for it. Where it does not come about, the claim ends by itself.
+        tokio::spawn(async move { store.release(&claim, &name).await });
+    }
+
     /// Tokens of the prompt, roughly.
     pub fn expected_input(&self) -> u64 {
         self.expected - ANSWER
@@ -323,6 +377,7 @@ impl Lease<'_, '_> {
             .failed(failure, &context.snapshot.back_off);
         let Some((scope, cooldown)) = cooled else {
             if was_probe {
+                self.release();
                 // Who waited for it may try another.
                 self.runtime.board.changed();
             }
@@ -352,6 +407,7 @@ impl Drop for Lease<'_, '_> {
         if let Some(mark) = self.probe {
             // Without a verdict: another call may try.
             credential.standing.undecided(model, mark);
+            self.release();
             self.runtime.board.changed();
         }
         // A panic unwinds through here: the attempt is over, and nobody else will settle it.

@@ -184,6 +184,12 @@ impl State {
 }
 
 impl Credential {
+    /// Whether what calls use of it is limited.
+    pub fn needs_usage(&self) -> bool {
+        let mut caps = self.caps.iter();
+        self.quota.limit.is_some() || caps.any(|rule| rule.limit.measure.is_of_usage())
+    }
+
     /// Its secret: at once, but for one that has to be asked for.
     pub async fn access<'a>(&'a self, runtime: &Runtime) -> Result<AccessGuard<'a>, CallError> {
         match &self.source {

@@ -9,10 +9,11 @@ use turnpike_credentials::{BackOff, Cooldown, Phase};
 
 use super::Holder;
 use super::allowance::Allowance;
+use super::reconcile;
 
 /// As many models of one credential may cool at once: callers choose their names. The one that is
 /// back first gives way.
-const MODELS: usize = 64;
+pub(super) const MODELS: usize = 64;
 
 /// One credential's.
 pub struct Standing {
@@ -21,6 +22,8 @@ pub struct Standing {
     /// How many cooldowns there are. Nearly always none, which is told without a lock.
     troubles: AtomicUsize,
     cooldowns: Mutex<Cooldowns>,
+    /// What the store has of them, as far as is known.
+    stored: Mutex<Cooldowns>,
     /// The credential's, whoever holds it.
     pub allowance: Arc<Allowance>,
 }
@@ -32,6 +35,15 @@ pub struct Cooldowns {
     pub whole: Option<Cooldown>,
     /// A model, by its name at the provider.
     pub models: Vec<(Box<str>, Cooldown)>,
+}
+
+/// What came of bringing what is known here and what the store has together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reconciled {
+    /// Something is new here.
+    pub changed: bool,
+    /// Something is new for the store: this is what it is to have.
+    pub to_write: Option<Cooldowns>,
 }
 
 /// What a fault is about.
@@ -73,6 +85,7 @@ impl Standing {
             holder,
             troubles: AtomicUsize::new(0),
             cooldowns: Mutex::default(),
+            stored: Mutex::default(),
             allowance: Arc::default(),
         }
     }
@@ -237,11 +250,56 @@ impl Standing {
         self.lock().clone()
     }
 
+    /// Brings what is known here and what the store has together: what changed on either side since
+    /// the two were the same counts.
+    pub fn reconcile(&self, theirs: Cooldowns) -> Reconciled {
+        let mut cooldowns = self.lock();
+        let mut stored = self.lock_stored();
+        let merged = reconcile::merged(&stored, &cooldowns, &theirs);
+        let reconciled = Reconciled {
+            changed: merged.as_kept() != cooldowns.as_kept(),
+            to_write: Some(merged.as_kept()).filter(|merged| *merged != theirs),
+        };
+        *cooldowns = merged;
+        *stored = theirs;
+        self.count(&cooldowns);
+        reconciled
+    }
+
+    /// The store has them now.
+    pub fn is_stored(&self, written: Cooldowns) {
+        *self.lock_stored() = written;
+    }
+
     /// Takes over what was kept.
     pub fn restore(&self, kept: Cooldowns) {
         let mut cooldowns = self.lock();
         *cooldowns = kept;
         self.count(&cooldowns);
+    }
+
+    /// Another process tries whether the cooldown is over, whose mark is `mark` here: nobody here
+    /// does before `until`.
+    pub fn tried_elsewhere(&self, model: &str, mark: u64, until: u64) {
+        self.lock()
+            .each_of(model, |cooldown| match cooldown.probing == mark {
+                true => Cooldown {
+                    probing: until,
+                    ..cooldown
+                },
+                false => cooldown,
+            });
+    }
+
+    /// Names the window of what is tried by a call for `model`: the same on all replicas, and
+    /// another one for the next window.
+    pub fn window(&self, model: &str) -> Option<String> {
+        let mut cooldowns = self.lock();
+        if let Some(whole) = cooldowns.whole {
+            return Some(format!("{}/{}", self.id, whole.since));
+        }
+        let cooldown = cooldowns.of_model(model)?;
+        Some(format!("{}/{}/{model}", self.id, cooldown.since))
     }
 
     fn count(&self, cooldowns: &Cooldowns) {
@@ -252,6 +310,11 @@ impl Standing {
         self.cooldowns
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// After [`lock`](Self::lock), where both are taken.
+    fn lock_stored(&self) -> MutexGuard<'_, Cooldowns> {
+        self.stored.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -272,6 +335,19 @@ fn scope(fault: Fault, hint: Hint) -> Scope {
 }
 
 impl Cooldowns {
+    /// In order, and without a word of who tries them: what is the same everywhere.
+    pub fn as_kept(&self) -> Self {
+        let models = self.models.iter();
+        let mut models: Vec<_> = models
+            .map(|(name, cooldown)| (name.clone(), cooldown.unprobed()))
+            .collect();
+        models.sort_by(|(one, _), (other, _)| one.cmp(other));
+        Self {
+            whole: self.whole.map(Cooldown::unprobed),
+            models,
+        }
+    }
+
     pub fn len(&self) -> usize {
         usize::from(self.whole.is_some()) + self.models.len()
     }

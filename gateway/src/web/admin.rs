@@ -41,9 +41,17 @@ async fn ready(State(runtime): State<Shared>) -> Response {
         return (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response();
     }
     let mut body = json!({ "status": "ready", "generation": generation });
+    let mut degraded = Vec::new();
     if runtime.usage_is_lost() {
         // Calls are served, and quotas hold until the process ends.
-        body["degraded"] = json!("usage is not written down");
+        degraded.push("usage is not written down".to_owned());
+    }
+    if let Some(why) = runtime.store_is_away() {
+        // Calls are served, with agent tokens for as long as what is known of them counts.
+        degraded.push(why.to_string());
+    }
+    if !degraded.is_empty() {
+        body["degraded"] = json!(degraded.join("; "));
     }
     Json(body).into_response()
 }

@@ -213,9 +213,8 @@ fn know_written(key: &str, value: &Value) {
     let owner = match key {
         "key" | "api_keys" => Owner::Caller,
         "api_key" | "api-key" | "client_secret" | "secret_key" | "secret-key" | "token"
-        | "access_token" | "refresh_token" | "private_key" | "previous_keys" | "headers" => {
-            Owner::Gateway
-        }
+        | "access_token" | "refresh_token" | "password" | "private_key" | "previous_keys"
+        | "headers" => Owner::Gateway,
         _ => return know_below(value),
     };
     match value {

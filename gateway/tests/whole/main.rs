@@ -32,6 +32,7 @@ mod duties;
 mod egress;
 mod endings;
 mod failover;
+mod fleet;
 mod harness;
 mod identity;
 mod injected;

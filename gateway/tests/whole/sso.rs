@@ -4,6 +4,7 @@ mod authorization;
 mod bad_forms;
 pub(crate) mod browser;
 mod device;
+mod fleet;
 mod github;
 mod hostile;
 mod leaving;

@@ -22,6 +22,14 @@ pub enum Measure {
 }
 
 impl Measure {
+    /// Whether it counts what answers say they used.
+    pub fn is_of_usage(self) -> bool {
+        match self {
+            Self::Requests | Self::Concurrency => false,
+            Self::Tokens | Self::InputTokens | Self::OutputTokens | Self::Usd => true,
+        }
+    }
+
     /// As written in the configuration.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -22,6 +22,8 @@ pub struct Account {
     kind: Kind,
     /// Granted, and taken by nobody. Below nought when calls used more than was reserved.
     free: AtomicI64,
+    /// The limit, as it was configured when somebody last took of it.
+    most: AtomicU64,
     /// What nobody had been granted, as the store last said.
     left: AtomicU64,
     /// By calls that are over.
@@ -101,6 +103,7 @@ impl Account {
                 Window::Calendar(..) | Window::Total => Kind::Used,
             },
             free: AtomicI64::new(0),
+            most: AtomicU64::new(limit.most),
             left: AtomicU64::new(limit.most),
             used: AtomicU64::new(0),
             held_until: AtomicU64::new(0),
@@ -164,26 +167,61 @@ impl Account {
         self.lock().chunk
     }
 
+    /// Takes over a limit that a reload has changed. Of a lower one, what was granted and is free goes
+    /// back, so that the next call asks the store.
+    pub(crate) fn follow(&self, limit: &Limit) {
+        if self.most.load(Ordering::Relaxed) == limit.most {
+            return;
+        }
+        let mut ledger = self.lock();
+        let before = self.most.swap(limit.most, Ordering::Relaxed);
+        ledger.most = limit.most;
+        ledger.dry_until = 0;
+        if limit.most < before {
+            ledger.chunk = 0;
+            self.take_back(&mut ledger, u64::MAX);
+            self.left.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether so much is free, as far as can be told without taking it.
+    pub(crate) fn has(&self, units: u64, now: Moment) -> bool {
+        let is_held = self.kind == Kind::Used || now.ours < self.held_until.load(Ordering::Acquire);
+        is_held && self.free.load(Ordering::Acquire) >= signed(units)
+    }
+
+    /// What calls that run here have taken, and not used yet.
+    pub(crate) fn running(&self) -> u64 {
+        let ledger = self.lock();
+        let free = self.free.load(Ordering::Relaxed);
+        let taken = ledger.granted.saturating_add_signed(-free);
+        match self.kind {
+            Kind::Used => taken.saturating_sub(self.used.load(Ordering::Relaxed)),
+            Kind::Running | Kind::Sliding(_) => taken,
+        }
+    }
+
     /// True for the first thing that happens since the last look.
     pub(crate) fn stir(&self) -> bool {
         !self.stirred.load(Ordering::Relaxed) && !self.stirred.swap(true, Ordering::AcqRel)
     }
 
-    /// Takes so much of what is free, or nothing.
-    pub(crate) fn take(&self, units: u64, now: Moment) -> bool {
+    /// Takes so much of what is free, or nothing. Answers with when it slides out of the window, where
+    /// it does.
+    pub(crate) fn take(&self, units: u64, now: Moment) -> Option<u64> {
         match self.kind {
-            Kind::Used => self.take_free(units),
+            Kind::Used => self.take_free(units).then_some(0),
             // What a lease held may be another's by now.
-            _ if now.ours >= self.held_until.load(Ordering::Acquire) => false,
-            Kind::Running => self.take_free(units),
+            _ if now.ours >= self.held_until.load(Ordering::Acquire) => None,
+            Kind::Running => self.take_free(units).then_some(0),
             Kind::Sliding(time) => {
                 let mut ledger = self.lock();
                 self.slide(&mut ledger, now.ours);
-                let taken = self.take_free(units);
-                if taken {
-                    ledger.slides.push_back((now.ours + time, units));
-                }
-                taken
+                let until = now.ours + time;
+                self.take_free(units).then(|| {
+                    ledger.slides.push_back((until, units));
+                    until
+                })
             }
         }
     }
@@ -228,15 +266,16 @@ impl Account {
     }
 
     /// Gives back what was taken for a call that is not made.
-    pub(crate) fn give_back(&self, taken: u64) {
+    pub(crate) fn give_back(&self, taken: u64, until: u64) {
         match self.kind {
             Kind::Used | Kind::Running => {
                 self.free.fetch_add(signed(taken), Ordering::AcqRel);
             }
             Kind::Sliding(_) => {
                 let mut ledger = self.lock();
+                // Once it has slid out, it is free already.
                 let mut slides = ledger.slides.iter_mut().rev();
-                if let Some(slide) = slides.find(|(_, units)| *units == taken) {
+                if let Some(slide) = slides.find(|slide| **slide == (until, taken)) {
                     slide.1 = 0;
                     self.free.fetch_add(signed(taken), Ordering::AcqRel);
                 }
@@ -248,7 +287,6 @@ impl Account {
     /// the limit that this replica may use by itself while the store is away: `None` = it is not.
     pub(crate) fn short(&self, units: u64, limit: &Limit, now: Moment, away: Option<u32>) -> Short {
         let mut ledger = self.lock();
-        ledger.most = limit.most;
         ledger.on_unavailable = limit.on_unavailable;
         if units > limit.most {
             return Short::Spent;

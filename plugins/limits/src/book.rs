@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::task::Poll;
 use std::time::Duration;
 
+use futures::channel::oneshot;
 use futures::task::AtomicWaker;
 use hashbrown::{DefaultHashBuilder, HashTable};
-use turnpike_api::{Clock, Draw, Drawn, Limit};
+use turnpike_api::{Clock, Draw, Drawn};
 
 use crate::account::{Account, Keep, Moment, Short};
 use crate::bucket::Bucket;
@@ -59,6 +60,15 @@ impl Slot {
     fn is_of(&self, rule: &str, subject: &str) -> bool {
         *self.subject == *subject && *self.rule == *rule
     }
+}
+
+/// Why a call could not take what it needs. Rules are told by their place.
+enum Failed {
+    Fell(usize, Why),
+    /// Something was added: take again.
+    Added,
+    /// The store is asked, first of all about this one: wait, and take again.
+    Waits(usize, Vec<oneshot::Receiver<()>>),
 }
 
 /// What is to be said to the store at once. It must be [answered](Book::answered), whatever came of
@@ -144,76 +154,103 @@ impl Book {
 
     /// Takes what a call is expected to use of all these, or nothing of any.
     ///
-    /// It waits for the store where what was granted does not suffice; the caller bounds how long.
+    /// It waits for the store where what was granted does not suffice: until the round that says so is
+    /// [answered](Self::answered), which whoever carries it bounds.
     pub async fn reserve(
         self: &Arc<Self>,
         rules: &[(&Rule, &str)],
         expected: Expected,
     ) -> Result<Reservation, Fallen> {
+        let mut last = None;
         for _ in 0..ATTEMPTS {
-            let mut holds = Vec::with_capacity(rules.len());
-            let Some(short) = self.take_all(rules, expected, &mut holds) else {
-                return Ok(Reservation::new(self.clone(), holds));
-            };
-            holds.iter().for_each(|hold| {
-                hold.account.give_back(hold.units);
-                self.stirred(&hold.account);
-            });
-            match short.1 {
-                Short::Added => {}
-                Short::Wait(added) => {
-                    let _ = added.await;
+            match self.take_all(rules, expected) {
+                Ok(holds) => return Ok(Reservation::new(self.clone(), holds)),
+                Err(Failed::Fell(which, why)) => {
+                    return Err(self.fallen(rules[which], expected, why));
                 }
-                Short::Spent => return Err(self.fallen(short.0, Why::Spent)),
-                Short::Away => return Err(self.fallen(short.0, Why::Away)),
+                Err(Failed::Added) => {}
+                Err(Failed::Waits(which, waits)) => {
+                    last = Some(which);
+                    for added in waits {
+                        // One that nobody answers any more is as good as an answer.
+                        let _ = added.await;
+                    }
+                }
             }
         }
         // Others were quicker, time and again: there is next to nothing left.
-        match rules.first() {
-            Some(first) => Err(self.fallen(*first, Why::Spent)),
+        match last {
+            Some(which) => Err(self.fallen(rules[which], expected, Why::Spent)),
             None => Ok(Reservation::new(self.clone(), Vec::new())),
         }
     }
 
-    /// Takes of one after the other; answers with the first that has too little.
-    fn take_all<'r>(
-        &self,
-        rules: &[(&'r Rule, &'r str)],
-        expected: Expected,
-        holds: &mut Vec<Hold>,
-    ) -> Option<((&'r Rule, &'r str), Short)> {
+    /// Takes of one after the other. Where one has too little, what was taken goes back, and the store
+    /// is asked for that and for all that follow which have too little.
+    fn take_all(&self, rules: &[(&Rule, &str)], expected: Expected) -> Result<Vec<Hold>, Failed> {
         let now = self.moment();
-        for (rule, subject) in rules {
+        let mut holds = Vec::with_capacity(rules.len());
+        for (at, (rule, subject)) in rules.iter().enumerate() {
             let units = expected.units(&rule.limit);
             let bucket = self.bucket(rule, subject);
             let account = bucket.account(&rule.limit, now.stores);
-            if account.take(units, now) {
-                self.stirred(&account);
-                holds.push(Hold {
-                    account: account.clone(),
-                    limit: rule.limit.clone(),
-                    units,
+            account.follow(&rule.limit);
+            let Some(until) = account.take(units, now) else {
+                holds.iter().for_each(|hold: &Hold| {
+                    hold.give_back();
+                    self.stirred(&hold.account);
                 });
+                return Err(self.ask(at, rules, expected, now));
+            };
+            self.stirred(&account);
+            holds.push(Hold {
+                account: account.clone(),
+                limit: rule.limit.clone(),
+                units,
+                until,
+            });
+        }
+        Ok(holds)
+    }
+
+    /// From the one that has too little on.
+    #[cold]
+    fn ask(
+        &self,
+        first: usize,
+        rules: &[(&Rule, &str)],
+        expected: Expected,
+        now: Moment,
+    ) -> Failed {
+        let away = self.is_away().then(|| self.replicas());
+        let mut waits = Vec::new();
+        let mut added = false;
+        for (at, (rule, subject)) in rules.iter().enumerate().skip(first) {
+            let units = expected.units(&rule.limit);
+            let bucket = self.bucket(rule, subject);
+            let account = bucket.account(&rule.limit, now.stores);
+            account.follow(&rule.limit);
+            if at > first && account.has(units, now) {
                 continue;
             }
-            let short = self.short(&account, units, &rule.limit, now);
-            return Some(((*rule, *subject), short));
+            match account.short(units, &rule.limit, now, away) {
+                Short::Added => added = true,
+                Short::Wait(wait) => {
+                    lock(&self.asked).push(account.clone());
+                    waits.push(wait);
+                }
+                Short::Spent => return Failed::Fell(at, Why::Spent),
+                Short::Away => return Failed::Fell(at, Why::Away),
+            }
         }
-        None
+        self.waker.wake();
+        match waits.is_empty() && added {
+            true => Failed::Added,
+            false => Failed::Waits(first, waits),
+        }
     }
 
-    #[cold]
-    fn short(&self, account: &Arc<Account>, units: u64, limit: &Limit, now: Moment) -> Short {
-        let away = self.is_away().then(|| self.replicas());
-        let short = account.short(units, limit, now, away);
-        if let Short::Wait(_) = short {
-            lock(&self.asked).push(account.clone());
-            self.waker.wake();
-        }
-        short
-    }
-
-    fn fallen(&self, (rule, subject): (&Rule, &str), why: Why) -> Fallen {
+    fn fallen(&self, (rule, subject): (&Rule, &str), expected: Expected, why: Why) -> Fallen {
         let bucket = self.bucket(rule, subject);
         let account = bucket.account(&rule.limit, self.now());
         let end = account.period().end;
@@ -222,6 +259,8 @@ impl Book {
             subject: subject.into(),
             why,
             remaining: account.remaining(),
+            needs: expected.units(&rule.limit),
+            running: account.running(),
             resets_at: (end != u64::MAX).then_some(end),
         }
     }
@@ -349,6 +388,7 @@ impl Book {
     fn wake_all(&self) {
         for account in std::mem::take(&mut *lock(&self.asked)) {
             account.not_granted();
+            self.stirred(&account);
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use turnpike_api::{Limit, Measure};
+use turnpike_api::{Limit, Measure, Window};
 
 use crate::account::Account;
 use crate::book::Book;
@@ -66,6 +66,10 @@ pub struct Fallen {
     pub why: Why,
     /// What is left of it, as far as is known.
     pub remaining: u64,
+    /// What the call would take.
+    pub needs: u64,
+    /// What calls that run here may still give back.
+    pub running: u64,
     /// The first millisecond of its next period; `None` = it has no periods.
     pub resets_at: Option<u64>,
 }
@@ -73,7 +77,10 @@ pub struct Fallen {
 impl Fallen {
     /// Of two, the one that there is something of first; running calls end at any time.
     pub fn sooner(self, other: Option<Self>) -> Self {
-        let at = |fallen: &Self| fallen.resets_at.unwrap_or(0);
+        let at = |fallen: &Self| match fallen.limit.window {
+            Window::Running | Window::Sliding(_) => 0,
+            Window::Calendar(..) | Window::Total => fallen.resets_at.unwrap_or(u64::MAX),
+        };
         match other {
             Some(other) if at(&other) < at(&self) => other,
             _ => self,
@@ -86,6 +93,14 @@ pub(crate) struct Hold {
     pub(crate) account: Arc<Account>,
     pub(crate) limit: Arc<Limit>,
     pub(crate) units: u64,
+    /// When it slides out of its window, where it does.
+    pub(crate) until: u64,
+}
+
+impl Hold {
+    pub(crate) fn give_back(&self) {
+        self.account.give_back(self.units, self.until);
+    }
 }
 
 /// What a call took of all of its limits. Dropped, it is settled: by what was [spent](Self::spend)
@@ -118,9 +133,11 @@ impl Reservation {
 
     /// The call used so much more.
     pub fn spend(&self, more: Spent) {
-        self.input.fetch_add(more.input, Ordering::Relaxed);
-        self.output.fetch_add(more.output, Ordering::Relaxed);
-        self.cost.fetch_add(more.cost, Ordering::Relaxed);
+        // What a provider says may be any number.
+        let sane = |said: u64| said.min(1 << 48);
+        self.input.fetch_add(sane(more.input), Ordering::Relaxed);
+        self.output.fetch_add(sane(more.output), Ordering::Relaxed);
+        self.cost.fetch_add(sane(more.cost), Ordering::Relaxed);
     }
 
     /// The limits, with what is left of each.
@@ -152,7 +169,7 @@ impl Drop for Reservation {
                     let used = self.used(hold.limit.measure);
                     hold.account.settle(hold.units, used, now);
                 }
-                false => hold.account.give_back(hold.units),
+                false => hold.give_back(),
             }
             self.book.stirred(&hold.account);
         }

@@ -5,13 +5,16 @@
 //! The names of what is kept, and their version, are in [`keys`].
 
 mod address;
+mod connection;
 mod draws;
 mod failure;
+mod greeting;
 mod keys;
 mod link;
 mod news;
 mod records;
 mod script;
+mod sentinel;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +23,7 @@ use std::time::Duration;
 use thiserror::Error;
 use turnpike_api::{Bulletin, Directory, Draw, Drawn, Expected, News, Record, Secret, Stored};
 
+use greeting::Greeting;
 use keys::Keys;
 use link::Link;
 
@@ -28,12 +32,16 @@ use link::Link;
 pub struct Options {
     /// `redis://host:port/database`, `rediss://` for TLS, or `unix:///path`. No password.
     pub url: String,
+    /// Which servers there are; where it is not one alone, the host in `url` is not asked.
+    pub servers: Servers,
     /// The ACL user; Redis' own `default` when it is empty.
     pub username: String,
     /// Its password, if it has one.
     pub password: Option<Secret>,
     /// For `rediss://`: whose certificates are believed, as PEM, instead of the system's.
     pub authorities: Option<Vec<u8>>,
+    /// For `rediss://`: what one shows of oneself.
+    pub client: Option<ClientCertificate>,
     /// What the name of every key begins with.
     pub key_prefix: String,
     /// How long any one call may take, whatever happens.
@@ -42,14 +50,39 @@ pub struct Options {
     pub connect_timeout: Duration,
 }
 
+/// Which servers there are.
+#[derive(Clone)]
+pub enum Servers {
+    /// That of the URL.
+    One,
+    /// One that its sentinels know. They are reached as it is, over TLS where it is, and have no login.
+    Watched {
+        /// The sentinels, each as `host:port`.
+        sentinels: Vec<String>,
+        /// What they call it.
+        master: String,
+    },
+    /// A cluster, some of whose nodes are these, each as `host:port`.
+    Cluster(Vec<String>),
+}
+
+/// A certificate of one's own, and its key, as PEM.
+#[derive(Clone)]
+pub struct ClientCertificate {
+    pub certificate: Vec<u8>,
+    pub key: Secret,
+}
+
 impl Options {
     /// What the options are when only the address is told.
     pub fn at(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
+            servers: Servers::One,
             username: String::new(),
             password: None,
             authorities: None,
+            client: None,
             key_prefix: "turnpike".to_owned(),
             deadline: Duration::from_millis(50),
             connect_timeout: Duration::from_millis(200),
@@ -68,9 +101,17 @@ pub enum SetupError {
     /// A password in the address gets into files and listings.
     #[error("the address of the Redis has a login in it; give the user and the password apart")]
     Login,
+    /// No host with a port, or a socket of this machine.
+    #[error(
+        "the nodes are not understood; write each as host:port, and a URL of redis:// or rediss://"
+    )]
+    Nodes,
     /// No certificates.
     #[error("the certificates of the Redis' authorities are not understood; they must be PEM")]
     Authorities,
+    /// No certificate, or no key.
+    #[error("the certificate and key for the Redis are not understood; they must be PEM")]
+    Client,
     /// A brace would decide over the slot of a cluster.
     #[error("the prefix of the keys may have letters, digits and any of - _ . :")]
     Prefix,
@@ -90,7 +131,7 @@ impl Redis {
     /// Begins to connect and does not wait for it: the Redis may come later.
     pub fn open(options: &Options) -> Result<Self, SetupError> {
         let keys = Keys::new(&options.key_prefix).ok_or(SetupError::Prefix)?;
-        let link = Link::open(options)?;
+        let link = Link::open(options, Greeting::new(&keys))?;
         let fleet = draws::Fleet::default();
         Ok(Self { link, keys, fleet })
     }
@@ -104,6 +145,11 @@ impl Redis {
     ) -> Stored<'a, Drawn> {
         let round = (replica, lease, draws);
         Box::pin(draws::draw(&self.link, &self.keys, &self.fleet, round))
+    }
+
+    /// Waits until it is known whether the Redis is there, for as long as a connection may take.
+    pub async fn settled(&self) {
+        self.link.settled().await;
     }
 }
 

@@ -18,7 +18,7 @@ mod wait;
 
 use std::borrow::Cow;
 use std::ops::Range;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use pingora::protocols::http::ServerSession;
@@ -30,7 +30,7 @@ use super::body::Body;
 use super::read::{ModelSpan, UnaskedUsage};
 use super::route::{Route, When};
 use super::select::{Lease, Outcome, Selection};
-use super::{Line, Stop, usage_chunk};
+use super::{Line, Stop, identify, usage_chunk};
 use crate::context::Context;
 use crate::observe::events::{AttemptBroken, AttemptFailed};
 use crate::path::without_credentials;
@@ -42,6 +42,9 @@ use exchange::Broken;
 pub use exchange::Next;
 use failures::Failures;
 use wait::{Somebody, Wait};
+
+/// After so long one who was known may have been shut out.
+const LONG: Duration = Duration::from_millis(100);
 
 /// What goes out, the same for every attempt.
 pub struct Outgoing<'a> {
@@ -104,7 +107,7 @@ impl<'a> Outgoing<'a> {
     fn asks_for_usage(&self, member: &Member<'_>) -> bool {
         let credential = member.credential;
         self.edits.usage.is_some()
-            && (credential.quota.limit.is_some() || self.edits.needs_usage)
+            && (credential.needs_usage() || self.edits.needs_usage)
             && credential.vendor.plugin.tells_usage_on_request()
     }
 }
@@ -161,6 +164,9 @@ pub async fn forward<'p, 'm>(
     let mut wait = Wait::default();
     loop {
         let tried_before = context.record.attempts;
+        if wait.has_waited() || context.record.started.elapsed() > LONG {
+            identify::still(context)?;
+        }
         if let Some(answer) = forwarding.round(session, context, route).await? {
             wait.tell(context, true);
             return Ok(answer);
@@ -269,6 +275,10 @@ impl<'p> Forwarding<'p, '_> {
         while !self.is_over()
             && let Some(mut lease) = selection.next(context).await
         {
+            // Boxed: there seldom is anything to ask.
+            if lease.tries() && !Box::pin(lease.may_go()).await {
+                continue;
+            }
             context.record.credential = Some(lease.member.credential.id.clone());
             context.record.attempts += 1;
             match attempt::attempt(session, context, &lease, self.call, self.deadline).await {

@@ -33,6 +33,12 @@ impl Browser {
         }
     }
 
+    /// The same one, whose next visits are to another replica.
+    pub(crate) fn at(&mut self, gateway: SocketAddr) -> &mut Self {
+        self.gateway = gateway;
+        self
+    }
+
     pub(crate) async fn get(&mut self, path: &str) -> Answer {
         self.send("GET", path, String::new()).await
     }

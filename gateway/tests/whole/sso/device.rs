@@ -14,12 +14,12 @@ use super::{HOUR, NOW, Place, configuration};
 use crate::harness::{Answer, House};
 use crate::pools::stopped;
 
-const GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
+pub(super) const GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
 
 /// What a device knows of its login.
-struct Asked {
-    device_code: String,
-    user_code: String,
+pub(super) struct Asked {
+    pub(super) device_code: String,
+    pub(super) user_code: String,
 }
 
 impl Place {
@@ -57,8 +57,8 @@ impl Place {
     }
 }
 
-const BEGIN: &str = "/oauth/device_authorization";
-const TOKEN: &str = "/oauth/token";
+pub(super) const BEGIN: &str = "/oauth/device_authorization";
+pub(super) const TOKEN: &str = "/oauth/token";
 
 fn error(answer: &Answer) -> String {
     assert_eq!(answer.header("cache-control"), Some("no-store"));
@@ -71,7 +71,7 @@ fn page(asked: &Asked) -> String {
 }
 
 /// What a person says to a device, on the page that asks them.
-async fn decide(person: &mut Browser, asked: &Asked, decision: &str) -> Answer {
+pub(super) async fn decide(person: &mut Browser, asked: &Asked, decision: &str) -> Answer {
     let shown = person.get(&page(asked)).await;
     assert_eq!(shown.status, 200, "{}", shown.text());
     let (csrf, code) = (field(&shown, "csrf"), field(&shown, "user_code"));

@@ -36,6 +36,9 @@ const WRONG: usize = 32;
 /// The client's address and agent are noted this often.
 const NOTED_EVERY: u64 = 60_000;
 
+/// The store was not read yet.
+const NEVER: u64 = u64::MAX;
+
 /// How tokens are checked; a reload may change it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Checks {
@@ -54,7 +57,7 @@ pub struct TokenBook {
     pub(super) hashing: Hashing,
     clock: Arc<dyn Clock>,
     began: Instant,
-    /// When the store was read last, in milliseconds since `began`.
+    /// When the store was read last, in milliseconds since `began`; [`NEVER`].
     read_at: AtomicU64,
     /// Whether the store ever had a token, one that this release cannot read included.
     had_any: AtomicBool,
@@ -169,6 +172,13 @@ impl TokenBook {
         Ok(())
     }
 
+    /// At the start, when the store is away. There may be tokens in it: until it is read nothing can be
+    /// said of any, and the gateway is not open to everybody.
+    pub fn cannot_be_read(&self) {
+        self.had_any.store(true, Ordering::Release);
+        self.read_at.store(NEVER, Ordering::Relaxed);
+    }
+
     /// Takes over one token that changed.
     pub async fn read_one(&self, id: &str, store: &dyn Directory) -> Result<(), StoreError> {
         match store.get(KIND, id).await? {
@@ -234,9 +244,24 @@ impl TokenBook {
         is_wrong.then_some(Verdict::Reject(Rejection::Unknown))
     }
 
+    /// Why a token that was good a moment ago is no more; `None` when it still is.
+    pub fn refuses(&self, id: &str) -> Option<Rejection> {
+        let Some(token) = self.find(id) else {
+            return Some(Rejection::Revoked);
+        };
+        match token.record.state(self.clock.now()) {
+            TokenState::Active => None,
+            TokenState::Revoked => Some(Rejection::Revoked),
+            TokenState::SessionExpired => Some(Rejection::SessionExpired),
+        }
+    }
+
     /// Whether the store has not been read for too long.
     fn is_stale(&self, checks: &Checks) -> bool {
-        let read_at = Duration::from_millis(self.read_at.load(Ordering::Relaxed));
+        let read_at = match self.read_at.load(Ordering::Relaxed) {
+            NEVER => return true,
+            read_at => Duration::from_millis(read_at),
+        };
         self.began.elapsed().saturating_sub(read_at) > checks.max_stale
     }
 

@@ -7,7 +7,7 @@ use super::desk::View;
 use super::failure::Failure;
 
 /// What was drawn is kept for so long after its period, for calls that outlast it.
-const KEPT: u64 = 24 * 60 * 60 * 1000;
+const KEPT: u64 = 60 * 60 * 1000;
 
 /// A single node is all replicas there are.
 const REPLICAS: u32 = 1;
@@ -99,7 +99,8 @@ fn known(db: &Connection, replica: &str, draw: &Draw) -> Result<Known, Failure> 
 
 /// A process begins: what those before it had drawn counts as used, for nobody can tell what of it
 /// they had not.
-pub(super) fn take_over(db: &Connection) -> Result<(), Failure> {
+pub(super) fn take_over(db: &Connection, now: u64) -> Result<(), Failure> {
+    sweep(db, now)?;
     db.execute_batch(
         "CREATE TEMP TABLE ended AS \
              SELECT bucket, start, max(end) AS end, min(sum(total), 4611686018427387904) AS total, \

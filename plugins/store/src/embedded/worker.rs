@@ -68,7 +68,7 @@ impl Worker {
                 }
                 last = found.last().map_or(last, |segment| last.max(segment.seq));
                 fold::write(db, &sums, last)?;
-                draws::take_over(db)?;
+                draws::take_over(db, clock.now())?;
                 Ok((last, found))
             })
             .map_err(opening)?;

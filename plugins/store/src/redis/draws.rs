@@ -21,11 +21,12 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::future::try_join_all;
-use redis::aio::MultiplexedConnection;
+
 use redis::{RedisResult, cmd};
 use tokio::time::timeout;
 use turnpike_api::{Draw, Drawn, Grant, StoreError};
 
+use super::connection::Connection;
 use super::keys::Keys;
 use super::link::Link;
 use super::script::{Call, DRAW, FOLD, HEARTBEAT};
@@ -91,7 +92,7 @@ pub(super) async fn draw(
 
 /// All at once: they go one after another over the one connection, the heartbeat first.
 async fn exchange(
-    connection: MultiplexedConnection,
+    connection: Connection,
     heartbeat: Call,
     draws: Vec<Call>,
     living: String,
@@ -111,7 +112,7 @@ async fn exchange(
 }
 
 /// What failed of it is done when there is the next entry too many.
-async fn fold(mut connection: MultiplexedConnection, living: String, crowded: Vec<String>) {
+async fn fold(mut connection: Connection, living: String, crowded: Vec<String>) {
     let living = cmd("ZRANGE").arg(living).arg(0).arg(-1).to_owned();
     let living: RedisResult<Vec<String>> = living.query_async(&mut connection).await;
     let folded: RedisResult<u64> = match living {
@@ -132,7 +133,7 @@ fn heartbeat(keys: &Keys, replica: &str, lease: Duration, known: u64) -> Call {
     // Never 0. As random as the keys of a hash map.
     let another = RandomState::new().hash_one(replica) >> 1 | 1;
     HEARTBEAT
-        .on([keys.replicas(), keys.life()])
+        .on([keys.replicas(), keys.fleet_life()])
         .arg(replica)
         .arg(ms(lease))
         .arg(known)

@@ -48,6 +48,8 @@ pub(super) fn told(host: &str, error: &RedisError) -> StoreError {
             "cannot write to its disk",
             "make room on its disk and see its log",
         ),
+        "CLUSTERDOWN" => ("lacks some of its nodes", "start them again"),
+        "TRYAGAIN" => ("is moving its slots", "try again in a moment"),
         "LOADING" => ("is still loading its data", "wait until it has"),
         "BUSY" => (
             "is busy with a script",

@@ -7,6 +7,7 @@
 //! turnpike:1:claim:<name>             the holder
 //! turnpike:1:{news}:notices           the stream
 //! turnpike:1:{news}:floor             no notice at or below this id is kept
+//! turnpike:1:{news}:life              which server holds the news: its run id
 //! turnpike:1:{draws.<tenant>}:<start>:<bucket>
 //!                                     a hash of what replicas drew of a bucket in the period that
 //!                                     began then: their entries, and the sums of these
@@ -65,8 +66,12 @@ impl Keys {
         format!("{}:{{fleet}}:replicas", self.prefix)
     }
 
-    pub(super) fn life(&self) -> String {
+    pub(super) fn fleet_life(&self) -> String {
         format!("{}:{{fleet}}:life", self.prefix)
+    }
+
+    pub(super) fn life(&self) -> String {
+        format!("{}:{{news}}:life", self.prefix)
     }
 }
 

@@ -10,14 +10,16 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, RedisResult};
+use redis::RedisResult;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 use turnpike_api::StoreError;
 
-use super::{Options, SetupError, address, failure};
+use super::address::{Target, Way};
+use super::connection::Connection;
+use super::greeting::{Greeted, Greeting};
+use super::{Options, SetupError, failure};
 
 /// So many calls in a row without an answer, and the connection is given up.
 const STRIKES: u32 = 3;
@@ -39,7 +41,8 @@ pub(super) struct Link {
 
 /// What callers and the keeper share.
 struct Line {
-    client: Client,
+    way: Way,
+    greeting: Greeting,
     host: String,
     deadline: Duration,
     connect_timeout: Duration,
@@ -57,14 +60,22 @@ enum State {
 
 #[derive(Clone)]
 struct Up {
-    connection: MultiplexedConnection,
+    connection: Connection,
     /// Calls in a row that got no answer. Also tells one connection from another.
     strikes: Arc<AtomicU32>,
 }
 
+/// A connection that was just made.
+struct Made {
+    up: Up,
+    /// What to.
+    target: Target,
+    greeted: Greeted,
+}
+
 impl Link {
-    pub(super) fn open(options: &Options) -> Result<Self, SetupError> {
-        let line = Arc::new(Line::new(options)?);
+    pub(super) fn open(options: &Options, greeting: Greeting) -> Result<Self, SetupError> {
+        let line = Arc::new(Line::new(options, greeting)?);
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(SetupError::Thread)?;
         let handle = runtime.handle().clone();
@@ -94,7 +105,7 @@ impl Link {
     pub(super) async fn call<T, F, W>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: FnOnce(MultiplexedConnection) -> W + Send + 'static,
+        F: FnOnce(Connection) -> W + Send + 'static,
         W: Future<Output = RedisResult<T>> + Send,
     {
         let deadline = Instant::now() + self.line.deadline;
@@ -103,6 +114,12 @@ impl Link {
             .runtime
             .spawn(async move { line.call(deadline, work).await });
         done.await.unwrap_or_else(|_| Err(failure::ended()))
+    }
+
+    /// Until it is known whether there is a connection.
+    pub(super) async fn settled(&self) {
+        // An error is a thread that has ended, which every call is told.
+        let _ = self.line.connected().await;
     }
 
     /// Until there is a connection, however long that takes.
@@ -137,11 +154,12 @@ impl Drop for Link {
 }
 
 impl Line {
-    fn new(options: &Options) -> Result<Self, SetupError> {
-        let client = address::client(options)?;
+    fn new(options: &Options, greeting: Greeting) -> Result<Self, SetupError> {
+        let way = Way::new(options)?;
         Ok(Self {
-            host: client.get_connection_info().addr().to_string(),
-            client,
+            greeting,
+            host: way.shown(),
+            way,
             deadline: options.deadline,
             connect_timeout: options.connect_timeout,
             state: watch::Sender::new(State::Trying),
@@ -150,7 +168,7 @@ impl Line {
 
     async fn call<T, F, W>(&self, deadline: Instant, work: F) -> Result<T, StoreError>
     where
-        F: FnOnce(MultiplexedConnection) -> W,
+        F: FnOnce(Connection) -> W,
         W: Future<Output = RedisResult<T>>,
     {
         let late = || failure::late(&self.host, self.deadline);
@@ -201,14 +219,16 @@ impl Line {
     /// Makes connections for ever, one at a time.
     async fn keep(&self) {
         let mut pause = FIRST_PAUSE;
+        let mut known = Greeted::default();
         loop {
             match self.connect().await {
-                Ok(up) => {
-                    tracing::info!(host = self.host, "connected to the Redis");
+                Ok(made) => {
+                    self.tell(&made.greeted, &known);
+                    known = made.greeted;
                     pause = FIRST_PAUSE;
-                    self.state.send_replace(State::Up(up.clone()));
+                    self.state.send_replace(State::Up(made.up.clone()));
                     let began = Instant::now();
-                    self.watch(up).await;
+                    self.watch(made.up, &made.target).await;
                     tracing::warn!(host = self.host, "the connection to the Redis was lost");
                     // One that was lost at once will be again: not without a pause.
                     if began.elapsed() > LOOK_EVERY {
@@ -222,27 +242,43 @@ impl Line {
         }
     }
 
-    /// Connects, logs in and hears that commands are taken, or is late.
-    async fn connect(&self) -> Result<Up, StoreError> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(None)
-            .set_response_timeout(None);
+    /// Once for each life of a server, or when it says something new.
+    fn tell(&self, greeted: &Greeted, known: &Greeted) {
+        let host = &self.host;
+        tracing::info!(host, "connected to the Redis");
+        if greeted != known {
+            for warning in &greeted.warnings {
+                tracing::warn!("redis at {host} {warning}");
+            }
+        }
+    }
+
+    /// Connects, logs in and hears who it is, or is late.
+    async fn connect(&self) -> Result<Made, StoreError> {
+        let until = Instant::now() + self.connect_timeout;
+        let target = self.way.target(self.asking()).await?;
         let connecting = async {
-            let mut connection = self
-                .client
-                .get_multiplexed_async_connection_with_config(&config)
-                .await?;
-            redis::cmd("PING").exec_async(&mut connection).await?;
-            Ok(connection)
+            let connection = target.connect().await?;
+            let greeted = self.greeting.say(connection.clone()).await?;
+            Ok((connection, greeted))
         };
-        match timeout_at(Instant::now() + self.connect_timeout, connecting).await {
-            Ok(Ok(connection)) => Ok(Up {
-                connection,
-                strikes: Arc::default(),
+        match timeout_at(until, connecting).await {
+            Ok(Ok((connection, greeted))) => Ok(Made {
+                up: Up {
+                    connection,
+                    strikes: Arc::default(),
+                },
+                target,
+                greeted,
             }),
             Ok(Err(error)) => Err(failure::told(&self.host, &error)),
             Err(_) => Err(failure::late(&self.host, self.connect_timeout)),
         }
+    }
+
+    /// How long one waits for a sentinel: the rest is for the server that it names.
+    fn asking(&self) -> Duration {
+        self.connect_timeout / 2
     }
 
     fn is_down(&self, error: StoreError) {
@@ -258,16 +294,18 @@ impl Line {
     }
 
     /// Until the connection is lost. Nobody may be asking, and it is to be there when somebody does.
-    async fn watch(&self, up: Up) {
+    async fn watch(&self, up: Up, target: &Target) {
         let mut states = self.state.subscribe();
         let looking = async {
             loop {
                 sleep(LOOK_EVERY).await;
-                let ping = |mut connection| async move {
-                    redis::cmd("PING").exec_async(&mut connection).await
-                };
                 // What came of it is in the state.
-                let _ = self.call(Instant::now() + self.deadline, ping).await;
+                let until = Instant::now() + self.deadline;
+                let look = |connection| self.greeting.look(connection);
+                let _ = self.call(until, look).await;
+                if self.way.has_moved(target, self.asking()).await {
+                    self.lose(&up);
+                }
             }
         };
         let is_lost = |state: &State| !matches!(state, State::Up(now) if Arc::ptr_eq(&now.strikes, &up.strikes));

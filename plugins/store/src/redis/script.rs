@@ -1,7 +1,8 @@
 //! The scripts: each happens as a whole or not at all.
 
-use redis::aio::MultiplexedConnection;
 use redis::{Cmd, ErrorKind, FromRedisValue, RedisResult, ServerErrorKind, ToRedisArgs};
+
+use super::connection::Connection;
 
 pub(super) const PUT: Script = Script(include_str!("lua/put.lua"));
 pub(super) const REMOVE: Script = Script(include_str!("lua/remove.lua"));
@@ -13,6 +14,8 @@ pub(super) const SINCE: Script = Script(include_str!("lua/since.lua"));
 pub(super) const DRAW: Script = Script(include_str!("lua/draw.lua"));
 pub(super) const HEARTBEAT: Script = Script(include_str!("lua/heartbeat.lua"));
 pub(super) const FOLD: Script = Script(include_str!("lua/fold.lua"));
+pub(super) const LIFE: Script = Script(include_str!("lua/life.lua"));
+pub(super) const INFO: Script = Script(include_str!("lua/info.lua"));
 
 /// A script's text.
 #[derive(Clone, Copy)]
@@ -48,10 +51,7 @@ impl Call {
 
     /// By its digest; and in full where it is not known: a Redis forgets scripts when it starts,
     /// fails over or is told to. It has not run then, so that it may be asked for again.
-    pub(super) async fn run<T: FromRedisValue>(
-        self,
-        mut connection: MultiplexedConnection,
-    ) -> RedisResult<T> {
+    pub(super) async fn run<T: FromRedisValue>(self, mut connection: Connection) -> RedisResult<T> {
         let digest = redis::Script::new(self.script.0);
         let known = self.command("EVALSHA", digest.get_hash());
         match known.query_async(&mut connection).await {

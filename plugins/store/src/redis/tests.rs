@@ -1,30 +1,23 @@
 //! The store over a real `redis-server`.
 
+mod cluster;
 mod draws;
 mod faults;
 mod fleet;
+mod process;
+mod sentinel;
 mod server;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::executor::block_on;
-use tempfile::TempDir;
 use turnpike_api::testing::{StoreBench, conforming_bulletin, conforming_directory};
-use turnpike_api::{
-    Bulletin, Clock, DayUsage, Directory, Draw, Drawn, Entry, Expected, Ledger, Mark, News, Record,
-    Spent, Store, StoreError, Stored,
-};
+use turnpike_api::{Bulletin, Clock, Directory, Expected, Store, StoreError};
 
-use super::{Options, Redis, SetupError};
-use crate::Embedded;
+use super::{ClientCertificate, Options, Redis, SetupError};
+use crate::{Embedded, Shared};
 use server::Server;
-
-/// The records, claims and news of a Redis with another's counters: a whole store for the suite.
-struct Whole {
-    redis: Redis,
-    counters: Embedded,
-    _directory: TempDir,
-}
 
 struct Stopped;
 
@@ -34,113 +27,27 @@ impl Clock for Stopped {
     }
 }
 
-impl Whole {
-    fn boxed(redis: Redis) -> Box<dyn Store> {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("t.db");
-        Box::new(Self {
-            redis,
-            counters: Embedded::open(&path, std::sync::Arc::new(Stopped)).unwrap(),
-            _directory: directory,
-        })
-    }
-}
-
-impl Ledger for Whole {
-    fn note(&self, entry: &Entry<'_>) -> Mark {
-        self.counters.note(entry)
-    }
-
-    fn keep(&self, mark: Mark) -> Result<(), StoreError> {
-        self.counters.keep(mark)
-    }
-
-    fn spent<'a>(&'a self, credential: &'a str, period: u64) -> Stored<'a, Spent> {
-        self.counters.spent(credential, period)
-    }
-
-    fn forget_spent<'a>(&'a self, credential: &'a str, period: u64) -> Stored<'a, ()> {
-        self.counters.forget_spent(credential, period)
-    }
-
-    fn usage(&self, from: u32, to: u32) -> Stored<'_, Vec<DayUsage>> {
-        self.counters.usage(from, to)
-    }
-
-    fn forget_usage(&self, day: u32) -> Stored<'_, ()> {
-        self.counters.forget_usage(day)
-    }
-
-    fn draw<'a>(
-        &'a self,
-        replica: &'a str,
-        lease: Duration,
-        draws: &'a [Draw],
-    ) -> Stored<'a, Drawn> {
-        self.redis.draw(replica, lease, draws)
-    }
-}
-
-impl Directory for Whole {
-    fn get<'a>(&'a self, kind: &'static str, key: &'a str) -> Stored<'a, Option<Record>> {
-        self.redis.get(kind, key)
-    }
-
-    fn list(&self, kind: &'static str) -> Stored<'_, Vec<(String, Record)>> {
-        self.redis.list(kind)
-    }
-
-    fn put<'a>(
-        &'a self,
-        kind: &'static str,
-        key: &'a str,
-        value: &'a [u8],
-        ttl: Option<Duration>,
-        expected: Expected,
-    ) -> Stored<'a, Option<u64>> {
-        self.redis.put(kind, key, value, ttl, expected)
-    }
-
-    fn remove<'a>(&'a self, kind: &'static str, key: &'a str) -> Stored<'a, bool> {
-        self.redis.remove(kind, key)
-    }
-
-    fn claim<'a>(&'a self, name: &'a str, holder: &'a str, ttl: Duration) -> Stored<'a, bool> {
-        self.redis.claim(name, holder, ttl)
-    }
-
-    fn release<'a>(&'a self, name: &'a str, holder: &'a str) -> Stored<'a, ()> {
-        self.redis.release(name, holder)
-    }
-}
-
-impl Bulletin for Whole {
-    fn post<'a>(&'a self, topic: &'static str, body: &'a [u8]) -> Stored<'a, u64> {
-        self.redis.post(topic, body)
-    }
-
-    fn since(&self, after: u64) -> Stored<'_, News> {
-        self.redis.since(after)
-    }
-
-    fn latest(&self) -> Stored<'_, u64> {
-        self.redis.latest()
-    }
+/// With counters, which the suite does not ask for.
+fn whole(redis: Redis) -> Box<dyn Store> {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("t.db");
+    let counters = Embedded::open(&path, Arc::new(Stopped)).unwrap();
+    Box::new(Shared::new(redis, Arc::new(counters)))
 }
 
 impl StoreBench for Server {
     fn open(&self) -> Box<dyn Store> {
         let () = self.ask(&["FLUSHALL"]);
-        Whole::boxed(self.store())
+        whole(self.store())
     }
 
     fn reopen(&self, store: Box<dyn Store>) -> Box<dyn Store> {
         drop(store);
-        Whole::boxed(self.store())
+        whole(self.store())
     }
 
     fn beside(&self) -> Box<dyn Store> {
-        Whole::boxed(self.store())
+        whole(self.store())
     }
 
     fn advance(&self, by: Duration) {
@@ -233,6 +140,8 @@ fn notices_that_were_removed_leave_a_gap() {
     let server = Server::running();
     let store = server.store();
     let since = |after| block_on(store.since(after)).unwrap();
+    // It has noted which server this is.
+    block_on(store.link.up());
     // As if they had been posted in 1970: at the microseconds 1 to 10,000.
     let old = "for id = 1, 10000 do redis.call('XADD', KEYS[1], id .. '-0', 'topic', 't', 'body', '') end \
         redis.call('SET', KEYS[2], '0')";

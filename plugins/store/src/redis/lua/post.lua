@@ -12,7 +12,7 @@ if not floor then
   redis.call('SET', mark, floor)
 end
 local top = redis.call('XREVRANGE', notices, '+', '-', 'COUNT', 1)[1]
-local last = tonumber(top and string.match(top[1], '^%d+') or floor)
+local last = math.max(tonumber(top and string.match(top[1], '^%d+') or 0), tonumber(floor))
 local id = string.format('%.0f', math.max(now, last + 1))
 redis.call('XADD', notices, id .. '-0', 'topic', ARGV[1], 'body', ARGV[2])
 

@@ -14,12 +14,14 @@ if not floor then
 end
 local top = redis.call('XREVRANGE', notices, '+', '-', 'COUNT', 1)[1]
 local last = top and string.match(top[1], '^%d+') or floor
+if tonumber(floor) > tonumber(last) then last = floor end
 -- A place that was never given: in another life of this Redis, or before a fail-over lost it.
 if after > tonumber(last) then return {last, 1, {}} end
 
 local found, news = redis.call('XRANGE', notices, '(' .. ARGV[1] .. '-0', '+', 'COUNT', ARGV[2]), {}
 for at, entry in ipairs(found) do
-  last = string.match(entry[1], '^%d+')
-  news[at] = {last, entry[2][2], entry[2][4]}
+  news[at] = {string.match(entry[1], '^%d+'), entry[2][2], entry[2][4]}
 end
+-- There may be more behind a full page.
+if #found == tonumber(ARGV[2]) then last = news[#news][1] end
 return {last, after < tonumber(floor) and 1 or 0, news}

@@ -3,7 +3,7 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use turnpike_api::testing::conforming_draws;
-use turnpike_api::{Grant, Period};
+use turnpike_api::{Draw, Drawn, Grant, Period};
 
 use super::*;
 

@@ -77,6 +77,91 @@ fn killed_and_started_empty() {
     assert!(next > version, "no version twice");
 }
 
+/// As after a fail-over to a replica that had not heard everything: the ids go on.
+#[test]
+fn restarted_without_its_last_notices() {
+    let mut server = Server::running();
+    let store = server.store();
+    let place = block_on(store.post("topic", b"first")).unwrap();
+    let () = server.ask(&["SAVE"]);
+    block_on(store.post("topic", b"lost")).unwrap();
+    server.end();
+    server.start();
+    recovers(&store);
+    assert!(block_on(store.latest()).unwrap() > place);
+
+    block_on(store.post("topic", b"second")).unwrap();
+    let news = block_on(store.since(place)).unwrap();
+    let told: Vec<&[u8]> = news.notices.iter().map(|notice| &*notice.body).collect();
+    assert_eq!(told, [b"second"]);
+    assert!(news.gap, "one is lost");
+    assert!(!block_on(store.since(news.next)).unwrap().gap, "once");
+    // Who comes to the same server again brings no gap.
+    let other = server.store();
+    block_on(other.link.up());
+    assert!(!block_on(store.since(news.next)).unwrap().gap);
+}
+
+#[test]
+fn made_a_replica() {
+    let server = Server::running();
+    let store = server.store();
+    put(&store, "k", None).unwrap();
+    let () = server.ask(&["REPLICAOF", "127.0.0.1", "1"]);
+    // Reading alone would not tell.
+    block_on(store.link.down());
+    let reason = refused(block_on(store.get("kind", "k")));
+    assert!(reason.contains("is a replica"), "{reason}");
+    let () = server.ask(&["REPLICAOF", "NO", "ONE"]);
+    recovers(&store);
+    assert!(put(&store, "k", None).unwrap().is_some());
+}
+
+/// It can be used, and who it is is not known.
+#[test]
+fn a_user_who_may_not_ask_how_it_is_set_up() {
+    let server = Server::running();
+    let () = server.ask(&["CONFIG", "SET", "requirepass", "right"]);
+    let rights = "~turnpike:* -@all +@read +@write +@connection -@dangerous +eval +evalsha +time";
+    let user = ["ACL", "SETUSER", "gateway", "on", ">right"];
+    let allow = |rights: &str| {
+        let words: Vec<&str> = user.into_iter().chain(rights.split(' ')).collect();
+        // As the one who may.
+        let client = redis::Client::open(server.options().url).unwrap();
+        let mut connection = client.get_connection().unwrap();
+        let () = redis::cmd("AUTH")
+            .arg("right")
+            .query(&mut connection)
+            .unwrap();
+        let () = redis::cmd(words[0])
+            .arg(&words[1..])
+            .query(&mut connection)
+            .unwrap();
+    };
+    let all_of_it = || {
+        let options = Options {
+            username: "gateway".to_owned(),
+            password: Some(turnpike_api::Secret::new("right")),
+            ..server.options()
+        };
+        let store = Redis::open(&options).unwrap();
+        assert!(put(&store, "k", Some(100)).unwrap().is_some());
+        assert!(block_on(store.get("kind", "k")).unwrap().is_some());
+        assert_eq!(block_on(store.list("kind")).unwrap().len(), 1);
+        assert_eq!(block_on(store.remove("kind", "k")), Ok(true));
+        let claimed = store.claim("c", "x", Duration::from_secs(9));
+        assert_eq!(block_on(claimed), Ok(true));
+        assert_eq!(block_on(store.release("c", "x")), Ok(()));
+        let id = block_on(store.post("topic", b"")).unwrap();
+        assert_eq!(block_on(store.since(id)).unwrap().next, id);
+    };
+    allow(rights);
+    all_of_it();
+    // As docs/store.md has it.
+    allow(&format!("{rights} +info"));
+    all_of_it();
+}
+
 #[test]
 fn broken_while_nobody_asks() {
     let mut server = Server::running();
@@ -206,15 +291,44 @@ fn another_programs_keys() {
     assert!(matches!(read, Err(StoreError::Unreadable(_))), "{read:?}");
 }
 
+/// A certificate and its key.
+fn signed(name: &str) -> (String, String) {
+    let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+    (made.cert.pem(), made.signing_key.serialize_pem())
+}
+
+#[test]
+fn who_has_to_show_a_certificate_of_its_own() {
+    let (certificate, key) = signed("localhost");
+    let (own, own_key) = signed("gateway");
+    let mut server = Server::absent();
+    let port = server.start_with_tls(&certificate, &key, Some(&own));
+    let shows = |client: Option<(&str, &str)>| Options {
+        url: format!("rediss://localhost:{port}"),
+        authorities: Some(certificate.as_bytes().to_vec()),
+        client: client.map(|(certificate, key)| ClientCertificate {
+            certificate: certificate.as_bytes().to_vec(),
+            key: turnpike_api::Secret::new(key),
+        }),
+        ..server.options()
+    };
+    let known = Redis::open(&shows(Some((&own, &own_key)))).unwrap();
+    assert!(put(&known, "k", None).unwrap().is_some());
+    let (other, other_key) = signed("gateway");
+    for options in [shows(None), shows(Some((&other, &other_key)))] {
+        refused(put(&Redis::open(&options).unwrap(), "k", None));
+    }
+    for (certificate, key) in [("none", &*own_key), (&*own, "none")] {
+        let refused = Redis::open(&shows(Some((certificate, key)))).err();
+        assert!(matches!(refused, Some(SetupError::Client)));
+    }
+}
+
 #[test]
 fn over_tls() {
-    let signed = |name: &str| {
-        let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
-        (made.cert.pem(), made.signing_key.serialize_pem())
-    };
     let (certificate, key) = signed("localhost");
     let mut server = Server::absent();
-    let port = server.start_with_tls(&certificate, &key);
+    let port = server.start_with_tls(&certificate, &key, None);
     let open = |host: &str, authority: &str| {
         let options = Options {
             url: format!("rediss://{host}:{port}"),

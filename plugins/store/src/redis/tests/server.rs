@@ -48,12 +48,20 @@ impl Server {
         );
     }
 
-    /// With TLS and its own certificate, on a free port, which it answers with.
-    pub(super) fn start_with_tls(&mut self, certificate: &str, key: &str) -> u16 {
+    /// With TLS and its own certificate, on a free port, which it answers with. Where there are
+    /// authorities of clients, those have to show a certificate.
+    pub(super) fn start_with_tls(
+        &mut self,
+        certificate: &str,
+        key: &str,
+        clients: Option<&str>,
+    ) -> u16 {
         let file = |name: &str| self.directory.path().join(name).display().to_string();
-        let (cert_file, key_file) = (file("a.crt"), file("a.key"));
+        let (cert_file, key_file, ca_file) = (file("a.crt"), file("a.key"), file("ca.crt"));
         std::fs::write(&cert_file, certificate).unwrap();
         std::fs::write(&key_file, key).unwrap();
+        std::fs::write(&ca_file, clients.unwrap_or(certificate)).unwrap();
+        let auth = if clients.is_some() { "yes" } else { "no" };
         loop {
             // Somebody may take the port in between.
             let free = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -62,7 +70,7 @@ impl Server {
             let number = port.to_string();
             let listening = ["--port", "0", "--bind", "127.0.0.1", "--tls-port", &number];
             let files = ["--tls-cert-file", &cert_file, "--tls-key-file", &key_file];
-            let clients = ["--tls-ca-cert-file", &cert_file, "--tls-auth-clients", "no"];
+            let clients = ["--tls-ca-cert-file", &ca_file, "--tls-auth-clients", auth];
             if self.start_with(&[&listening[..], &files, &clients].concat()) {
                 break port;
             }
@@ -100,17 +108,7 @@ impl Server {
 
     /// `STOP` or `CONT`; returns when it has.
     pub(super) fn signal(&self, name: &str) {
-        let pid = self.running.as_ref().unwrap().id().to_string();
-        let sent = Command::new("kill").args(["-s", name, &pid]).status();
-        assert!(sent.unwrap().success());
-        let stat = format!("/proc/{pid}/stat");
-        let is_stopped = || {
-            let stat = std::fs::read_to_string(&stat).unwrap();
-            stat.rsplit(") ").next().unwrap().starts_with('T')
-        };
-        while is_stopped() != (name == "STOP") {
-            std::thread::yield_now();
-        }
+        signalled(self.running.as_ref().unwrap().id(), name);
     }
 
     pub(super) fn options(&self) -> Options {
@@ -155,7 +153,22 @@ impl Server {
     }
 }
 
-const AGE: &str = "
+/// Sends a process `STOP` or `CONT`, and waits until it has it.
+pub(super) fn signalled(pid: u32, name: &str) {
+    let pid = pid.to_string();
+    let sent = Command::new("kill").args(["-s", name, &pid]).status();
+    assert!(sent.unwrap().success());
+    let stat = format!("/proc/{pid}/stat");
+    let is_stopped = || {
+        let stat = std::fs::read_to_string(&stat).unwrap();
+        stat.rsplit(") ").next().unwrap().starts_with('T')
+    };
+    while is_stopped() != (name == "STOP") {
+        std::thread::yield_now();
+    }
+}
+
+pub(super) const AGE: &str = "
 for _, key in ipairs(redis.call('KEYS', '*')) do
   local left = redis.call('PTTL', key)
   if left >= 0 then redis.call('PEXPIRE', key, left - ARGV[1]) end

@@ -249,10 +249,14 @@ impl Fleet {
         Some((parts.nth(1)?, parts.next()?))
     }
 
+    /// It ends with a digest of whom it counts, of whom there is one.
     fn key(&self) -> String {
         let limit = &self.rule.limit;
         let (measure, window) = (limit.measure.as_str(), limit.window.as_str());
-        format!("turnpike:1:{{draws.acme}}:0:acme|limit|{measure}|{window}|")
+        let any = format!("turnpike:1:{{draws.acme}}:0:acme|limit|{measure}|{window}|*");
+        let mut keys: Vec<String> = self.server.ask(&["KEYS", &any]);
+        assert!(keys.len() <= 1, "{keys:?}");
+        keys.pop().unwrap_or_default()
     }
 }
 

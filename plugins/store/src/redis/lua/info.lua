@@ -1,0 +1,3 @@
+-- What the server that has this key says of itself.
+-- KEYS: any key
+return redis.call('INFO')
