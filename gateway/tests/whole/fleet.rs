@@ -3,6 +3,7 @@
 mod away;
 mod commands;
 mod cooldowns;
+mod limits;
 pub(crate) mod server;
 mod tokens;
 
