@@ -83,3 +83,47 @@ fn each_provider_is_asked_for_a_refresh_token_as_it_wants() {
         assert_eq!(provider(name, rest).offline, expected, "{name}{rest}");
     }
 }
+
+#[test]
+fn every_preset_knows_where_its_provider_is() {
+    for (name, rest, issuer) in [
+        ("google", "", "https://accounts.google.com"),
+        (
+            "okta",
+            ", domain: example.okta.com",
+            "https://example.okta.com",
+        ),
+        (
+            "auth0",
+            ", domain: \"https://example.eu.auth0.com/\"",
+            "https://example.eu.auth0.com",
+        ),
+        ("gitlab", "", "https://gitlab.com"),
+        (
+            "gitlab",
+            ", domain: git.example.com",
+            "https://git.example.com",
+        ),
+        (
+            "onelogin",
+            ", domain: example.onelogin.com",
+            "https://example.onelogin.com/oidc/2",
+        ),
+        (
+            "aws",
+            ", region: eu-central-1, user_pool_id: eu-central-1_Ab12",
+            "https://cognito-idp.eu-central-1.amazonaws.com/eu-central-1_Ab12",
+        ),
+    ] {
+        let plan = provider(name, rest);
+        let expected = LoginWayPlan::Discovered {
+            issuer: issuer.parse().unwrap(),
+            tenants: None,
+        };
+        assert_eq!(plan.way, expected, "{name}{rest}");
+        assert_eq!(plan.scopes, ["openid", "email", "profile"], "{name}");
+        // A name of one's own has it by `preset`.
+        let named = provider("own", &format!(", preset: {name}{rest}"));
+        assert_eq!(named.way, expected, "{name}{rest}");
+    }
+}

@@ -80,6 +80,15 @@ fn lock(latest: &Latest) -> MutexGuard<'_, VecDeque<Arc<Decision>>> {
     latest.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// A link to log in by is for who was refused, and for nobody who reads about it.
+fn without_link(message: &str) -> String {
+    let word = |word: &str| match word.contains("/auth/") {
+        true => "…".to_owned(),
+        false => word.to_owned(),
+    };
+    message.split(' ').map(word).collect::<Vec<_>>().join(" ")
+}
+
 impl Decision {
     /// Of a refusal.
     pub fn of(refusal: &Refusal, record: &crate::record::Record, at: u64) -> Self {
@@ -90,10 +99,22 @@ impl Decision {
             at,
             status: refusal.status(),
             reason: words.reason,
-            message: refusal.message.to_string(),
+            message: without_link(&refusal.message),
             caller: record.identity.as_ref().map(|of| of.name.clone()),
             model: record.model.clone(),
             limit: refusal.limit.as_deref().cloned(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_to_log_in_by_is_left_out() {
+        let message = "log in at https://llm.example.com/auth/login?t=secret, then try again";
+        assert_eq!(without_link(message), "log in at … then try again");
+        assert_eq!(without_link("the limit \"x\" fell"), "the limit \"x\" fell");
     }
 }

@@ -4,8 +4,8 @@
 //! conversation, and it is taken out again there (F12).
 
 use bytes::Bytes;
+use http::Response;
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
-use http::{HeaderMap, Response};
 use memchr::memmem;
 use pingora::protocols::http::ServerSession;
 use turnpike_api::{Clock, Operation};
@@ -45,18 +45,20 @@ pub(super) async fn answer(
     let Some((sso, login)) = snapshot.sso.as_deref().zip(stranger.may_sign_in.as_ref()) else {
         return Err(stranger.refusal.into());
     };
-    let is_said = sso.sandbox && is_small(&session.req_header().headers);
+    let is_said = sso.sandbox && may_be_small(session);
     if !is_said || !answers_with_text(call.operation) {
         return Err(told(stranger, context).into());
     }
-    let asked = read::read(
-        session,
-        context,
-        call.operation,
-        call.model_in_path,
-        body::Share::of_a_stranger(context).up_to(MAX_BODY),
-    )
-    .await?;
+    let share = body::Share::of_a_stranger(context).up_to(MAX_BODY);
+    let (operation, model) = (call.operation, call.model_in_path);
+    let asked = match read::read(session, context, operation, model, share).await {
+        Ok(asked) => asked,
+        // Its length was not announced.
+        Err(Stop::Refused(refusal)) if refusal.reason == Reason::BodyTooLarge => {
+            return Err(told(stranger, context).into());
+        }
+        Err(stop) => return Err(stop),
+    };
     let now = context.runtime.board.time.now();
     let (url, mark) = (link(sso, login, now)?, sso.marker.mint());
     let mark = mark.map_err(|error| no_randomness(&error))?;
@@ -112,10 +114,14 @@ pub(super) fn unsaid(body: Bytes, context: &Context<'_>) -> Bytes {
     unsaid.map_or(body, Bytes::from)
 }
 
-fn is_small(headers: &HeaderMap) -> bool {
-    let announced = headers.get(CONTENT_LENGTH);
-    let announced = announced.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    announced.is_some_and(|len| len <= MAX_BODY)
+/// Whether there is a body that is not known to be too large: one that comes in chunks ends where it
+/// is.
+fn may_be_small(session: &mut ServerSession) -> bool {
+    let announced = session.req_header().headers.get(CONTENT_LENGTH);
+    match announced.map(|value| value.to_str().ok()?.parse::<u64>().ok()) {
+        Some(len) => len.is_some_and(|len| len <= MAX_BODY),
+        None => !session.is_body_empty(),
+    }
 }
 
 fn answers_with_text(operation: Operation) -> bool {

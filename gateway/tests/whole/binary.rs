@@ -46,11 +46,17 @@ impl Binary {
         let config = dir.path().join("turnpike.yaml");
         std::fs::write(&config, yaml).unwrap();
         canary::know_all(yaml, dir.path());
+        // All that is ever logged is searched for secrets.
+        let level: &[&str] = match flags.contains(&"--log-level") {
+            true => &[],
+            false => &["--log-level", "trace"],
+        };
         let mut child = Command::new(env!("CARGO_BIN_EXE_turnpike"))
             .env_clear()
             .arg("--config")
             .arg(&config)
             .args(flags)
+            .args(level)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

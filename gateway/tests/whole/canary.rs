@@ -3,10 +3,12 @@
 //!
 //! A leak ends the whole run at once, whatever the test that caused it wanted to know.
 
-use std::collections::HashMap;
+mod prompts;
+
+use std::collections::{HashMap, VecDeque};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Once, PoisonError, RwLock, Weak};
+use std::sync::{Mutex, Once, PoisonError, RwLock, Weak};
 
 use http::HeaderMap;
 use http_body_util::BodyExt;
@@ -26,9 +28,9 @@ use crate::harness::{Client, Http, KEY};
 /// Whose a secret is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Owner {
-    /// A caller's: answers may hold it.
+    /// Made for a caller, who is told it.
     Caller,
-    /// The gateway's or its operator's: nobody is told.
+    /// Of the configuration, whosesoever it is: no answer has it.
     Gateway,
 }
 
@@ -113,32 +115,66 @@ fn search(place: &str, bytes: &[u8], least: Owner) {
     }
 }
 
+/// The log's latest lines: what is written of a request comes before its answer tells a secret.
+static LATEST: Mutex<VecDeque<Vec<u8>>> = Mutex::new(VecDeque::new());
+
+/// So many are kept.
+const LINES: usize = 2000;
+
+/// Knows a secret that an answer told; the log must not have had it before.
+fn learn(secret: &str) {
+    know(secret, Owner::Caller);
+    let latest = LATEST.lock().unwrap_or_else(PoisonError::into_inner);
+    for line in latest.iter() {
+        if memchr::memmem::find(line, secret.as_bytes()).is_some() {
+            search("a log line", line, Owner::Caller);
+        }
+    }
+}
+
 /// What a client was answered: the secrets of its own that are made there are known from then on.
 pub fn answered(headers: &HeaderMap, body: &[u8]) {
     for cookie in headers.get_all("set-cookie") {
         let cookie = cookie.to_str().unwrap_or_default();
         let value = cookie.split(['=', ';']).nth(1).unwrap_or_default();
         if value.len() > 20 {
-            know(value, Owner::Caller);
+            learn(value);
         }
+    }
+    // A provider sends browsers back with a code.
+    for address in headers.get_all("location") {
+        learn_after("code=", 16, address.to_str().unwrap_or_default());
     }
     let body = &body[..body.len().min(ANSWER)];
     let text = String::from_utf8_lossy(body);
-    for (at, _) in text.match_indices("tp-") {
-        let is_token = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        let token = text[at..].split(|c| !is_token(c)).next().unwrap_or("");
-        // The id before the dot is no secret.
-        if let Some((_, secret)) = token
-            .split_once('.')
-            .filter(|(_, secret)| secret.len() > 20)
-        {
-            know(secret, Owner::Caller);
+    // The id before the dot is no secret.
+    for token in values_after("tp-", &text) {
+        let secret = token.split_once('.').map_or("", |(_, secret)| secret);
+        if secret.len() > 20 {
+            learn(secret);
         }
     }
+    learn_after("/auth/login?token=", 20, &text);
+    learn_after("\"device_code\":\"", 20, &text);
     search("an answer", body, Owner::Gateway);
     for value in headers.values() {
         search("an answer's header", value.as_bytes(), Owner::Gateway);
     }
+}
+
+/// Knows what stands after these words, where it is as long as a secret.
+fn learn_after(words: &str, least: usize, text: &str) {
+    let values = values_after(words, text);
+    values.filter(|value| value.len() >= least).for_each(learn);
+}
+
+fn values_after<'t>(words: &'t str, text: &'t str) -> impl Iterator<Item = &'t str> {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    text.split(words).skip(1).map(move |rest| {
+        let end = rest.find(|c| !is_part(c)).unwrap_or(rest.len());
+        // A sentence may end behind it.
+        rest[..end].trim_end_matches('.')
+    })
 }
 
 /// What a gateway of its own process wrote.
@@ -210,15 +246,28 @@ pub fn know_all(yaml: &str, directory: &Path) {
 }
 
 fn know_written(key: &str, value: &Value) {
-    let owner = match key {
-        "key" | "api_keys" => Owner::Caller,
-        "api_key" | "api-key" | "client_secret" | "secret_key" | "secret-key" | "token"
-        | "access_token" | "refresh_token" | "password" | "private_key" | "previous_keys"
-        | "headers" => Owner::Gateway,
-        _ => return know_below(value),
-    };
+    if !matches!(
+        key,
+        "key"
+            | "api_keys"
+            | "api-keys"
+            | "api_key"
+            | "api-key"
+            | "client_secret"
+            | "secret_key"
+            | "secret-key"
+            | "token"
+            | "access_token"
+            | "refresh_token"
+            | "password"
+            | "private_key"
+            | "previous_keys"
+            | "headers"
+    ) {
+        return know_below(value);
+    }
     match value {
-        Value::String(text) if !is_reference(text) => know(text, owner),
+        Value::String(text) if !is_reference(text) => know(text, Owner::Gateway),
         Value::Sequence(all) => all.iter().for_each(|one| know_written(key, one)),
         Value::Mapping(_) => know_below(value),
         _ => {}
@@ -249,12 +298,17 @@ fn is_reference(text: &str) -> bool {
         || text.ends_with(".pem")
 }
 
-/// Where the log's lines go: each is searched, and none is kept.
+/// Where the log's lines go: each is searched, and the latest are kept a while.
 struct Searched;
 
 impl Write for Searched {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         search("a log line", bytes, Owner::Caller);
+        let mut latest = LATEST.lock().unwrap_or_else(PoisonError::into_inner);
+        if latest.len() == LINES {
+            latest.pop_front();
+        }
+        latest.push_back(bytes.to_vec());
         Ok(bytes.len())
     }
 

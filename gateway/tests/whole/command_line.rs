@@ -30,6 +30,29 @@ async fn a_good_configuration_is_valid() {
 }
 
 #[tokio::test]
+async fn validation_prints_what_is_to_be_registered_with_identity_providers() {
+    for public in ["https://llm.example.com", "https://llm.example.com/"] {
+        let sso = "sso: {enabled: true, providers: {github: {client_id: id, client_secret: secret-of-the-tests}}}\n";
+        let yaml = good("http://127.0.0.1:9").replace(
+            "server: {port: 0}",
+            &format!("{sso}server: {{port: 0, public_url: \"{public}\"}}"),
+        );
+        let done = Place::new(&yaml).run(&["--validate-only"]).await;
+        assert_eq!(done.code, 0, "{}", done.err);
+        let mut words = done.out.split_whitespace();
+        assert!(
+            words.any(|word| word == "https://llm.example.com/auth/callback"),
+            "{}",
+            done.out
+        );
+    }
+    let done = Place::new(&good("http://127.0.0.1:9"))
+        .run(&["--validate-only"])
+        .await;
+    assert!(!done.out.contains("/auth/callback"), "{}", done.out);
+}
+
+#[tokio::test]
 async fn a_bad_configuration_is_told_whole_and_nothing_listens() {
     let place = Place::new(BAD);
     // Would it listen, it would say so, and it would not end.

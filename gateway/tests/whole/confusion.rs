@@ -1,9 +1,11 @@
 //! Requests whose path, host or headers could be read in two ways: nobody unknown is served, and a
 //! key for some models gets no others.
 
+use std::net::SocketAddr;
+
 use turnpike_loadtest::{FakeProvider, Options, Recorded};
 
-use crate::harness::{House, raw};
+use crate::harness::{House, raw, raw_from};
 
 const NARROW: &str = "narrow-key-0123456789";
 
@@ -252,10 +254,25 @@ fn is_public(answer: &str) -> bool {
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
     let head = head.to_lowercase();
     let is_page = head.contains("content-security-policy:") && body.starts_with("<!doctype html>");
-    is_page || body == "Turnpike\n" || body == r#"{"status":"ok"}"#
+    let words = [
+        "Turnpike\n",
+        r#"{"status":"ok"}"#,
+        r#"{"generation":1,"status":"ready"}"#,
+    ];
+    is_page || words.contains(&body)
 }
 
+/// The one credential that operators can list, by its label.
+const LISTED: &str = "label-of-the-listed";
+
+const MANAGER: &str = "key-of-the-manager-of-routes";
+
 async fn place() -> (FakeProvider, House) {
+    place_at("port: 0", "port: 0").await
+}
+
+/// With this in `server` and `admin`.
+async fn place_at(server: &str, admin: &str) -> (FakeProvider, House) {
     let options = Options {
         keep_bodies: true,
         ..Options::default()
@@ -263,31 +280,99 @@ async fn place() -> (FakeProvider, House) {
     let provider = FakeProvider::start(options).await;
     let url = provider.base_url();
     let yaml = format!(
-        "server: {{port: 0}}\nadmin: {{port: 0}}\n\
+        "server: {{{server}}}\nadmin: {{{admin}, keys: [{{name: m, key: {MANAGER}}}]}}\n\
          api_keys: [{{key: {NARROW}, name: narrow, models: [{ALLOWED}]}}]\n\
          sso: {{enabled: true, providers: {{github: {{client_id: id, client_secret: secret-of-the-tests}}}}}}\n\
          providers:\n\
-         \x20 openai: {{base_url: \"{url}/v1\", credentials: [{{api_key: sk-upstream}}]}}\n\
+         \x20 openai: {{base_url: \"{url}/v1\", credentials: [{{api_key: sk-upstream, label: {LISTED}}}]}}\n\
          \x20 gemini: {{base_url: \"{url}\", models: [{{name: gpt-4o}}, {{name: gpt-4o-mini}}], credentials: [{{api_key: AIza-upstream}}]}}\n"
     );
     (provider, House::serve(&yaml).await)
 }
 
+/// Where metrics are served, they are for everybody who reaches the listener.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Metrics {
+    Elsewhere,
+    Here,
+}
+
+/// Sends everything there is to this address, from that one.
+async fn assert_closed(
+    provider: &FakeProvider,
+    (from, to): (&str, SocketAddr),
+    more: &str,
+    metrics: Metrics,
+) {
+    let requests = requests(more);
+    assert!(requests.len() >= 300, "{}", requests.len());
+    for (what, bytes) in requests {
+        let answer = raw_from(from, to, bytes.as_bytes()).await;
+        let status = status(&answer).unwrap_or_else(|| panic!("{what}: {answer:?}"));
+        let is_metrics = answer.contains("# HELP");
+        assert!(!is_metrics || metrics == Metrics::Here, "{what}: metrics");
+        let is_told = answer.to_lowercase().contains("\r\nx-auth-required: 1\r\n");
+        assert!(
+            !(200..300).contains(&status) || is_told || is_metrics || is_public(&answer),
+            "{what}: {answer}"
+        );
+        assert!(!answer.contains(LISTED) || is_metrics, "{what}: {answer}");
+        assert_eq!(provider.count(), 0, "{what}: {answer}");
+    }
+}
+
+/// That there is something to be found with the key.
+async fn assert_listed(to: SocketAddr) {
+    let request = format!(
+        "GET /v0/management/auths HTTP/1.1\r\nHost: gateway\r\nX-Management-Key: {MANAGER}\r\n\
+         Connection: close\r\n\r\n"
+    );
+    let answer = raw_from("127.0.0.1", to, request.as_bytes()).await;
+    assert!(answer.contains(LISTED), "{answer}");
+}
+
+const LOCAL: &str = "127.0.0.1";
+
 #[tokio::test]
 async fn nobody_unknown_is_served() {
     let (provider, house) = place().await;
-    let requests = requests("");
-    assert!(requests.len() >= 300, "{}", requests.len());
-    for (what, bytes) in requests {
-        let answer = raw(&house, bytes.as_bytes()).await;
-        let status = status(&answer).unwrap_or_else(|| panic!("{what}: {answer:?}"));
-        let is_told = answer.to_lowercase().contains("\r\nx-auth-required: 1\r\n");
-        assert!(
-            !(200..300).contains(&status) || is_told || is_public(&answer),
-            "{what}: {answer}"
-        );
-        assert!(!answer.contains("# HELP"), "{what}: metrics");
-        assert_eq!(provider.count(), 0, "{what}: {answer}");
+    let to = house.gateway.proxy;
+    assert_closed(&provider, (LOCAL, to), "", Metrics::Elsewhere).await;
+}
+
+#[tokio::test]
+async fn nobody_without_a_key_manages_at_the_admin_listener() {
+    let (provider, house) = place().await;
+    let to = house.gateway.admin;
+    assert_listed(to).await;
+    assert_closed(&provider, (LOCAL, to), "", Metrics::Here).await;
+}
+
+#[tokio::test]
+async fn nobody_without_a_key_manages_where_one_listener_serves_both() {
+    // An address of this machine's own that no other test has.
+    let at = format!("host: {}, port: 8317", loopback());
+    let (provider, house) = place_at(&at, &at).await;
+    let to = house.gateway.admin;
+    assert_eq!(to, house.gateway.proxy);
+    assert_listed(to).await;
+    assert_closed(&provider, (LOCAL, to), "", Metrics::Here).await;
+}
+
+fn loopback() -> String {
+    let [_, a, b, c] = fastrand::u32(1 << 16..1 << 24).to_be_bytes();
+    format!("127.{a}.{b}.{c}")
+}
+
+#[tokio::test]
+async fn what_proxies_say_opens_nothing_trusted_or_not() {
+    let at = format!("host: {}, port: 8317", loopback());
+    let trusting = format!("{at}, trusted_proxies: [127.0.0.9]");
+    let (provider, house) = place_at(&trusting, &at).await;
+    let to = house.gateway.proxy;
+    for from in [LOCAL, "127.0.0.9"] {
+        let forged = "X-Forwarded-For: 10.0.0.1, 127.0.0.1\r\n";
+        assert_closed(&provider, (from, to), forged, Metrics::Here).await;
     }
 }
 

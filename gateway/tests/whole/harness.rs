@@ -1,5 +1,6 @@
 //! What the tests stand on: a gateway in this process, and clients for it.
 
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use turnpike::boot::{self, Gateway, Source};
 use turnpike::clock::Time;
 use turnpike::configuration;
@@ -268,7 +269,15 @@ impl Answer {
 
 /// Sends bytes as they are and reads what comes back until the gateway closes, or `PATIENCE`.
 pub async fn raw(house: &House, bytes: &[u8]) -> String {
-    let mut tcp = TcpStream::connect(house.gateway.proxy).await.unwrap();
+    raw_from("127.0.0.1", house.gateway.proxy, bytes).await
+}
+
+/// The same from one of this machine's own addresses to any listener.
+pub async fn raw_from(from: &str, to: SocketAddr, bytes: &[u8]) -> String {
+    let socket = TcpSocket::new_v4().unwrap();
+    let from: IpAddr = from.parse().unwrap();
+    socket.bind((from, 0).into()).unwrap();
+    let mut tcp = socket.connect(to).await.unwrap();
     tcp.write_all(bytes).await.unwrap();
     let mut answer = Vec::new();
     // A gateway that keeps the connection open has answered all the same.

@@ -7,7 +7,7 @@ use turnpike_identity::agent_tokens::{self, Binding, Costs, NewToken, Owner};
 use turnpike_loadtest::{FakeProvider, Options};
 
 use crate::calls::{CHAT, GEMINI, MESSAGES, RESPONSES, STREAMS, StreamCall, post_with};
-use crate::harness::{Answer, Client, House, Http, KEY, until};
+use crate::harness::{Answer, Client, House, Http, KEY, raw, until};
 
 /// As agents' calls look whose answer is not a stream.
 const WHOLE: [(&str, &str); 4] = [
@@ -257,8 +257,126 @@ async fn what_no_person_reads_is_refused_with_the_link() {
     }
 }
 
+/// A request whose body comes in chunks of this length.
+fn in_chunks(path: &str, body: &str, chunk: usize) -> Vec<u8> {
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+         Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    );
+    let mut request = head.into_bytes();
+    for chunk in body.as_bytes().chunks(chunk) {
+        request.extend(format!("{:x}\r\n", chunk.len()).into_bytes());
+        request.extend(chunk);
+        request.extend(b"\r\n");
+    }
+    request.extend(b"0\r\n\r\n");
+    request
+}
+
+#[tokio::test]
+async fn a_body_in_chunks_is_read_as_far_as_one_that_says_its_length() {
+    let place = Place::new().await;
+    for (path, body) in WHOLE {
+        for chunk in [1, 17, 4096] {
+            let told = raw(&place.house, &in_chunks(path, body, chunk)).await;
+            assert!(told.starts_with("HTTP/1.1 200 "), "{path}: {told}");
+            assert!(told.contains("Authentication Required"), "{path}: {told}");
+        }
+    }
+    let link = "Sign in at https://llm.example.com/auth/login?token=";
+    let (path, body) = WHOLE[0];
+    let large = body.replace("hello", &"x".repeat(4 << 20));
+    let told = raw(&place.house, &in_chunks(path, &large, 1 << 16)).await;
+    assert!(told.starts_with("HTTP/1.1 401 "), "{told}");
+    assert!(told.contains(link), "{told}");
+    // No body at all.
+    let none = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    let told = raw(&place.house, none.as_bytes()).await;
+    assert!(told.starts_with("HTTP/1.1 401 "), "{told}");
+    assert!(told.contains(link), "{told}");
+    assert_eq!(place.provider.count(), 0);
+}
+
+#[tokio::test]
+async fn a_stranger_without_a_model_to_speak_as_is_refused_with_the_link() {
+    let place = Place::new().await;
+    let link = "Sign in at https://llm.example.com/auth/login?token=";
+    let image = r#"{"model":"gpt-image-1","prompt":"a cat"}"#;
+    for path in ["/v1/images/generations", "/v1/audio/speech"] {
+        let answer = place.post(path, &[], image).await;
+        assert_eq!(answer.status, 401, "{path}: {}", answer.text());
+        assert!(answer.text().contains(link), "{path}: {}", answer.text());
+        assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
+    }
+    // None is served yet: none is opened.
+    for path in ["/v1/realtime?model=gpt-realtime", "/v1/responses"] {
+        let upgrade = format!(
+            "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n\
+             Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        );
+        let told = raw(&place.house, upgrade.as_bytes()).await;
+        assert!(told.starts_with("HTTP/1.1 4"), "{path}: {told}");
+        assert!(!told.contains("101 Switching"), "{path}: {told}");
+    }
+    assert_eq!(place.provider.count(), 0);
+}
+
+/// What does not differ by who asks: the link, the decision's and the request's ids and the time.
+fn without_ids(answer: &Answer) -> (u16, String, Vec<(String, String)>) {
+    let text = answer.text();
+    let (before, link) = text.split_once("login?token=").unwrap_or((text, ""));
+    let after = link.find(['"', ' ']).map_or("", |end| &link[end..]);
+    let after = after.split("\"request_id\"").next().unwrap_or_default();
+    let own = ["date", "x-request-id", "request-id", "x-turnpike-decision"];
+    let headers = answer.headers.iter();
+    let headers = headers.filter(|(name, _)| !own.contains(&name.as_str()));
+    let headers = headers.map(|(name, value)| (name.to_string(), format!("{value:?}")));
+    (
+        answer.status,
+        format!("{before}…{after}"),
+        headers.collect(),
+    )
+}
+
+#[tokio::test]
+async fn tokens_that_nobody_has_are_refused_alike() {
+    let place = Place::with("unauthenticated_response: unauthorized").await;
+    let (id, token) = place.token().await;
+    let (head, secret) = token.split_once('.').unwrap();
+    let turned: String = secret.chars().rev().collect();
+    let unknown_id: String = id.chars().rev().collect();
+    let wrong = [
+        // No such id, an id with another secret, two secrets that differ late and early.
+        format!("tp-{unknown_id}.{secret}"),
+        format!("{head}.{turned}"),
+        format!("{head}.{}A", &secret[..secret.len() - 1]),
+        format!("{head}.A{}", &secret[1..]),
+    ];
+    for (path, body) in WHOLE {
+        let mut answers = Vec::new();
+        for token in &wrong {
+            let bearer = format!("Bearer {token}");
+            let answer = place.post(path, &[("authorization", &bearer)], body).await;
+            assert_eq!(answer.status, 401, "{path}");
+            answers.push(without_ids(&answer));
+        }
+        for other in &answers[1..] {
+            assert_eq!(*other, answers[0], "{path}");
+        }
+    }
+    assert_eq!(place.provider.count(), 0);
+}
+
+/// How a turn's words are written.
+#[derive(Clone, Copy, Debug)]
+enum Shape {
+    Text,
+    Blocks,
+}
+
 /// A conversation that goes on after the sign-in, as the dialect's agents send it.
-fn gone_on(call: &StreamCall, said: &str, more: &str) -> String {
+fn gone_on(call: &StreamCall, shape: Shape, said: &str, more: &str) -> String {
     let (body, turns, person, model) = match call.operation {
         "chat" => (
             json!({"model": "gpt-4o"}),
@@ -275,9 +393,17 @@ fn gone_on(call: &StreamCall, said: &str, more: &str) -> String {
         ),
         _ => (json!({}), "contents", "parts", "model"),
     };
-    let turn = |role: &str, text: &str| match person {
-        "parts" => json!({"role": role, "parts": [{"text": text}]}),
-        _ => json!({"role": role, "content": text}),
+    let turn = |role: &str, text: &str| match (person, shape) {
+        ("parts", _) => json!({"role": role, "parts": [{"text": text}]}),
+        (_, Shape::Text) => json!({"role": role, "content": text}),
+        (_, Shape::Blocks) => {
+            let kind = match (call.operation, role) {
+                ("responses", "assistant") => "output_text",
+                ("responses", _) => "input_text",
+                _ => "text",
+            };
+            json!({"role": role, "content": [{"type": kind, "text": text}]})
+        }
     };
     let mut body = body;
     body[turns] = json!([turn("user", "hello"), turn(model, said), turn("user", more)]);
@@ -287,17 +413,21 @@ fn gone_on(call: &StreamCall, said: &str, more: &str) -> String {
 #[tokio::test]
 async fn the_model_never_reads_what_the_gateway_said() {
     let place = Place::new().await;
-    for (call, (path, asked)) in [CHAT, RESPONSES, MESSAGES, GEMINI].iter().zip(WHOLE) {
+    let calls = [CHAT, RESPONSES, MESSAGES, GEMINI];
+    let shaped = [Shape::Text, Shape::Blocks]
+        .into_iter()
+        .flat_map(|shape| calls.iter().zip(WHOLE).map(move |call| (shape, call)));
+    for (shape, (call, (path, asked))) in shaped {
         let answer = place.post(path, &[], asked).await.json();
         let said = words(&answer).to_owned();
         let key = [("authorization", &*format!("Bearer {KEY}"))];
         // A person may quote it, and another gateway's mark is none.
-        let quoting = gone_on(call, &said, &format!("what does {said} mean?"));
+        let quoting = gone_on(call, shape, &said, &format!("what does {said} mean?"));
         let forged = said.replace("turnpike_sandbox_", "turnpike_sandbox_A");
         for (body, goes) in [
-            (gone_on(call, &said, "go on"), true),
+            (gone_on(call, shape, &said, "go on"), true),
             (quoting, true),
-            (gone_on(call, &forged, "go on"), false),
+            (gone_on(call, shape, &forged, "go on"), false),
         ] {
             place.provider.take_calls();
             let answer = place.post(path, &key, &body).await;
@@ -311,7 +441,7 @@ async fn the_model_never_reads_what_the_gateway_said() {
                     .find(|turns| expected[turns].is_array());
                 expected[turns.unwrap()].as_array_mut().unwrap().remove(1);
             }
-            assert_eq!(sent, expected.to_string(), "{path}");
+            assert_eq!(sent, expected.to_string(), "{path} {shape:?}");
         }
     }
 }

@@ -286,6 +286,55 @@ async fn the_authorization_api_lets_in_by_a_clear_yes_only() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_address_reaches_the_authorization_api_as_the_provider_wrote_it() {
+    const ADDRESS: &str = "Ada.Lovelace+Agents@Example.COM";
+    let api = Api::start().await;
+    let rest = format!(
+        "authorization: {{mode: enterprise, api_url: \"{}\"}}",
+        api.url
+    );
+    let place = Place::with(&rest).await;
+    place
+        .idp
+        .does(|wrong| wrong.claims = Box::new(|claims| claims["email"] = ADDRESS.into()));
+    place.signed_in().await;
+    let asked = api.asked.lock().unwrap()[0].clone();
+    assert_eq!(asked["user_email"], ADDRESS);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_has_the_status_and_the_beginning_of_what_is_no_answer() {
+    let api = Api::start().await;
+    let rest = format!(
+        "logging: {{format: json}}\nauthorization: {{mode: enterprise, api_url: \"{}\"}}",
+        api.url
+    );
+    let place = Logged::new(&rest).await;
+    let long = format!("{}end-of-the-excerpt, and what is past it", "ä".repeat(182));
+    api.says(503, &long);
+    let denied = Browser::of(place.binary.proxy).log_in().await;
+    assert_eq!(denied.status, 403);
+    assert!(denied.text().contains("Authorization API error"));
+    assert!(!denied.text().contains("end-of-the-excerpt"));
+    until(|| place.binary.log().contains("end-of-the-excerpt")).await;
+    let log = place.binary.log();
+    let lines: Vec<_> = log
+        .lines()
+        .filter(|line| line.contains("end-of-the-excerpt"))
+        .collect();
+    let [line] = lines[..] else {
+        panic!("{lines:?}");
+    };
+    let line: Value = serde_json::from_str(line).unwrap();
+    assert_eq!(line["level"], "WARN");
+    assert_eq!(line["status"], 503);
+    let told = line["body"].as_str().unwrap();
+    assert_eq!(told.chars().count(), 200);
+    assert!(told.ends_with("end-of-the-excerpt"), "{told}");
+    drop(place.idp);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_authorization_api_that_is_away_or_slow_lets_nobody_in() {
     // It takes connections and says nothing.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -31,6 +31,9 @@ fn hash_of(access: &str) -> String {
 }
 
 /// Logs in, and says what came of it; who is refused is not signed in.
+/// The contract's text of an exchange that failed, as a page has it.
+const FAILED: &str = "&#39;test&#39; failed";
+
 async fn refused(place: &Place, what: &str) -> Answer {
     let mut browser = place.browser();
     let answer = browser.log_in().await;
@@ -358,6 +361,14 @@ async fn a_provider_that_answers_wrongly_lets_nobody_in() {
             .does(|wrong| wrong.exchange = Some((status, answer.into())));
         let answer = refused(&place, what).await;
         assert_eq!(answer.status, expected, "{what}: {}", answer.text());
+        let said = match expected {
+            400 => "Redirect URI mismatch",
+            _ => FAILED,
+        };
+        assert!(answer.text().contains(said), "{what}: {}", answer.text());
+        if expected == 400 {
+            assert!(answer.text().contains("/auth/callback"), "{what}");
+        }
     }
     for (what, change) in [
         ("no issuer (RFC 9207)", None),
@@ -372,15 +383,16 @@ async fn a_provider_that_answers_wrongly_lets_nobody_in() {
                 back.extend(change.map(|issuer| ("iss".into(), issuer.into())));
             });
         });
-        assert_eq!(refused(&place, what).await.status, 401);
+        let answer = refused(&place, what).await;
+        assert_eq!(answer.status, 401, "{what}");
+        assert!(answer.text().contains(FAILED), "{what}: {}", answer.text());
     }
     place
         .idp
         .does(|wrong| wrong.back = Box::new(|back| back[0].1 = "code-of-another".into()));
-    assert_eq!(
-        refused(&place, "a code that was not given").await.status,
-        401
-    );
+    let answer = refused(&place, "a code that was not given").await;
+    assert_eq!(answer.status, 401);
+    assert!(answer.text().contains(FAILED), "{}", answer.text());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -222,7 +222,9 @@ async fn authorize(State(idp): State<Arc<Idp>>, uri: Uri) -> Response {
     assert_eq!(asked["code_challenge_method"], "S256");
     assert!(asked["scope"].split(' ').any(|scope| scope == "openid"));
     let number = idp.codes.lock().unwrap().len();
-    let code = format!("code-{number}");
+    // As long as a secret, and no other provider's.
+    let challenge = &asked["code_challenge"];
+    let code = format!("code-{number}-{challenge}");
     let given = Code {
         nonce: asked["nonce"].clone(),
         challenge: asked["code_challenge"].clone(),
