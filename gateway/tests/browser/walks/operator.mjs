@@ -120,6 +120,23 @@ export async function operator(step, house, browser) {
   await page.context().close();
   await byLogin(step, house, browser);
   await byKeyboard(step, house, browser);
+  await overPages(step, house, browser);
+}
+
+/** More than a page shows. */
+async function overPages(step, house, browser) {
+  await step('a long list is turned over', async () => {
+    for (let n = 0; n < 51; n += 1) await house.manage('POST', '/tokens', { name: `one-of-many-${n}` });
+    const page = await browser.person();
+    await page.goto(house.admin);
+    await typeKey(page, KEY);
+    await headed(page, 'Credentials');
+    await page.goto(`${house.admin}/admin/tokens`);
+    await page.getByRole('link', { name: 'Next' }).click();
+    await page.getByText(/Page 2 of \d/).waitFor();
+    await browser.look(page, 'operator tokens turned over');
+    await page.context().close();
+  });
 }
 
 /** A person whom a role lets manage, and one whom none does. */
