@@ -60,9 +60,13 @@ export class Browser {
 
   /** Has the page as it stands looked at, wide and narrow, in light and in dark, with all unfolded. */
   async look(page, name) {
+    await this.inspect(page.url(), await page.content(), name);
+  }
+
+  /** The same of a page that was kept, such as one that leads on at once. */
+  async inspect(address, body, name) {
     this.seen.add(name);
-    const url = page.url().split('#')[0];
-    const body = await page.content();
+    const url = address.split('#')[0];
     const { inspected } = this;
     await inspected.route(url, (route) => route.fulfill({ body, contentType: 'text/html; charset=utf-8' }));
     await inspected.goto(url);

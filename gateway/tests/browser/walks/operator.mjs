@@ -158,6 +158,7 @@ async function byLogin(step, house, browser) {
     await headed(page, 'Credentials');
     assert.equal(new URL(page.url()).origin, house.admin);
     await page.getByText('olga@example.com').waitFor();
+    await lookAtPagesBetween(page, house, browser);
     await page.context().close();
   });
   await step('who may not manage reads that', async () => {
@@ -167,6 +168,19 @@ async function byLogin(step, house, browser) {
     await browser.look(page, 'operator without a role');
     await page.context().close();
   });
+}
+
+/** The pages between two of a login lead on at once: they are looked at without that. */
+async function lookAtPagesBetween(page, house, browser) {
+  let at = `${house.admin}/admin/sign-in/login`;
+  for (const title of ['To the operator’s page', 'You are signed in']) {
+    const answer = await page.context().request.get(at);
+    const body = await answer.text();
+    assert.ok(body.includes(`<h1>${title}</h1>`), body);
+    const leadsOn = /<meta http-equiv="refresh" content="0; url=([^"]*)">/;
+    at = leadsOn.exec(body)[1].replaceAll(/&amp;|&#38;/g, '&');
+    await browser.inspect(answer.url(), body.replace(leadsOn, ''), title);
+  }
 }
 
 /** Nothing but a keyboard, from the key to a token that is revoked. */
