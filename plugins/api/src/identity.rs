@@ -57,6 +57,8 @@ impl fmt::Debug for CountedSlot {
 /// What is known of a caller for certain, as whoever vouches for it said: what roles are bound by.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Attributes {
+    /// The tenant it acts for; `None` = those of no tenant.
+    pub tenant: Option<Box<str>>,
     /// Who vouches for the person or program. A subject and groups mean something only with it.
     pub issuer: Option<Box<str>>,
     /// Who it is to the issuer.
