@@ -4,15 +4,18 @@ use std::fmt;
 use std::sync::Arc;
 
 use fastrand::Rng;
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use pingora::http::RequestHeader;
 use uuid::{Builder, Uuid};
 
+use crate::answer_head::REQUEST_ID;
 use crate::record::Record;
 use crate::request::cors;
 use crate::runtime::Runtime;
 use crate::snapshot::Snapshot;
 use crate::upstream::affinity::Session;
+
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// A request's context: the one snapshot it sees, and the record of it.
 pub struct Context<'r> {
@@ -38,7 +41,7 @@ impl<'r> Context<'r> {
         let own = new_id(&mut rng);
         let decision = RequestId::of(own);
         let id = accepted_id(&head.headers).unwrap_or_else(|| decision.clone());
-        let caller = head.headers.get("traceparent");
+        let caller = head.headers.get(TRACEPARENT);
         let trace = caller
             .and_then(Trace::parse)
             .unwrap_or(Trace::begin(own))
@@ -107,7 +110,7 @@ fn new_id(rng: &mut Rng) -> Uuid {
 
 /// The caller's own id, when it is one that logs can hold.
 fn accepted_id(headers: &HeaderMap) -> Option<RequestId> {
-    let id = headers.get("x-request-id")?;
+    let id = headers.get(REQUEST_ID)?;
     let is_plain = |b: &u8| b.is_ascii_alphanumeric() || b"-_.:".contains(b);
     let accepted = (1..=128).contains(&id.len()) && id.as_bytes().iter().all(is_plain);
     accepted.then(|| RequestId(id.clone()))
@@ -159,11 +162,20 @@ impl Trace {
 
 impl fmt::Display for Trace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "00-{:032x}-{:016x}-{:02x}",
-            self.id, self.span, self.flags
-        )
+        // By hand: every call writes one.
+        let mut text = *b"00-................................-................-..";
+        hex(self.id, &mut text[3..35]);
+        hex(self.span.into(), &mut text[36..52]);
+        hex(self.flags.into(), &mut text[53..]);
+        f.write_str(str::from_utf8(&text).unwrap_or_default())
+    }
+}
+
+/// The last digits of a number, as many as there is room for.
+fn hex(mut number: u128, digits: &mut [u8]) {
+    for digit in digits.iter_mut().rev() {
+        *digit = b"0123456789abcdef"[(number & 15) as usize];
+        number >>= 4;
     }
 }
 

@@ -26,6 +26,7 @@
 //! snapshot, [`upstream`] what is on the other side, [`observe`] tells what happened.
 
 pub mod agents;
+pub mod answer_head;
 pub mod assemble;
 pub mod background;
 pub mod boot;

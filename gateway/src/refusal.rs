@@ -7,12 +7,17 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use bytes::Bytes;
-use http::{HeaderValue, header};
+use http::response::Parts;
+use http::{HeaderName, HeaderValue, StatusCode, header};
 use jiff::Timestamp;
-use pingora::http::ResponseHeader;
 use serde::Serialize;
 use serde_json::json;
 use turnpike_api::{Dialect, Operation};
+
+use crate::answer_head::answer_head;
+
+const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 
 /// Why a request was refused. Closed: a new reason makes the compiler ask for its words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -337,45 +342,41 @@ impl Refusal {
     }
 
     /// The head that goes with a body of `len` bytes.
-    pub fn head(
-        &self,
-        dialect: Dialect,
-        request_id: &HeaderValue,
-        len: usize,
-    ) -> pingora::Result<Box<ResponseHeader>> {
-        let status = self.status();
-        let mut head = Box::new(ResponseHeader::build_no_case(status, Some(10))?);
-        head.insert_header(header::CONTENT_TYPE, "application/json")?;
-        head.insert_header(header::CONTENT_LENGTH, len)?;
-        head.insert_header("x-request-id", request_id.clone())?;
-        if dialect == Dialect::Anthropic {
-            head.insert_header("request-id", request_id.clone())?;
-        }
+    pub fn head(&self, dialect: Dialect, request_id: &HeaderValue, len: usize) -> Parts {
+        let plain = HeaderValue::from_static;
+        let status = StatusCode::from_u16(self.status());
+        let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut head = answer_head(status, request_id, dialect, 0);
+        let mut insert = |name: HeaderName, value: HeaderValue| {
+            head.headers.insert(name, value);
+        };
+        insert(header::CONTENT_TYPE, plain("application/json"));
+        insert(header::CONTENT_LENGTH, len.into());
         if matches!(self.reason, Reason::BudgetSpent | Reason::QuotaSpent) {
             // It is not back soon: whoever is told to try again would try in vain, and in silence.
-            head.insert_header("x-should-retry", "false")?;
-            return Ok(head);
+            insert(SHOULD_RETRY, plain("false"));
+            return head;
         }
-        match status {
+        match status.as_u16() {
             // Claude Code repeats a bare 401 in silence for 40 s; this makes agents show the text.
             401 => {
-                head.insert_header(header::WWW_AUTHENTICATE, "Bearer")?;
-                head.insert_header("x-should-retry", "false")?;
+                insert(header::WWW_AUTHENTICATE, plain("Bearer"));
+                insert(SHOULD_RETRY, plain("false"));
             }
-            403 => head.insert_header("x-should-retry", "false")?,
-            405 => head.insert_header(header::ALLOW, self.allow.unwrap_or("GET, POST"))?,
-            503 => head.insert_header(header::RETRY_AFTER, "1")?,
+            403 => insert(SHOULD_RETRY, plain("false")),
+            405 => insert(header::ALLOW, plain(self.allow.unwrap_or("GET, POST"))),
+            503 => insert(header::RETRY_AFTER, plain("1")),
             429 => {
                 let comeback = self.comeback.as_deref().map(|comeback| comeback.millis);
                 let limit = self.limit.as_deref().map(|limit| limit.wait);
                 let millis = comeback.or(limit).unwrap_or(1000);
                 let millis = millis.min(LONGEST_RETRY_AFTER * 1000);
-                head.insert_header(header::RETRY_AFTER, millis.div_ceil(1000))?;
-                head.insert_header("retry-after-ms", millis)?;
+                insert(header::RETRY_AFTER, millis.div_ceil(1000).into());
+                insert(RETRY_AFTER_MS, millis.into());
             }
             _ => {}
         }
-        Ok(head)
+        head
     }
 
     /// The event that ends a stream which has begun and cannot be completed.

@@ -2,12 +2,13 @@
 //! that `server.cors.allowed_origins` names, and nowhere but where models are called and listed.
 //! Logins and the management API are never told to a page.
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
-use pingora::Result;
-use pingora::http::ResponseHeader;
+use http::response::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use pingora::protocols::http::ServerSession;
+use turnpike_api::Dialect;
 
 use super::{Connection, Stop};
+use crate::answer_head::{answer_head, ready};
 use crate::context::Context;
 use crate::path::{self, Resource};
 use crate::record::Ending;
@@ -34,17 +35,17 @@ pub fn allowed(headers: &HeaderMap, origins: &[HeaderValue]) -> Option<HeaderVal
 }
 
 /// Lets the page that called read the answer.
-pub fn mark(head: &mut ResponseHeader, context: &Context<'_>) -> Result<()> {
+pub fn mark(headers: &mut HeaderMap, context: &Context<'_>) {
     if context.snapshot.allowed_origins.is_empty() {
-        return Ok(());
+        return;
     }
     // Another page, and whoever is none, are told something else.
-    head.append_header(header::VARY, "origin")?;
+    headers.append(header::VARY, HeaderValue::from_static("origin"));
     if let Some(origin) = &context.page {
-        head.insert_header(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone())?;
-        head.insert_header(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED)?;
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+        let exposed = HeaderValue::from_static(EXPOSED);
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
     }
-    Ok(())
 }
 
 /// What a browser wants to send for a page, if it asks whether it may.
@@ -66,11 +67,11 @@ pub async fn answer(
     session: &mut ServerSession,
     context: &mut Context<'_>,
     wanted: &Method,
-) -> std::result::Result<Connection, Stop> {
+) -> Result<Connection, Stop> {
     let headers = session.req_header().headers.get(REQUEST_HEADERS).cloned();
-    let head = head(context, wanted, headers).map_err(|_| Stop::ClientGone)?;
+    let head = head(context, wanted, headers);
     let written = async {
-        session.write_response_header(head).await?;
+        session.write_response_header(ready(head)).await?;
         session.finish_body().await
     };
     written.await.map_err(|_| Stop::ClientGone)?;
@@ -83,24 +84,25 @@ pub async fn answer(
 
 const REQUEST_HEADERS: HeaderName = header::ACCESS_CONTROL_REQUEST_HEADERS;
 
-fn head(
-    context: &Context<'_>,
-    wanted: &Method,
-    headers: Option<HeaderValue>,
-) -> Result<Box<ResponseHeader>> {
-    let mut head = Box::new(ResponseHeader::build_no_case(204, Some(8))?);
-    head.insert_header("x-request-id", context.record.id.header().clone())?;
-    mark(&mut head, context)?;
-    head.insert_header(header::ACCESS_CONTROL_ALLOW_METHODS, wanted.as_str())?;
+fn head(context: &Context<'_>, wanted: &Method, headers: Option<HeaderValue>) -> Parts {
+    let id = context.record.id.header();
+    let mut head = answer_head(StatusCode::NO_CONTENT, id, Dialect::OpenAi, 0);
+    mark(&mut head.headers, context);
+    if let Ok(wanted) = HeaderValue::from_str(wanted.as_str()) {
+        head.headers
+            .insert(header::ACCESS_CONTROL_ALLOW_METHODS, wanted);
+    }
     // Whatever it asks for: the credential's header differs from SDK to SDK, and which headers go to
     // a provider is decided elsewhere.
     if let Some(headers) = headers.filter(|headers| headers.len() <= LONGEST) {
-        head.insert_header(header::ACCESS_CONTROL_ALLOW_HEADERS, headers)?;
+        head.headers
+            .insert(header::ACCESS_CONTROL_ALLOW_HEADERS, headers);
     }
-    head.insert_header(header::ACCESS_CONTROL_MAX_AGE, REMEMBERED)?;
-    head.append_header(
-        header::VARY,
-        "access-control-request-method, access-control-request-headers",
-    )?;
-    Ok(head)
+    let remembered = HeaderValue::from_static(REMEMBERED);
+    head.headers
+        .insert(header::ACCESS_CONTROL_MAX_AGE, remembered);
+    let asked = "access-control-request-method, access-control-request-headers";
+    head.headers
+        .append(header::VARY, HeaderValue::from_static(asked));
+    head
 }

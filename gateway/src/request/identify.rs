@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use http::HeaderMap;
 use http::header::{AUTHORIZATION, USER_AGENT};
+use http::{HeaderMap, HeaderName};
 use ipnet::IpNet;
 use percent_encoding::percent_decode_str;
 use pingora::http::RequestHeader;
@@ -17,7 +17,11 @@ use crate::refusal::{Reason, Refusal};
 use crate::snapshot::Snapshot;
 
 /// Where callers put credentials, in the order in which they are looked at; the query comes after.
-pub const CREDENTIAL_HEADERS: [&str; 3] = ["authorization", "x-api-key", "x-goog-api-key"];
+const CREDENTIAL_HEADERS: [HeaderName; 3] = [
+    AUTHORIZATION,
+    HeaderName::from_static("x-api-key"),
+    HeaderName::from_static("x-goog-api-key"),
+];
 
 /// No network has it.
 const UNKNOWN: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
@@ -172,7 +176,7 @@ fn places<'h>(
     query: &'h str,
 ) -> impl Iterator<Item = Result<Found<'h>, Refusal>> {
     let in_headers = CREDENTIAL_HEADERS.into_iter().filter_map(|name| {
-        let mut values = headers.get_all(name).iter();
+        let mut values = headers.get_all(&name).iter();
         let value = values.next()?;
         if values.next().is_some() {
             return Some(Err(malformed(
@@ -184,7 +188,7 @@ fn places<'h>(
                 "the credential has characters that no credential has",
             )));
         };
-        let token = if name == AUTHORIZATION.as_str() {
+        let token = if name == AUTHORIZATION {
             bearer(text)
         } else {
             Ok(text)

@@ -1,9 +1,8 @@
 //! What an answer tells its caller of the caller's own limits (F35): of requests and of tokens, the
 //! one with the least left. The provider's own are of the credential behind the pool, and stay here.
 
-use http::{HeaderName, HeaderValue};
-use pingora::Result;
-use pingora::http::ResponseHeader;
+use bytes::{BufMut, Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use turnpike_api::{Dialect, Limit, Measure, Window};
 use turnpike_limits::Account;
 
@@ -35,14 +34,9 @@ const ANTHROPIC_TOKENS: Names = [
 ];
 
 /// Tells the caller what is left of its limits; `now` is the store's time.
-pub fn mark(
-    head: &mut ResponseHeader,
-    admission: &Admission,
-    dialect: Dialect,
-    now: u64,
-) -> Result<()> {
+pub fn mark(headers: &mut HeaderMap, admission: &Admission, dialect: Dialect, now: u64) {
     let Some(reservation) = admission.reservation() else {
-        return Ok(());
+        return;
     };
     for (measure, openai, anthropic) in [
         (Measure::Requests, OPENAI_REQUESTS, ANTHROPIC_REQUESTS),
@@ -59,14 +53,13 @@ pub fn mark(
             };
             let [most, remaining, reset] = names;
             let values = values(limit, account, dialect, now);
-            head.insert_header(most, values.0)?;
-            head.insert_header(remaining, values.1)?;
+            headers.insert(most, values.0);
+            headers.insert(remaining, values.1);
             if let Some(value) = values.2 {
-                head.insert_header(reset, value)?;
+                headers.insert(reset, value);
             }
         }
     }
-    Ok(())
 }
 
 /// Limit, remaining and reset; the last is none where it never begins anew.
@@ -83,22 +76,30 @@ fn values(
         Window::Total => None,
     };
     let reset = end.map(|end| match dialect {
-        Dialect::Anthropic => time(end),
+        Dialect::Anthropic => time(end).into(),
         Dialect::OpenAi | Dialect::Gemini => duration(end.saturating_sub(now)),
     });
-    let reset = reset.and_then(|reset| HeaderValue::from_str(&reset).ok());
+    let reset = reset.and_then(|reset| HeaderValue::from_maybe_shared(reset).ok());
     (limit.most.into(), account.remaining().into(), reset)
 }
 
 /// As OpenAI writes them: `1s`, `6m0s`, `2h0m5s`.
-fn duration(millis: u64) -> String {
+fn duration(millis: u64) -> Bytes {
     let seconds = millis.div_ceil(1000);
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    match (hours, minutes) {
-        (0, 0) => format!("{seconds}s"),
-        (0, _) => format!("{minutes}m{seconds}s"),
-        _ => format!("{hours}h{minutes}m{seconds}s"),
+    let mut text = BytesMut::with_capacity(32);
+    let mut put = |count: u64, unit: u8| {
+        text.put_slice(itoa::Buffer::new().format(count).as_bytes());
+        text.put_u8(unit);
+    };
+    if hours > 0 {
+        put(hours, b'h');
     }
+    if hours > 0 || minutes > 0 {
+        put(minutes, b'm');
+    }
+    put(seconds, b's');
+    text.freeze()
 }
 
 #[cfg(test)]

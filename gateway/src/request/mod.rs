@@ -29,13 +29,15 @@ mod settle;
 pub mod stream;
 mod usage_chunk;
 
-use http::{HeaderName, HeaderValue, Method, Version, header};
-use pingora::http::{RequestHeader, ResponseHeader};
+use http::response::Parts;
+use http::{HeaderName, HeaderValue, Method, StatusCode, Version, header};
+use pingora::http::RequestHeader;
 use pingora::protocols::http::ServerSession;
 use turnpike_api::{Clock, Dialect, Operation};
 
 pub use settle::settle;
 
+use crate::answer_head::{DECISION, answer_head, ready};
 use crate::context::Context;
 use crate::decisions::Decision;
 use crate::path::{self, Resource};
@@ -57,8 +59,8 @@ impl From<Refusal> for Stop {
     }
 }
 
-/// Under which an answer names what was decided about its request.
-pub const DECISION: HeaderName = HeaderName::from_static("x-turnpike-decision");
+const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
+const GOOG_API_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
 
 /// What becomes of a connection after a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -225,9 +227,9 @@ fn in_the_callers_dialect<'p>(
     query: &str,
 ) -> Resource<'p> {
     let is_key = |pair: &str| pair.starts_with("key=");
-    let caller = if head.headers.contains_key("anthropic-version") {
+    let caller = if head.headers.contains_key(ANTHROPIC_VERSION) {
         Dialect::Anthropic
-    } else if head.headers.contains_key("x-goog-api-key") || query.split('&').any(is_key) {
+    } else if head.headers.contains_key(GOOG_API_KEY) || query.split('&').any(is_key) {
         Dialect::Gemini
     } else {
         return resource;
@@ -286,13 +288,9 @@ pub async fn respond(
     content_type: HeaderValue,
     body: bytes::Bytes,
 ) -> Result<Connection, Stop> {
-    let head = response_head(status, content_type, body.len(), context.record.id.header());
-    let head = head.and_then(|mut head| cors::mark(&mut head, context).map(|()| head));
-    let written = match head {
-        Ok(head) => write_whole(session, head, body, context.head_only).await,
-        Err(error) => Err(error),
-    };
-    match written {
+    let mut head = response_head(status, content_type, body.len(), context.record.id.header());
+    cors::mark(&mut head.headers, context);
+    match write_whole(session, head, body, context.head_only).await {
         Ok(()) => {
             context.record.ending = Ending::Answered { status };
             Ok(Connection::Keep)
@@ -301,17 +299,12 @@ pub async fn respond(
     }
 }
 
-fn response_head(
-    status: u16,
-    content_type: HeaderValue,
-    len: usize,
-    id: &HeaderValue,
-) -> pingora::Result<Box<ResponseHeader>> {
-    let mut head = Box::new(ResponseHeader::build_no_case(status, Some(4))?);
-    head.insert_header(header::CONTENT_TYPE, content_type)?;
-    head.insert_header(header::CONTENT_LENGTH, len)?;
-    head.insert_header("x-request-id", id.clone())?;
-    Ok(head)
+fn response_head(status: u16, content_type: HeaderValue, len: usize, id: &HeaderValue) -> Parts {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut head = answer_head(status, id, Dialect::OpenAi, 0);
+    head.headers.insert(header::CONTENT_TYPE, content_type);
+    head.headers.insert(header::CONTENT_LENGTH, len.into());
+    head
 }
 
 /// Tells the caller why, in its dialect.
@@ -333,16 +326,11 @@ pub async fn refuse(
         context.runtime.decisions.remember(decision);
     }
     let body = refusal.body(dialect, context.record.id.as_str());
-    let head = refusal.head(dialect, context.record.id.header(), body.len());
-    let head = head.and_then(|mut head| {
-        head.insert_header(DECISION, context.record.decision.header().clone())?;
-        cors::mark(&mut head, context).map(|()| head)
-    });
-    let written = match head {
-        Ok(head) => write_whole(session, head, body, context.head_only).await,
-        Err(error) => Err(error),
-    };
-    match written {
+    let mut head = refusal.head(dialect, context.record.id.header(), body.len());
+    let decision = context.record.decision.header().clone();
+    head.headers.insert(DECISION, decision);
+    cors::mark(&mut head.headers, context);
+    match write_whole(session, head, body, context.head_only).await {
         Err(_) => Connection::Cut,
         Ok(()) if context.head_read && session.is_body_done() => Connection::Keep,
         // What is left of the request's body is not worth reading to keep the connection.
@@ -354,15 +342,14 @@ pub async fn refuse(
 pub async fn respond_as(
     session: &mut ServerSession,
     context: &mut Context<'_>,
-    page: http::response::Parts,
+    page: Parts,
     body: bytes::Bytes,
 ) -> Result<Connection, Stop> {
     let status = page.status.as_u16();
     let plain = HeaderValue::from_static("text/plain; charset=utf-8");
     let kind = page.headers.get(header::CONTENT_TYPE).cloned();
     let kind = kind.unwrap_or(plain);
-    let mut head = response_head(status, kind, body.len(), context.record.id.header())
-        .map_err(|_| Stop::ClientGone)?;
+    let mut head = response_head(status, kind, body.len(), context.record.id.header());
     let ours = [
         header::CONTENT_TYPE,
         header::CONTENT_LENGTH,
@@ -370,11 +357,10 @@ pub async fn respond_as(
     ];
     for (name, value) in &page.headers {
         if !ours.contains(name) {
-            let added = head.append_header(name.clone(), value.clone());
-            added.map_err(|_| Stop::ClientGone)?;
+            head.headers.append(name, value.clone());
         }
     }
-    cors::mark(&mut head, context).map_err(|_| Stop::ClientGone)?;
+    cors::mark(&mut head.headers, context);
     let written = write_whole(session, head, body, context.head_only).await;
     written.map_err(|_| Stop::ClientGone)?;
     context.record.ending = Ending::Answered { status };
@@ -387,11 +373,11 @@ pub async fn respond_as(
 
 async fn write_whole(
     session: &mut ServerSession,
-    head: Box<ResponseHeader>,
+    head: Parts,
     body: bytes::Bytes,
     head_only: bool,
 ) -> pingora::Result<()> {
-    session.write_response_header(head).await?;
+    session.write_response_header(ready(head)).await?;
     match head_only {
         true => session.finish_body().await,
         false => session.write_response_body(body, true).await,

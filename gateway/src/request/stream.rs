@@ -62,7 +62,7 @@ pub async fn stream(
     match (passed, received.rest) {
         (Passed::Whole, rest) => {
             if let Some(rest) = rest {
-                rest.release(context.runtime).await;
+                rest.release(context.runtime);
             }
             context.record.ending = Ending::Answered { status };
             Ok(Connection::Keep)

@@ -140,7 +140,7 @@ async fn talk(
         }
         body.extend_from_slice(&piece);
     }
-    connections.keep(session, endpoint).await;
+    connections.keep(session, endpoint);
     Ok(Some(Answer {
         status,
         body: body.freeze(),

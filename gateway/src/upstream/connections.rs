@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use futures::FutureExt;
 use pingora::Result;
 use pingora::connectors::http::v2;
 use pingora::connectors::{ConnectorOptions, TransportConnector};
@@ -81,9 +82,9 @@ impl Connections {
     }
 
     /// Keeps a connection whose request was sent and whose answer was read to the end.
-    pub async fn keep(&self, session: HttpSession<()>, endpoint: &Endpoint) {
+    pub fn keep(&self, session: HttpSession<()>, endpoint: &Endpoint) {
         match session {
-            HttpSession::H1(session) => self.keep_h1(session, endpoint).await,
+            HttpSession::H1(session) => self.keep_h1(session, endpoint),
             HttpSession::H2(stream) => {
                 self.h2
                     .release_http_session(stream, endpoint, idle(endpoint))
@@ -92,9 +93,11 @@ impl Connections {
         }
     }
 
-    async fn keep_h1(&self, mut session: Http1, endpoint: &Endpoint) {
+    fn keep_h1(&self, mut session: Http1, endpoint: &Endpoint) {
         session.respect_keepalive();
-        if let Some(stream) = session.reuse().await {
+        // It waits only to close what cannot be kept, which being dropped does as well; and its future
+        // would lie within that of every request.
+        if let Some(stream) = session.reuse().now_or_never().flatten() {
             self.h1
                 .release_stream(stream, endpoint.reuse_hash(), idle(endpoint));
         }

@@ -4,6 +4,7 @@ use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use memchr::memmem::Finder;
 use pingora::http::ResponseHeader;
@@ -13,10 +14,11 @@ use turnpike_api::{Clock, Dialect, Fault, Hint, Judgement, Meter, Progress};
 use super::Outgoing;
 use super::exchange::{Broken, Exchanged, Next, Rest, exchange, watching};
 use super::heads::{self, Client};
+use crate::answer_head::{DECISION, ready};
 use crate::context::Context;
 use crate::request::count::Count;
 use crate::request::select::Lease;
-use crate::request::{DECISION, cors, limit_headers};
+use crate::request::{cors, limit_headers};
 use crate::upstream::credential::Access;
 
 /// As much of an answer as is read before it is judged: all of any error's body, and more than
@@ -184,10 +186,9 @@ fn receive(
         version: session.req_header().version,
         dialect: call.operation.dialect(),
     };
-    let mut head = heads::for_client(provider, client, context.record.id.header())
-        .map_err(|error| error.to_string())?;
-    let marked = mark(&mut head, context, lease, client.dialect);
-    marked.map_err(|error| error.to_string())?;
+    let mut head = heads::for_client(provider, client, context.record.id.header());
+    mark(&mut head.headers, context, lease, client.dialect);
+    let head = ready(head);
     let event_stream = provider
         .headers
         .get(CONTENT_TYPE)
@@ -205,17 +206,12 @@ fn receive(
     })
 }
 
-/// Puts what is ours into the head.
-fn mark(
-    head: &mut ResponseHeader,
-    context: &Context<'_>,
-    lease: &Lease<'_, '_>,
-    dialect: Dialect,
-) -> pingora::Result<()> {
-    head.insert_header(DECISION, context.record.decision.header().clone())?;
+/// Puts what is ours among the headers.
+fn mark(headers: &mut HeaderMap, context: &Context<'_>, lease: &Lease<'_, '_>, dialect: Dialect) {
+    headers.insert(DECISION, context.record.decision.header().clone());
     let now = context.runtime.limits.now();
-    limit_headers::mark(head, lease.admission, dialect, now)?;
-    cors::mark(head, context)
+    limit_headers::mark(headers, lease.admission, dialect, now);
+    cors::mark(headers, context);
 }
 
 const EVENT_STREAM: &[u8] = b"text/event-stream";
@@ -277,7 +273,7 @@ async fn hold(
             Next::Piece(piece) => piece,
             Next::End => {
                 if let Some(rest) = received.rest.take() {
-                    rest.release(context.runtime).await;
+                    rest.release(context.runtime);
                 }
                 return Held::Enough;
             }

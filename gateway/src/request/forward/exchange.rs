@@ -143,12 +143,9 @@ impl Rest {
     }
 
     /// Keeps the connection for another request, if this one was sent and its answer read whole.
-    pub async fn release(self, runtime: &Runtime) {
+    pub fn release(self, runtime: &Runtime) {
         if self.sent {
-            runtime
-                .connections
-                .keep(*self.session, &self.endpoint)
-                .await;
+            runtime.connections.keep(*self.session, &self.endpoint);
         }
     }
 

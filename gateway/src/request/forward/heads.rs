@@ -4,11 +4,13 @@ use std::fmt::Write as _;
 
 use bytes::BytesMut;
 use http::header::{CONNECTION, CONTENT_LENGTH, RETRY_AFTER, TRANSFER_ENCODING};
+use http::response::Parts;
 use http::{HeaderMap, HeaderValue, Method, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use turnpike_api::{Call, Dialect};
 
 use super::Outgoing;
+use crate::answer_head::answer_head;
 use crate::context::Context;
 use crate::refusal::is_bodiless;
 use crate::request::select::Lease;
@@ -195,13 +197,10 @@ pub(super) struct Client {
 
 /// The provider's head as the caller gets it. Its framing is the caller's hop's: a length where
 /// the provider gave one, chunks for HTTP/1.1 where it did not.
-pub(super) fn for_client(
-    provider: &ResponseHeader,
-    client: Client,
-    id: &HeaderValue,
-) -> pingora::Result<Box<ResponseHeader>> {
-    let size = provider.headers.len() + 4;
-    let mut head = Box::new(ResponseHeader::build_no_case(provider.status, Some(size))?);
+pub(super) fn for_client(provider: &ResponseHeader, client: Client, id: &HeaderValue) -> Parts {
+    let size = provider.headers.len();
+    let mut head = answer_head(provider.status, id, client.dialect, size);
+    let headers = &mut head.headers;
     let nominated = nominated(&provider.headers);
     for (name, value) in &provider.headers {
         let stays = stays_with_us(name.as_str())
@@ -209,21 +208,17 @@ pub(super) fn for_client(
                 .iter()
                 .any(|token| token.eq_ignore_ascii_case(name.as_str()));
         if !stays {
-            head.append_header(name.clone(), value.clone())?;
+            headers.append(name, value.clone());
         }
     }
     if let Some(hint) = provider.headers.get(RETRY_AFTER) {
-        head.insert_header(RETRY_AFTER, capped(hint))?;
+        headers.insert(RETRY_AFTER, capped(hint));
     }
-    head.insert_header("x-request-id", id.clone())?;
-    if client.dialect == Dialect::Anthropic {
-        head.insert_header("request-id", id.clone())?;
-    }
-    let unframed = !head.headers.contains_key(CONTENT_LENGTH) && !is_bodiless(head.status.as_u16());
+    let unframed = !headers.contains_key(CONTENT_LENGTH) && !is_bodiless(head.status.as_u16());
     if client.is_h1 && unframed && client.version == Version::HTTP_11 {
-        head.insert_header(TRANSFER_ENCODING, "chunked")?;
+        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
-    Ok(head)
+    head
 }
 
 /// Headers of a provider's that are of its hop, or tell of the account behind the pool: its
@@ -314,7 +309,7 @@ mod tests {
             version: Version::HTTP_11,
             dialect: Dialect::OpenAi,
         };
-        let head = for_client(&provider, client, &ours).unwrap();
+        let head = for_client(&provider, client, &ours);
         let mut names: Vec<String> = head
             .headers
             .iter()
