@@ -1,5 +1,6 @@
 """What repeats exactly: instructions and system calls, as the difference of two runs that differ
-in the number of calls only, so that start and end of the process drop out. One caller, one call
+in the number of calls only, so that start and end of the process drop out. The shorter run stays idle
+for as long as the longer one is busy, so that what comes with time drops out, too. One caller, one call
 after the other.
 
 callgrind counts an instruction for each byte of a copy above 2 KiB, which libc makes with `rep movsb`:
@@ -8,6 +9,7 @@ a moved future or a copied body weighs more here than in time. GLIBC_TUNABLES
 
 import re
 import subprocess
+import time
 
 from . import subjects
 from .machine import Failed, say, tool
@@ -27,19 +29,25 @@ def instructions(bench, names, quick):
     tool("valgrind", "valgrind")
     tables = {lane: {} for lane in CALLS}
     for lane, name, runs in lanes(names, quick):
-        low, high = (total_instructions(bench, name, lane, calls) for calls in runs)
+        high, seconds = total_instructions(bench, name, lane, runs[1])
+        low, _ = total_instructions(bench, name, lane, runs[0], seconds)
         tables[lane][name] = round((high - low) / (runs[1] - runs[0]))
         say(f"  {lane:7} {name:9} {tables[lane][name]:>10,} instructions a call")
     return tables
 
 
-def total_instructions(bench, name, lane, calls):
+def total_instructions(bench, name, lane, calls, lasting=0):
     out = bench.folder / f"callgrind.{name}"
     under = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}"]
-    run(bench, name, lane, calls, under)
+    seconds = run(bench, name, lane, calls, under, lasting)
+    return total(out), seconds
+
+
+def total(out):
+    """What callgrind counted."""
     found = re.search(r"^(?:totals|summary): (\d+)", out.read_text(), re.MULTILINE)
     if not found:
-        raise Failed(f"callgrind left no total in {out}; see the log in {bench.folder}")
+        raise Failed(f"callgrind left no total in {out}; see the log beside it")
     return int(found[1])
 
 
@@ -64,7 +72,8 @@ def syscalls(bench, names, quick):
     tool("strace", "strace")
     tables = {lane: {} for lane in CALLS}
     for lane, name, runs in lanes(names, quick):
-        low, high = (all_syscalls(bench, name, lane, calls) for calls in runs)
+        high, seconds = all_syscalls(bench, name, lane, runs[1])
+        low, _ = all_syscalls(bench, name, lane, runs[0], seconds)
         each = {call: (high[call] - low.get(call, 0)) / (runs[1] - runs[0]) for call in high.keys() - NOT_OF_A_CALL}
         each = {call: round(count, 2) for call, count in each.items() if count >= 0.005}
         total = round(sum(each.values()), 2)
@@ -74,12 +83,14 @@ def syscalls(bench, names, quick):
     return tables
 
 
-def all_syscalls(bench, name, lane, calls):
+def all_syscalls(bench, name, lane, calls, lasting=0):
     out = bench.folder / f"strace.{name}"
-    run(bench, name, lane, calls, ["strace", "-f", "-c", "-o", str(out)], traced=True)
+    under = ["strace", "-f", "-c", "-o", str(out)]
+    seconds = run(bench, name, lane, calls, under, lasting, traced=True)
     # % time, seconds, usecs/call, calls, errors (may be blank), name
     rows = (row.split() for row in out.read_text().splitlines())
-    return {row[-1]: int(row[3]) for row in rows if len(row) >= 5 and row[3].isdigit() and row[-1] != "total"}
+    counted = {row[-1]: int(row[3]) for row in rows if len(row) >= 5 and row[3].isdigit() and row[-1] != "total"}
+    return counted, seconds
 
 
 def lanes(names, quick):
@@ -88,9 +99,14 @@ def lanes(names, quick):
             yield lane, name, runs
 
 
-def run(bench, name, lane, calls, under, traced=False):
+def run(bench, name, lane, calls, under, lasting, traced=False):
+    """Answers with how many seconds the calls took; they, or the wait after them, take `lasting`."""
     provider, upstream = bench.provider(EVENTS, GAP)
     process, port = subjects.start(bench, name, upstream, under)
+    began = time.monotonic()
     bench.load(lane, port, "--count", calls)
+    seconds = time.monotonic() - began
+    time.sleep(max(0, lasting - seconds))
     process.stop(process.traced() if traced else None)
     provider.stop()
+    return seconds

@@ -45,7 +45,7 @@ class Programs:
         for chosen in (
             ["--bins", "-p", "turnpike"],
             ["--bins", "-p", "turnpike-loadtest", "-p", "turnpike-benches"],
-            ["--example", "select", "--example", "authenticate", "-p", "turnpike-benches"],
+            ["--example", "select", "--example", "authenticate", "--example", "keep_tokens", "-p", "turnpike-benches"],
         ):
             command = ["cargo", "build", "--profile", self.profile, *chosen]
             say("· " + " ".join(command))
@@ -129,6 +129,9 @@ class Bench:
         self.programs = programs
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="bench-path-"))
         self.processes = []
+        # The callers' credentials, by port, where they are not the usual one.
+        self.keys = {}
+        self.redis_server = None
 
     def __enter__(self):
         cores = os.cpu_count() or 1
@@ -162,10 +165,22 @@ class Bench:
         process.wait_until_listening(port)
         return process, port
 
+    def redis(self):
+        """The address of a Redis that keeps nothing on disk; started when it is first asked for."""
+        if self.redis_server is None:
+            port = free_port()
+            words = [tool("redis-server", "redis-server"), "--port", str(port), "--save", "", "--dir", str(self.folder)]
+            process = self.start("redis", [*words, "--maxmemory-policy", "noeviction"], LOAD_CORE)
+            process.wait_until_listening(port)
+            self.redis_server = (process, port)
+        return f"redis://127.0.0.1:{self.redis_server[1]}/0"
+
     def load(self, lane, port, *flags):
         """Runs the load to its end and returns what it saw."""
         program = self.program("bench-load")
         command = [program, lane, "--target", f"127.0.0.1:{port}", *map(str, flags)]
+        if port in self.keys:
+            command += ["--key", self.keys[port]]
         process = self.start("load", command, LOAD_CORE, stdout=subprocess.PIPE)
         out, _ = process.popen.communicate()
         self.processes.remove(process)

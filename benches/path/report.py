@@ -30,6 +30,10 @@ def write(results):
         said = ", ".join(f"{each:,.0f} of {size:,}" for size, each in results["tokens"].items())
         one, *_, many = results["tokens"].values()
         say(f"an authentication by a known agent token: {said} tokens, in instructions; {many / one - 1:+.1%} (goal ≤ 5 %)")
+    for replicas, row in results.get("fleet", {}).items():
+        say(f"{replicas} replicas of one Redis: {row['round_trips']:.4f} round trips a request (goal ≤ 0.02), {row['redis_cpu_us']:.2f} µs of the Redis' CPU a request")
+    if "scale" in results:
+        scaled(**results["scale"])
     say(f"as JSON: {path}")
 
 
@@ -55,6 +59,12 @@ def growth(pools):
         said = ", ".join(f"{by_size[size]:,.0f} of {size:,}" for size in sizes)
         say(f"a selection, {strategy}: {said} credentials; {by_size[sizes[-1]] / by_size[sizes[0]] - 1:+.1%} (goal ≤ 5 %)")
     say(f"memory: {pools['memory_kib']} KiB resident a credential")
+
+
+def scaled(small, large):
+    more = large["instructions"] / small["instructions"] - 1
+    what = "{tenants:,} tenants, {tokens:,} tokens, {credentials:,} credentials, {models:,} models".format(**large)
+    say(f"{what}: start {large['start_s']} s (goal ≤ 5), reload {large['reload_s']} s (goal ≤ 1), a call {more:+.1%} (goal ≤ 5 %)")
 
 
 def rate_rows(lane, by_name):

@@ -1,8 +1,11 @@
 """What is measured, and how each is configured to pass calls to one provider."""
 
+import itertools
+import json
 import shutil
+import subprocess
 
-from .machine import SUBJECT_CORE, free_port, say
+from .machine import SUBJECT_CORE, Failed, free_port, say
 
 TURNPIKE = """\
 server:
@@ -19,9 +22,11 @@ routing: {{strategy: {strategy}}}
 egress: {{allow_private: true}}
 """
 
-# The same, with all that governs a call: a role, four limits of its caller, of each measure one, a cap
-# and a quota of the credential.
+# The same, with all that governs a call: an agent token, a role, four limits of its caller, of each
+# measure one, a quota of the credential, and a Redis that shares all of it. Under valgrind everything
+# is late: the deadlines are long, so that the Redis does not seem to be away.
 GOVERNED = """\
+state: {{backend: redis, path: "{folder}/{name}-{port}.db", redis: {{url: "{redis}", key_prefix: {name}, deadline: 5s, connect_timeout: 10s}}}}
 roles:
   bench: {{models: ["gpt-*"], limits: {{requests_per_minute: 1000000000, concurrency: 100000}}}}
 role_bindings: [{{role: bench, everyone: true}}]
@@ -31,6 +36,10 @@ limits:
 """
 
 ONE_KEY = {"strategy": "round_robin", "credentials": "[{api_key: sk-bench-upstream, label: bench}]"}
+WITH_QUOTA = {"strategy": "round_robin", "credentials": "[{api_key: sk-bench-upstream, label: bench, quota: {limit: 1000000000000}}]"}
+
+# Every start has records of its own in the Redis.
+STARTS = itertools.count()
 
 # One process, as the others are; a worker does the same work under a master. The request limits
 # only keep it from closing connections, and the buffer keeps large bodies off the disk.
@@ -69,10 +78,11 @@ http {{
 
 
 def available():
-    names = ["turnpike", "governed", "pingora"]
-    if shutil.which("nginx"):
-        return [*names, "nginx"]
-    say("· nginx is missing and left out: apt-get install nginx-light")
+    names = ["turnpike", "governed", "pingora", "nginx"]
+    for name, program, package in (("governed", "redis-server", "redis-server"), ("nginx", "nginx", "nginx-light")):
+        if shutil.which(program) is None:
+            say(f"· {program} is missing, so {name} is left out: apt-get install {package}")
+            names.remove(name)
     return names
 
 
@@ -80,10 +90,11 @@ def command(bench, name, upstream, config):
     """The command line of a subject, and the port it will listen on."""
     port = free_port()
     values = {"port": port, "admin": free_port(), "upstream": upstream, "folder": bench.folder}
-    if name in ("turnpike", "governed"):
+    if name == "governed":
+        return governed(bench, f"governed-{next(STARTS)}", values), port
+    if name == "turnpike":
         path = bench.folder / f"{name}.yaml"
-        governed = GOVERNED.format() if name == "governed" else ""
-        path.write_text(TURNPIKE.format(**values, **config) + governed)
+        path.write_text(TURNPIKE.format(**values, **config))
         return [bench.program("turnpike"), "--config", str(path)], port
     if name == "nginx":
         path = bench.folder / "nginx.conf"
@@ -91,6 +102,22 @@ def command(bench, name, upstream, config):
         return ["nginx", "-e", "stderr", "-p", str(bench.folder), "-c", str(path)], port
     listen, to = f"127.0.0.1:{port}", f"127.0.0.1:{upstream}"
     return [bench.program("bare-pingora"), "--listen", listen, "--upstream", to], port
+
+
+def governed(bench, name, values):
+    """One that shares its records with those of the same name, and whose caller has an agent token."""
+    path = bench.folder / f"{name}-{values['port']}.yaml"
+    secret_key = bench.folder / "secret.key"
+    secret_key.write_text("a secret key of 32 bytes exactly")
+    secret_key.chmod(0o600)
+    text = TURNPIKE.format(**values, **WITH_QUOTA) + GOVERNED.format(**values, name=name, redis=bench.redis())
+    path.write_text(text.replace("  threads: 1\n", f'  threads: 1\n  secret_key: "file:{secret_key}"\n'))
+    words = [bench.program("turnpike"), "token", "create", "--name", "bench", "--json", "--config", str(path)]
+    made = subprocess.run(words, capture_output=True, text=True)
+    if made.returncode:
+        raise Failed(f"no agent token could be made:\n{made.stderr}")
+    bench.keys[values["port"]] = json.loads(made.stdout)["token"]
+    return [bench.program("turnpike"), "--config", str(path)]
 
 
 def start(bench, name, upstream, under=(), config=ONE_KEY):

@@ -50,7 +50,9 @@ impl<'t> Text<'t> {
 
 /// Whether it has the form of a token's id.
 pub(super) fn is_id(text: &str) -> bool {
-    text.len() == ID && text.bytes().all(|byte| LETTERS.contains(&byte))
+    // Looked at for every request: a search in the letters is ten times as long.
+    let is_letter = |byte| matches!(byte, b'a'..=b'k' | b'm'..=b'n' | b'p'..=b'z' | b'2'..=b'9');
+    text.len() == ID && text.bytes().all(is_letter)
 }
 
 /// URL-safe Base64.
@@ -87,6 +89,14 @@ mod tests {
             let text = Text::read(&presented).unwrap().ok().unwrap();
             assert_eq!((text.id, text.secret), (&*id, secret.expose()));
             assert_eq!(text.whole, token.expose());
+        }
+    }
+
+    #[test]
+    fn an_id_has_the_letters_that_are_made_and_no_others() {
+        for byte in 0..=127u8 {
+            let id = char::from(byte).to_string().repeat(ID);
+            assert_eq!(is_id(&id), LETTERS.contains(&byte), "{id}");
         }
     }
 
