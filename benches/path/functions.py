@@ -9,16 +9,20 @@ import subprocess
 from . import counts
 from .machine import say
 
+# The one with most on its path.
+SUBJECT = "governed"
 ROW = re.compile(r"^\s*([\d,]+) \([^)]*\)\s+(.+?)(?: \[[^]]*\])?$")
 CRATE = re.compile(r"/registry/src/[^/]+/([^/]+)/")
 
 
 def functions(bench, file, quick):
     shorter, longer = (counts.QUICK if quick else counts.CALLS)["chat"]
-    runs = [by_place(bench, calls) for calls in (shorter, longer)]
-    own, with_callees = (difference(*pair, longer - shorter) for pair in zip(*runs))
+    high, seconds = by_place(bench, longer)
+    low, _ = by_place(bench, shorter, seconds)
+    runs = list(zip(low, high))
+    own, with_callees = (difference(*pair, longer - shorter) for pair in runs)
     total = sum(own.values())
-    text = [f"Turnpike, instructions of one chat call: {total:,.0f}"]
+    text = [f"Turnpike with all that governs a call, instructions of one chat call: {total:,.0f}"]
     text += section("by the crate of the source line, inlined code where it was written", grouped(own, crate), total)
     text += section("by function, without what it calls", grouped(own, function), total)
     text += section("by function, with what it calls", grouped(with_callees, function), total)
@@ -27,11 +31,11 @@ def functions(bench, file, quick):
     say(f"· where Turnpike's instructions go: {file}")
 
 
-def by_place(bench, calls):
-    """The counts of a run by `file:function`: without, and with what is called."""
-    counts.total_instructions(bench, "turnpike", "chat", calls)
-    out = bench.folder / "callgrind.turnpike"
-    return [annotated(out, inclusive) for inclusive in ("no", "yes")]
+def by_place(bench, calls, lasting=0):
+    """The counts of a run by `file:function`, without and with what is called; and its seconds."""
+    _, seconds = counts.total_instructions(bench, SUBJECT, "chat", calls, lasting)
+    out = bench.folder / f"callgrind.{SUBJECT}"
+    return [annotated(out, inclusive) for inclusive in ("no", "yes")], seconds
 
 
 def annotated(out, inclusive):

@@ -1,40 +1,56 @@
 //! The scripts: each happens as a whole or not at all.
 
+use std::sync::OnceLock;
+
 use redis::{Cmd, ErrorKind, FromRedisValue, RedisResult, ServerErrorKind, ToRedisArgs};
 
 use super::connection::Connection;
 
-pub(super) const PUT: Script = Script(include_str!("lua/put.lua"));
-pub(super) const REMOVE: Script = Script(include_str!("lua/remove.lua"));
-pub(super) const LIST: Script = Script(include_str!("lua/list.lua"));
-pub(super) const CLAIM: Script = Script(include_str!("lua/claim.lua"));
-pub(super) const RELEASE: Script = Script(include_str!("lua/release.lua"));
-pub(super) const POST: Script = Script(include_str!("lua/post.lua"));
-pub(super) const SINCE: Script = Script(include_str!("lua/since.lua"));
-pub(super) const DRAW: Script = Script(include_str!("lua/draw.lua"));
-pub(super) const HEARTBEAT: Script = Script(include_str!("lua/heartbeat.lua"));
-pub(super) const FOLD: Script = Script(include_str!("lua/fold.lua"));
-pub(super) const LIFE: Script = Script(include_str!("lua/life.lua"));
-pub(super) const INFO: Script = Script(include_str!("lua/info.lua"));
+pub(super) static PUT: Script = Script::new(include_str!("lua/put.lua"));
+pub(super) static REMOVE: Script = Script::new(include_str!("lua/remove.lua"));
+pub(super) static LIST: Script = Script::new(include_str!("lua/list.lua"));
+pub(super) static CLAIM: Script = Script::new(include_str!("lua/claim.lua"));
+pub(super) static RELEASE: Script = Script::new(include_str!("lua/release.lua"));
+pub(super) static POST: Script = Script::new(include_str!("lua/post.lua"));
+pub(super) static SINCE: Script = Script::new(include_str!("lua/since.lua"));
+pub(super) static DRAW: Script = Script::new(include_str!("lua/draw.lua"));
+pub(super) static HEARTBEAT: Script = Script::new(include_str!("lua/heartbeat.lua"));
+pub(super) static FOLD: Script = Script::new(include_str!("lua/fold.lua"));
+pub(super) static LIFE: Script = Script::new(include_str!("lua/life.lua"));
+pub(super) static INFO: Script = Script::new(include_str!("lua/info.lua"));
 
-/// A script's text.
-#[derive(Clone, Copy)]
-pub(super) struct Script(&'static str);
+/// A script's text, and the digest by which a Redis knows it: computed once.
+pub(super) struct Script {
+    text: &'static str,
+    digest: OnceLock<String>,
+}
 
 /// A script with what it is to work on.
 pub(super) struct Call {
-    script: Script,
+    script: &'static Script,
     keys: Vec<String>,
     args: Vec<Vec<u8>>,
 }
 
 impl Script {
-    pub(super) fn on<const N: usize>(self, keys: [String; N]) -> Call {
+    const fn new(text: &'static str) -> Self {
+        Self {
+            text,
+            digest: OnceLock::new(),
+        }
+    }
+
+    fn digest(&self) -> &str {
+        let of_text = || redis::Script::new(self.text).get_hash().to_owned();
+        self.digest.get_or_init(of_text)
+    }
+
+    pub(super) fn on<const N: usize>(&'static self, keys: [String; N]) -> Call {
         self.over(keys.into())
     }
 
     /// On as many keys as there are.
-    pub(super) fn over(self, keys: Vec<String>) -> Call {
+    pub(super) fn over(&'static self, keys: Vec<String>) -> Call {
         Call {
             script: self,
             keys,
@@ -52,11 +68,10 @@ impl Call {
     /// By its digest; and in full where it is not known: a Redis forgets scripts when it starts,
     /// fails over or is told to. It has not run then, so that it may be asked for again.
     pub(super) async fn run<T: FromRedisValue>(self, mut connection: Connection) -> RedisResult<T> {
-        let digest = redis::Script::new(self.script.0);
-        let known = self.command("EVALSHA", digest.get_hash());
+        let known = self.command("EVALSHA", self.script.digest());
         match known.query_async(&mut connection).await {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                let full = self.command("EVAL", self.script.0);
+                let full = self.command("EVAL", self.script.text);
                 full.query_async(&mut connection).await
             }
             answered => answered,
