@@ -5,7 +5,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help demo serve test test-rust test-sdk test-browser test-helm lint fmt reference bench bench-path loadtest fuzz
+.PHONY: help demo serve test test-rust test-sdk test-browser test-helm test-image audit sbom lint fmt reference bench bench-path loadtest fuzz
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,7 +18,7 @@ serve: ## The gateway before the real providers whose API keys the environment h
 
 test: ## Install what is missing, lint, and run every test
 	@scripts/prepare all
-	@$(MAKE) --no-print-directory lint test-rust test-sdk test-browser test-helm
+	@$(MAKE) --no-print-directory lint test-rust test-sdk test-browser test-helm test-image
 
 test-rust: ## The Rust tests
 	@scripts/prepare build
@@ -36,6 +36,15 @@ test-browser: ## The login in Chromium, with a real identity provider; ONLY="age
 
 test-helm: ## The chart by Helm 3 and 4, and what it renders in the real gateway; ONLY="redis" narrows it
 	@scripts/test-helm $(ONLY)
+
+test-image: ## The image's content, without a container engine
+	@scripts/test-image
+
+audit: ## Known vulnerabilities of what the gateway is made of, by cargo-audit and a copy of the RustSec database
+	@scripts/audit
+
+sbom: ## What the gateway is made of, as CycloneDX: target/turnpike.cdx.json; needs cargo-cyclonedx
+	@scripts/sbom
 
 lint: ## Format, clippy, dependency directions, the documents; cargo-deny where installed
 	@scripts/prepare build

@@ -29,7 +29,8 @@ def main(parts):
     loader.testNamePatterns = [f"*{part.replace(' ', '_')}*" for part in parts] or None
     suite = loader.discover(str(Path(__file__).parent))
     done = unittest.TextTestRunner(resultclass=Tally, verbosity=0).run(suite)
-    failed = {id(test) for test, _ in done.failures + done.errors}
+    # Of a test with parts, each part that failed is told; the test counts once.
+    failed = {getattr(test, "test_case", test).id() for test, _ in done.failures + done.errors}
     print(f"{done.testsRun - len(failed) - len(done.skipped)} passed, {len(failed)} failed")
     return 0 if done.wasSuccessful() and done.testsRun and not done.skipped else 1
 
