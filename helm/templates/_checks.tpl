@@ -28,6 +28,16 @@
 {{- $wrong = append $wrong (printf "config refers to /etc/turnpike/secrets/%s, which secretFiles does not mount" $name) }}
 {{- end }}
 {{- end }}
+{{- $variables := list }}
+{{- range $v.env }}
+{{- $variables = append $variables .name }}
+{{- end }}
+{{- range regexFindAll "\\$\\{[A-Za-z_][A-Za-z0-9_]*\\}" (toYaml $v.config) -1 | uniq }}
+{{- $name := . | trimPrefix "${" | trimSuffix "}" }}
+{{- if not (has $name $variables) }}
+{{- $wrong = append $wrong (printf "config refers to the variable %s, which env does not set" $name) }}
+{{- end }}
+{{- end }}
 {{- if and (not $isFleet) (or (gt (int $v.replicas) 1) $v.autoscaling.hpa.enabled $v.autoscaling.keda.enabled) }}
 {{- $wrong = append $wrong "replicas and autoscaling: an embedded store is one gateway's; more than one needs redis.enabled" }}
 {{- end }}

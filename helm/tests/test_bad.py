@@ -38,7 +38,7 @@ class Bad(unittest.TestCase):
 
     def test_what_is_no_literal_is_let_through(self):
         config = {
-            "api_keys": ["${A_KEY}", {"key": "file:/run/secrets/b"}],
+            "api_keys": ["${KEY}", {"key": "file:/run/secrets/b"}],
             "server": {"tls": {"cert": "a.crt", "key": "a.key", "certificates": [{"cert": "b.crt", "key": "b.key"}]}},
             "remote_management": {"secret_key": ""},
             "egress": {"proxy_url": "http://proxy:3128"},

@@ -15,6 +15,7 @@ from chart import CHART, EXAMPLES, VERSIONS, configuration, only, pod, render, r
 BASE = {
     "image": {"repository": "registry.example.com/turnpike"},
     "config": {"api_keys": [{"key": "${KEY}"}], "providers": {"openai": {}}},
+    "env": [{"name": "KEY", "valueFrom": {"secretKeyRef": {"name": "k", "key": "key"}}}],
 }
 FLEET = {
     "config": {"server": {"public_url": "https://llm.example.com"}},
@@ -26,7 +27,6 @@ EVERYTHING = {
     "commonLabels": {"team": "platform"},
     "imagePullSecrets": [{"name": "pull"}],
     "image": {"digest": "sha256:" + "0" * 64},
-    "env": [{"name": "KEY", "valueFrom": {"secretKeyRef": {"name": "k", "key": "key"}}}],
     "secretFiles": [{"name": "clients", "existingSecret": "c"}],
     "credentialFiles": {"existingSecret": "auths"},
     "tls": {"existingSecret": "tls", "clientAuth": "required", "clientCa": {"existingSecret": "ca"}},
