@@ -28,10 +28,6 @@
   "logging" (dict "format" "json")
   "state" $state
   "auth" (dict "dir" $auths) }}
-{{- /* Beside the configuration nothing can be written. */}}
-{{- if kindIs "map" .Values.config.audit }}
-{{- $_ := set $base "audit" (dict "spool" (dict "path" "/var/lib/turnpike/audit-spool")) }}
-{{- end }}
 {{- mustMergeOverwrite $base (deepCopy .Values.config) | toYaml }}
 {{- end }}
 
@@ -85,6 +81,7 @@ tls:
   "admin" (pick $config.admin "host" "port")
   "state" (pick $config.state "backend" "path" "redis")
   "tokens" (pick $tokens "max_concurrent_hashes")
+  "audit" (default dict $config.audit)
   | toJson | sha256sum }}
 {{- end }}
 
