@@ -19,7 +19,9 @@ def catalogue():
         for name, following in zip(names, [*names[1:], None]):
             before = text[: name.start()]
             after = text[name.end() : following.start() if following else name.end() + 600]
-            labels = set(re.findall(r'"([a-z_]+)"', " ".join(re.findall(r'\[((?:\s*"[a-z_]+",?)+\s*)\]', after))))
+            labels = set(
+                re.findall(r'"([a-z_]+)"', " ".join(re.findall(r'\[((?:\s*"[a-z_]+",?)+\s*)\]', after)))
+            )
             labels |= set(re.findall(r'const_label\("([a-z_]+)"', after))
             # `histograms` of metrics.rs gives all of its own this one.
             if re.search(r"histograms\(\s*&registry,\s*$", before):
@@ -41,5 +43,9 @@ def asked(expression):
         known |= METRICS.get(name) or METRICS.get(bare[name], set())
     grouped = re.findall(r"\b(?:by|without|on|ignoring) \(([^)]*)\)", expression)
     labels = {label.strip() for group in grouped for label in group.split(",")}
-    labels |= {label for inside in re.findall(r"\{([^}]*)\}", expression) for label in re.findall(r"(\w+)\s*(?:=|!)", inside)}
+    labels |= {
+        label
+        for inside in re.findall(r"\{([^}]*)\}", expression)
+        for label in re.findall(r"(\w+)\s*(?:=|!)", inside)
+    }
     return missing, labels - known

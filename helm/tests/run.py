@@ -24,7 +24,9 @@ class Tally(unittest.TextTestResult):
 
 def name(test):
     module, _, rest = test.id().partition(".")
-    return f"{module.removeprefix('test_')}: {rest.rpartition('.')[2].removeprefix('test_').replace('_', ' ')}"
+    return (
+        f"{module.removeprefix('test_')}: {rest.rpartition('.')[2].removeprefix('test_').replace('_', ' ')}"
+    )
 
 
 def main(parts):

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import yaml
 
 from chart import CHART, HERE, VERSIONS, run, template
-from test_good import BASE, FLEET
+from values import BASE, FLEET
 
 CASES = yaml.safe_load((HERE / "bad.yaml").read_text())
 ROOT = CHART.parent
@@ -39,7 +39,9 @@ class Bad(unittest.TestCase):
     def test_what_is_no_literal_is_let_through(self):
         config = {
             "api_keys": ["${KEY}", {"key": "file:/run/secrets/b"}],
-            "server": {"tls": {"cert": "a.crt", "key": "a.key", "certificates": [{"cert": "b.crt", "key": "b.key"}]}},
+            "server": {
+                "tls": {"cert": "a.crt", "key": "a.key", "certificates": [{"cert": "b.crt", "key": "b.key"}]}
+            },
             "remote_management": {"secret_key": ""},
             "egress": {"proxy_url": "http://proxy:3128"},
         }
@@ -55,7 +57,15 @@ class Bad(unittest.TestCase):
                 if is_secret(node):
                     names.add(name)
                 for key, value in node.items():
-                    outer = key in ("items", "anyOf", "oneOf", "allOf", "additionalProperties", "properties", "$defs")
+                    outer = key in (
+                        "items",
+                        "anyOf",
+                        "oneOf",
+                        "allOf",
+                        "additionalProperties",
+                        "properties",
+                        "$defs",
+                    )
                     walk(value, name if outer else key)
             elif isinstance(node, list):
                 for one in node:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import yaml
 
-from chart import EXAMPLES, only, pod, render
-from test_good import BASE, EVERYTHING, FLEET
+from chart import EXAMPLES, pod, render
+from values import BASE, EVERYTHING, FLEET
 
 BINARY = os.environ.get("TURNPIKE", "")
 MODES = {
@@ -64,7 +64,11 @@ class Mounted:
 
 
 def only_config(objects):
-    found = [one["data"] for (kind, _), one in objects.items() if kind == "ConfigMap" and "turnpike.yaml" in one.get("data", {})]
+    found = [
+        one["data"]
+        for (kind, _), one in objects.items()
+        if kind == "ConfigMap" and "turnpike.yaml" in one.get("data", {})
+    ]
     assert len(found) == 1
     return found[0]
 
@@ -122,7 +126,14 @@ class Gateway(unittest.TestCase):
             made["admin"].update(host="127.0.0.1", port=0)
             config.write_text(yaml.safe_dump(made))
             command = [BINARY, "--config", str(config)]
-            process = subprocess.Popen(command, env={"KEY": "made-up-0123456789"}, cwd="/", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            process = subprocess.Popen(
+                command,
+                env={"KEY": "made-up-0123456789"},
+                cwd="/",
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
             told = []
             try:
                 for line in process.stdout:

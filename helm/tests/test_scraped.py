@@ -74,12 +74,22 @@ class Scraped(unittest.TestCase):
         cls.write("turnpike.yaml", cls.configuration())
         cls.start(BINARY, "--config", "turnpike.yaml")
         until(lambda: open_url(f"http://127.0.0.1:{cls.admin}/ready")[0] == 200)
-        cls.write("prometheus.yaml", {
-            "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
-            "rule_files": [str(ALERTS)],
-            "scrape_configs": [{"job_name": "turnpike", "static_configs": [{"targets": [f"127.0.0.1:{cls.admin}"]}]}],
-        })
-        cls.start("prometheus", "--config.file=prometheus.yaml", "--storage.tsdb.path=data", f"--web.listen-address=127.0.0.1:{cls.prometheus}")
+        cls.write(
+            "prometheus.yaml",
+            {
+                "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+                "rule_files": [str(ALERTS)],
+                "scrape_configs": [
+                    {"job_name": "turnpike", "static_configs": [{"targets": [f"127.0.0.1:{cls.admin}"]}]}
+                ],
+            },
+        )
+        cls.start(
+            "prometheus",
+            "--config.file=prometheus.yaml",
+            "--storage.tsdb.path=data",
+            f"--web.listen-address=127.0.0.1:{cls.prometheus}",
+        )
         until(lambda: open_url(f"http://127.0.0.1:{cls.prometheus}/-/ready")[0] == 200)
         cls.calls()
         # Twice since the last call, for rates.
@@ -94,11 +104,20 @@ class Scraped(unittest.TestCase):
             "server": {"port": cls.port},
             "admin": {"port": cls.admin},
             "max_retry_interval": 0,
-            "api_keys": [{"key": "made-up-key-0123456789"}, {"key": "made-up-key-limited", "limits": {"requests_per_minute": 1}}],
+            "api_keys": [
+                {"key": "made-up-key-0123456789"},
+                {"key": "made-up-key-limited", "limits": {"requests_per_minute": 1}},
+            ],
             "auth": {"session_affinity": {"enabled": True}},
             "providers": {
-                "openai": {"base_url": f"{url}/v1", "credentials": [{"api_key": "a"}, {"api_key": "b", "quota": {"limit": 1000000}}]},
-                "claude": {"base_url": url, "credentials": [{"api_key": "c", "label": "small", "quota": {"limit": 1}}]},
+                "openai": {
+                    "base_url": f"{url}/v1",
+                    "credentials": [{"api_key": "a"}, {"api_key": "b", "quota": {"limit": 1000000}}],
+                },
+                "claude": {
+                    "base_url": url,
+                    "credentials": [{"api_key": "c", "label": "small", "quota": {"limit": 1}}],
+                },
                 "gemini": {"base_url": f"http://127.0.0.1:{free_port()}", "credentials": [{"api_key": "d"}]},
             },
         }
@@ -107,7 +126,11 @@ class Scraped(unittest.TestCase):
     def calls(cls):
         """Good ones, streams, and of each kind that is refused or fails."""
         chat = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hello?"}]}
-        message = {"model": "claude-haiku-4-5", "max_tokens": 64, "messages": [{"role": "user", "content": "Hello?"}]}
+        message = {
+            "model": "claude-haiku-4-5",
+            "max_tokens": 64,
+            "messages": [{"role": "user", "content": "Hello?"}],
+        }
         good = {"authorization": "Bearer made-up-key-0123456789", "content-type": "application/json"}
         made = []
         for _ in range(3):
@@ -143,7 +166,9 @@ class Scraped(unittest.TestCase):
     def start(cls, *command):
         log = (Path(cls.folder.name) / f"{len(cls.started)}.log").open("w")
         environment = {"PATH": os.environ["PATH"]}
-        cls.started.append(subprocess.Popen(command, cwd=cls.folder.name, env=environment, stdout=log, stderr=log))
+        cls.started.append(
+            subprocess.Popen(command, cwd=cls.folder.name, env=environment, stdout=log, stderr=log)
+        )
 
     @classmethod
     def stop(cls):
@@ -179,6 +204,11 @@ class Scraped(unittest.TestCase):
         for name, labels in METRICS.items():
             series = self.query(f'{{__name__=~"{name}(_bucket)?"}}')[1]["data"]["result"]
             # One that is empty in a series is not there.
-            exported = {label for one in series for label in one["metric"]} - {"__name__", "job", "instance", "le"}
+            exported = {label for one in series for label in one["metric"]} - {
+                "__name__",
+                "job",
+                "instance",
+                "le",
+            }
             if series:
                 self.assertEqual(exported, labels, name)

@@ -31,7 +31,12 @@ def expressions(path):
 
 def filled(expression):
     """As Grafana sends it."""
-    for variable, value in [("$__rate_interval", "5m"), ("$__range", "6h"), ("$job", ".*"), ("$namespace", ".*")]:
+    for variable, value in [
+        ("$__rate_interval", "5m"),
+        ("$__range", "6h"),
+        ("$job", ".*"),
+        ("$namespace", ".*"),
+    ]:
         expression = expression.replace(variable, value)
     return expression
 
@@ -50,12 +55,16 @@ class Dashboards(unittest.TestCase):
 
     def test_every_expression_is_one_that_prometheus_reads(self):
         records = [
-            {"record": f"a:{path.stem}", "expr": filled(expression)} for path in BOARDS for _, expression in expressions(path)
+            {"record": f"a:{path.stem}", "expr": filled(expression)}
+            for path in BOARDS
+            for _, expression in expressions(path)
         ]
         with tempfile.TemporaryDirectory() as folder:
             for index, record in enumerate(records):
                 record["record"] += f":{index}"
-            (Path(folder) / "rules.yaml").write_text(yaml.safe_dump({"groups": [{"name": "a", "rules": records}]}))
+            (Path(folder) / "rules.yaml").write_text(
+                yaml.safe_dump({"groups": [{"name": "a", "rules": records}]})
+            )
             done = promtool(folder, "check", "rules", "rules.yaml")
             self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
             self.assertIn(f"{len(records)} rules found", done.stdout)
@@ -69,7 +78,11 @@ class Dashboards(unittest.TestCase):
             taken = set()
             for panel in everything:
                 at = panel["gridPos"]
-                cells = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
+                cells = {
+                    (x, y)
+                    for x in range(at["x"], at["x"] + at["w"])
+                    for y in range(at["y"], at["y"] + at["h"])
+                }
                 with self.subTest(board=path.stem, panel=panel["title"]):
                     self.assertLessEqual(at["x"] + at["w"], 24)
                     self.assertFalse(cells & taken)
@@ -77,8 +90,12 @@ class Dashboards(unittest.TestCase):
 
     def test_a_metric_or_label_that_there_is_not_is_found(self):
         self.assertEqual(asked("rate(turnpike_request_total[5m])"), ({"turnpike_request_total"}, set()))
-        self.assertEqual(asked('sum by (tenant) (turnpike_requests_total{state="a"})'), (set(), {"tenant", "state"}))
-        self.assertEqual(asked("sum by (le, operation) (turnpike_request_duration_seconds_bucket)"), (set(), set()))
+        self.assertEqual(
+            asked('sum by (tenant) (turnpike_requests_total{state="a"})'), (set(), {"tenant", "state"})
+        )
+        self.assertEqual(
+            asked("sum by (le, operation) (turnpike_request_duration_seconds_bucket)"), (set(), set())
+        )
         self.assertEqual(METRICS["turnpike_credential_state"], {"provider", "credential", "state"})
         self.assertEqual(METRICS["turnpike_time_to_first_chunk_seconds"], {"operation"})
         self.assertEqual(METRICS["turnpike_overhead_seconds"], set())
@@ -90,7 +107,9 @@ class Alerts(unittest.TestCase):
             with self.subTest(rule["alert"]):
                 self.assertEqual(asked(rule["expr"]), (set(), set()))
                 used = set(re.findall(r"\$labels\.(\w+)", rule["annotations"]["summary"]))
-                grouped = set(re.findall(r"\w+", " ".join(re.findall(r"by \(([^)]*)\)", rule["expr"])))) | {"instance"}
+                grouped = set(re.findall(r"\w+", " ".join(re.findall(r"by \(([^)]*)\)", rule["expr"])))) | {
+                    "instance"
+                }
                 self.assertLessEqual(used, grouped)
 
     def test_each_has_a_section_in_the_runbook(self):
@@ -105,7 +124,11 @@ class Alerts(unittest.TestCase):
         self.assertEqual([case["alert"] for case in cases], [rule["alert"] for rule in rules()])
         with tempfile.TemporaryDirectory() as folder:
             (Path(folder) / "rules.yaml").write_text(ALERTS.read_text())
-            suite = {"rule_files": ["rules.yaml"], "evaluation_interval": "1m", "tests": [test for case in cases for test in tried(case)]}
+            suite = {
+                "rule_files": ["rules.yaml"],
+                "evaluation_interval": "1m",
+                "tests": [test for case in cases for test in tried(case)],
+            }
             (Path(folder) / "tests.yaml").write_text(yaml.safe_dump(suite))
             done = promtool(folder, "test", "rules", "tests.yaml")
             self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
@@ -122,8 +145,16 @@ def tried(case):
         expected = {"expr": firing, "eval_time": at, "exp_samples": samples}
         return {"name": name, "interval": "1m", "input_series": inputs, "promql_expr_test": [expected]}
 
-    labels = {"alertname": name, "alertstate": "firing", "severity": rule["labels"]["severity"], **case.get("labels", {})}
-    sample = {"labels": "ALERTS{" + ",".join(f'{key}="{value}"' for key, value in labels.items()) + "}", "value": 1}
+    labels = {
+        "alertname": name,
+        "alertstate": "firing",
+        "severity": rule["labels"]["severity"],
+        **case.get("labels", {}),
+    }
+    sample = {
+        "labels": "ALERTS{" + ",".join(f'{key}="{value}"' for key, value in labels.items()) + "}",
+        "value": 1,
+    }
     at = case.get("at", "1h")
     tests = [test(case["fires"], [sample], at)]
     # What has to last is not told at once.
