@@ -1,6 +1,8 @@
 """Whether an object is one that Kubernetes, or the one who defined its kind, would take."""
 
+import json
 import warnings
+from functools import cache
 
 import jsonschema
 import kubernetes_validate
@@ -34,6 +36,14 @@ CRDS = load()
 
 
 def check(one):
+    """Raises where it would not."""
+    check_text(json.dumps(one))
+
+
+@cache
+def check_text(text):
+    """Most objects are the same whatever the values are: each is looked at once."""
+    one = json.loads(text)
     name = f"{one['apiVersion']} {one['kind']}"
     if name not in CRDS:
         for version in KUBERNETES:
