@@ -46,7 +46,7 @@ audit: ## Known vulnerabilities of what the gateway is made of, by cargo-audit a
 sbom: ## What the gateway is made of, as CycloneDX: target/turnpike.cdx.json; needs cargo-cyclonedx
 	@scripts/sbom
 
-lint: ## Format, clippy, dependency directions, the documents; cargo-deny where installed
+lint: ## Format, clippy, dependency directions, the documents; cargo-deny and cargo-audit where installed
 	@scripts/prepare build
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
@@ -59,6 +59,7 @@ lint: ## Format, clippy, dependency directions, the documents; cargo-deny where 
 	else \
 	  echo 'cargo-deny is not installed: licenses are not checked (cargo install --locked cargo-deny)'; \
 	fi
+	@scripts/audit
 
 fmt: ## Format the Rust code
 	cargo fmt --all
