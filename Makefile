@@ -5,7 +5,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help demo serve test test-rust test-sdk test-browser lint fmt reference bench bench-path loadtest fuzz
+.PHONY: help demo serve test test-rust test-sdk test-browser test-helm test-image audit sbom lint fmt reference bench bench-path loadtest fuzz
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,7 +18,7 @@ serve: ## The gateway before the real providers whose API keys the environment h
 
 test: ## Install what is missing, lint, and run every test
 	@scripts/prepare all
-	@$(MAKE) --no-print-directory lint test-rust test-sdk test-browser
+	@$(MAKE) --no-print-directory lint test-rust test-sdk test-browser test-helm test-image
 
 test-rust: ## The Rust tests
 	@scripts/prepare build
@@ -34,7 +34,19 @@ test-browser: ## The login in Chromium, with a real identity provider; ONLY="age
 	cargo build --locked -p turnpike -p turnpike-loadtest
 	SHOTS="$(abspath $(SHOTS))" node gateway/tests/browser/run.mjs $(ONLY)
 
-lint: ## Format, clippy, dependency directions, the documents; cargo-deny where installed
+test-helm: ## The chart by Helm 3 and 4, and what it renders in the real gateway; ONLY="redis" narrows it
+	@scripts/test-helm $(ONLY)
+
+test-image: ## The image's content, without a container engine
+	@scripts/test-image
+
+audit: ## Known vulnerabilities of what the gateway is made of, by cargo-audit and a copy of the RustSec database
+	@scripts/audit
+
+sbom: ## What the gateway is made of, as CycloneDX: target/turnpike.cdx.json; needs cargo-cyclonedx
+	@scripts/sbom
+
+lint: ## Format, clippy, dependency directions, the documents; cargo-deny and cargo-audit where installed
 	@scripts/prepare build
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
@@ -47,6 +59,7 @@ lint: ## Format, clippy, dependency directions, the documents; cargo-deny where 
 	else \
 	  echo 'cargo-deny is not installed: licenses are not checked (cargo install --locked cargo-deny)'; \
 	fi
+	@scripts/audit
 
 fmt: ## Format the Rust code
 	cargo fmt --all

@@ -7,7 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
-TOP = "gateway|config|plugins|loadtest|benches|docs|scripts"
+TOP = "gateway|config|plugins|loadtest|benches|docs|helm|scripts"
 
 
 def targets(page):

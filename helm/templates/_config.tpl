@@ -1,0 +1,107 @@
+{{/* The gateway's configuration: what the chart fills in, under what the operator wrote. */}}
+{{- define "turnpike.config" -}}
+{{- $server := dict "host" "0.0.0.0" "port" 8080 "limits" (dict "max_buffered" "256MiB") }}
+{{- with .Values.secretKey }}
+{{- if .existingSecret }}
+{{- $_ := set $server "secret_key" (printf "file:/etc/turnpike/secret-key/%s" .existingSecretKey) }}
+{{- end }}
+{{- end }}
+{{- with .Values.tls }}
+{{- if .existingSecret }}
+{{- $tls := dict "cert" (printf "/etc/turnpike/tls/%s" .certKey) "key" (printf "/etc/turnpike/tls/%s" .keyKey) }}
+{{- if .clientCa.existingSecret }}
+{{- $_ := set $tls "client_ca" (printf "/etc/turnpike/client-ca/%s" .clientCa.existingSecretKey) }}
+{{- $_ := set $tls "client_auth" .clientAuth }}
+{{- end }}
+{{- $_ := set $server "tls" $tls }}
+{{- end }}
+{{- end }}
+{{- $state := dict "path" "/var/lib/turnpike/turnpike.db" }}
+{{- if .Values.redis.enabled }}
+{{- $_ := set $state "backend" "redis" }}
+{{- $_ := set $state "redis" (include "turnpike.redis" . | fromYaml) }}
+{{- end }}
+{{- $auths := ternary "/etc/turnpike/auths" "/var/lib/turnpike/auths" (not (empty .Values.credentialFiles.existingSecret)) }}
+{{- $base := dict
+  "server" $server
+  "admin" (dict "host" "0.0.0.0" "port" 8317)
+  "logging" (dict "format" "json")
+  "state" $state
+  "auth" (dict "dir" $auths) }}
+{{- mustMergeOverwrite $base (deepCopy .Values.config) | toYaml }}
+{{- end }}
+
+{{/* The host of a URL with nodes is not asked; it says whether it is TLS, and which database. */}}
+{{- define "turnpike.redis" -}}
+{{- with .Values.redis }}
+{{- $scheme := ternary "rediss" "redis" .tls.enabled }}
+{{- $address := ternary (printf "%s:%d" .host (int .port)) .mode (eq .mode "standalone") }}
+mode: {{ .mode }}
+url: {{ printf "%s://%s/%d" $scheme $address (int .database) | quote }}
+{{- if ne .mode "standalone" }}
+nodes: {{ toJson .nodes }}
+{{- end }}
+{{- if eq .mode "sentinel" }}
+master_name: {{ .masterName | quote }}
+{{- end }}
+{{- with .username }}
+username: {{ . | quote }}
+{{- end }}
+{{- if .existingSecret }}
+password: "file:/etc/turnpike/redis/{{ .existingSecretKey }}"
+{{- end }}
+key_prefix: {{ .keyPrefix | quote }}
+{{- if and .tls.enabled .tls.existingSecret }}
+tls:
+  {{- with .tls.caKey }}
+  ca_file: /etc/turnpike/redis-tls/{{ . }}
+  {{- end }}
+  {{- with .tls.certKey }}
+  cert: /etc/turnpike/redis-tls/{{ . }}
+  {{- end }}
+  {{- with .tls.keyKey }}
+  key: /etc/turnpike/redis-tls/{{ . }}
+  {{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Whether several gateways may share one state: by `redis` above, or by the operator's own words. */}}
+{{- define "turnpike.isFleet" -}}
+{{- $state := default dict .Values.config.state }}
+{{- if or .Values.redis.enabled (eq (toString $state.backend) "redis") }}true{{ end }}
+{{- end }}
+
+{{/* What is read at the start only: a change of it needs new pods. All else is taken over. */}}
+{{- define "turnpike.needsRestart" -}}
+{{- $config := include "turnpike.config" . | fromYaml }}
+{{- $tokens := default dict $config.agent_tokens }}
+{{- dict
+  "server" (pick $config.server "host" "port" "threads")
+  "admin" (pick $config.admin "host" "port")
+  "state" (pick $config.state "backend" "path" "redis")
+  "tokens" (pick $tokens "max_concurrent_hashes")
+  "audit" (default dict $config.audit)
+  | toJson | sha256sum }}
+{{- end }}
+
+{{/* Seconds of a duration as the configuration writes it: 5s, 10m, 1h, 1500ms. */}}
+{{- define "turnpike.seconds" -}}
+{{- $number := regexFind "^[0-9]+" (toString .) }}
+{{- $unit := regexFind "[a-z]+$" (toString .) }}
+{{- $units := dict "ms" 0.001 "s" 1 "m" 60 "h" 3600 }}
+{{- if not (and (regexMatch "^[0-9]+[a-z]+$" (toString .)) (hasKey $units $unit)) }}
+{{- fail (printf "config.server.drain: %v is no duration: write 30s, 10m or 1h" .) }}
+{{- end }}
+{{- mulf (float64 $number) (get $units $unit) | ceil | int64 }}
+{{- end }}
+
+{{- define "turnpike.gracePeriod" -}}
+{{- $drain := default dict (default dict .Values.config.server).drain }}
+{{- $lameDuck := int64 (include "turnpike.seconds" (default "0s" $drain.lame_duck)) }}
+{{- $limit := int64 .Values.shutdown.drainSeconds }}
+{{- if $drain.limit }}
+{{- $limit = int64 (include "turnpike.seconds" $drain.limit) }}
+{{- end }}
+{{- add (int64 .Values.shutdown.preStopSeconds) $lameDuck $limit 15 }}
+{{- end }}

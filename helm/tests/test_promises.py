@@ -1,0 +1,191 @@
+"""What the chart renders is what it promises."""
+
+import json
+import re
+import unittest
+
+import yaml
+
+from chart import CHART, configuration, only, pod, render, run
+from values import BASE, EVERYTHING, FLEET
+
+
+class Promises(unittest.TestCase):
+    def test_the_pod_is_confined(self):
+        spec = pod(render(BASE))
+        self.assertEqual(spec["securityContext"]["runAsNonRoot"], True)
+        self.assertEqual(spec["securityContext"]["seccompProfile"], {"type": "RuntimeDefault"})
+        self.assertIs(spec["automountServiceAccountToken"], False)
+        self.assertIs(spec["enableServiceLinks"], False)
+        (container,) = spec["containers"]
+        confined = {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+        self.assertEqual(container["securityContext"], confined)
+
+    def test_secrets_and_configuration_are_directories(self):
+        made = render(BASE, EVERYTHING, FLEET)
+        for mount in pod(made)["containers"][0]["volumeMounts"]:
+            self.assertNotIn("subPath", mount)
+        for volume in pod(made)["volumes"]:
+            if "secret" in volume:
+                self.assertEqual(volume["secret"]["defaultMode"], 0o440)
+
+    def test_an_embedded_store_is_one_pod_with_a_volume(self):
+        made = render(BASE)
+        self.assertEqual(only(made, "StatefulSet")["spec"]["replicas"], 1)
+        self.assertNotIn("PodDisruptionBudget", {kind for kind, _ in made})
+        forgetful = render(BASE, {"persistence": {"enabled": False}})
+        self.assertEqual(only(forgetful, "Deployment")["spec"]["strategy"], {"type": "Recreate"})
+
+    def test_a_fleet_without_volumes_is_never_short_of_a_gateway(self):
+        made = render(BASE, FLEET, {"replicas": 3, "persistence": {"enabled": False}})
+        rolling = only(made, "Deployment")["spec"]["strategy"]["rollingUpdate"]
+        self.assertEqual(rolling, {"maxUnavailable": 0, "maxSurge": 1})
+        self.assertEqual(only(made, "PodDisruptionBudget")["spec"]["maxUnavailable"], 1)
+
+    def test_an_autoscaler_is_not_fought_over_replicas(self):
+        made = render(BASE, FLEET, {"autoscaling": {"hpa": {"enabled": True}}})
+        self.assertNotIn("replicas", only(made, "StatefulSet")["spec"])
+        self.assertEqual(
+            only(made, "HorizontalPodAutoscaler")["spec"]["scaleTargetRef"]["kind"], "StatefulSet"
+        )
+
+    def test_the_grace_period_is_a_sum(self):
+        def grace(*values):
+            return pod(render(BASE, *values))["terminationGracePeriodSeconds"]
+
+        self.assertEqual(grace(), 10 + 600 + 15)
+        self.assertEqual(grace({"shutdown": {"preStopSeconds": 5, "drainSeconds": 60}}), 80)
+        drain = {"config": {"server": {"drain": {"lame_duck": "1500ms", "limit": "20m"}}}}
+        self.assertEqual(grace(drain), 10 + 2 + 1200 + 15)
+
+    def test_a_change_of_the_configuration_restarts_only_when_it_must(self):
+        def pods(*values):
+            return only(render(BASE, *values), "StatefulSet")["spec"]["template"]
+
+        base = pods()
+        self.assertEqual(
+            base, pods({"config": {"max_retry_credentials": 5, "server": {"limits": {"max_body": "1MiB"}}}})
+        )
+        for restarts in [
+            {"server": {"port": 9090}},
+            {"server": {"threads": 2}},
+            {"state": {"path": "/var/lib/turnpike/b.db"}},
+            {"audit": {"enabled": False}},
+        ]:
+            with self.subTest(restarts):
+                self.assertNotEqual(base["metadata"], pods({"config": restarts})["metadata"])
+
+    def test_ports_follow_the_configuration(self):
+        made = render(BASE, {"config": {"server": {"port": 9090}, "admin": {"port": 9091}}})
+        ports = {one["name"]: one["containerPort"] for one in pod(made)["containers"][0]["ports"]}
+        self.assertEqual(ports, {"http": 9090, "admin": 9091})
+        opened = [rule["ports"][0]["port"] for rule in only(made, "NetworkPolicy")["spec"]["ingress"]]
+        self.assertEqual(opened, [9090, 9091])
+
+    def test_management_is_not_behind_the_clients_service(self):
+        made = render(BASE)
+        clients = made["Service", "rel-turnpike"]["spec"]["ports"]
+        self.assertEqual([port["targetPort"] for port in clients], ["http"])
+        self.assertEqual(made["Service", "rel-turnpike-metrics"]["spec"]["clusterIP"], "None")
+
+    def test_the_configuration_is_passed_on_as_it_was_written(self):
+        written = {
+            "sso": {"enabled": False},
+            "max_retry_interval": 0,
+            "limits": [{"scope": "tenant", "measure": "tokens", "window": "month", "limit": 50000000000}],
+            "auth": {"session_affinity": {"enabled": False}},
+            "logging": {"level": "debug", "format": "text"},
+            "remote-management": {"allow-remote": False},
+            "sever": {"headers": {"x-team": "a"}},
+        }
+        made = configuration(render(BASE, {"config": written}))
+        for key in ("sso", "max_retry_interval", "limits", "logging", "remote-management", "sever"):
+            self.assertEqual(made[key], written[key])
+        self.assertIs(type(made["limits"][0]["limit"]), int)
+        self.assertEqual(made["auth"]["session_affinity"], {"enabled": False})
+
+    def test_keys_that_nobody_wrote_are_not_there(self):
+        self.assertEqual(
+            set(configuration(render(BASE))),
+            {"admin", "api_keys", "auth", "logging", "providers", "server", "state"},
+        )
+
+    def test_redis_in_three_modes(self):
+        def state(**redis):
+            return configuration(render(BASE, FLEET, {"redis": redis}))["state"]
+
+        standalone = state(port=6380, database=3, tls={"enabled": True})
+        self.assertEqual(standalone["backend"], "redis")
+        self.assertEqual(standalone["redis"]["url"], "rediss://redis:6380/3")
+        sentinel = state(
+            mode="sentinel", nodes=["s:26379"], masterName="main", existingSecret="r", username="u"
+        )["redis"]
+        self.assertEqual((sentinel["nodes"], sentinel["master_name"]), (["s:26379"], "main"))
+        self.assertEqual(
+            (sentinel["username"], sentinel["password"]), ("u", "file:/etc/turnpike/redis/password")
+        )
+        cluster = state(
+            mode="cluster",
+            nodes=["a:7000", "b:7001"],
+            tls={"enabled": True, "existingSecret": "t", "certKey": "c", "keyKey": "k"},
+        )["redis"]
+        self.assertEqual(
+            cluster["tls"],
+            {
+                "ca_file": "/etc/turnpike/redis-tls/ca.crt",
+                "cert": "/etc/turnpike/redis-tls/c",
+                "key": "/etc/turnpike/redis-tls/k",
+            },
+        )
+        made = render(BASE, FLEET, {"redis": {"mode": "cluster", "nodes": ["a:7000", "b:7001", "c:7001"]}})
+        egress = only(made, "NetworkPolicy")["spec"]["egress"]
+        self.assertIn([6379, 7000, 7001], [[port["port"] for port in rule["ports"]] for rule in egress])
+
+    def test_metadata_services_are_out_of_reach(self):
+        egress = only(render(BASE), "NetworkPolicy")["spec"]["egress"]
+        anywhere = [peer["ipBlock"] for rule in egress for peer in rule.get("to", []) if "ipBlock" in peer]
+        self.assertEqual(anywhere[0], {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]})
+
+    def test_alerts_can_be_left_out(self):
+        def alerts(*values):
+            groups = only(render(BASE, {"prometheusRule": {"enabled": True}}, *values), "PrometheusRule")[
+                "spec"
+            ]["groups"]
+            return [rule["alert"] for group in groups for rule in group["rules"]]
+
+        everything = alerts()
+        self.assertIn("TurnpikeConfigurationNotTakenOver", everything)
+        left = alerts({"prometheusRule": {"disabled": [everything[0]]}})
+        self.assertEqual(left, everything[1:])
+
+    def test_alerts_and_dashboards_arrive_as_they_are(self):
+        made = render(BASE, {"prometheusRule": {"enabled": True}, "dashboards": {"enabled": True}})
+        file = yaml.safe_load((CHART / "alerts" / "turnpike.yaml").read_text())
+        self.assertEqual(only(made, "PrometheusRule")["spec"]["groups"], file["groups"])
+        boards = sorted(CHART.glob("dashboards/*.json"))
+        self.assertEqual(len(boards), 3)
+        for path in boards:
+            config_map = made["ConfigMap", f"rel-turnpike-dashboard-{path.stem}"]
+            self.assertEqual(json.loads(config_map["data"][path.name]), json.loads(path.read_text()))
+            self.assertEqual(config_map["metadata"]["labels"]["grafana_dashboard"], "1")
+
+    def test_notes_say_what_comes_next(self):
+        # Helm 3 asks a cluster even so.
+        done = run(
+            "4",
+            "install",
+            "rel",
+            str(CHART),
+            "--namespace",
+            "llm",
+            "--dry-run=client",
+            values=[BASE, EVERYTHING, FLEET],
+        )
+        self.assertEqual(done.returncode, 0, done.stderr)
+        notes = done.stdout.split("NOTES:")[1]
+        for said in ["helm test rel -n llm", "waits for these secrets", "port-forward statefulset/rel-gate"]:
+            self.assertIn(said, re.sub(r"\s+", " ", notes))
