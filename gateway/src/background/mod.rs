@@ -5,6 +5,7 @@ pub mod keys;
 pub mod limits;
 pub mod news;
 pub mod probe;
+pub mod quotas;
 pub mod retention;
 pub mod sessions;
 pub mod uses;

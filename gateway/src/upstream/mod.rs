@@ -18,6 +18,7 @@ pub mod outlook;
 pub mod pool;
 mod reconcile;
 pub mod resolve;
+pub mod quota;
 pub mod roll;
 pub mod standing;
 
