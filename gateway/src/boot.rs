@@ -18,7 +18,9 @@ use turnpike_config::plan::{ListenAddr, LoginModePlan, StatePlan};
 use turnpike_config::{Environment, Plan};
 
 use crate::assemble::{Ground, assemble, credential_directory, open_to_others};
-use crate::background::{keep, keys, limits, news, probe, quotas, retention, sessions, uses};
+use crate::background::{
+    affinity, keep, keys, limits, news, probe, quotas, retention, sessions, uses,
+};
 use crate::clock::Time;
 use crate::listener::{self, Listener};
 use crate::observe::events::{ConfigurationRead, CredentialFilesRead};
@@ -213,6 +215,7 @@ async fn read_records(
 fn background(runtime: &Arc<Runtime>) -> Vec<JoinHandle<()>> {
     vec![
         tokio::spawn(keep::keep(runtime.clone())),
+        tokio::spawn(affinity::keep(runtime.clone())),
         tokio::spawn(news::read(runtime.clone())),
         tokio::spawn(probe::probe(runtime.clone())),
         tokio::spawn(limits::exchange(runtime.clone())),

@@ -136,6 +136,9 @@ impl Runtime {
 
     /// One of several that share their store.
     pub fn of_a_fleet(self, is_fleet: bool) -> Self {
+        if is_fleet {
+            self.affinity.share();
+        }
         Self { is_fleet, ..self }
     }
 

@@ -1,5 +1,6 @@
 //! What goes on beside the requests.
 
+pub mod affinity;
 pub mod keep;
 pub mod keys;
 pub mod limits;

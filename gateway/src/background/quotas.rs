@@ -141,7 +141,8 @@ pub(super) fn hear_used(runtime: &Runtime, body: &str) {
     }
     let ids: Vec<&str> = lines.collect();
     let snapshot = runtime.snapshot();
-    let is_meant = |credential: &&Arc<Credential>| ids.iter().any(|id| ["*", &credential.id].contains(id));
+    let is_meant =
+        |credential: &&Arc<Credential>| ids.iter().any(|id| ["*", &credential.id].contains(id));
     inquire(runtime, snapshot.usable().filter(is_meant));
 }
 
@@ -207,7 +208,10 @@ pub async fn forgive(runtime: &Runtime, credential: &Credential) -> Result<(), S
         let Ok(value) = serde_json::to_vec(&forgiven) else {
             return Ok(());
         };
-        let put = runtime.store.put(KIND, id, &value, Some(ttl), expected).await?;
+        let put = runtime
+            .store
+            .put(KIND, id, &value, Some(ttl), expected)
+            .await?;
         // Where it is not put, somebody else has reset it meanwhile.
         if put.is_some() {
             take_over(&runtime.board, id, &value);
@@ -242,7 +246,8 @@ mod tests {
 
     #[test]
     fn many_are_told_as_all() {
-        let ids = |count| -> Vec<Arc<str>> { (0..count).map(|n| format!("p/{n}").into()).collect() };
+        let ids =
+            |count| -> Vec<Arc<str>> { (0..count).map(|n| format!("p/{n}").into()).collect() };
         assert_eq!(written("me", &ids(2)), "me\np/0\np/1");
         assert_eq!(written("me", &ids(TOLD + 1)), "me\n*");
     }

@@ -269,12 +269,14 @@ impl Lease<'_, '_> {
 
     /// The answer is good: whatever was wrong with the credential is over. Told as soon as it is
     /// known, for others may wait for it while the answer streams on.
-    pub fn serves(&mut self, session: Option<Session>) {
+    pub fn serves(&mut self, session: Option<(Session, Duration)>) {
         self.probe = None;
-        if let Some(session) = session {
+        if let Some((session, ttl)) = session {
             let now = self.runtime.board.time.now();
             let credential = self.member.credential;
-            self.runtime.affinity.pin(session, credential, now);
+            self.runtime
+                .affinity
+                .pin(session, credential, now, millis(ttl));
         }
         let standing = &self.member.credential.standing;
         if standing.served(self.member.model, self.began) {

@@ -32,12 +32,30 @@ pub struct Running {
     pub forgiven: u64,
     /// Of the other tokens, where replicas count them together: likewise.
     pub forgiven_of_all: u64,
+    /// What was forgiven of a period that has not begun by this machine's clock: its start, and as
+    /// above.
+    ahead: Option<(u64, u64, u64)>,
 }
 
 impl Running {
     /// What others had counted and still counts.
     fn others(&self) -> u64 {
         self.before.saturating_sub(self.forgiven)
+    }
+}
+
+impl Running {
+    fn forgive(&mut self, start: u64, before: u64, of_all: u64) {
+        if self.start < start || self.end == 0 {
+            self.ahead = Some((start, before, of_all));
+        } else if self.start == start {
+            let others = self.others();
+            self.forgiven = self.forgiven.max(before.min(self.before));
+            let more = of_all.saturating_sub(self.forgiven_of_all);
+            self.forgiven_of_all += more;
+            let less = (others - self.others()).saturating_add(more);
+            self.spent = self.spent.saturating_sub(less);
+        }
     }
 }
 
@@ -53,6 +71,7 @@ impl Allowance {
         let mut running = self.lock();
         if running.end == 0 || running.start != start {
             let spent = counted.saturating_add(before);
+            let ahead = running.ahead;
             *running = Running {
                 start,
                 end,
@@ -60,7 +79,10 @@ impl Allowance {
                 before,
                 ..Running::default()
             };
-            self.spent.store(spent, Ordering::Release);
+            if let Some((of, before, of_all)) = ahead {
+                running.forgive(of, before, of_all);
+            }
+            self.spent.store(running.spent, Ordering::Release);
         }
         running.end = end;
         self.ends.store(end, Ordering::Release);
@@ -90,13 +112,8 @@ impl Allowance {
     /// counted of what others had before, and of what all replicas count. Told twice, it is one.
     pub fn forgive(&self, start: u64, before: u64, of_all: u64) {
         let mut running = self.lock();
-        if running.start == start {
-            running.forgiven = running.forgiven.max(before.min(running.before));
-            let more = of_all.saturating_sub(running.forgiven_of_all);
-            running.forgiven_of_all += more;
-            running.spent = running.spent.saturating_sub(more);
-            self.spent.store(running.spent, Ordering::Release);
-        }
+        running.forgive(start, before, of_all);
+        self.spent.store(running.spent, Ordering::Release);
     }
 
     /// All replicas together have counted this much of the period that began at `start`. Answers with
@@ -229,6 +246,11 @@ mod tests {
         allowance.forgive(0, 0, 5_000);
         assert_eq!(allowance.spent(), 20);
         assert_eq!(allowance.ceiling(200, 1_000, 0), 1_000);
+        // Of the next one, by a clock that is ahead.
+        allowance.forgive(200, 0, 7);
+        assert_eq!(allowance.spent(), 20);
+        allowance.begin(200, 300, 9, 0);
+        assert_eq!(allowance.spent(), 2);
     }
 
     #[test]

@@ -16,9 +16,9 @@ pub mod holder;
 pub mod mint;
 pub mod outlook;
 pub mod pool;
+pub mod quota;
 mod reconcile;
 pub mod resolve;
-pub mod quota;
 pub mod roll;
 pub mod standing;
 

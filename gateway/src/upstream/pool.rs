@@ -51,8 +51,9 @@ impl Roster {
         Self {
             weighted: tiers.iter().map(differ).collect(),
             tiers,
+            // Anywhere, or all replicas of a fleet would begin with the same one.
+            last: AtomicU32::new(fastrand::u32(..members.len().max(1) as u32)),
             members,
-            last: AtomicU32::new(0),
             positions: OnceLock::new(),
         }
     }

@@ -42,11 +42,7 @@ impl Quota {
 
     /// The rule by which calls take of it, and what was taken in the period that runs, of a credential
     /// with this allowance; `None` where each gateway counts for itself.
-    pub fn taken(
-        &self,
-        allowance: &Allowance,
-        book: &Book,
-    ) -> Option<(Arc<Rule>, Arc<Account>)> {
+    pub fn taken(&self, allowance: &Allowance, book: &Book) -> Option<(Arc<Rule>, Arc<Account>)> {
         let (limit, shared) = (self.limit?, self.shared.as_ref()?);
         let account = book.account(&shared.bucket, &shared.rule.load().limit);
         let start = account.period().start;

@@ -6,6 +6,7 @@ mod cooldowns;
 mod limits;
 mod quotas;
 pub(crate) mod server;
+mod sessions;
 mod tokens;
 
 use turnpike::clock::Time;
@@ -211,7 +212,12 @@ fn state(redis: &Server, how: &str, more: &str) -> String {
 
 /// A replica of the real binary beside those of a fleet.
 async fn binary_of(fleet: &Fleet, rest: &str) -> Binary {
-    let yaml = yaml(&fleet.redis, &fleet.provider, "deadline: 10s, connect_timeout: 20s", rest);
+    let yaml = yaml(
+        &fleet.redis,
+        &fleet.provider,
+        "deadline: 10s, connect_timeout: 20s",
+        rest,
+    );
     Binary::start(&yaml, &["--log-level", "trace"]).await
 }
 

@@ -285,7 +285,7 @@ impl<'p> Forwarding<'p, '_> {
                 Attempt::Good(received) => {
                     // A call that is refused for its own sake says nothing of the credential.
                     if received.status < 400 {
-                        lease.serves(context.session);
+                        lease.serves(context.session.zip(context.snapshot.affinity));
                     }
                     context.record.committed = Some(context.record.started.elapsed());
                     return Ok(Some(Answer {

@@ -1,5 +1,7 @@
 //! Quotas of credentials that replicas share.
 
+use std::time::Duration;
+
 use futures::future::join_all;
 use turnpike::upstream::Credential;
 use turnpike::upstream::entry::{CredentialEntry, QuotaEntry};
@@ -12,11 +14,15 @@ use crate::calls::{get_with, post_with};
 use crate::harness::{Answer, Client, Http, KEY, PATIENCE, until};
 use crate::pools::OPENAI;
 
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(2);
+
 /// Who manages.
 const ADMIN: &str = "key-of-the-operators-0123456789";
 
-/// What a call uses, by the provider's word.
-const CALL: u64 = 520;
+/// What a call uses, by the provider's word: hardly more than is expected of it, so that the last one
+/// fits.
+const CALL: u64 = 560;
 
 /// Credentials, each with a quota of so many calls, and the section that lets an operator in.
 fn quotas(calls: &[u64], rest: &str) -> String {
@@ -25,13 +31,14 @@ fn quotas(calls: &[u64], rest: &str) -> String {
         format!("{{api_key: sk-openai-{n}, label: \"{n}\", quota: {{limit: {limit}}}}}")
     };
     let credentials: Vec<String> = (1..).zip(calls).map(credential).collect();
-    let admin = format!("admin: {{port: 0, keys: [{{name: ops, key: {ADMIN}, scopes: [\"admin:*\"]}}]}}\n");
+    let admin =
+        format!("admin: {{port: 0, keys: [{{name: ops, key: {ADMIN}, scopes: [\"admin:*\"]}}]}}\n");
     format!("{admin}{rest}{}", openai(&credentials.join(", ")))
 }
 
 /// Every answer says that it used the same.
 fn answers_alike(fleet: &Fleet, credentials: usize) {
-    let answer = r#"{"id":"x","object":"chat.completion","choices":[{"index":0,"message":{"role":"assistant","content":"Hello"},"finish_reason":"stop"}],"usage":{"prompt_tokens":20,"completion_tokens":500,"total_tokens":520}}"#;
+    let answer = r#"{"id":"x","object":"chat.completion","choices":[{"index":0,"message":{"role":"assistant","content":"Hello"},"finish_reason":"stop"}],"usage":{"prompt_tokens":60,"completion_tokens":500,"total_tokens":560}}"#;
     for n in 1..=credentials {
         let same = Behaviour::Body {
             content_type: "application/json".to_owned(),
@@ -54,12 +61,24 @@ impl Fleet {
         let id = format!("openai/{n}");
         let mut roll = snapshot.roll.iter();
         let enrolled = roll.find(|enrolled| *enrolled.id == *id).unwrap();
-        CredentialEntry::new(enrolled, self.time.now()).quota.unwrap()
+        CredentialEntry::new(enrolled, self.time.now())
+            .quota
+            .unwrap()
     }
 
     /// Until all show that so many calls were counted of it.
     async fn until_all_show(&self, n: usize, calls: u64) {
-        until(|| (0..self.houses.len()).all(|at| self.quota(at, n).used == calls * CALL)).await;
+        let shown = || -> Vec<u64> {
+            let replicas = 0..self.houses.len();
+            replicas.map(|at| self.quota(at, n).used).collect()
+        };
+        let all_show = async {
+            while shown().iter().any(|used| *used != calls * CALL) {
+                tokio::time::sleep(PAUSE).await;
+            }
+        };
+        let told = tokio::time::timeout(PATIENCE, all_show).await;
+        assert!(told.is_ok(), "{:?}, not {}", shown(), calls * CALL);
     }
 
     /// An operator asks a replica.
@@ -102,54 +121,69 @@ async fn a_quota_is_spent_once() {
         }
         served
     };
-    let served: u64 = join_all([0, 1, 2, 0, 1, 2].map(caller)).await.into_iter().sum();
+    let served: u64 = join_all([0, 1, 2, 0, 1, 2].map(caller))
+        .await
+        .into_iter()
+        .sum();
     assert!(served <= 60, "{served}");
-    // What one holds ahead of need goes back by and by.
+    // What one holds ahead of need goes back by and by; of the last calls, each may need more than it
+    // turns out to.
     let rest = async {
         let mut served = served;
-        while served < 60 {
+        while served < 57 {
             for at in 0..3 {
                 served += u64::from(fleet.chat(at).await.status == 200);
             }
         }
         served
     };
-    let served = tokio::time::timeout(PATIENCE, rest).await.expect("all of it is used");
-    assert_eq!((served, fleet.calls_of(1)), (60, 60));
-
-    fleet.until_all_show(1, 60).await;
+    let rest = tokio::time::timeout(PATIENCE, rest).await;
+    rest.expect("nearly all of it is used");
     for at in 0..3 {
-        let refused = fleet.chat(at).await;
-        assert_eq!(refused.status, 429, "{}", refused.text());
-        assert!(refused.json()["error"]["reset_time"].is_string(), "{}", refused.text());
+        let refused = fleet.until_answered(at, KEY, 429).await;
+        assert!(
+            refused.json()["error"]["reset_time"].is_string(),
+            "{}",
+            refused.text()
+        );
         assert_eq!(refused.json()["error"]["code"], "model_cooldown");
     }
-    assert_eq!(fleet.calls_of(1), 60);
+    let calls = fleet.calls_of(1);
+    assert!(calls <= 60, "{calls}");
+    fleet.until_all_show(1, calls).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reset_on_one_replica_is_one_on_all() {
-    let fleet = Fleet::of(2, &quotas(&[3], "")).await;
+    let fleet = Fleet::of(2, &quotas(&[12], "")).await;
     answers_alike(&fleet, 1);
+    let mut before = 0;
     for round in 1..=2 {
-        for _ in 0..3 {
-            fleet.until_answered(round % 2, KEY, 200).await;
-        }
-        fleet.until_all_show(1, 3).await;
         for at in 0..2 {
             fleet.until_answered(at, KEY, 429).await;
         }
+        let calls = fleet.calls_of(1);
+        assert!((8..=12).contains(&(calls - before)), "{calls}, {before}");
+        fleet.until_all_show(1, calls - before).await;
+        before = calls;
         // By both at once, it is one.
-        let resets = join_all([fleet.reset(0), fleet.reset(1)]).await;
+        let resets = join_all([fleet.reset(round % 2), fleet.reset(1)]).await;
         for reset in resets {
             assert_eq!(reset.status, 200, "{}", reset.text());
         }
         fleet.until_all_show(1, 0).await;
     }
     // Who comes later knows of it.
-    let late = fleet.another(&quotas(&[3], "")).await;
+    let late = fleet.another(&quotas(&[12], "")).await;
     let credential = |house: &crate::harness::House| -> std::sync::Arc<Credential> {
-        house.gateway.runtime.snapshot().usable().next().unwrap().clone()
+        house
+            .gateway
+            .runtime
+            .snapshot()
+            .usable()
+            .next()
+            .unwrap()
+            .clone()
     };
     until(|| credential(&late).standing.allowance.spent() == 0).await;
     fleet.until_answered(0, KEY, 200).await;
@@ -246,9 +280,8 @@ async fn without_its_redis_each_spends_its_share() {
 async fn far_from_its_end_a_quota_costs_few_draws() {
     let fleet = Fleet::of(2, &quotas(&[1_000_000], "")).await;
     answers_alike(&fleet, 1);
-    for at in [0, 1] {
-        assert_eq!(fleet.chat(at).await.status, 200);
-    }
+    // Until they know their pace.
+    join_all((0..8).map(|n| caller(&fleet, n % 2, 50))).await;
     let before = scripts(&fleet);
     let began = tokio::time::Instant::now();
     let calls = join_all((0..8).map(|n| caller(&fleet, n % 2, 250))).await;
