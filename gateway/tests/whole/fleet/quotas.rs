@@ -214,17 +214,38 @@ async fn the_fleets_remainder_ranks() {
 #[tokio::test(flavor = "multi_thread")]
 async fn replicas_fill_the_same_credential_first() {
     let rest = "auth: {selection_strategy: fill_first}\n";
-    let fleet = Fleet::of(3, &quotas(&[30, 1_000], rest)).await;
+    let fleet = Fleet::of(3, &quotas(&[90, 1_000], rest)).await;
     answers_alike(&fleet, 2);
-    for at in (0..3).cycle().take(27) {
+    for at in (0..3).cycle().take(45) {
         assert_eq!(fleet.chat(at).await.status, 200);
     }
-    assert_eq!((fleet.calls_of(1), fleet.calls_of(2)), (27, 0));
-    for at in (0..3).cycle().take(30) {
-        assert_eq!(fleet.chat(at).await.status, 200);
+    assert_eq!((fleet.calls_of(1), fleet.calls_of(2)), (45, 0));
+    let exhausted = async {
+        let mut calls = 45;
+        for at in (0..3).cycle() {
+            assert_eq!(fleet.chat(at).await.status, 200);
+            calls += 1;
+            assert_eq!(fleet.calls_of(1) + fleet.calls_of(2), calls);
+            if fleet.calls_of(2) >= 30 {
+                return;
+            }
+        }
+    };
+    let exhausted = tokio::time::timeout(PATIENCE, exhausted).await;
+    exhausted.expect("it is spent for all");
+    assert!(
+        (75..=90).contains(&fleet.calls_of(1)),
+        "{}",
+        fleet.calls_of(1)
+    );
+    // None goes back to it: a cooldown of the second one is one on all, too.
+    fleet
+        .provider
+        .script(&key(2), [Behaviour::rate_limited(Duration::from_secs(30))]);
+    assert_eq!(fleet.until_answered(0, KEY, 429).await.status, 429);
+    for at in 0..3 {
+        fleet.until_answered(at, KEY, 429).await;
     }
-    assert!(fleet.calls_of(1) <= 30);
-    assert_eq!(fleet.calls_of(1) + fleet.calls_of(2), 57);
 }
 
 /// A replica that is killed loses nothing that its Redis has heard of.
