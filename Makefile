@@ -5,13 +5,16 @@ SHELL := bash
 .DEFAULT_GOAL := help
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help demo serve test test-rust test-sdk test-browser lint fmt reference bench bench-path loadtest fuzz
+.PHONY: help demo fleet-demo serve test test-rust test-sdk test-browser lint fmt reference bench bench-path loadtest fuzz
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## A chat through the gateway to a made-up provider; stays up on a terminal
 	@scripts/demo
+
+fleet-demo: ## Three gateways behind HAProxy or nginx with a Redis, while one is killed; DURATION=30
+	@scripts/fleet-demo
 
 serve: ## The gateway before the real providers whose API keys the environment has
 	@scripts/serve

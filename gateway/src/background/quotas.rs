@@ -161,8 +161,29 @@ pub(super) async fn hear(runtime: &Runtime, id: &str) -> Result<(), StoreError> 
 
 /// News were missed, or the store was away.
 pub(super) async fn hear_all(runtime: &Runtime) -> Result<(), StoreError> {
-    restore(&runtime.board, &*runtime.store).await?;
-    inquire(runtime, runtime.snapshot().usable());
+    let records = runtime.store.list(KIND).await?;
+    for (id, record) in &records {
+        take_over(&runtime.board, id, &record.value);
+    }
+    let snapshot = runtime.snapshot();
+    // What the store has lost of it, it is told again.
+    let is_lost = |id: &str| !records.iter().any(|(known, _)| known == id);
+    for credential in snapshot
+        .usable()
+        .filter(|credential| is_lost(&credential.id))
+    {
+        let forgiven = credential.standing.allowance.forgiven();
+        if let (Some((_, account)), Some(forgiven)) = (taken(runtime, credential), forgiven) {
+            let (period, before, of_all) = forgiven;
+            let forgiven = Forgiven {
+                period,
+                before,
+                of_all,
+            };
+            write(runtime, &credential.id, forgiven, account.period()).await?;
+        }
+    }
+    inquire(runtime, snapshot.usable());
     Ok(())
 }
 
@@ -191,13 +212,27 @@ pub async fn forgive(runtime: &Runtime, credential: &Credential) -> Result<(), S
         return Ok(());
     };
     runtime.limits.inquired(&account).await;
-    let period = account.period();
+    let start = account.period().start;
     let forgiven = Forgiven {
-        period: period.start,
-        before: credential.quota.spent_before(period.start),
+        period: start,
+        before: credential.quota.spent_before(start),
         of_all: account.used(),
     };
-    let id = &*credential.id;
+    write(runtime, &credential.id, forgiven, account.period()).await?;
+    runtime
+        .store
+        .post(KIND, credential.id.as_bytes())
+        .await
+        .map(drop)
+}
+
+/// Writes down what was forgiven, beside what others wrote meanwhile, and takes both over.
+async fn write(
+    runtime: &Runtime,
+    id: &str,
+    forgiven: Forgiven,
+    period: Period,
+) -> Result<(), StoreError> {
     let ttl = lasts(period, runtime.limits.now());
     loop {
         let found = runtime.store.get(KIND, id).await?;
@@ -208,14 +243,11 @@ pub async fn forgive(runtime: &Runtime, credential: &Credential) -> Result<(), S
         let Ok(value) = serde_json::to_vec(&forgiven) else {
             return Ok(());
         };
-        let put = runtime
-            .store
-            .put(KIND, id, &value, Some(ttl), expected)
-            .await?;
+        let put = runtime.store.put(KIND, id, &value, Some(ttl), expected);
         // Where it is not put, somebody else has reset it meanwhile.
-        if put.is_some() {
+        if put.await?.is_some() {
             take_over(&runtime.board, id, &value);
-            return runtime.store.post(KIND, id.as_bytes()).await.map(drop);
+            return Ok(());
         }
     }
 }

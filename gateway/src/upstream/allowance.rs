@@ -116,6 +116,13 @@ impl Allowance {
         self.spent.store(running.spent, Ordering::Release);
     }
 
+    /// What was forgiven of the period that runs: its start, and as [`forgive`](Self::forgive) was told.
+    pub fn forgiven(&self) -> Option<(u64, u64, u64)> {
+        let running = self.lock();
+        let (before, of_all) = (running.forgiven, running.forgiven_of_all);
+        (before > 0 || of_all > 0).then_some((running.start, before, of_all))
+    }
+
     /// All replicas together have counted this much of the period that began at `start`. Answers with
     /// what counts by now, and what did before.
     pub fn heard(&self, start: u64, counted: u64) -> (u64, u64) {
@@ -236,8 +243,10 @@ mod tests {
         // Its own call, then what all have by now, that one among them.
         allowance.spend(10);
         assert_eq!(allowance.heard(100, 35), (75, 50));
+        assert_eq!(allowance.forgiven(), None);
         allowance.forgive(100, 40, 35);
         allowance.forgive(100, 40, 35);
+        assert_eq!(allowance.forgiven(), Some((100, 40, 35)));
         assert_eq!(allowance.spent(), 0);
         assert_eq!(allowance.ceiling(100, 1_000, 40), 1_035);
         assert_eq!(allowance.heard(100, 55), (20, 0));
