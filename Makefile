@@ -5,7 +5,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help demo fleet-demo serve test test-rust test-sdk test-browser lint fmt reference bench bench-path loadtest fuzz
+.PHONY: help demo fleet-demo serve test test-rust test-sdk test-browser test-upgrade lint fmt reference bench bench-path loadtest fuzz
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ test-browser: ## The login in Chromium, with a real identity provider; ONLY="age
 	@scripts/prepare browser
 	cargo build --locked -p turnpike -p turnpike-loadtest
 	SHOTS="$(abspath $(SHOTS))" node gateway/tests/browser/run.mjs $(ONLY)
+
+test-upgrade: ## The release before this one and this one on one Redis, through a rolling upgrade and back
+	@scripts/test-upgrade
 
 lint: ## Format, clippy, dependency directions, the documents; cargo-deny where installed
 	@scripts/prepare build

@@ -4,7 +4,7 @@
 //! What may be used is not decided here: calls take of the bucket that the replicas draw from. This is
 //! what a quota is shown as, ranked by, and known to be spent by.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -139,10 +139,10 @@ pub(super) fn hear_used(runtime: &Runtime, body: &str) {
     if lines.next() == Some(runtime.name()) {
         return;
     }
-    let ids: Vec<&str> = lines.collect();
+    let ids: HashSet<&str> = lines.collect();
+    let all = ids.contains("*");
     let snapshot = runtime.snapshot();
-    let is_meant =
-        |credential: &&Arc<Credential>| ids.iter().any(|id| ["*", &credential.id].contains(id));
+    let is_meant = |credential: &&Arc<Credential>| all || ids.contains(&*credential.id);
     inquire(runtime, snapshot.usable().filter(is_meant));
 }
 
@@ -167,11 +167,9 @@ pub(super) async fn hear_all(runtime: &Runtime) -> Result<(), StoreError> {
     }
     let snapshot = runtime.snapshot();
     // What the store has lost of it, it is told again.
-    let is_lost = |id: &str| !records.iter().any(|(known, _)| known == id);
-    for credential in snapshot
-        .usable()
-        .filter(|credential| is_lost(&credential.id))
-    {
+    let known: HashSet<&str> = records.iter().map(|(id, _)| &**id).collect();
+    let is_lost = |credential: &&Arc<Credential>| !known.contains(&*credential.id);
+    for credential in snapshot.usable().filter(is_lost) {
         let forgiven = credential.standing.allowance.forgiven();
         if let (Some((_, account)), Some(forgiven)) = (taken(runtime, credential), forgiven) {
             let (period, before, of_all) = forgiven;

@@ -8,6 +8,7 @@ mod quotas;
 pub(crate) mod server;
 mod sessions;
 mod tokens;
+mod upgrade;
 
 use turnpike::clock::Time;
 use turnpike_api::Clock;

@@ -190,6 +190,41 @@ async fn a_reset_on_one_replica_is_one_on_all() {
     until(|| credential(&late).standing.allowance.spent() == CALL).await;
 }
 
+/// What replicas know of quotas and of resets, a Redis that lost it is told again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_starts_empty_is_told_again() {
+    let mut fleet = Fleet::of(2, &quotas(&[40], "")).await;
+    answers_alike(&fleet, 1);
+    for at in (0..2).cycle().take(6) {
+        fleet.until_answered(at, KEY, 200).await;
+    }
+    let calls = fleet.calls_of(1);
+    fleet.until_all_show(1, calls).await;
+    assert_eq!(fleet.reset(0).await.status, 200);
+    fleet.until_all_show(1, 0).await;
+    for at in [0, 1, 1] {
+        fleet.until_answered(at, KEY, 200).await;
+    }
+    fleet.until_all_show(1, 3).await;
+    fleet.redis.kill();
+    fleet.redis.wipe();
+    fleet.redis.start();
+    let told = || {
+        fleet
+            .redis
+            .ask(&["EXISTS", "tp1:1:{quota}:record:openai/1"])
+            == "1"
+    };
+    until(told).await;
+    fleet.until_all_show(1, 3).await;
+    let late = fleet.another(&quotas(&[40], "")).await;
+    let shown = |house: &crate::harness::House| {
+        let snapshot = house.gateway.runtime.snapshot();
+        snapshot.usable().next().unwrap().standing.allowance.spent()
+    };
+    until(|| shown(&late) == 3 * CALL).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_fleets_remainder_ranks() {
     let rest = "auth: {selection_strategy: quota_aware}\n";
