@@ -220,9 +220,9 @@ async fn replicas_of_two_releases_are_one_fleet() {
     fleet.start(&before).await;
     fleet.start(&before).await;
     let (_, token) = fleet.token(&before).await;
+    fleet.until_answered(&token, 200).await;
     let callers = (0..CALLERS).map(|n| fleet.call_on(if n % 2 == 0 { KEY } else { &token }));
     let upgrading = async {
-        fleet.until_answered(&token, 200).await;
         // One after the other to this release, and back.
         for (n, release, other) in [(1, &this, &before), (2, &before, &this)] {
             fleet.start(release).await;
