@@ -5,13 +5,16 @@ SHELL := bash
 .DEFAULT_GOAL := help
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help demo serve test test-rust test-sdk test-browser test-helm test-image audit sbom lint fmt reference bench bench-path loadtest fuzz
+.PHONY: help demo fleet-demo serve test test-rust test-sdk test-browser test-upgrade test-helm test-image audit sbom lint fmt reference bench bench-path loadtest fuzz
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## A chat through the gateway to a made-up provider; stays up on a terminal
 	@scripts/demo
+
+fleet-demo: ## Three gateways behind HAProxy or nginx with a Redis, while one is killed; DURATION=30
+	@scripts/fleet-demo
 
 serve: ## The gateway before the real providers whose API keys the environment has
 	@scripts/serve
@@ -33,6 +36,9 @@ test-browser: ## The login in Chromium, with a real identity provider; ONLY="age
 	@scripts/prepare browser
 	cargo build --locked -p turnpike -p turnpike-loadtest
 	SHOTS="$(abspath $(SHOTS))" node gateway/tests/browser/run.mjs $(ONLY)
+
+test-upgrade: ## The release before this one and this one on one Redis, through a rolling upgrade and back
+	@scripts/test-upgrade
 
 test-helm: ## The chart by Helm 3 and 4, and what it renders in the real gateway; ONLY="redis" narrows it
 	@scripts/test-helm $(ONLY)

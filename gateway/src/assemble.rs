@@ -16,9 +16,11 @@ use turnpike_config::plan::{CooldownPlan, Plan, SecretKey};
 use turnpike_credentials::{BackOff, CredentialDirectory, Entry, Policy};
 use turnpike_identity::jwt::SignatureChecks;
 use turnpike_identity::{AUTHENTICATORS, Checks, Settings, TokenBook, TrustedIssuer};
+use turnpike_limits::Book;
 use turnpike_providers::PROVIDERS;
 use turnpike_store::Embedded;
 
+use crate::background::limits::LEASE;
 use crate::boot::BootError;
 use crate::clock::Time;
 use crate::encryption;
@@ -45,6 +47,8 @@ pub struct Ground {
     pub resolver: Arc<Resolver>,
     pub digest_key: [u8; 32],
     pub board: Arc<Board>,
+    /// What may still be admitted of limits.
+    pub limits: Arc<Book>,
     /// Access tokens of service accounts.
     pub tokens: Arc<Purse>,
     pub last_good: Arc<LastGood>,
@@ -72,6 +76,7 @@ impl Ground {
             kept_key: Arc::default(),
             agent_tokens: Arc::new(TokenBook::new(digest_key, hashes, Arc::new(time.clone()))),
             signature_checks: Arc::new(SignatureChecks::new(half_the_cores())),
+            limits: Arc::new(Book::new(Arc::new(time.clone()), LEASE)),
             board: Arc::new(Board::new(time)),
             tokens: Arc::default(),
             last_good: Arc::default(),

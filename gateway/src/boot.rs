@@ -18,7 +18,9 @@ use turnpike_config::plan::{ListenAddr, LoginModePlan, StatePlan};
 use turnpike_config::{Environment, Plan};
 
 use crate::assemble::{Ground, assemble, credential_directory, open_to_others};
-use crate::background::{keep, keys, limits, news, probe, retention, sessions, uses};
+use crate::background::{
+    affinity, keep, keys, limits, news, probe, quotas, retention, sessions, uses,
+};
 use crate::clock::Time;
 use crate::listener::{self, Listener};
 use crate::observe::events::{ConfigurationRead, CredentialFilesRead};
@@ -120,6 +122,10 @@ pub async fn start(
     let opened = keep::open_accounts(snapshot.usable(), &ground.board, &*store).await;
     opened.map_err(BootError::ReadStore)?;
     reload::carry_over(&snapshot, &ground.board, &ground.metrics);
+    if plan.state.redis.is_some() && away.is_none() {
+        let restored = quotas::restore(&ground.board, &*store).await;
+        restored.map_err(BootError::ReadStore)?;
+    }
     ground.last_good.set(snapshot.good_files.clone());
     // Port 0 asks for any free port: asked for twice, it is two.
     let shared = plan.admin == plan.server.listen && plan.admin.port != 0;
@@ -209,9 +215,11 @@ async fn read_records(
 fn background(runtime: &Arc<Runtime>) -> Vec<JoinHandle<()>> {
     vec![
         tokio::spawn(keep::keep(runtime.clone())),
+        tokio::spawn(affinity::keep(runtime.clone())),
         tokio::spawn(news::read(runtime.clone())),
         tokio::spawn(probe::probe(runtime.clone())),
         tokio::spawn(limits::exchange(runtime.clone())),
+        tokio::spawn(quotas::follow(runtime.clone())),
         tokio::spawn(uses::keep(runtime.clone())),
         tokio::spawn(keys::keep_fresh(runtime.clone())),
         tokio::spawn(sessions::renew(runtime.clone())),

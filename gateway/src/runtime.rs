@@ -14,7 +14,6 @@ use turnpike_identity::sso::session::{self, Session, SessionError};
 use turnpike_limits::Book;
 
 use crate::assemble::Ground;
-use crate::background::limits::LEASE;
 use crate::decisions::Decisions;
 use crate::jwks::IssuersKeys;
 use crate::observe::metrics::Metrics;
@@ -85,7 +84,7 @@ impl Runtime {
             metrics: ground.metrics.clone(),
             listening,
             buffered: AtomicU64::new(0),
-            limits: Arc::new(Book::new(Arc::new(ground.board.time.clone()), LEASE)),
+            limits: ground.limits.clone(),
             decisions: Decisions::default(),
             pages: OnceLock::new(),
             login_pages: OnceLock::new(),
@@ -137,6 +136,9 @@ impl Runtime {
 
     /// One of several that share their store.
     pub fn of_a_fleet(self, is_fleet: bool) -> Self {
+        if is_fleet {
+            self.affinity.share();
+        }
         Self { is_fleet, ..self }
     }
 

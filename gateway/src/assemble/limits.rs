@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use turnpike_api::Limit;
 use turnpike_config::Plan;
-use turnpike_limits::{Rule, Rules};
+use turnpike_limits::{Book, Rule, Rules};
+
+use crate::upstream::quota::{Quota, SharedQuota};
 
 /// The tenant of those who have none.
 const NO_TENANT: &str = "";
@@ -13,6 +15,12 @@ const NO_TENANT: &str = "";
 pub(super) fn of_credential(limits: &Rules, id: &str, caps: &[Arc<Limit>]) -> Vec<Rule> {
     let own = caps.iter().map(|limit| Rule::new(NO_TENANT, limit.clone()));
     own.chain(limits.of_credential(id)).collect()
+}
+
+/// A credential's quota, as replicas share it.
+pub(super) fn quota_of_all(id: &str, quota: &Quota, book: &Book) -> Option<SharedQuota> {
+    let shared = |limit| SharedQuota::new(NO_TENANT, id, limit, &quota.schedule, book);
+    quota.limit.map(shared)
 }
 
 /// The limits of a configuration, but for the caps of its credentials.

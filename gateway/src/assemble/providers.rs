@@ -17,8 +17,9 @@ use super::egress::Egress;
 use super::files::GoodFiles;
 use super::{Ground, limits};
 use crate::upstream::catalogue::{Offer, StandIns, Supplied, Supply};
-use crate::upstream::credential::{Access, Credential, Quota, Source, Vendor};
+use crate::upstream::credential::{Access, Credential, Source, Vendor};
 use crate::upstream::mint::{Mint, Minting, Tokens};
+use crate::upstream::quota::Quota;
 use crate::upstream::roll::{Enrolled, Held};
 use crate::upstream::{Endpoint, Holder};
 
@@ -287,6 +288,15 @@ impl<'a> Providers<'a> {
         };
         let id: Arc<str> = draft.id.into();
         let schedules = &self.plan.auth.quota;
+        let mut quota = Quota {
+            limit: draft.quota_limit,
+            schedule: schedules.schedule(&vendor.name, &known.kind).clone(),
+            used: draft.used,
+            shared: None,
+        };
+        if self.plan.state.redis.is_some() {
+            quota.shared = limits::quota_of_all(&id, &quota, &self.ground.limits);
+        }
         Ok(Credential {
             standing: self.ground.board.standing(&id, holder),
             metrics: self.ground.metrics.credential(&vendor.name, &id),
@@ -298,11 +308,7 @@ impl<'a> Providers<'a> {
             weight: draft.weight,
             headers,
             expires_at: draft.expires_at,
-            quota: Quota {
-                limit: draft.quota_limit,
-                schedule: schedules.schedule(&vendor.name, &known.kind).clone(),
-                used: draft.used,
-            },
+            quota,
             vendor,
         })
     }

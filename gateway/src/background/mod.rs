@@ -1,10 +1,12 @@
 //! What goes on beside the requests.
 
+pub mod affinity;
 pub mod keep;
 pub mod keys;
 pub mod limits;
 pub mod news;
 pub mod probe;
+pub mod quotas;
 pub mod retention;
 pub mod sessions;
 pub mod uses;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use turnpike_api::{Clock, Store, StoreError};
 use turnpike_identity::agent_tokens;
 
-use super::keep;
+use super::{affinity, keep, quotas};
 use crate::observe::events::{CredentialRecovered, StoreReached};
 use crate::runtime::Runtime;
 
@@ -75,6 +75,9 @@ impl Reader {
         let read_at = self.read_whole_at;
         if read_at.is_none() && runtime.is_fleet() {
             keep::hear_all(runtime).await?;
+            quotas::hear_all(runtime).await?;
+            // Moves may be among the news that are gone.
+            runtime.affinity.forget();
         }
         if read_at.is_none_or(|read_at| read_at.elapsed() >= WHOLE_EVERY) {
             tokens.read(store).await?;
@@ -104,6 +107,15 @@ async fn hear(runtime: &Runtime, topic: &str, body: &[u8]) -> Result<(), StoreEr
         }
         keep::KIND if runtime.is_fleet() => {
             keep::hear(runtime, &String::from_utf8_lossy(body)).await?;
+        }
+        quotas::KIND if runtime.is_fleet() => {
+            quotas::hear(runtime, &String::from_utf8_lossy(body)).await?;
+        }
+        affinity::KIND if runtime.is_fleet() => {
+            affinity::hear(runtime, &String::from_utf8_lossy(body));
+        }
+        quotas::USED if runtime.is_fleet() => {
+            quotas::hear_used(runtime, &String::from_utf8_lossy(body));
         }
         // Of another release.
         _ => {}

@@ -38,6 +38,7 @@ use turnpike_api::{Clock, Dialect, Operation};
 pub use settle::settle;
 
 use crate::answer_head::{DECISION, answer_head, ready};
+use crate::background::affinity;
 use crate::context::Context;
 use crate::decisions::Decision;
 use crate::path::{self, Resource};
@@ -171,10 +172,16 @@ async fn proxied(
     let permit = authorize::authorize(&identity, asked.ask, context).await?;
     let route = route::route(&identity, &permit, context).await?;
     let admission = admit::admit(&identity, &permit, &route, context).await?;
-    if context.snapshot.affinity.is_some() {
+    if let Some(ttl) = context.snapshot.affinity {
         let headers = &session.req_header().headers;
         let providers = &route.pool().providers;
         context.session = session::session(headers, &asked.body.bytes, &identity, providers);
+        // Boxed: it seldom is.
+        if let Some(session) = context.session
+            && affinity::is_new(context.runtime, session, ttl)
+        {
+            Box::pin(affinity::recall(context.runtime, session)).await;
+        }
     }
     let inject = context.snapshot.inject_usage;
     let edits = forward::Edits {

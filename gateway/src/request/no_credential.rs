@@ -10,6 +10,7 @@ use crate::context::Context;
 use crate::refusal::{Comeback, Reason, Refusal};
 use crate::upstream::Pool;
 use crate::upstream::outlook::Outlook;
+use crate::upstream::quota::is_quota;
 use crate::upstream::roll::cause;
 
 /// Says why, and when to try again where that is known.
@@ -43,7 +44,14 @@ pub fn capped(fallen: &Fallen, providers: &str, model: &str, context: &Context<'
     if fallen.why == Why::Away {
         return limit_fell::refusal(fallen, now, context.snapshot.spent_status);
     }
+    let is_quota = is_quota(&fallen.limit);
     let refusal = match fallen.limit.window {
+        _ if is_quota && fallen.resets_at.is_none() => Refusal::new(
+            Reason::NoCredential,
+            format!(
+                "No credentials for provider {providers}: those that are ready have less left of their quotas than this call may need"
+            ),
+        ),
         Window::Total => Refusal::new(
             Reason::NoCredential,
             format!(
@@ -53,8 +61,12 @@ pub fn capped(fallen: &Fallen, providers: &str, model: &str, context: &Context<'
         _ => {
             let back = now + told.wait;
             let comeback = Comeback::new(shown(model), providers, back, now);
+            let why = match is_quota {
+                true => "have less left of their quotas than this call may need".to_owned(),
+                false => format!("are at their caps ({cap})"),
+            };
             let message = format!(
-                "No credentials for provider {providers}: those that are ready are at their caps ({cap}); try again in {} s",
+                "No credentials for provider {providers}: those that are ready {why}; try again in {} s",
                 comeback.seconds
             );
             Refusal {

@@ -72,7 +72,7 @@ impl<'p> Selection<'p> {
     pub async fn next<'m>(&mut self, context: &Context<'m>) -> Option<Lease<'p, 'm>> {
         while !self.has_tried_enough() {
             let lease = self.take(context)?;
-            if lease.member.credential.caps.is_empty() {
+            if lease.member.credential.is_uncapped() {
                 return Some(lease);
             }
             // Boxed, as all that is seldom awaited here: it would lie within the future of every
@@ -244,13 +244,17 @@ impl Lease<'_, '_> {
         }
     }
 
-    /// Takes what the call is expected to use of the credential's caps. Where there is no room, the
-    /// credential is given back as if it had not been taken.
+    /// Takes what the call is expected to use of the credential's caps, and of its quota where replicas
+    /// share it. Where there is no room, the credential is given back as if it had not been taken.
     async fn within_caps(mut self) -> Result<Self, Fallen> {
         let credential = self.member.credential;
-        let rules = credential.caps.iter().map(|rule| (rule, &*credential.id));
-        let rules: Vec<_> = rules.collect();
+        let allowance = &credential.standing.allowance;
+        let quota = credential.quota.taken(allowance, &self.runtime.limits);
+        let quota = quota.as_ref().map(|(rule, _)| &**rule);
+        let rules = credential.caps.iter().chain(quota);
+        let rules: Vec<_> = rules.map(|rule| (rule, &*credential.id)).collect();
         let expected = self.admission.expected(self.member.answers);
+        let expected = expected.at_most(credential.quota.limit.unwrap_or(u64::MAX));
         match self.runtime.limits.reserve(&rules, expected).await {
             Ok(caps) => {
                 self.caps = Some(caps);
@@ -265,12 +269,14 @@ impl Lease<'_, '_> {
 
     /// The answer is good: whatever was wrong with the credential is over. Told as soon as it is
     /// known, for others may wait for it while the answer streams on.
-    pub fn serves(&mut self, session: Option<Session>) {
+    pub fn serves(&mut self, session: Option<(Session, Duration)>) {
         self.probe = None;
-        if let Some(session) = session {
+        if let Some((session, ttl)) = session {
             let now = self.runtime.board.time.now();
             let credential = self.member.credential;
-            self.runtime.affinity.pin(session, credential, now);
+            self.runtime
+                .affinity
+                .pin(session, credential, now, millis(ttl));
         }
         let standing = &self.member.credential.standing;
         if standing.served(self.member.model, self.began) {

@@ -30,12 +30,32 @@ pub struct Running {
     pub before: u64,
     /// Of these: what an operator's reset has taken off.
     pub forgiven: u64,
+    /// Of the other tokens, where replicas count them together: likewise.
+    pub forgiven_of_all: u64,
+    /// What was forgiven of a period that has not begun by this machine's clock: its start, and as
+    /// above.
+    ahead: Option<(u64, u64, u64)>,
 }
 
 impl Running {
     /// What others had counted and still counts.
     fn others(&self) -> u64 {
         self.before.saturating_sub(self.forgiven)
+    }
+}
+
+impl Running {
+    fn forgive(&mut self, start: u64, before: u64, of_all: u64) {
+        if self.start < start || self.end == 0 {
+            self.ahead = Some((start, before, of_all));
+        } else if self.start == start {
+            let others = self.others();
+            self.forgiven = self.forgiven.max(before.min(self.before));
+            let more = of_all.saturating_sub(self.forgiven_of_all);
+            self.forgiven_of_all += more;
+            let less = (others - self.others()).saturating_add(more);
+            self.spent = self.spent.saturating_sub(less);
+        }
     }
 }
 
@@ -51,14 +71,18 @@ impl Allowance {
         let mut running = self.lock();
         if running.end == 0 || running.start != start {
             let spent = counted.saturating_add(before);
+            let ahead = running.ahead;
             *running = Running {
                 start,
                 end,
                 spent,
                 before,
-                forgiven: 0,
+                ..Running::default()
             };
-            self.spent.store(spent, Ordering::Release);
+            if let Some((of, before, of_all)) = ahead {
+                running.forgive(of, before, of_all);
+            }
+            self.spent.store(running.spent, Ordering::Release);
         }
         running.end = end;
         self.ends.store(end, Ordering::Release);
@@ -82,6 +106,46 @@ impl Allowance {
         running.forgiven = running.before;
         running.spent = 0;
         self.spent.store(0, Ordering::Release);
+    }
+
+    /// An operator's reset on any replica: of the period that began at `start`, so much is not
+    /// counted of what others had before, and of what all replicas count. Told twice, it is one.
+    pub fn forgive(&self, start: u64, before: u64, of_all: u64) {
+        let mut running = self.lock();
+        running.forgive(start, before, of_all);
+        self.spent.store(running.spent, Ordering::Release);
+    }
+
+    /// What was forgiven of the period that runs: its start, and as [`forgive`](Self::forgive) was told.
+    pub fn forgiven(&self) -> Option<(u64, u64, u64)> {
+        let running = self.lock();
+        let (before, of_all) = (running.forgiven, running.forgiven_of_all);
+        (before > 0 || of_all > 0).then_some((running.start, before, of_all))
+    }
+
+    /// All replicas together have counted this much of the period that began at `start`. Answers with
+    /// what counts by now, and what did before.
+    pub fn heard(&self, start: u64, counted: u64) -> (u64, u64) {
+        let mut running = self.lock();
+        let known = running.spent;
+        if running.start == start {
+            let counted = counted.saturating_sub(running.forgiven_of_all);
+            running.spent = counted.saturating_add(running.others());
+            self.spent.store(running.spent, Ordering::Release);
+        }
+        (running.spent, known)
+    }
+
+    /// How much all replicas may count in the period that began at `start`, where `limit` is what may be
+    /// used of it and `before` was, by others.
+    pub fn ceiling(&self, start: u64, limit: u64, before: u64) -> u64 {
+        let running = self.lock();
+        let (forgiven, of_all) = match running.start == start {
+            true => (running.forgiven, running.forgiven_of_all),
+            false => (0, 0),
+        };
+        let others = before.saturating_sub(forgiven);
+        limit.saturating_sub(others).saturating_add(of_all)
     }
 
     /// Counts tokens, and answers with the period they are counted in: its start goes with them
@@ -169,6 +233,33 @@ mod tests {
         allowance.begin(100, 200, 0, 0);
         allowance.recount(100, 9);
         assert_eq!(allowance.spent(), 9);
+    }
+
+    #[test]
+    fn replicas_count_together_and_forgive_together() {
+        let allowance = Allowance::default();
+        allowance.begin(100, 200, 0, 40);
+        assert_eq!(allowance.ceiling(100, 1_000, 40), 960);
+        // Its own call, then what all have by now, that one among them.
+        allowance.spend(10);
+        assert_eq!(allowance.heard(100, 35), (75, 50));
+        assert_eq!(allowance.forgiven(), None);
+        allowance.forgive(100, 40, 35);
+        allowance.forgive(100, 40, 35);
+        assert_eq!(allowance.forgiven(), Some((100, 40, 35)));
+        assert_eq!(allowance.spent(), 0);
+        assert_eq!(allowance.ceiling(100, 1_000, 40), 1_035);
+        assert_eq!(allowance.heard(100, 55), (20, 0));
+        // Of another period.
+        allowance.heard(0, 5_000);
+        allowance.forgive(0, 0, 5_000);
+        assert_eq!(allowance.spent(), 20);
+        assert_eq!(allowance.ceiling(200, 1_000, 0), 1_000);
+        // Of the next one, by a clock that is ahead.
+        allowance.forgive(200, 0, 7);
+        assert_eq!(allowance.spent(), 20);
+        allowance.begin(200, 300, 9, 0);
+        assert_eq!(allowance.spent(), 2);
     }
 
     #[test]

@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 use turnpike_api::{Account, Fault, Provider, Scheme, Secret, Selector};
-use turnpike_config::Schedule;
 use turnpike_limits::Rule;
 use zeroize::Zeroizing;
 
 use super::Endpoint;
 use super::call::CallError;
 use super::mint::Mint;
+use super::quota::Quota;
 use super::roll;
 use super::standing::{Readiness, Standing};
 use crate::observe::metrics::CredentialMetrics;
@@ -120,25 +120,6 @@ fn lines(
     Zeroizing::new(parts.concat())
 }
 
-/// What a credential may use.
-pub struct Quota {
-    /// Tokens a period; `None` = any number.
-    pub limit: Option<u64>,
-    pub schedule: Schedule,
-    /// What its file says was used, and when the file was written, in milliseconds since 1970.
-    pub used: Option<(u64, u64)>,
-}
-
-impl Quota {
-    /// What was used, before this gateway counted, of the period that began at `start`.
-    pub fn spent_before(&self, start: u64) -> u64 {
-        match self.used {
-            Some((tokens, written)) if written >= start => tokens,
-            _ => 0,
-        }
-    }
-}
-
 /// Whether a credential may be asked for a model, and what else it waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
@@ -188,6 +169,11 @@ impl Credential {
     pub fn needs_usage(&self) -> bool {
         let mut caps = self.caps.iter();
         self.quota.limit.is_some() || caps.any(|rule| rule.limit.measure.is_of_usage())
+    }
+
+    /// Whether calls take nothing of it that is counted before they are made.
+    pub fn is_uncapped(&self) -> bool {
+        self.caps.is_empty() && self.quota.shared.is_none()
     }
 
     /// Its secret: at once, but for one that has to be asked for.

@@ -16,6 +16,7 @@ pub mod holder;
 pub mod mint;
 pub mod outlook;
 pub mod pool;
+pub mod quota;
 mod reconcile;
 pub mod resolve;
 pub mod roll;

@@ -15,6 +15,10 @@ use super::credential::Credential;
 use super::outlook::{Outlook, Outlooks};
 use crate::observe::metrics::TokenMetrics;
 
+/// Nobody was chosen yet: a round begins anywhere, or all replicas of a fleet would begin with the same
+/// one; who fills one first begins with the first.
+const NOBODY: u32 = u32::MAX;
+
 /// Credentials, best priority first. Names that the same credentials serve share one.
 pub struct Roster {
     members: Vec<RosterEntry>,
@@ -22,7 +26,7 @@ pub struct Roster {
     tiers: Vec<Range<usize>>,
     /// Of each tier: whether its members have different weights.
     weighted: Vec<bool>,
-    /// Who was chosen last.
+    /// Who was chosen last, or [`NOBODY`] yet.
     last: AtomicU32,
     /// Where each credential is, by its id; made when a session first asks.
     positions: OnceLock<HashMap<Arc<str>, usize>>,
@@ -52,7 +56,7 @@ impl Roster {
             weighted: tiers.iter().map(differ).collect(),
             tiers,
             members,
-            last: AtomicU32::new(0),
+            last: AtomicU32::new(NOBODY),
             positions: OnceLock::new(),
         }
     }
@@ -415,6 +419,9 @@ impl Pool {
 
 /// How far `turn` is from one that falls on the credential after `last`, round the end.
 fn ahead(ids: &[u32], last: u32, turn: u64) -> u64 {
+    if last == NOBODY {
+        return 0;
+    }
     let len = ids.len() as u64;
     let next = ids.partition_point(|&id| id <= last) as u64;
     match turn.checked_rem(len) {
@@ -437,5 +444,6 @@ mod tests {
             }
         }
         assert_eq!(ahead(&[], 3, 7), 0);
+        assert_eq!(ahead(&ids, NOBODY, 7), 0, "a turn of its own");
     }
 }

@@ -16,6 +16,9 @@ use crate::canary;
 use crate::harness::{Client, Http, PATIENCE, until};
 use crate::pools::copy_files;
 
+/// The release that is tested.
+pub(crate) const THIS: &str = env!("CARGO_BIN_EXE_turnpike");
+
 /// A running gateway. It is killed when dropped.
 pub(crate) struct Binary {
     pub(crate) proxy: SocketAddr,
@@ -30,15 +33,20 @@ pub(crate) struct Binary {
 impl Binary {
     /// Starts it with this configuration and waits until it serves.
     pub(crate) async fn start(yaml: &str, flags: &[&str]) -> Self {
-        Self::start_with(yaml, flags, None).await
+        Self::start_with(THIS.as_ref(), yaml, flags, None).await
+    }
+
+    /// Another release.
+    pub(crate) async fn start_other(release: &Path, yaml: &str) -> Self {
+        Self::start_with(release, yaml, &[], None).await
     }
 
     /// The same with the files of one before, which are copied.
     pub(crate) async fn start_after(yaml: &str, files: &Path) -> Self {
-        Self::start_with(yaml, &[], Some(files)).await
+        Self::start_with(THIS.as_ref(), yaml, &[], Some(files)).await
     }
 
-    async fn start_with(yaml: &str, flags: &[&str], files: Option<&Path>) -> Self {
+    async fn start_with(release: &Path, yaml: &str, flags: &[&str], files: Option<&Path>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         if let Some(files) = files {
             copy_files(files, dir.path());
@@ -51,7 +59,7 @@ impl Binary {
             true => &[],
             false => &["--log-level", "trace"],
         };
-        let mut child = Command::new(env!("CARGO_BIN_EXE_turnpike"))
+        let mut child = Command::new(release)
             .env_clear()
             .arg("--config")
             .arg(&config)

@@ -4,8 +4,11 @@ mod away;
 mod commands;
 mod cooldowns;
 mod limits;
+mod quotas;
 pub(crate) mod server;
+mod sessions;
 mod tokens;
+mod upgrade;
 
 use turnpike::clock::Time;
 use turnpike_api::Clock;
@@ -68,6 +71,14 @@ impl Fleet {
             provider,
             houses,
         }
+    }
+
+    /// One more replica.
+    async fn another(&self, rest: &str) -> House {
+        let patient = "deadline: 10s, connect_timeout: 20s";
+        let yaml = yaml(&self.redis, &self.provider, patient, rest);
+        let dir = tempfile::tempdir().unwrap();
+        House::serve_by(self.time.clone(), dir, &yaml).await
     }
 
     /// An agent token, made on this replica.
@@ -172,14 +183,24 @@ fn yaml(redis: &Server, provider: &FakeProvider, how: &str, rest: &str) -> Strin
         true => String::new(),
         false => format!("{key}: {value}\n"),
     };
+    let one = format!("{{api_key: {UPSTREAM}, label: main}}");
     format!(
-        "server: {{port: 0, secret_key: {SEALED_WITH}}}\nadmin: {{port: 0}}\n\
-         {}{}api_keys: [{{key: {KEY}, name: tests}}]\n{rest}\n\
-         providers: {{openai: {{base_url: \"{}/v1\", credentials: [{{api_key: {UPSTREAM}, label: main}}]}}}}\n",
+        "server: {{port: 0, secret_key: {SEALED_WITH}}}\n{}\
+         {}{}api_keys: [{{key: {KEY}, name: tests}}]\n{}\n{}",
+        default("admin", "{port: 0}"),
         default("state", &state(redis, how, "")),
         default("max_retry_interval", "0"),
-        provider.base_url(),
+        rest.replace("PROVIDER", &provider.base_url()),
+        match rest.contains("providers:") {
+            true => String::new(),
+            false => openai(&one).replace("PROVIDER", &provider.base_url()),
+        },
     )
+}
+
+/// OpenAI with these credentials, in one line.
+fn openai(credentials: &str) -> String {
+    format!("providers: {{openai: {{base_url: \"PROVIDER/v1\", credentials: [{credentials}]}}}}\n")
 }
 
 /// The section `state`; `more` is what else is said there.
@@ -188,6 +209,17 @@ fn state(redis: &Server, how: &str, more: &str) -> String {
         "{{backend: redis, redis: {{url: \"{}\", {how}}}{more}}}",
         redis.url()
     )
+}
+
+/// A replica of the real binary beside those of a fleet.
+async fn binary_of(fleet: &Fleet, rest: &str) -> Binary {
+    let yaml = yaml(
+        &fleet.redis,
+        &fleet.provider,
+        "deadline: 10s, connect_timeout: 20s",
+        rest,
+    );
+    Binary::start(&yaml, &["--log-level", "trace"]).await
 }
 
 /// A replica of the real binary.

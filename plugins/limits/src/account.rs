@@ -28,6 +28,12 @@ pub struct Account {
     left: AtomicU64,
     /// By calls that are over.
     used: AtomicU64,
+    /// Of these: what the store knows.
+    told: AtomicU64,
+    /// What other replicas have used, as the store last said.
+    elsewhere: AtomicU64,
+    /// The store has said something of it.
+    heard: AtomicBool,
     /// What comes back is held by a lease, and void after this time.
     held_until: AtomicU64,
     /// It is in the book's list of those that something happened to.
@@ -69,8 +75,6 @@ struct Ledger {
     chunk: u64,
     /// What was taken at the last look at the pace.
     taken: u64,
-    /// What all replicas had used, as the store last said.
-    used_by_all: u64,
     dry_until: u64,
     /// The lease is asked for again from then on.
     renew_at: u64,
@@ -106,6 +110,9 @@ impl Account {
             most: AtomicU64::new(limit.most),
             left: AtomicU64::new(limit.most),
             used: AtomicU64::new(0),
+            told: AtomicU64::new(0),
+            elsewhere: AtomicU64::new(0),
+            heard: AtomicBool::new(false),
             held_until: AtomicU64::new(0),
             stirred: AtomicBool::new(false),
             ledger: Mutex::new(Ledger {
@@ -116,7 +123,6 @@ impl Account {
                 debt: 0,
                 chunk,
                 taken: 0,
-                used_by_all: 0,
                 dry_until: 0,
                 renew_at: 0,
                 need: 0,
@@ -141,15 +147,23 @@ impl Account {
 
     /// What all replicas have used, as far as this one knows; of running calls, how many run here.
     pub fn used(&self) -> u64 {
-        let here = self.used.load(Ordering::Relaxed);
-        let ledger = self.lock();
         match self.kind {
-            Kind::Used => here.max(ledger.used_by_all),
+            Kind::Used => {
+                let elsewhere = self.elsewhere.load(Ordering::Relaxed);
+                elsewhere.saturating_add(self.used.load(Ordering::Relaxed))
+            }
             Kind::Running | Kind::Sliding(_) => {
+                let ledger = self.lock();
                 let free = self.free.load(Ordering::Relaxed);
                 ledger.granted.saturating_add_signed(-free)
             }
         }
+    }
+
+    /// What the store knows of what was used here; `None` = it has not answered yet.
+    pub fn told(&self) -> Option<u64> {
+        let is_heard = self.heard.load(Ordering::Acquire);
+        is_heard.then(|| self.told.load(Ordering::Relaxed))
     }
 
     /// Nothing was ever granted of it: it may be replaced by one of an earlier period.
@@ -169,7 +183,7 @@ impl Account {
 
     /// Takes over a limit that a reload has changed. Of a lower one, what was granted and is free goes
     /// back, so that the next call asks the store.
-    pub(crate) fn follow(&self, limit: &Limit) {
+    pub fn follow(&self, limit: &Limit) {
         if self.most.load(Ordering::Relaxed) == limit.most {
             return;
         }
@@ -445,7 +459,10 @@ impl Account {
         ledger.granted = ledger.granted.saturating_add(more);
         ledger.debt = 0;
         self.left.store(grant.left, Ordering::Relaxed);
-        ledger.used_by_all = grant.used;
+        self.told.store(draw.used, Ordering::Relaxed);
+        let elsewhere = grant.used.saturating_sub(draw.used);
+        self.elsewhere.store(elsewhere, Ordering::Relaxed);
+        self.heard.store(true, Ordering::Release);
         self.held_until.store(sent + lease, Ordering::Release);
         ledger.renew_at = sent + lease / 3;
         self.free.fetch_add(signed(more), Ordering::AcqRel);
@@ -455,6 +472,13 @@ impl Account {
         // The nearer the limit, the less is kept.
         ledger.chunk = ledger.chunk.min(grant.left.saturating_add(grant.units));
         wake(&mut ledger);
+    }
+
+    /// Until the store has answered, or was not reached.
+    pub(crate) fn wait(&self) -> oneshot::Receiver<()> {
+        let (sender, receiver) = oneshot::channel();
+        self.lock().waiting.push(sender);
+        receiver
     }
 
     /// The store was not reached: whoever waits looks what there is without it.

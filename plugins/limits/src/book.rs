@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures::channel::oneshot;
 use futures::task::AtomicWaker;
 use hashbrown::{DefaultHashBuilder, HashTable};
-use turnpike_api::{Clock, Draw, Drawn};
+use turnpike_api::{Clock, Draw, Drawn, Limit};
 
 use crate::account::{Account, Keep, Moment, Short};
 use crate::bucket::Bucket;
@@ -266,7 +266,7 @@ impl Book {
     }
 
     /// Something happened to the account: it is told in the next round.
-    pub(crate) fn stirred(&self, account: &Arc<Account>) {
+    pub fn stirred(&self, account: &Arc<Account>) {
         if account.stir() {
             lock(&self.stirred).push(account.clone());
         }
@@ -390,6 +390,32 @@ impl Book {
             account.not_granted();
             self.stirred(&account);
         }
+    }
+
+    /// The account of a bucket's period that runs.
+    pub fn account(&self, bucket: &Bucket, limit: &Limit) -> Arc<Account> {
+        let account = bucket.account(limit, self.now());
+        account.follow(limit);
+        account.clone()
+    }
+
+    /// Which state of the store this is: another one after it has forgotten.
+    pub fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Relaxed)
+    }
+
+    /// Has the store asked with the next round what is used of it.
+    pub fn inquire(&self, account: Arc<Account>) {
+        lock(&self.asked).push(account);
+        self.waker.wake();
+    }
+
+    /// The same, and waits until it has answered or could not be reached.
+    pub async fn inquired(&self, account: &Arc<Account>) {
+        let answered = account.wait();
+        self.inquire(account.clone());
+        // One that nobody answers any more is as good as an answer.
+        let _ = answered.await;
     }
 
     /// Looks at every bucket: its rule's name, its subject, its newest account.

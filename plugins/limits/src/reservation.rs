@@ -20,6 +20,16 @@ pub struct Expected {
 }
 
 impl Expected {
+    /// The same, with so many tokens in all at most.
+    pub fn at_most(self, tokens: u64) -> Self {
+        let input = self.input.min(tokens);
+        Self {
+            input,
+            output: self.output.min(tokens - input),
+            ..self
+        }
+    }
+
     /// What it takes of a limit. At least one: a call that is expected to use nothing does not pass a
     /// limit that is spent. At most all of it: agents ask for room that they seldom use, and a small
     /// limit must not shut them out for good.

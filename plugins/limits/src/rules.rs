@@ -21,6 +21,16 @@ impl Rule {
         Self { limit, name }
     }
 
+    /// The same, of so much.
+    pub fn of(&self, most: u64) -> Self {
+        let limit = Arc::new(Limit {
+            most,
+            ..Limit::clone(&self.limit)
+        });
+        let name = self.name.clone();
+        Self { limit, name }
+    }
+
     /// Under which its buckets are kept.
     pub fn name(&self) -> &Arc<str> {
         &self.name

@@ -34,6 +34,7 @@ use super::{Line, Stop, identify, usage_chunk};
 use crate::context::Context;
 use crate::observe::events::{AttemptBroken, AttemptFailed};
 use crate::path::without_credentials;
+use crate::upstream::quota::is_quota;
 use crate::upstream::{Member, Pool};
 
 use attempt::Attempt;
@@ -285,7 +286,7 @@ impl<'p> Forwarding<'p, '_> {
                 Attempt::Good(received) => {
                     // A call that is refused for its own sake says nothing of the credential.
                     if received.status < 400 {
-                        lease.serves(context.session);
+                        lease.serves(context.session.zip(context.snapshot.affinity));
                     }
                     context.record.committed = Some(context.record.started.elapsed());
                     return Ok(Some(Answer {
@@ -324,6 +325,10 @@ impl<'p> Forwarding<'p, '_> {
             .resize_with(self.tried.len().max(at + 1), Vec::new);
         let (tried, capped) = selection.end();
         self.tried[at] = tried;
+        // The fleet's quota has less left than the call may need.
+        self.failures.of_quota |= capped
+            .as_ref()
+            .is_some_and(|fallen| is_quota(&fallen.limit));
         self.failures.capped = capped.or(self.failures.capped.take());
         Ok(None)
     }

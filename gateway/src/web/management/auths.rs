@@ -12,6 +12,7 @@ use super::access::Actor;
 use super::body::Body;
 use super::office::Office;
 use super::refusal::Refused;
+use crate::background::quotas;
 use crate::observe::events::CredentialRecovered;
 use crate::runtime::Runtime;
 use crate::upstream::Credential;
@@ -142,8 +143,11 @@ async fn clear(runtime: &Runtime, credential: &Arc<Credential>) -> Result<(), St
     let standing = &credential.standing;
     credential.begin_period(runtime.board.time.now());
     let start = standing.allowance.running().start;
+    match credential.quota.shared {
+        Some(_) => quotas::forgive(runtime, credential).await?,
+        None => standing.allowance.reset(),
+    }
     runtime.store.forget_spent(&credential.id, start).await?;
-    standing.allowance.reset();
     if standing.cooldowns().is_empty() {
         runtime.board.changed();
         return Ok(());
