@@ -2,7 +2,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, OnceLock};
 
-use crate::{Answer, GrantsSlot, ModelRules};
+use crate::{Answer, GrantsSlot, ModelRules, Payer};
 
 /// Who is calling: the evidence that a credential was checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub struct Counted {
     pub user: Box<str>,
     /// The key or token it came with; of a signed token, its holder.
     pub token: Box<str>,
+    /// The digest by which usage knows the person; empty for a caller that is none.
+    person: OnceLock<Box<str>>,
 }
 
 /// A place for [`Counted`], which is put together once for an identity. It is no part of who
@@ -63,6 +65,8 @@ pub struct Attributes {
     pub issuer: Option<Box<str>>,
     /// Who it is to the issuer.
     pub subject: Option<Box<str>>,
+    /// The team it belongs to, as the issuer says. Nothing is granted by it.
+    pub team: Option<Box<str>>,
     /// Not one that the issuer says it did not check.
     pub email: Option<Box<str>>,
     pub groups: Vec<Box<str>>,
@@ -127,8 +131,27 @@ impl Identity {
             Counted {
                 user: person.unwrap_or_else(|| token.clone()).into(),
                 token: token.into(),
+                person: OnceLock::new(),
             }
         })
+    }
+
+    /// As whom usage counts it. `digest` is asked once, for a person's issuer and subject.
+    pub fn payer(&self, digest: impl FnOnce(&str, &str) -> String) -> Payer<'_> {
+        let (of, counted) = (&self.attributes, self.counted());
+        let user = counted
+            .person
+            .get_or_init(|| match (&of.issuer, &of.subject) {
+                (Some(issuer), Some(subject)) => digest(issuer, subject).into(),
+                _ => Box::default(),
+            });
+        let has_token = of.api_key.is_some() || of.token_id.is_some();
+        Payer {
+            tenant: of.tenant.as_deref().unwrap_or_default(),
+            team: of.team.as_deref().unwrap_or_default(),
+            user,
+            token: if has_token { &counted.token } else { "" },
+        }
     }
 }
 

@@ -110,7 +110,7 @@ pub async fn all(store: &dyn Store) -> Result<Vec<Kept>, StoreError> {
             email: owner.email,
             groups: owner.groups,
             claims: owner.claims,
-            team: None,
+            team: owner.team,
         });
         let kept = people.entry(key).or_insert(kept);
         kept.tokens.push((token, uses.remove(&id)));

@@ -54,6 +54,8 @@ pub struct Owner {
     pub email: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub team: Option<String>,
     /// The claims that roles were bound by then, with their values.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub claims: BTreeMap<String, Vec<String>>,
@@ -70,6 +72,7 @@ impl Owner {
         Attributes {
             issuer: Some(self.issuer.as_str().into()),
             subject: Some(self.subject.as_str().into()),
+            team: self.team.as_deref().map(Box::from),
             email: self.email.as_deref().map(Box::from),
             groups: boxed(&self.groups),
             claims: claims

@@ -15,6 +15,7 @@ pub(super) const DRAW: Script = Script(include_str!("lua/draw.lua"));
 pub(super) const HEARTBEAT: Script = Script(include_str!("lua/heartbeat.lua"));
 pub(super) const FOLD: Script = Script(include_str!("lua/fold.lua"));
 pub(super) const LIFE: Script = Script(include_str!("lua/life.lua"));
+pub(super) const TELL: Script = Script(include_str!("lua/tell.lua"));
 pub(super) const INFO: Script = Script(include_str!("lua/info.lua"));
 
 /// A script's text.
