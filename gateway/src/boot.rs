@@ -18,7 +18,7 @@ use turnpike_config::plan::{ListenAddr, LoginModePlan, StatePlan};
 use turnpike_config::{Environment, Plan};
 
 use crate::assemble::{Ground, assemble, credential_directory, open_to_others};
-use crate::background::{keep, keys, limits, news, probe, retention, sessions, uses};
+use crate::background::{keep, keys, limits, news, probe, retention, sessions, usage, uses};
 use crate::clock::Time;
 use crate::listener::{self, Listener};
 use crate::observe::events::{ConfigurationRead, CredentialFilesRead};
@@ -213,6 +213,7 @@ fn background(runtime: &Arc<Runtime>) -> Vec<JoinHandle<()>> {
         tokio::spawn(probe::probe(runtime.clone())),
         tokio::spawn(limits::exchange(runtime.clone())),
         tokio::spawn(uses::keep(runtime.clone())),
+        tokio::spawn(usage::share(runtime.clone())),
         tokio::spawn(keys::keep_fresh(runtime.clone())),
         tokio::spawn(sessions::renew(runtime.clone())),
         tokio::spawn(retention::keep(runtime.clone())),
@@ -343,5 +344,6 @@ impl Gateway {
         limits::flush(&self.runtime).await;
         keep::flush(&self.runtime).await;
         uses::flush(&self.runtime).await;
+        usage::flush(&self.runtime).await;
     }
 }

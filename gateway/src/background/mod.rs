@@ -7,4 +7,5 @@ pub mod news;
 pub mod probe;
 pub mod retention;
 pub mod sessions;
+pub mod usage;
 pub mod uses;

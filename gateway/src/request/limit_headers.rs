@@ -37,7 +37,7 @@ const ANTHROPIC_TOKENS: Names = [
 /// Tells the caller what is left of its limits; `now` is the store's time.
 pub fn mark(
     head: &mut ResponseHeader,
-    admission: &Admission,
+    admission: &Admission<'_>,
     dialect: Dialect,
     now: u64,
 ) -> Result<()> {

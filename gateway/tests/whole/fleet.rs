@@ -6,6 +6,7 @@ mod cooldowns;
 mod limits;
 pub(crate) mod server;
 mod tokens;
+mod usage;
 
 use turnpike::clock::Time;
 use turnpike_api::Clock;

@@ -78,8 +78,8 @@ impl StoreBench for Cluster {
 
 #[test]
 fn usage_adds_up() {
-    let cluster = Cluster::running();
-    super::usage::adds_up(|| cluster.store());
+    let cluster = Cluster::start();
+    usage::adds_up(|| cluster.store());
 }
 
 #[test]
