@@ -8,9 +8,9 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::Semaphore;
 use tokio::task::{JoinError, spawn_blocking};
 use turnpike_api::{Clock, Store, StoreError};
-use turnpike_identity::{Names, TokenBook};
 use turnpike_identity::jwt::SignatureChecks;
 use turnpike_identity::sso::session::{self, Session, SessionError};
+use turnpike_identity::{Names, TokenBook};
 use turnpike_limits::Book;
 
 use crate::assemble::Ground;

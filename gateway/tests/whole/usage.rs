@@ -158,7 +158,7 @@ fn by(report: &Value, field: &str) -> Vec<(String, u64)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sums_are_what_the_provider_told_whoever_asks_by_what() {
-    const EACH: usize = 50;
+    const EACH: usize = 100;
     let place = Place::new().await;
     // Some calls fail at one credential, and are made with another.
     for speech in SPEECHES {
@@ -209,7 +209,13 @@ async fn sums_are_what_the_provider_told_whoever_asks_by_what() {
     let people = place.report("by=user").await;
     let mut people = by(&people, "user_name");
     people.sort();
-    assert_eq!(people[1..], expected[2..].iter().map(|(name, sum)| ((*name).into(), *sum)).collect::<Vec<_>>()[..]);
+    assert_eq!(
+        people[1..],
+        expected[2..]
+            .iter()
+            .map(|(name, sum)| ((*name).into(), *sum))
+            .collect::<Vec<_>>()[..]
+    );
     let keys = by(&place.report("by=token").await, "token");
     assert_eq!(keys[1], ("key build".into(), expected[1].1));
     assert_eq!(keys[2], ("key tests".into(), expected[0].1));
@@ -273,7 +279,10 @@ async fn sums_are_what_the_provider_told_whoever_asks_by_what() {
 /// A call's cost is rounded up once; `tenths` are of a millionth.
 fn assert_cost(cost: u64, tenths: u64, calls: u64) {
     let exact = tenths / 10;
-    assert!((exact..=exact + calls).contains(&cost), "{cost} for {exact}");
+    assert!(
+        (exact..=exact + calls).contains(&cost),
+        "{cost} for {exact}"
+    );
 }
 
 /// What the rows of a table add up to.
@@ -312,7 +321,9 @@ async fn what_the_provider_did_not_say_is_estimated_and_told_apart() {
         chunked: false,
     };
     for n in [1, 2] {
-        place.provider.script(&speech.key(n), [silent.clone(), silent.clone()]);
+        place
+            .provider
+            .script(&speech.key(n), [silent.clone(), silent.clone()]);
     }
     let mut client = Client::connect(&place.house, Http::One).await;
     let bearer = format!("Bearer {KEY}");
@@ -343,7 +354,9 @@ async fn a_person_who_is_forgotten_leaves_figures_without_a_name() {
     let store = &*runtime.store;
     let found = people::find(store, "ada@example.com").await.unwrap();
     assert_eq!(found.len(), 1, "whoever called is found, without a session");
-    people::forget(store, &found[0], place.time.now()).await.unwrap();
+    people::forget(store, &found[0], place.time.now())
+        .await
+        .unwrap();
     assert!(people::all(store).await.unwrap().is_empty());
     let after = place.report("by=user,team").await;
     let row = &after["rows"][0];
@@ -428,7 +441,12 @@ async fn a_million_rows_stall_nobody() {
         let began = std::time::Instant::now();
         let admin = TcpStream::connect(place.house.gateway.admin).await.unwrap();
         let mut client = Client::on(admin, Http::One).await;
-        assert_eq!(crate::calls::get_with(&mut client, "/ready", &[]).await.status, 200);
+        assert_eq!(
+            crate::calls::get_with(&mut client, "/ready", &[])
+                .await
+                .status,
+            200
+        );
         longest = longest.max(began.elapsed());
     }
     let (lines, took) = reading.await.unwrap();

@@ -30,7 +30,7 @@ pub trait Store: Ledger + Directory + Bulletin {}
 impl<T: Ledger + Directory + Bulletin> Store for T {}
 
 /// Who used what a call used: each an id, by which it is added up, and empty where there is none.
-/// No control characters.
+/// No control characters: stores do not look again ([`Identity::payer`](crate::Identity::payer) does).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Payer<'a> {
     /// The tenant's name.

@@ -66,7 +66,11 @@ impl Names {
     /// written is written the next time.
     pub async fn write(&self, store: &dyn Store, kept: Option<Duration>) -> Result<(), StoreError> {
         loop {
-            let next = self.unwritten().iter().next().map(|(key, name)| (key.clone(), name.clone()));
+            let next = self
+                .unwritten()
+                .iter()
+                .next()
+                .map(|(key, name)| (key.clone(), name.clone()));
             let Some((key, name)) = next else {
                 return Ok(());
             };

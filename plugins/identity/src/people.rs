@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use turnpike_api::{Bulletin, Directory, Store, StoreError};
 
-use crate::names;
 use crate::agent_tokens::{self, AgentTokenRecord, LastUse, TokenState};
+use crate::names;
 use crate::sso::confirmation::{self, Waiting};
 use crate::sso::session::{self, SessionError};
 use crate::sso::{LoginRate, Person, Session, device, operator, renewal};

@@ -78,7 +78,9 @@ pub enum Refused {
     DoneBefore(String),
     #[error("{0}")]
     Configuration(String),
-    #[error("there are more than {0} rows; ask for fewer days, tell less apart, or take CSV by day")]
+    #[error(
+        "there are more than {0} rows; ask for fewer days, tell less apart, or take CSV by day"
+    )]
     TooManyRows(usize),
     #[error("the gateway has no log of its own")]
     NoLog,

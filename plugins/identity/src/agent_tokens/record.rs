@@ -195,6 +195,23 @@ mod tests {
     }
 
     #[test]
+    fn a_token_is_its_owners_whose_team_came_with_a_later_release() {
+        let mut token = record();
+        assert_eq!(token.attributes().token_name.as_deref(), Some("laptop"));
+        let before = r#"{"issuer":"idp","subject":"u-1"}"#;
+        let owner: Owner = serde_json::from_str(before).unwrap();
+        assert_eq!(serde_json::to_string(&owner).unwrap(), before);
+        token.owner = Some(Owner {
+            team: Some("search".into()),
+            ..owner
+        });
+        let attributes = token.attributes();
+        assert_eq!(attributes.team.as_deref(), Some("search"));
+        assert_eq!(attributes.subject.as_deref(), Some("u-1"));
+        assert_eq!(attributes.token_name, None);
+    }
+
+    #[test]
     fn a_session_ends_and_is_renewed_and_a_revocation_is_for_good() {
         let mut token = record();
         assert_eq!(token.state(u64::MAX), TokenState::Active);

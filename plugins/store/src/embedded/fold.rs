@@ -117,7 +117,8 @@ fn write_usage<'d>(db: &'d Connection, sums: &'d Sums, seq: u64) -> rusqlite::Re
             number(seq),
         ])?;
     }
-    let mut changed = db.prepare_cached("REPLACE INTO usage_days (day, changed) VALUES (?1, ?2)")?;
+    let mut changed =
+        db.prepare_cached("REPLACE INTO usage_days (day, changed) VALUES (?1, ?2)")?;
     for day in days {
         changed.execute((day, number(seq)))?;
     }

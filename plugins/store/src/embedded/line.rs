@@ -19,21 +19,19 @@ use turnpike_api::{Entry, Payer, Usage};
 /// Puts `entry` behind what is in `lines`.
 ///
 /// Control characters, which nobody should send, become question marks: a line break in a model's
-/// name must not be able to forge a second entry.
+/// name must not be able to forge a second entry. A payer has none ([`Payer`]), which is seen to
+/// once a caller, not once a call.
 pub(super) fn encode(entry: &Entry<'_>, lines: &mut Vec<u8>) {
     let (usage, payer) = (&entry.usage, &entry.payer);
     lines.push(b'\n');
     let begin = lines.len();
     lines.extend_from_slice(b"2\t");
-    for field in [
-        entry.credential,
-        entry.model,
-        payer.tenant,
-        payer.team,
-        payer.user,
-        payer.token,
-    ] {
-        text(field, lines);
+    text(entry.credential, lines);
+    text(entry.model, lines);
+    for known in [payer.tenant, payer.team, payer.user, payer.token] {
+        debug_assert!(!known.contains(|c: char| c.is_ascii_control()));
+        lines.extend_from_slice(known.as_bytes());
+        lines.push(b'\t');
     }
     for number in [
         entry.at,
@@ -151,9 +149,13 @@ impl<'a> Fields<'a> {
 fn text(text: &str, lines: &mut Vec<u8>) {
     let begin = lines.len();
     lines.extend_from_slice(text.as_bytes());
-    for byte in &mut lines[begin..] {
-        if byte.is_ascii_control() {
-            *byte = b'?';
+    // Looked at as a whole first: that is many bytes at once, and nearly never is there one.
+    let is_control = |found: bool, byte: u8| found | byte.is_ascii_control();
+    if text.bytes().fold(false, is_control) {
+        for byte in &mut lines[begin..] {
+            if byte.is_ascii_control() {
+                *byte = b'?';
+            }
         }
     }
     lines.push(b'\t');

@@ -181,7 +181,10 @@ fn absurd_numbers_stay_at_the_largest() {
     store.record(&entry("a", "m", 1)).unwrap();
     assert_eq!(tokens(&store, "a"), i64::MAX as u64);
     let used = block_on(store.usage(0, u32::MAX)).unwrap();
-    assert_eq!((used[0].used.usage.input, used[0].used.calls), (i64::MAX as u64, 4));
+    assert_eq!(
+        (used[0].used.usage.input, used[0].used.calls),
+        (i64::MAX as u64, 4)
+    );
 }
 
 #[test]

@@ -110,9 +110,7 @@ fn read(
     place: &Place,
     most: u32,
 ) -> Result<(Vec<DayUsage>, Option<Place>), Failure> {
-    let mut statement = view
-        .db
-        .prepare_cached(include_str!("sql/usage_page.sql"))?;
+    let mut statement = view.db.prepare_cached(include_str!("sql/usage_page.sql"))?;
     let key = params![day, place.payer, place.credential, place.model, most];
     let (mut rows, mut last) = (Vec::new(), 0);
     for row in statement.query_map(key, |row| Ok((used(day, row)?, row.get(15)?)))? {

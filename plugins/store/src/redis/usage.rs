@@ -36,11 +36,7 @@ pub(crate) struct Told<'r> {
 
 impl Told<'_> {
     /// The days from `from` to `to` of which somebody told something, and who.
-    pub(crate) async fn days(
-        &self,
-        from: u32,
-        to: u32,
-    ) -> Result<Vec<(u32, String)>, StoreError> {
+    pub(crate) async fn days(&self, from: u32, to: u32) -> Result<Vec<(u32, String)>, StoreError> {
         let mut days = Vec::new();
         loop {
             let mut command = cmd("ZRANGEBYSCORE");
@@ -86,9 +82,7 @@ impl Told<'_> {
             place = next;
         }
         let rows = totals.iter();
-        Ok(rows
-            .filter_map(|(key, of)| total(day, key, of))
-            .collect())
+        Ok(rows.filter_map(|(key, of)| total(day, key, of)).collect())
     }
 
     /// How far each of these days was told, in their order; nothing = 0.

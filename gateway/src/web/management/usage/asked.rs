@@ -136,7 +136,9 @@ fn by(text: &str) -> Result<By, Refused> {
     let known = |word: &&str| Dimension::ALL.iter().any(|one| one.word() == *word);
     if !words.iter().all(known) {
         let all = Dimension::ALL.map(Dimension::word).join(", ");
-        return Err(Refused::Body(format!("`by` has some of {all}, with commas")));
+        return Err(Refused::Body(format!(
+            "`by` has some of {all}, with commas"
+        )));
     }
     Ok(By::of(|dimension| words.contains(dimension.word())))
 }
@@ -215,7 +217,10 @@ mod tests {
     fn the_format_is_as_it_is_accepted() {
         for (accept, found) in [
             ("text/csv", Format::Csv),
-            ("application/json;q=0.5, text/csv; header=present", Format::Csv),
+            (
+                "application/json;q=0.5, text/csv; header=present",
+                Format::Csv,
+            ),
             ("application/json", Format::Json),
             ("*/*", Format::Json),
         ] {

@@ -218,7 +218,11 @@ fn parts_are_the_whole(store: &dyn Store) {
     loop {
         let page = block_on(store.usage_of(3000, place)).expect("a part is told");
         count += page.rows.len() as u64;
-        input += page.rows.iter().map(|row| row.used.usage.input).sum::<u64>();
+        input += page
+            .rows
+            .iter()
+            .map(|row| row.used.usage.input)
+            .sum::<u64>();
         place = page.next;
         if place.is_none() {
             break;
