@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use turnpike_api::{Attributes, Directory, Expected, Store, StoreError};
+use turnpike_api::{Attributes, Expected, Store, StoreError};
 
 use crate::sso::Person;
 
@@ -15,6 +15,11 @@ pub const KIND: &str = "person_name";
 
 /// As many wait at most to be written. One more waits for its person's next sign of life.
 const MOST: usize = 100_000;
+
+/// In the place of a name that was forgotten.
+const FORGOTTEN: &[u8] = b"null";
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A person, as whoever vouches for them says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,11 +79,7 @@ impl Names {
             let Some((key, name)) = next else {
                 return Ok(());
             };
-            if let Ok(value) = serde_json::to_vec(&name) {
-                store
-                    .put(KIND, &key, &value, kept, Expected::Anything)
-                    .await?;
-            }
+            write(store, &key, &name, kept).await?;
             let mut unwritten = self.unwritten();
             // Another name may have come meanwhile.
             if unwritten.get(&key) == Some(&name) {
@@ -92,6 +93,25 @@ impl Names {
     }
 }
 
+/// Writes a name, unless it was forgotten just now: by a command, while it waited here.
+async fn write(
+    store: &dyn Store,
+    key: &str,
+    name: &PersonName,
+    kept: Option<Duration>,
+) -> Result<(), StoreError> {
+    let Ok(value) = serde_json::to_vec(name) else {
+        return Ok(());
+    };
+    let expected = match store.get(KIND, key).await? {
+        Some(found) if found.value == FORGOTTEN => return Ok(()),
+        Some(found) => Expected::Version(found.version),
+        None => Expected::Absent,
+    };
+    // Where it has changed meanwhile, another replica wrote it, or it was forgotten.
+    store.put(KIND, key, &value, kept, expected).await.map(drop)
+}
+
 /// Every name that is kept, by the digest.
 pub async fn all(store: &dyn Store) -> Result<HashMap<String, PersonName>, StoreError> {
     let records = store.list(KIND).await?.into_iter();
@@ -101,7 +121,9 @@ pub async fn all(store: &dyn Store) -> Result<HashMap<String, PersonName>, Store
     Ok(records.filter_map(read).collect())
 }
 
-/// Forgets a name. What was used stays, and is nobody's whom one could name.
+/// Forgets a name. What was used stays, and is nobody's whom one could name. For a day it is not
+/// written again: a gateway may have it still.
 pub async fn forget(store: &dyn Store, key: &str) -> Result<(), StoreError> {
-    Directory::remove(store, KIND, key).await.map(drop)
+    let forgotten = store.put(KIND, key, FORGOTTEN, Some(DAY), Expected::Anything);
+    forgotten.await.map(drop)
 }
