@@ -19,7 +19,7 @@ use turnpike_config::{Environment, Plan};
 
 use crate::assemble::{Ground, assemble, credential_directory, open_to_others};
 use crate::background::{
-    affinity, keep, keys, limits, news, probe, quotas, retention, sessions, uses,
+    affinity, keep, keys, limits, news, probe, quotas, retention, sessions, usage, uses,
 };
 use crate::clock::Time;
 use crate::listener::{self, Listener};
@@ -221,6 +221,7 @@ fn background(runtime: &Arc<Runtime>) -> Vec<JoinHandle<()>> {
         tokio::spawn(limits::exchange(runtime.clone())),
         tokio::spawn(quotas::follow(runtime.clone())),
         tokio::spawn(uses::keep(runtime.clone())),
+        tokio::spawn(usage::share(runtime.clone())),
         tokio::spawn(keys::keep_fresh(runtime.clone())),
         tokio::spawn(sessions::renew(runtime.clone())),
         tokio::spawn(retention::keep(runtime.clone())),
@@ -351,5 +352,6 @@ impl Gateway {
         limits::flush(&self.runtime).await;
         keep::flush(&self.runtime).await;
         uses::flush(&self.runtime).await;
+        usage::flush(&self.runtime).await;
     }
 }

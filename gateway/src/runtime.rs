@@ -8,9 +8,9 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::Semaphore;
 use tokio::task::{JoinError, spawn_blocking};
 use turnpike_api::{Clock, Store, StoreError};
-use turnpike_identity::TokenBook;
 use turnpike_identity::jwt::SignatureChecks;
 use turnpike_identity::sso::session::{self, Session, SessionError};
+use turnpike_identity::{Names, TokenBook};
 use turnpike_limits::Book;
 
 use crate::assemble::Ground;
@@ -31,6 +31,8 @@ pub struct Runtime {
     pub affinity: Affinity,
     /// What survives the process.
     pub store: Arc<dyn Store>,
+    /// The names of people who called, for the reports of usage.
+    pub names: Names,
     /// The agent tokens there are.
     pub agent_tokens: Arc<TokenBook>,
     signature_checks: Arc<SignatureChecks>,
@@ -78,6 +80,7 @@ impl Runtime {
             board: ground.board.clone(),
             affinity: Affinity::default(),
             store,
+            names: Names::default(),
             agent_tokens: ground.agent_tokens.clone(),
             signature_checks: ground.signature_checks.clone(),
             issuers_keys: ground.issuers_keys.clone(),

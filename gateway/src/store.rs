@@ -37,7 +37,7 @@ pub async fn open(state: &StatePlan, clock: Time) -> Result<Arc<dyn Store>, Stor
     };
     let redis = Redis::open(&options(redis)?)?;
     redis.settled().await;
-    Ok(Arc::new(Shared::new(redis, Arc::new(embedded))))
+    Ok(Arc::new(Shared::new(redis, embedded)))
 }
 
 /// A command's: what is shared is in the Redis, where there is one.
@@ -50,7 +50,7 @@ pub fn beside(state: &StatePlan, here: Arc<dyn Store>) -> Result<Arc<dyn Store>,
         connect_timeout: PATIENCE,
         ..options(redis)?
     })?;
-    Ok(Arc::new(Shared::new(redis, here)))
+    Ok(Arc::new(Shared::beside(redis, here)))
 }
 
 /// What an operator knows it by. No password is in it.

@@ -9,4 +9,5 @@ pub mod probe;
 pub mod quotas;
 pub mod retention;
 pub mod sessions;
+pub mod usage;
 pub mod uses;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use futures::future::{FutureExt, ready};
 use turnpike_api::{
-    Bulletin, DayUsage, Directory, Draw, Drawn, Entry, Expected, Ledger, Mark, News, Record, Spent,
-    StoreError, Stored,
+    Bulletin, Directory, Draw, Drawn, Entry, Expected, Ledger, Mark, News, Record, Spent,
+    StoreError, Stored, UsagePage, UsagePlace,
 };
 
 pub(super) struct Blank;
@@ -32,8 +32,16 @@ impl Ledger for Blank {
         answer(())
     }
 
-    fn usage(&self, _: u32, _: u32) -> Stored<'_, Vec<DayUsage>> {
+    fn usage_days(&self, _: u32, _: u32) -> Stored<'_, Vec<u32>> {
         answer(Vec::new())
+    }
+
+    fn usage_of(&self, _: u32, _: Option<UsagePlace>) -> Stored<'_, UsagePage> {
+        answer(UsagePage::default())
+    }
+
+    fn share_usage(&self, _: u64, _: Option<u32>) -> Stored<'_, ()> {
+        answer(())
     }
 
     fn forget_usage(&self, _: u32) -> Stored<'_, ()> {

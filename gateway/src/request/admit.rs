@@ -1,8 +1,9 @@
 //! Does it fit within the limits? What it is expected to use is taken of all of them together, before
 //! the call goes out; what it does use is settled when it is over.
 
-use turnpike_api::{Ask, Identity, Measure, Usage};
+use turnpike_api::{Ask, Identity, Measure, Payer, Usage};
 use turnpike_config::plan::UnknownModel;
+use turnpike_identity::Names;
 use turnpike_limits::{Caller, Expected, Price, Reservation, Rule, Spent};
 
 use super::authorize::{Permit, shown};
@@ -16,14 +17,22 @@ use crate::upstream::Pool;
 use crate::upstream::answers::Answers;
 
 /// The evidence that the call fits within the limits of its caller. Dropped, it is settled.
-pub struct Admission {
+pub struct Admission<'i> {
+    identity: &'i Identity,
     reservation: Option<Reservation>,
     expected: Expected,
     /// The caller's own bound on the answer, in tokens.
     bound: u64,
 }
 
-impl Admission {
+impl Admission<'_> {
+    /// As whom usage counts the caller.
+    pub fn payer(&self, names: &Names) -> Payer<'_> {
+        let of = &self.identity.attributes;
+        let digest = |issuer: &str, subject: &str| names.seen(issuer, subject, of);
+        self.identity.payer(digest)
+    }
+
     /// The call goes to a provider.
     pub fn sent(&self) {
         if let Some(reservation) = &self.reservation {
@@ -70,12 +79,12 @@ pub fn spent(usage: Usage, before: Usage, price: Option<Price>) -> Spent {
 }
 
 /// Takes what the call is expected to use of all its limits, or says which fell.
-pub async fn admit(
-    identity: &Identity,
+pub async fn admit<'i>(
+    identity: &'i Identity,
     permit: &Permit,
     route: &Route,
     context: &Context<'_>,
-) -> Result<Admission, Refusal> {
+) -> Result<Admission<'i>, Refusal> {
     let ask = permit.ask();
     let rules = &context.snapshot.rules;
     let (counted, of) = (identity.counted(), &identity.attributes);
@@ -101,6 +110,7 @@ pub async fn admit(
     let costs = applying.iter().any(in_money);
     let expected = expected(permit, route, costs, context)?;
     let mut admission = Admission {
+        identity,
         reservation: None,
         expected,
         bound: bound(ask),

@@ -34,7 +34,7 @@ const ANTHROPIC_TOKENS: Names = [
 ];
 
 /// Tells the caller what is left of its limits; `now` is the store's time.
-pub fn mark(headers: &mut HeaderMap, admission: &Admission, dialect: Dialect, now: u64) {
+pub fn mark(headers: &mut HeaderMap, admission: &Admission<'_>, dialect: Dialect, now: u64) {
     let Some(reservation) = admission.reservation() else {
         return;
     };

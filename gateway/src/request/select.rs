@@ -32,7 +32,7 @@ const ASKED_AGAIN: u64 = 1_000;
 /// One request's way through a pool: which credentials it has tried.
 pub struct Selection<'p> {
     permit: &'p Permit,
-    admission: &'p Admission,
+    admission: &'p Admission<'p>,
     pool: &'p Pool,
     turn: u64,
     /// Positions in the pool.
@@ -49,7 +49,7 @@ impl<'p> Selection<'p> {
     /// Draws the request's turn. Those in `tried` are not tried again; with them, `most` are.
     pub fn new(
         permit: &'p Permit,
-        admission: &'p Admission,
+        admission: &'p Admission<'p>,
         pool: &'p Pool,
         tried: Vec<usize>,
         most: usize,
@@ -154,7 +154,7 @@ impl Selection<'_> {
 /// A credential, held for one attempt. It must be settled: one that is dropped without says so.
 pub struct Lease<'p, 'm> {
     pub member: Member<'p>,
-    pub admission: &'p Admission,
+    pub admission: &'p Admission<'p>,
     /// What was taken of the credential's own caps.
     caps: Option<Reservation>,
     runtime: &'m Runtime,
@@ -294,7 +294,7 @@ impl Lease<'_, '_> {
     /// Counts what the attempt used, or more of it. `calls` is 1 the first time. Once the mark is
     /// [`kept`](Self::keep), the answer may be completed.
     pub fn spend(&self, usage: Usage, estimated: bool, calls: u32) -> Mark {
-        self.charge(&usage);
+        let cost = self.charge(&usage);
         let credential = self.member.credential;
         let now = self.runtime.board.time.now();
         credential.begin_period(now);
@@ -313,19 +313,21 @@ impl Lease<'_, '_> {
             .tell();
         }
         self.runtime.store.note(&Entry {
+            payer: self.admission.payer(&self.runtime.names),
             credential: &credential.id,
             model: self.member.model,
             at: now,
             period: period.start,
             usage,
+            cost,
             estimated,
             calls,
         })
     }
 
     /// Counts it in the caller's limits: what it costs by all of it together, so that it is rounded
-    /// once.
-    fn charge(&self, more: &Usage) {
+    /// once. Answers with what more costs, where there is a price.
+    fn charge(&self, more: &Usage) -> Option<u64> {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let all = told.plus(more);
         let spent = spent(all, *told, self.member.price);
@@ -334,6 +336,7 @@ impl Lease<'_, '_> {
         if let Some(caps) = &self.caps {
             caps.spend(spent);
         }
+        self.member.price.map(|_| spent.cost)
     }
 
     /// Writes down what was counted.

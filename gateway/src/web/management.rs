@@ -20,6 +20,7 @@ mod refusal;
 mod replay;
 mod roles;
 mod tokens;
+mod usage;
 
 use std::sync::Arc;
 
@@ -100,6 +101,7 @@ fn routes() -> Routes {
             Scope::UsageRead,
             OpenApiRouter::new()
                 .routes(routes!(limits::list))
+                .routes(routes!(usage::report))
                 .routes(routes!(decisions::list))
                 .routes(routes!(decisions::show)),
         ))

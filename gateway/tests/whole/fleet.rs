@@ -9,6 +9,7 @@ pub(crate) mod server;
 mod sessions;
 mod tokens;
 mod upgrade;
+mod usage;
 
 use turnpike::clock::Time;
 use turnpike_api::Clock;

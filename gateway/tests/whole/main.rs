@@ -58,4 +58,5 @@ mod smuggling;
 mod sso;
 mod streams;
 mod tls;
+mod usage;
 mod wire;

@@ -823,7 +823,7 @@ async fn the_document_says_what_is_done() {
             walked += 1;
         }
     }
-    assert_eq!(walked, 25, "a new operation belongs into this walk");
+    assert_eq!(walked, 26, "a new operation belongs into this walk");
 }
 
 /// Somebody who is logged in: the id of their session.

@@ -304,8 +304,9 @@ async fn a_gateway_that_is_killed_has_recorded_what_was_not_under_way() {
     let days = store.usage(0, u32::MAX).await.unwrap();
     let recorded: u64 = days
         .iter()
-        .map(|day| day.usage.input + day.usage.output - day.estimated)
+        .map(|day| day.used.usage.input + day.used.usage.output - day.used.estimated)
         .sum();
+    assert!(days.iter().all(|day| day.token == "key tests"), "{days:?}");
     let told = tokens(provider.usage_total());
     let longest = SPEECHES.map(|speech| {
         let body = speech.body.len().max(speech.stream.body.len());

@@ -2,7 +2,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, OnceLock};
 
-use crate::{Answer, GrantsSlot, ModelRules};
+use crate::{Answer, GrantsSlot, ModelRules, Payer};
 
 /// Who is calling: the evidence that a credential was checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +27,17 @@ pub struct Counted {
     pub user: Box<str>,
     /// The key or token it came with; of a signed token, its holder.
     pub token: Box<str>,
+    /// As whom usage counts it, where that was asked.
+    paying: OnceLock<Paying>,
+}
+
+/// What a [`Payer`] is made of, put together once.
+#[derive(Debug)]
+struct Paying {
+    tenant: Box<str>,
+    team: Box<str>,
+    user: Box<str>,
+    token: Box<str>,
 }
 
 /// A place for [`Counted`], which is put together once for an identity. It is no part of who
@@ -63,6 +74,8 @@ pub struct Attributes {
     pub issuer: Option<Box<str>>,
     /// Who it is to the issuer.
     pub subject: Option<Box<str>>,
+    /// The team it belongs to, as the issuer says. Nothing is granted by it.
+    pub team: Option<Box<str>>,
     /// Not one that the issuer says it did not check.
     pub email: Option<Box<str>>,
     pub groups: Vec<Box<str>>,
@@ -127,9 +140,44 @@ impl Identity {
             Counted {
                 user: person.unwrap_or_else(|| token.clone()).into(),
                 token: token.into(),
+                paying: OnceLock::new(),
             }
         })
     }
+
+    /// As whom usage counts it. `digest` is asked once, for a person's issuer and subject.
+    pub fn payer(&self, digest: impl FnOnce(&str, &str) -> String) -> Payer<'_> {
+        let counted = self.counted();
+        let paying = counted.paying.get_or_init(|| {
+            let of = &self.attributes;
+            let user = match (&of.issuer, &of.subject) {
+                (Some(issuer), Some(subject)) => digest(issuer, subject),
+                _ => String::new(),
+            };
+            let token = match (&of.api_key, &of.token_id) {
+                (None, None) => "",
+                _ => &counted.token,
+            };
+            Paying {
+                tenant: plain(of.tenant.as_deref().unwrap_or_default()),
+                team: plain(of.team.as_deref().unwrap_or_default()),
+                user: plain(&user),
+                token: plain(token),
+            }
+        });
+        Payer {
+            tenant: &paying.tenant,
+            team: &paying.team,
+            user: &paying.user,
+            token: &paying.token,
+        }
+    }
+}
+
+/// Without control characters.
+fn plain(text: &str) -> Box<str> {
+    let plain = |c: char| if c.is_control() { '?' } else { c };
+    text.chars().map(plain).collect::<String>().into()
 }
 
 impl Attributes {
@@ -227,4 +275,56 @@ pub enum Verdict {
 pub trait Authenticator: Send + Sync {
     /// Judges one credential.
     fn authenticate<'a>(&'a self, presented: Presented<'a>) -> Answer<'a, Verdict>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity(attributes: Attributes) -> Identity {
+        Identity::new("somebody", ModelRules::any()).with(attributes)
+    }
+
+    fn payer(identity: &Identity) -> [&str; 4] {
+        let payer = identity.payer(|issuer, subject| format!("{issuer}/{subject}"));
+        [payer.tenant, payer.team, payer.user, payer.token]
+    }
+
+    #[test]
+    fn usage_counts_a_person_a_token_or_a_key() {
+        let person = Attributes {
+            issuer: Some("idp".into()),
+            subject: Some("u-1".into()),
+            team: Some("search".into()),
+            ..Attributes::default()
+        };
+        let with_token = Attributes {
+            tenant: Some("acme".into()),
+            token_id: Some("7".into()),
+            ..person.clone()
+        };
+        let key = Attributes {
+            api_key: Some("ci".into()),
+            ..Attributes::default()
+        };
+        let nobody = Attributes::default();
+        assert_eq!(payer(&identity(person)), ["", "search", "idp/u-1", ""]);
+        let with_token = identity(with_token);
+        assert_eq!(payer(&with_token), ["acme", "search", "idp/u-1", "token 7"]);
+        let again = with_token.payer(|_, _| panic!("it is known"));
+        assert_eq!(again.user, "idp/u-1");
+        assert_eq!(payer(&identity(key)), ["", "", "", "key ci"]);
+        assert_eq!(payer(&identity(nobody)), ["", "", "", ""]);
+    }
+
+    #[test]
+    fn a_payer_has_no_control_characters() {
+        let sly = Attributes {
+            tenant: Some("a\nb".into()),
+            team: Some("a\tb".into()),
+            api_key: Some("ü\u{7f}\r".into()),
+            ..Attributes::default()
+        };
+        assert_eq!(payer(&identity(sly)), ["a?b", "a?b", "", "key ü??"]);
+    }
 }

@@ -58,7 +58,7 @@ pub use roles::{Grants, GrantsSlot, Permission, Role};
 pub use secret::Secret;
 pub use selection::{Selector, Slot, Tier};
 pub use store::{
-    Bulletin, DayUsage, Directory, Entry, Expected, Ledger, Mark, News, Notice, Record, Spent,
-    Store, StoreError, Stored,
+    Bulletin, DayUsage, Directory, Entry, Expected, Ledger, Mark, News, Notice, Payer, Record,
+    Spent, Store, StoreError, Stored, UsagePage, UsagePlace, Used,
 };
 pub use usage::Usage;

@@ -1,5 +1,6 @@
 //! What replicas share, and what survives a restart.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -28,9 +29,25 @@ pub trait Store: Ledger + Directory + Bulletin {}
 
 impl<T: Ledger + Directory + Bulletin> Store for T {}
 
+/// Who used what a call used: each an id, by which it is added up, and empty where there is none.
+/// No control characters: stores do not look again ([`Identity::payer`](crate::Identity::payer) does).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Payer<'a> {
+    /// The tenant's name.
+    pub tenant: &'a str,
+    /// As whoever vouches for the person says.
+    pub team: &'a str,
+    /// The person, by a digest: their name is kept elsewhere, where it can be forgotten.
+    pub user: &'a str,
+    /// The key or agent token.
+    pub token: &'a str,
+}
+
 /// What one call of a provider used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry<'a> {
+    /// Who called.
+    pub payer: Payer<'a>,
     /// The upstream credential's id. No control characters.
     pub credential: &'a str,
     /// The model's name at the provider. No control characters, at most 512 bytes.
@@ -41,6 +58,8 @@ pub struct Entry<'a> {
     pub period: u64,
     /// The tokens. Several entries of one call add up.
     pub usage: Usage,
+    /// What they cost, in millionths of a US dollar; `None` = nobody knows a price.
+    pub cost: Option<u64>,
     /// The provider did not say: the tokens are the gateway's estimate.
     pub estimated: bool,
     /// How many calls this entry counts for: 1, or 0 where it corrects one that was counted.
@@ -62,7 +81,7 @@ pub struct Spent {
     pub calls: u64,
 }
 
-/// What one credential used of one model on one day.
+/// What one payer used of one credential and model on one day.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DayUsage {
     /// Days since 1970-01-01 UTC.
@@ -71,12 +90,95 @@ pub struct DayUsage {
     pub credential: String,
     /// The model's name at the provider.
     pub model: String,
+    /// As [`Payer`] says of these four.
+    pub tenant: String,
+    pub team: String,
+    pub user: String,
+    pub token: String,
+    pub used: Used,
+}
+
+/// What a number of calls used. Sums stay at the largest number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Used {
     /// Calls.
     pub calls: u64,
     /// Tokens, estimated ones included.
     pub usage: Usage,
     /// Tokens of input and output that were estimated.
     pub estimated: u64,
+    /// In millionths of a US dollar; calls without a price cost nothing.
+    pub cost: u64,
+    /// Calls without a price.
+    pub unpriced: u64,
+}
+
+/// Where a reader of a day's usage goes on. The text is the store's own affair.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsagePlace(pub String);
+
+/// A part of a day's usage.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UsagePage {
+    /// In no order. A key may come again in another part: then they add up.
+    pub rows: Vec<DayUsage>,
+    /// Where to go on; `None` = this was the last part.
+    pub next: Option<UsagePlace>,
+}
+
+impl Used {
+    /// Adds what others used.
+    pub fn add_up(&mut self, more: &Self) {
+        let add = |sum: &mut u64, more: u64| *sum = sum.saturating_add(more);
+        add(&mut self.calls, more.calls);
+        add(&mut self.estimated, more.estimated);
+        add(&mut self.cost, more.cost);
+        add(&mut self.unpriced, more.unpriced);
+        self.usage = self.usage.plus(&more.usage);
+    }
+}
+
+impl DayUsage {
+    fn key(&self) -> (u32, [String; 6]) {
+        let texts = [
+            &self.credential,
+            &self.model,
+            &self.tenant,
+            &self.team,
+            &self.user,
+            &self.token,
+        ];
+        (self.day, texts.map(String::clone))
+    }
+
+    fn of((day, texts): (u32, [String; 6]), used: Used) -> Self {
+        let [credential, model, tenant, team, user, token] = texts;
+        Self {
+            day,
+            credential,
+            model,
+            tenant,
+            team,
+            user,
+            token,
+            used,
+        }
+    }
+}
+
+impl Entry<'_> {
+    /// What it adds to a sum.
+    pub fn used(&self) -> Used {
+        let calls = u64::from(self.calls);
+        let tokens = self.usage.input.saturating_add(self.usage.output);
+        Used {
+            calls,
+            usage: self.usage,
+            estimated: if self.estimated { tokens } else { 0 },
+            cost: self.cost.unwrap_or(0),
+            unpriced: if self.cost.is_none() { calls } else { 0 },
+        }
+    }
 }
 
 /// Counters.
@@ -105,9 +207,42 @@ pub trait Ledger: Send + Sync {
     /// Forgets what was recorded for `credential` in that period: the answer to "reset its quota".
     fn forget_spent<'a>(&'a self, credential: &'a str, period: u64) -> Stored<'a, ()>;
 
-    /// Usage by day, credential and model for the days from `from` to `to`, both included, in
-    /// that order of keys.
-    fn usage(&self, from: u32, to: u32) -> Stored<'_, Vec<DayUsage>>;
+    /// The days from `from` to `to`, both included, of which there is usage, in order. Of entries
+    /// of just now, too.
+    fn usage_days(&self, from: u32, to: u32) -> Stored<'_, Vec<u32>>;
+
+    /// The usage of a day, part by part: from its beginning, or from where a part said. It is what
+    /// was known when [`usage_days`](Self::usage_days) was asked, or more.
+    fn usage_of(&self, day: u32, place: Option<UsagePlace>) -> Stored<'_, UsagePage>;
+
+    /// The usage of some days as a whole, each key once, by day, credential, model and payer: for
+    /// where there is little of it.
+    fn usage(&self, from: u32, to: u32) -> Stored<'_, Vec<DayUsage>> {
+        Box::pin(async move {
+            let mut sums = BTreeMap::new();
+            for day in self.usage_days(from, to).await? {
+                let mut place = None;
+                loop {
+                    let page = self.usage_of(day, place).await?;
+                    for row in page.rows {
+                        let sum: &mut Used = sums.entry(row.key()).or_default();
+                        sum.add_up(&row.used);
+                    }
+                    place = page.next;
+                    if place.is_none() {
+                        break;
+                    }
+                }
+            }
+            let rows = sums.into_iter();
+            Ok(rows.map(|(key, used)| DayUsage::of(key, used)).collect())
+        })
+    }
+
+    /// Tells other replicas what was recorded here, where there are some: all of it, as often as it
+    /// is asked, so that they know it again who lost it. `now` is milliseconds since 1970; what is
+    /// older than `keep` days is not told.
+    fn share_usage(&self, now: u64, keep: Option<u32>) -> Stored<'_, ()>;
 
     /// Forgets the usage of the days before `day` (see [`DayUsage::day`]). Quotas keep what was
     /// spent of them.

@@ -3,6 +3,7 @@
 pub mod agent_tokens;
 mod api_keys;
 pub mod jwt;
+pub mod names;
 pub mod people;
 mod pool;
 pub mod sso;
@@ -15,6 +16,7 @@ use turnpike_api::{Authenticator, Clock, Identity, Row, Secret};
 pub use agent_tokens::{AgentTokens, Checks, TokenBook};
 pub use api_keys::ApiKeys;
 pub use jwt::JwtBearers;
+pub use names::Names;
 
 /// Everything the authenticators are built from.
 pub struct Settings {

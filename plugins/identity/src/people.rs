@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use turnpike_api::{Bulletin, Directory, Store, StoreError};
 
 use crate::agent_tokens::{self, AgentTokenRecord, LastUse, TokenState};
+use crate::names;
 use crate::sso::confirmation::{self, Waiting};
 use crate::sso::session::{self, SessionError};
 use crate::sso::{LoginRate, Person, Session, device, operator, renewal};
@@ -110,10 +111,15 @@ pub async fn all(store: &dyn Store) -> Result<Vec<Kept>, StoreError> {
             email: owner.email,
             groups: owner.groups,
             claims: owner.claims,
-            team: None,
+            team: owner.team,
         });
         let kept = people.entry(key).or_insert(kept);
         kept.tokens.push((token, uses.remove(&id)));
+    }
+    for (key, name) in names::all(store).await? {
+        let person = name.person();
+        let kept = || Kept::new(key.clone(), person);
+        people.entry(key.clone()).or_insert_with(kept);
     }
     Ok(people.into_values().collect())
 }
@@ -144,6 +150,7 @@ pub async fn forget(store: &dyn Store, kept: &Kept, now: u64) -> Result<(), Sess
         forget_token(store, &token.id).await?;
     }
     renewal::Renewal::forget(store, &kept.key).await?;
+    names::forget(store, &kept.key).await?;
     // Last: it is what the rest is found again by.
     store.remove(session::KIND, &kept.key).await?;
     Ok(())

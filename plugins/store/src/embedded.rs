@@ -21,6 +21,7 @@ mod records;
 mod sums;
 #[cfg(test)]
 mod tests;
+pub(crate) mod usage;
 mod worker;
 
 use std::fs::{File, OpenOptions, TryLockError};
@@ -32,14 +33,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use turnpike_api::{
-    Bulletin, Clock, DayUsage, Directory, Draw, Drawn, Entry, Expected, Ledger, Mark, News, Record,
-    Spent, StoreError, Stored,
+    Bulletin, Clock, Directory, Draw, Drawn, Entry, Expected, Ledger, Mark, News, Record, Spent,
+    StoreError, Stored, UsagePage, UsagePlace,
 };
 
 use database::{Access, Database, Intent};
 use desk::{About, Desk};
 pub use failure::OpenError;
 use journal::Journal;
+use usage::{ChangePlace, Changes, DayChange};
 use worker::Worker;
 
 const LOOK: About = About {
@@ -126,6 +128,29 @@ impl Embedded {
         self.desk.close()
     }
 
+    /// What tells this store from those of other replicas, for as long as its file lasts.
+    pub(crate) async fn replica(&self) -> Result<String, StoreError> {
+        self.ask(LOOK, usage::replica).await
+    }
+
+    /// The days from `from` on of which there is usage, and when they changed last; of entries of
+    /// just now, too.
+    pub(crate) async fn changed_days(&self, from: u32) -> Result<Vec<DayChange>, StoreError> {
+        self.ask(COUNT, move |view| usage::changed_days(view, from))
+            .await
+    }
+
+    /// What changed of a day behind this place, as totals: at most so many rows.
+    pub(crate) async fn changes(
+        &self,
+        day: u32,
+        place: ChangePlace,
+        most: u32,
+    ) -> Result<Changes, StoreError> {
+        self.ask(LOOK, move |view| usage::changes(view, day, &place, most))
+            .await
+    }
+
     async fn ask<T: Send + 'static>(
         &self,
         about: About,
@@ -180,12 +205,23 @@ impl Ledger for Embedded {
         }))
     }
 
-    fn usage(&self, from: u32, to: u32) -> Stored<'_, Vec<DayUsage>> {
-        Box::pin(self.ask(COUNT, move |view| counters::usage(view, from, to)))
+    fn usage_days(&self, from: u32, to: u32) -> Stored<'_, Vec<u32>> {
+        Box::pin(self.ask(COUNT, move |view| usage::days(view, from, to)))
+    }
+
+    fn usage_of(&self, day: u32, place: Option<UsagePlace>) -> Stored<'_, UsagePage> {
+        if self.access == Access::Own {
+            return Box::pin(self.ask(LOOK, move |view| usage::page(view, day, place)));
+        }
+        Box::pin(self.ask(COUNT, move |view| usage::whole(view, day)))
     }
 
     fn forget_usage(&self, day: u32) -> Stored<'_, ()> {
-        Box::pin(self.ask(RECOUNT, move |view| counters::forget_usage(view, day)))
+        Box::pin(self.ask(RECOUNT, move |view| usage::forget(view, day)))
+    }
+
+    fn share_usage(&self, _: u64, _: Option<u32>) -> Stored<'_, ()> {
+        Box::pin(ready(Ok(())))
     }
 
     fn draw<'a>(

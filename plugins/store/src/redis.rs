@@ -17,6 +17,7 @@ mod script;
 mod sentinel;
 #[cfg(test)]
 mod tests;
+pub(crate) mod usage;
 
 use std::time::Duration;
 
@@ -145,6 +146,14 @@ impl Redis {
     ) -> Stored<'a, Drawn> {
         let round = (replica, lease, draws);
         Box::pin(draws::draw(&self.link, &self.keys, &self.fleet, round))
+    }
+
+    /// What replicas told each other of usage.
+    pub(crate) fn usage(&self) -> usage::Told<'_> {
+        usage::Told {
+            link: &self.link,
+            keys: &self.keys,
+        }
     }
 
     /// Waits until it is known whether the Redis is there, for as long as a connection may take.

@@ -1,25 +1,46 @@
 //! The store of one of many replicas: what they share is in a Redis, and what each counts is in a
 //! file of its own.
 
+mod publishing;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use turnpike_api::{
-    Bulletin, DayUsage, Directory, Draw, Drawn, Entry, Expected, Ledger, Mark, News, Record, Spent,
-    StoreError, Stored,
+    Bulletin, Directory, Draw, Drawn, Entry, Expected, Ledger, Mark, News, Record, Spent,
+    StoreError, Stored, UsagePage, UsagePlace,
 };
 
-use crate::Redis;
+use crate::{Embedded, Redis};
+use publishing::Own;
 
-/// Records, claims, news and what is drawn of limits of a Redis, with another store's counters.
+/// Records, claims, news, what is drawn of limits and everybody's usage of a Redis, with another
+/// store's counters.
 pub struct Shared {
     redis: Redis,
     counters: Arc<dyn Ledger>,
+    /// A replica's; who only looks has none.
+    own: Option<Own>,
 }
 
 impl Shared {
-    pub fn new(redis: Redis, counters: Arc<dyn Ledger>) -> Self {
-        Self { redis, counters }
+    /// A replica's.
+    pub fn new(redis: Redis, counters: Embedded) -> Self {
+        let counters = Arc::new(counters);
+        Self {
+            redis,
+            own: Some(Own::new(counters.clone())),
+            counters,
+        }
+    }
+
+    /// A command's. Of usage it knows what replicas have told.
+    pub fn beside(redis: Redis, counters: Arc<dyn Ledger>) -> Self {
+        Self {
+            redis,
+            counters,
+            own: None,
+        }
     }
 }
 
@@ -40,12 +61,29 @@ impl Ledger for Shared {
         self.counters.forget_spent(credential, period)
     }
 
-    fn usage(&self, from: u32, to: u32) -> Stored<'_, Vec<DayUsage>> {
-        self.counters.usage(from, to)
+    fn usage_days(&self, from: u32, to: u32) -> Stored<'_, Vec<u32>> {
+        Box::pin(publishing::days(self.own.as_ref(), &self.redis, from, to))
+    }
+
+    fn usage_of(&self, day: u32, place: Option<UsagePlace>) -> Stored<'_, UsagePage> {
+        let own = self.own.as_ref();
+        Box::pin(publishing::page(own, &self.redis, day, place))
     }
 
     fn forget_usage(&self, day: u32) -> Stored<'_, ()> {
-        self.counters.forget_usage(day)
+        Box::pin(async move {
+            self.counters.forget_usage(day).await?;
+            self.redis.usage().forget(day).await
+        })
+    }
+
+    fn share_usage(&self, now: u64, keep: Option<u32>) -> Stored<'_, ()> {
+        Box::pin(async move {
+            match &self.own {
+                Some(own) => own.share(&self.redis, now, keep).await,
+                None => Ok(()),
+            }
+        })
     }
 
     fn draw<'a>(

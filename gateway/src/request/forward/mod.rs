@@ -147,7 +147,7 @@ pub async fn forward<'p, 'm>(
     session: &mut ServerSession,
     context: &mut Context<'m>,
     permit: &'p Permit,
-    admission: &'p Admission,
+    admission: &'p Admission<'p>,
     route: &'p Route,
     call: &Outgoing<'_>,
 ) -> Result<Answer<'p, 'm>, Stop> {
@@ -202,7 +202,7 @@ pub async fn forward<'p, 'm>(
 /// A call on its way from credential to credential.
 struct Forwarding<'p, 'c> {
     permit: &'p Permit,
-    admission: &'p Admission,
+    admission: &'p Admission<'p>,
     call: &'c Outgoing<'c>,
     deadline: Instant,
     /// Who was tried, of the route's pool and of each stand-in's.

@@ -16,6 +16,7 @@ mod operator;
 mod problem;
 mod sign_in;
 mod tokens;
+mod usage;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -73,6 +74,7 @@ pub(super) fn router(office: &Arc<Office>, api: Router) -> Router {
         .route("/logins", get(logins::list))
         .route("/logins/end", get(logins::ask_end).post(logins::end))
         .route("/logins/clear", post(logins::clear))
+        .route("/usage", get(usage::show))
         .route("/gateway", get(gateway::show))
         .route("/gateway/reload", post(gateway::reload))
         .route("/gateway/log-level", post(gateway::set_log_level))

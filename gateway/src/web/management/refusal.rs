@@ -78,6 +78,10 @@ pub enum Refused {
     DoneBefore(String),
     #[error("{0}")]
     Configuration(String),
+    #[error(
+        "there are more than {0} rows; ask for fewer days, tell less apart, or take CSV by day"
+    )]
+    TooManyRows(usize),
     #[error("the gateway has no log of its own")]
     NoLog,
     #[error("the gateway's store does not answer: {0}")]
@@ -135,6 +139,7 @@ impl Refused {
             Self::UnderWay => (StatusCode::CONFLICT, "under_way"),
             Self::DoneBefore(_) => (StatusCode::CONFLICT, "done_before"),
             Self::Configuration(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_configuration"),
+            Self::TooManyRows(_) => (StatusCode::UNPROCESSABLE_ENTITY, "too_many_rows"),
             Self::NoLog => (StatusCode::CONFLICT, "no_log"),
             Self::Store(_) => (StatusCode::SERVICE_UNAVAILABLE, "storage_unavailable"),
             Self::Sealing(_) | Self::Failed(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),

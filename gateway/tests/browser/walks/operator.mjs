@@ -86,6 +86,19 @@ export async function operator(step, house, browser) {
     await page.getByRole('button', { name: 'Let the next attempt through, address' }).click();
     await page.getByText('The next attempt is let through.').waitFor();
   });
+  await step('what was used, and by whom', async () => {
+    await tab('Usage');
+    await headed(page, 'Usage');
+    await page.getByLabel('By').selectOption('Key or token');
+    await page.getByRole('button', { name: 'Show' }).click();
+    await headed(page, 'Usage');
+    await browser.look(page, 'operator usage');
+    await page.getByLabel('From').fill('2020-01-01');
+    await page.getByLabel('To', { exact: true }).fill('2020-01-02');
+    await page.getByRole('button', { name: 'Show' }).click();
+    await page.getByText('Nothing was used on these days.').waitFor();
+    await browser.look(page, 'operator no usage');
+  });
   await step('what runs', async () => {
     await tab('Gateway');
     await headed(page, 'Gateway');

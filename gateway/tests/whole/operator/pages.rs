@@ -315,3 +315,47 @@ async fn long_lists_are_turned_page_by_page() {
     assert!(none.text().contains("No agent token is found"));
     assert!(!none.text().contains("<script>"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn usage_is_shown_by_what_is_chosen() {
+    let place = Place::new().await;
+    let (_, secret) = token(&place, "<i>laptop</i>").await;
+    for _ in 0..3 {
+        assert_eq!(call(&place, &secret).await, 200);
+    }
+    place.house.settled().await;
+    let mut browser = place.signed_in(ALL).await;
+    let page = browser.get("/admin/usage").await;
+    assert!(
+        page.text()
+            .contains("<th scope=\"row\"><bdi>2027-01-15</bdi></th><td class=\"number\">3</td>"),
+        "{}",
+        page.text()
+    );
+    let page = browser
+        .get("/admin/usage?by=token&from=2027-01-15&to=2027-01-15")
+        .await;
+    let text = page.text();
+    assert!(
+        text.contains("&#60;i&#62;laptop") && !text.contains("<i>"),
+        "{text}"
+    );
+    assert!(text.contains("<option value=\"token\" selected>"), "{text}");
+    let page = browser
+        .get("/admin/usage?by=model&from=2026-01-01&to=2026-01-02")
+        .await;
+    assert!(page.text().contains("Nothing was used"), "{}", page.text());
+    let page = browser.get("/admin/usage?from=%3Ci%3Esoon").await;
+    assert_eq!(page.status, 400);
+    assert!(!page.text().contains("<i>"), "{}", page.text());
+
+    let mut reader = place.signed_in(READER).await;
+    assert!(
+        !reader
+            .get("/admin/tokens")
+            .await
+            .text()
+            .contains("/admin/usage")
+    );
+    assert_eq!(reader.get("/admin/usage").await.status, 403);
+}

@@ -75,6 +75,7 @@ async fn who_leaves_is_forgotten_by_one_command() {
     let (_, bobs) = make(&mut place.signed_in().await, "bobs laptop").await;
     assert_eq!(place.status(&token).await, 200);
     turnpike::background::uses::flush(&place.house.gateway.runtime).await;
+    turnpike::background::usage::flush(&place.house.gateway.runtime).await;
     let config = place.house.config.clone();
 
     let (code, all) = person(&config, &["list"]).await;

@@ -54,6 +54,8 @@ pub struct Owner {
     pub email: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub team: Option<String>,
     /// The claims that roles were bound by then, with their values.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub claims: BTreeMap<String, Vec<String>>,
@@ -70,6 +72,7 @@ impl Owner {
         Attributes {
             issuer: Some(self.issuer.as_str().into()),
             subject: Some(self.subject.as_str().into()),
+            team: self.team.as_deref().map(Box::from),
             email: self.email.as_deref().map(Box::from),
             groups: boxed(&self.groups),
             claims: claims
@@ -189,6 +192,23 @@ mod tests {
             revoked_at: None,
             binding: Binding::default(),
         }
+    }
+
+    #[test]
+    fn a_token_is_its_owners_whose_team_came_with_a_later_release() {
+        let mut token = record();
+        assert_eq!(token.attributes().token_name.as_deref(), Some("laptop"));
+        let before = r#"{"issuer":"idp","subject":"u-1"}"#;
+        let owner: Owner = serde_json::from_str(before).unwrap();
+        assert_eq!(serde_json::to_string(&owner).unwrap(), before);
+        token.owner = Some(Owner {
+            team: Some("search".into()),
+            ..owner
+        });
+        let attributes = token.attributes();
+        assert_eq!(attributes.team.as_deref(), Some("search"));
+        assert_eq!(attributes.subject.as_deref(), Some("u-1"));
+        assert_eq!(attributes.token_name, None);
     }
 
     #[test]

@@ -47,6 +47,7 @@ impl Claims {
         Attributes {
             issuer: Some(self.issuer.clone()),
             subject: Some(self.subject.clone()),
+            team: self.team.clone(),
             email: self.usable_email().map(Box::from),
             groups: self.groups.clone(),
             scopes: self.scopes.clone(),

@@ -90,8 +90,13 @@ pub enum SessionError {
 impl Person {
     /// What the session is kept under.
     pub fn key(&self) -> String {
+        Self::key_of(&self.issuer, &self.subject)
+    }
+
+    /// The same, of whom only that is known.
+    pub fn key_of(issuer: &str, subject: &str) -> String {
         // The length keeps two pairs apart that are the same text.
-        let text = format!("{}:{}{}", self.issuer.len(), self.issuer, self.subject);
+        let text = format!("{}:{issuer}{subject}", issuer.len());
         super::digest(&text)
     }
 
@@ -107,6 +112,7 @@ impl Person {
             subject: self.subject.clone(),
             email: self.email.clone(),
             groups: self.groups.clone(),
+            team: self.team.clone(),
             claims: self.claims.clone(),
             roles: Vec::new(),
         }

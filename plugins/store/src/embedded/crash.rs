@@ -13,7 +13,7 @@ use std::time::Duration;
 use std::{collections::HashMap, env, io, thread};
 
 use futures::executor::block_on;
-use turnpike_api::{Clock, Directory, Entry, Expected, Ledger, Usage};
+use turnpike_api::{Clock, Directory, Entry, Expected, Ledger, Payer, Usage};
 
 use super::Embedded;
 
@@ -60,21 +60,34 @@ fn child() {
 }
 
 fn one(store: &Embedded, number: u64) {
+    let model = number.to_string();
     store
         .record(&Entry {
+            payer: payer(&model),
             credential: "a",
-            model: &number.to_string(),
+            model: &model,
             at: 0,
             period: 1,
             usage: Usage {
                 input: 3,
                 ..Usage::default()
             },
+            cost: Some(number % 1000),
             estimated: false,
             calls: 1,
         })
         .unwrap();
     tell("entry", number);
+}
+
+/// Of a hundred people in ten teams, whose model says which.
+fn payer(model: &str) -> Payer<'_> {
+    let last = |count: usize| &model[model.len().saturating_sub(count)..];
+    Payer {
+        team: last(1),
+        user: last(2),
+        ..Payer::default()
+    }
 }
 
 /// In one write, so that the lines of the threads stay apart.
@@ -204,7 +217,13 @@ fn check(path: &Path, told: &Told, what: &str) {
 
 fn counted(store: &Embedded) -> HashMap<u64, u64> {
     let used = block_on(store.usage(0, u32::MAX)).unwrap();
-    used.into_iter()
-        .map(|used| (used.model.parse().unwrap(), used.calls))
-        .collect()
+    let counted = used.into_iter().map(|row| {
+        let number: u64 = row.model.parse().unwrap();
+        let who = payer(&row.model);
+        assert_eq!((&*row.team, &*row.user), (who.team, who.user), "{number}");
+        let used = row.used;
+        assert_eq!((used.cost, used.unpriced), (number % 1000, 0), "{number}");
+        (number, used.calls)
+    });
+    counted.collect()
 }

@@ -19,6 +19,7 @@ const STEPS: &[&str] = &[
     include_str!("sql/tables_1.sql"),
     include_str!("sql/tables_2.sql"),
     include_str!("sql/tables_3.sql"),
+    include_str!("sql/tables_4.sql"),
 ];
 
 /// The version of the tables this release knows.

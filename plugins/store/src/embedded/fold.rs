@@ -1,13 +1,16 @@
 //! Folding journals into the tables, each entry once.
 
+use std::collections::BTreeSet;
 use std::io::{self, Read, Seek};
 
-use rusqlite::{Connection, params};
+use hashbrown::HashMap;
+use rusqlite::{CachedStatement, Connection, params};
+use turnpike_api::Payer;
 
 use super::failure::Failure;
 use super::journal::Segment;
 use super::line;
-use super::sums::Sums;
+use super::sums::{Key, Sums};
 
 /// A journal is read in pieces of this size, or of its longest line.
 const BLOCK: usize = 1 << 16;
@@ -66,7 +69,7 @@ pub(super) fn write(db: &Connection, sums: &Sums, seq: u64) -> Result<(), Failur
         return Ok(());
     }
     write_quota(db, sums)?;
-    write_usage(db, sums)?;
+    write_usage(db, sums, seq)?;
     db.prepare_cached("UPDATE marks SET value = ?1 WHERE name = 'folded'")?
         .execute([number(seq)])?;
     Ok(())
@@ -92,13 +95,16 @@ fn write_quota(db: &Connection, sums: &Sums) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn write_usage(db: &Connection, sums: &Sums) -> rusqlite::Result<()> {
+fn write_usage<'d>(db: &'d Connection, sums: &'d Sums, seq: u64) -> rusqlite::Result<()> {
     let mut usage = db.prepare_cached(include_str!("sql/fold_usage.sql"))?;
-    for of in sums.usage() {
+    let (mut payers, mut days) = (Payers::new(db)?, BTreeSet::new());
+    for (key, of) in sums.usage() {
+        days.insert(key.day);
         usage.execute(params![
-            of.day,
-            of.credential,
-            of.model,
+            key.day,
+            payers.number(&key)?,
+            key.credential(),
+            key.model(),
             number(of.calls),
             number(of.usage.input),
             number(of.usage.output),
@@ -106,9 +112,49 @@ fn write_usage(db: &Connection, sums: &Sums) -> rusqlite::Result<()> {
             number(of.usage.cache_write),
             number(of.usage.reasoning),
             number(of.estimated),
+            number(of.cost),
+            number(of.unpriced),
+            number(seq),
         ])?;
     }
+    let mut changed =
+        db.prepare_cached("REPLACE INTO usage_days (day, changed) VALUES (?1, ?2)")?;
+    for day in days {
+        changed.execute((day, number(seq)))?;
+    }
     Ok(())
+}
+
+/// The numbers of payers. One who calls much has many keys: each is asked for once.
+struct Payers<'d> {
+    known: HashMap<(u32, Payer<'d>), i64>,
+    statement: CachedStatement<'d>,
+}
+
+impl<'d> Payers<'d> {
+    fn new(db: &'d Connection) -> rusqlite::Result<Self> {
+        Ok(Self {
+            known: HashMap::new(),
+            statement: db.prepare_cached(include_str!("sql/fold_payer.sql"))?,
+        })
+    }
+
+    fn number(&mut self, key: &Key<'d>) -> rusqlite::Result<i64> {
+        let (day, payer) = (key.day, key.payer());
+        if let Some(number) = self.known.get(&(day, payer)) {
+            return Ok(*number);
+        }
+        let Payer {
+            tenant,
+            team,
+            user,
+            token,
+        } = payer;
+        let key = (tenant, team, user, token, day);
+        let number = self.statement.query_row(key, |row| row.get(0))?;
+        self.known.insert((day, payer), number);
+        Ok(number)
+    }
 }
 
 /// SQLite's numbers end at half of ours.

@@ -1,25 +1,38 @@
 //! An entry as one line of a journal.
 //!
 //! ```text
-//! credential TAB model TAB at TAB period TAB input TAB output TAB cache_read TAB cache_write TAB
-//! reasoning TAB estimated(0|1) TAB calls TAB checksum
+//! 2 TAB credential TAB model TAB tenant TAB team TAB user TAB token TAB at TAB period TAB input TAB
+//! output TAB cache_read TAB cache_write TAB reasoning TAB estimated(0|1) TAB calls TAB priced(0|1)
+//! TAB cost TAB checksum
 //! ```
 //!
 //! A line begins and ends with a line break. So one that was cut short does not take the line
-//! written after it along, and a single flipped bit never costs more than one entry.
+//! written after it along, and a single flipped bit never costs more than one entry. Who called is
+//! written with each: some eighty bytes to copy, where a number for it would have to be found again
+//! in whatever file is left after a crash.
+//!
+//! Lines of the releases before are read, too: they begin with the credential, and end with the
+//! calls.
 
-use turnpike_api::{Entry, Usage};
+use turnpike_api::{Entry, Payer, Usage};
 
 /// Puts `entry` behind what is in `lines`.
 ///
 /// Control characters, which nobody should send, become question marks: a line break in a model's
-/// name must not be able to forge a second entry.
+/// name must not be able to forge a second entry. A payer has none ([`Payer`]), which is seen to
+/// once a caller, not once a call.
 pub(super) fn encode(entry: &Entry<'_>, lines: &mut Vec<u8>) {
-    let usage = &entry.usage;
+    let (usage, payer) = (&entry.usage, &entry.payer);
     lines.push(b'\n');
     let begin = lines.len();
+    lines.extend_from_slice(b"2\t");
     text(entry.credential, lines);
     text(entry.model, lines);
+    for known in [payer.tenant, payer.team, payer.user, payer.token] {
+        debug_assert!(!known.contains(|c: char| c.is_ascii_control()));
+        lines.extend_from_slice(known.as_bytes());
+        lines.push(b'\t');
+    }
     for number in [
         entry.at,
         entry.period,
@@ -30,6 +43,8 @@ pub(super) fn encode(entry: &Entry<'_>, lines: &mut Vec<u8>) {
         usage.reasoning,
         u64::from(entry.estimated),
         u64::from(entry.calls),
+        u64::from(entry.cost.is_some()),
+        entry.cost.unwrap_or(0),
     ] {
         lines.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
         lines.push(b'\t');
@@ -51,10 +66,41 @@ pub(super) fn decode(line: &[u8]) -> Option<Entry<'_>> {
     if checksum != digits(crc32fast::hash(body)) {
         return None;
     }
+    // A credential may be called `2`: what a line is, all of its fields say.
+    of_today(body).or_else(|| of_before(body))
+}
+
+fn of_today(body: &[u8]) -> Option<Entry<'_>> {
+    let mut fields = Fields(body.strip_prefix(b"2\t")?);
+    let (credential, model) = (fields.text()?, fields.text()?);
+    let payer = Payer {
+        tenant: fields.text()?,
+        team: fields.text()?,
+        user: fields.text()?,
+        token: fields.text()?,
+    };
+    let counts = counts(&mut fields, credential, model)?;
+    let (priced, cost) = (fields.number()? != 0, fields.number()?);
+    fields.0.is_empty().then_some(Entry {
+        payer,
+        cost: priced.then_some(cost),
+        ..counts
+    })
+}
+
+/// Of a release that did not know who called, nor what it cost.
+fn of_before(body: &[u8]) -> Option<Entry<'_>> {
     let mut fields = Fields(body);
     let (credential, model) = (fields.text()?, fields.text()?);
+    let entry = counts(&mut fields, credential, model)?;
+    fields.0.is_empty().then_some(entry)
+}
+
+/// What both have.
+fn counts<'a>(fields: &mut Fields<'a>, credential: &'a str, model: &'a str) -> Option<Entry<'a>> {
     let mut number = || fields.number();
-    let entry = Entry {
+    Some(Entry {
+        payer: Payer::default(),
         credential,
         model,
         at: number()?,
@@ -68,8 +114,8 @@ pub(super) fn decode(line: &[u8]) -> Option<Entry<'_>> {
         },
         estimated: number()? != 0,
         calls: u32::try_from(number()?).ok()?,
-    };
-    fields.0.is_empty().then_some(entry)
+        cost: None,
+    })
 }
 
 /// The fields that are left of a line, each with its tab.
@@ -103,9 +149,13 @@ impl<'a> Fields<'a> {
 fn text(text: &str, lines: &mut Vec<u8>) {
     let begin = lines.len();
     lines.extend_from_slice(text.as_bytes());
-    for byte in &mut lines[begin..] {
-        if byte.is_ascii_control() {
-            *byte = b'?';
+    // Looked at as a whole first: that is many bytes at once, and nearly never is there one.
+    let is_control = |found: bool, byte: u8| found | byte.is_ascii_control();
+    if text.bytes().fold(false, is_control) {
+        for byte in &mut lines[begin..] {
+            if byte.is_ascii_control() {
+                *byte = b'?';
+            }
         }
     }
     lines.push(b'\t');
@@ -116,6 +166,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    const PAYER: Payer<'_> = Payer {
+        tenant: "acme",
+        team: "search",
+        user: "3f9a",
+        token: "key ci",
+    };
 
     fn entry<'a>(credential: &'a str, model: &'a str, numbers: [u64; 7]) -> Entry<'a> {
         let [
@@ -128,6 +185,7 @@ mod tests {
             reasoning,
         ] = numbers;
         Entry {
+            payer: PAYER,
             credential,
             model,
             at,
@@ -139,6 +197,7 @@ mod tests {
                 cache_write,
                 reasoning,
             },
+            cost: Some(1234),
             estimated: true,
             calls: 1,
         }
@@ -161,8 +220,44 @@ mod tests {
     fn reads_as_documented() {
         let line = encoded(&entry("openai-1", "gpt-4o", [10, 9, 7, 6, 5, 4, 3]));
         let text = str::from_utf8(inner(&line)).unwrap();
-        assert!(text.starts_with("openai-1\tgpt-4o\t10\t9\t7\t6\t5\t4\t3\t1\t1\t"));
+        assert!(text.starts_with(
+            "2\topenai-1\tgpt-4o\tacme\tsearch\t3f9a\tkey ci\t10\t9\t7\t6\t5\t4\t3\t1\t1\t1\t1234\t"
+        ));
         assert_eq!(text.len(), text.rfind('\t').unwrap() + 9);
+    }
+
+    /// As the releases before wrote it.
+    fn encoded_before(entry: &Entry<'_>) -> Vec<u8> {
+        let usage = entry.usage;
+        let body = format!(
+            "{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t",
+            entry.credential,
+            entry.model,
+            entry.at,
+            entry.period,
+            usage.input,
+            usage.output,
+            usage.cache_read,
+            usage.cache_write,
+            usage.reasoning,
+            u64::from(entry.estimated),
+            entry.calls
+        );
+        format!("{body}{:08x}", crc32fast::hash(body.as_bytes())).into_bytes()
+    }
+
+    #[test]
+    fn lines_of_the_releases_before_are_read() {
+        for credential in ["openai-1", "2", ""] {
+            let written = entry(credential, "7", [10, 9, 7, 6, 5, 4, 3]);
+            let read = Entry {
+                payer: Payer::default(),
+                cost: None,
+                ..written
+            };
+            assert_eq!(decode(&encoded_before(&written)), Some(read));
+            assert_eq!(decode(inner(&encoded(&written))), Some(written));
+        }
     }
 
     #[test]
@@ -195,10 +290,13 @@ mod tests {
             credential in "[^\\x00-\\x1f\\x7f]{0,40}",
             model in "[^\\x00-\\x1f\\x7f]{0,80}",
             numbers: [u64; 7],
+            user in "[^\\x00-\\x1f\\x7f]{0,80}",
             estimated: bool,
             calls: u32,
+            cost: Option<u64>,
         ) {
-            let entry = Entry { estimated, calls, ..entry(&credential, &model, numbers) };
+            let payer = Payer { user: &user, ..PAYER };
+            let entry = Entry { payer, estimated, calls, cost, ..entry(&credential, &model, numbers) };
             let line = encoded(&entry);
             prop_assert_eq!(decode(inner(&line)), Some(entry));
         }

@@ -115,17 +115,19 @@ fn nth_page() -> u64 {
 mod tests {
     use std::cell::RefCell;
 
-    use turnpike_api::Usage;
+    use turnpike_api::{Payer, Usage};
 
     use super::*;
 
     fn entry(model: &str) -> Entry<'_> {
         Entry {
+            payer: Payer::default(),
             credential: "a",
             model,
             at: 1,
             period: 1,
             usage: Usage::default(),
+            cost: None,
             estimated: false,
             calls: 1,
         }

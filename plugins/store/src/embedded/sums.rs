@@ -1,89 +1,157 @@
 //! Entries added up, by the keys the tables have.
 
 use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
 
-use hashbrown::HashMap;
-use turnpike_api::{DayUsage, Entry, Spent, Usage};
+use hashbrown::{Equivalent, HashMap};
+use turnpike_api::{DayUsage, Entry, Payer, Spent, Used};
 
 const DAY: u64 = 24 * 60 * 60 * 1000;
 
-/// What a number of entries come to.
+/// What a number of entries come to. Its size goes by how many keys there are, not entries.
 #[derive(Default)]
 pub(super) struct Sums {
-    credentials: HashMap<String, Credential>,
+    quota: HashMap<String, BTreeMap<u64, Spent>>,
+    usage: HashMap<OwnKey, Used>,
 }
 
-#[derive(Default)]
-struct Credential {
-    periods: BTreeMap<u64, Spent>,
-    models: HashMap<String, BTreeMap<u32, Day>>,
+/// What usage is added up by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Key<'a> {
+    pub(super) day: u32,
+    /// Credential, model, tenant, team, user and token.
+    texts: [&'a str; 6],
 }
 
-/// What a credential used of a model on a day.
-#[derive(Clone, Copy, Default)]
-struct Day {
-    calls: u64,
-    usage: Usage,
-    estimated: u64,
+/// The same, for keeps.
+struct OwnKey {
+    day: u32,
+    texts: [Box<str>; 6],
 }
 
 impl Sums {
     pub(super) fn add(&mut self, entry: &Entry<'_>) {
-        let usage = entry.usage;
-        let tokens = usage.input.saturating_add(usage.output);
-        let estimated = if entry.estimated { tokens } else { 0 };
-        let calls = u64::from(entry.calls);
-
-        let credential = self.credentials.entry_ref(entry.credential);
-        let credential = credential.or_default();
-        let spent = credential.periods.entry(entry.period).or_default();
-        spent.add_up(&Spent {
-            tokens,
-            estimated,
-            calls,
-        });
-        let days = credential.models.entry_ref(entry.model).or_default();
-        let day = u32::try_from(entry.at / DAY).unwrap_or(u32::MAX);
-        days.entry(day).or_default().add(calls, &usage, estimated);
+        let used = entry.used();
+        let spent = Spent {
+            tokens: entry.usage.input.saturating_add(entry.usage.output),
+            estimated: used.estimated,
+            calls: used.calls,
+        };
+        let periods = self.quota.entry_ref(entry.credential).or_default();
+        periods.entry(entry.period).or_default().add_up(&spent);
+        let key = Key::of(entry);
+        match self.usage.get_mut(&key) {
+            Some(sum) => sum.add_up(&used),
+            None => drop(self.usage.insert(OwnKey::from(&key), used)),
+        }
     }
 
     /// What was spent, by credential and period.
     pub(super) fn spent(&self) -> impl Iterator<Item = (&str, u64, Spent)> {
-        self.credentials.iter().flat_map(|(id, credential)| {
-            let periods = credential.periods.iter();
+        self.quota.iter().flat_map(|(id, periods)| {
+            let periods = periods.iter();
             periods.map(move |(period, spent)| (id.as_str(), *period, *spent))
         })
     }
 
     /// What was spent by one credential in one period.
     pub(super) fn spent_of(&self, credential: &str, period: u64) -> Spent {
-        let credential = self.credentials.get(credential);
-        let spent = credential.and_then(|credential| credential.periods.get(&period));
+        let periods = self.quota.get(credential);
+        let spent = periods.and_then(|periods| periods.get(&period));
         spent.copied().unwrap_or_default()
     }
 
     /// What was used, in no order.
-    pub(super) fn usage(&self) -> impl Iterator<Item = DayUsage> {
-        self.credentials.iter().flat_map(|(id, credential)| {
-            credential.models.iter().flat_map(move |(model, days)| {
-                days.iter().map(move |(day, of_day)| DayUsage {
-                    day: *day,
-                    credential: id.clone(),
-                    model: model.clone(),
-                    calls: of_day.calls,
-                    usage: of_day.usage,
-                    estimated: of_day.estimated,
-                })
-            })
-        })
+    pub(super) fn usage(&self) -> impl Iterator<Item = (Key<'_>, &Used)> {
+        self.usage.iter().map(|(key, used)| (key.borrowed(), used))
     }
 }
 
-impl Day {
-    fn add(&mut self, calls: u64, usage: &Usage, estimated: u64) {
-        add(&mut self.calls, calls);
-        add(&mut self.estimated, estimated);
-        self.usage.add_up(usage);
+impl<'a> Key<'a> {
+    fn of(entry: &Entry<'a>) -> Self {
+        let payer = entry.payer;
+        Self {
+            day: u32::try_from(entry.at / DAY).unwrap_or(u32::MAX),
+            texts: [
+                entry.credential,
+                entry.model,
+                payer.tenant,
+                payer.team,
+                payer.user,
+                payer.token,
+            ],
+        }
+    }
+
+    pub(super) fn credential(&self) -> &'a str {
+        self.texts[0]
+    }
+
+    pub(super) fn model(&self) -> &'a str {
+        self.texts[1]
+    }
+
+    pub(super) fn payer(&self) -> Payer<'a> {
+        let [_, _, tenant, team, user, token] = self.texts;
+        Payer {
+            tenant,
+            team,
+            user,
+            token,
+        }
+    }
+
+    /// The row of it.
+    pub(super) fn row(&self, used: Used) -> DayUsage {
+        let [credential, model, tenant, team, user, token] = self.texts.map(str::to_owned);
+        DayUsage {
+            day: self.day,
+            credential,
+            model,
+            tenant,
+            team,
+            user,
+            token,
+            used,
+        }
+    }
+}
+
+impl OwnKey {
+    fn borrowed(&self) -> Key<'_> {
+        Key {
+            day: self.day,
+            texts: std::array::from_fn(|nth| &*self.texts[nth]),
+        }
+    }
+}
+
+impl From<&Key<'_>> for OwnKey {
+    fn from(key: &Key<'_>) -> Self {
+        Self {
+            day: key.day,
+            texts: key.texts.map(Box::from),
+        }
+    }
+}
+
+impl Hash for OwnKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.borrowed().hash(state);
+    }
+}
+
+impl PartialEq for OwnKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.borrowed() == other.borrowed()
+    }
+}
+
+impl Eq for OwnKey {}
+
+impl Equivalent<OwnKey> for Key<'_> {
+    fn equivalent(&self, own: &OwnKey) -> bool {
+        *self == own.borrowed()
     }
 }
 
@@ -94,36 +162,22 @@ pub(super) trait AddUp {
 
 impl AddUp for Spent {
     fn add_up(&mut self, more: &Self) {
+        let add = |sum: &mut u64, more: u64| *sum = sum.saturating_add(more);
         add(&mut self.tokens, more.tokens);
         add(&mut self.estimated, more.estimated);
         add(&mut self.calls, more.calls);
     }
 }
 
-impl AddUp for Usage {
-    fn add_up(&mut self, more: &Self) {
-        *self = self.plus(more);
-    }
-}
-
-impl AddUp for DayUsage {
-    fn add_up(&mut self, more: &Self) {
-        add(&mut self.calls, more.calls);
-        add(&mut self.estimated, more.estimated);
-        self.usage.add_up(&more.usage);
-    }
-}
-
-fn add(sum: &mut u64, more: u64) {
-    *sum = sum.saturating_add(more);
-}
-
 #[cfg(test)]
 mod tests {
+    use turnpike_api::Usage;
+
     use super::*;
 
     fn entry<'a>(credential: &'a str, model: &'a str, at: u64, input: u64) -> Entry<'a> {
         Entry {
+            payer: Payer::default(),
             credential,
             model,
             at,
@@ -135,6 +189,7 @@ mod tests {
                 cache_write: 2,
                 reasoning: 3,
             },
+            cost: Some(5),
             estimated: false,
             calls: 1,
         }
@@ -148,6 +203,14 @@ mod tests {
 
     #[test]
     fn keys_are_kept_apart() {
+        let paid_by = |user, token| Entry {
+            payer: Payer {
+                user,
+                token,
+                ..Payer::default()
+            },
+            ..entry("a", "m", DAY, 32)
+        };
         let sums = sums(&[
             entry("a", "m", DAY - 1, 1),
             entry("a", "m", DAY, 2),
@@ -157,35 +220,51 @@ mod tests {
                 period: 8,
                 ..entry("a", "m", DAY, 16)
             },
+            paid_by("ada", ""),
+            paid_by("", "ada"),
+            paid_by("ada", ""),
         ]);
         let spent = |credential, period| sums.spent_of(credential, period).tokens;
-        assert_eq!([spent("a", 7), spent("a", 8), spent("b", 7)], [37, 26, 18]);
+        assert_eq!(
+            [spent("a", 7), spent("a", 8), spent("b", 7)],
+            [37 + 126, 26, 18]
+        );
         assert_eq!(sums.spent_of("c", 7), Spent::default());
         assert_eq!(sums.spent().count(), 3);
 
         let mut inputs: Vec<_> = sums
             .usage()
-            .map(|of| (of.day, of.credential, of.model, of.usage.input, of.calls))
+            .map(|(key, used)| {
+                let row = key.row(*used);
+                let who = format!("{}/{}", row.user, row.token);
+                let (input, calls) = (used.usage.input, used.calls);
+                (row.day, row.credential, row.model, who, input, calls)
+            })
             .collect();
         inputs.sort();
-        let row = |day, credential: &str, model: &str, input, calls| {
-            (day, credential.to_owned(), model.to_owned(), input, calls)
+        let row = |day, credential: &str, model: &str, who: &str, input, calls| {
+            let texts = [credential, model, who].map(str::to_owned);
+            let [credential, model, who] = texts;
+            (day, credential, model, who, input, calls)
         };
         assert_eq!(
             inputs,
             [
-                row(0, "a", "m", 1, 1),
-                row(1, "a", "m", 18, 2),
-                row(1, "a", "n", 4, 1),
-                row(1, "b", "m", 8, 1),
+                row(0, "a", "m", "/", 1, 1),
+                row(1, "a", "m", "/", 18, 2),
+                row(1, "a", "m", "/ada", 32, 1),
+                row(1, "a", "m", "ada/", 64, 2),
+                row(1, "a", "n", "/", 4, 1),
+                row(1, "b", "m", "/", 8, 1),
             ]
         );
     }
 
     #[test]
-    fn estimates_and_corrections_are_told_apart() {
+    fn estimates_corrections_and_calls_without_a_price_are_told_apart() {
         let estimate = Entry {
             estimated: true,
+            cost: None,
             ..entry("a", "m", 0, 5)
         };
         let correction = Entry {
@@ -199,8 +278,7 @@ mod tests {
             calls: 1,
         };
         assert_eq!(sums.spent_of("a", 7), spent);
-        let used = sums.usage().next().unwrap();
-        assert_eq!((used.calls, used.estimated), (1, 15));
+        let (_, used) = sums.usage().next().unwrap();
         let usage = Usage {
             input: 105,
             output: 20,
@@ -208,14 +286,26 @@ mod tests {
             cache_write: 4,
             reasoning: 6,
         };
-        assert_eq!(used.usage, usage);
+        let expected = Used {
+            calls: 1,
+            usage,
+            estimated: 15,
+            cost: 5,
+            unpriced: 1,
+        };
+        assert_eq!(*used, expected);
     }
 
     #[test]
     fn absurd_numbers_stay_at_the_largest() {
-        let sums = sums(&[entry("a", "m", u64::MAX, u64::MAX); 2]);
+        let dear = Entry {
+            cost: Some(u64::MAX),
+            ..entry("a", "m", u64::MAX, u64::MAX)
+        };
+        let sums = sums(&[dear; 2]);
         assert_eq!(sums.spent_of("a", 7).tokens, u64::MAX);
-        let used = sums.usage().next().unwrap();
-        assert_eq!((used.day, used.usage.input), (u32::MAX, u64::MAX));
+        let (key, used) = sums.usage().next().unwrap();
+        assert_eq!((key.day, used.usage.input), (u32::MAX, u64::MAX));
+        assert_eq!(used.cost, u64::MAX);
     }
 }

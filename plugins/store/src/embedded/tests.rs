@@ -1,5 +1,6 @@
 //! The store as a whole, over real files.
 
+mod before;
 mod broken;
 mod speed;
 mod together;
@@ -12,7 +13,7 @@ use std::time::Duration;
 use futures::executor::block_on;
 use tempfile::TempDir;
 use turnpike_api::testing::{StoreBench, conforming_store};
-use turnpike_api::{Bulletin, Clock, Directory, Entry, Expected, Ledger, Store, Usage};
+use turnpike_api::{Bulletin, Clock, Directory, Entry, Expected, Ledger, Payer, Store, Usage};
 
 use super::*;
 
@@ -82,6 +83,7 @@ impl Bench {
 
 fn entry<'a>(credential: &'a str, model: &'a str, input: u64) -> Entry<'a> {
     Entry {
+        payer: Payer::default(),
         credential,
         model,
         at: 1_800_000_000_000,
@@ -90,6 +92,7 @@ fn entry<'a>(credential: &'a str, model: &'a str, input: u64) -> Entry<'a> {
             input,
             ..Usage::default()
         },
+        cost: None,
         estimated: false,
         calls: 1,
     }
@@ -178,7 +181,10 @@ fn absurd_numbers_stay_at_the_largest() {
     store.record(&entry("a", "m", 1)).unwrap();
     assert_eq!(tokens(&store, "a"), i64::MAX as u64);
     let used = block_on(store.usage(0, u32::MAX)).unwrap();
-    assert_eq!((used[0].usage.input, used[0].calls), (i64::MAX as u64, 4));
+    assert_eq!(
+        (used[0].used.usage.input, used[0].used.calls),
+        (i64::MAX as u64, 4)
+    );
 }
 
 #[test]

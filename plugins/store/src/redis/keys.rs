@@ -11,6 +11,9 @@
 //! turnpike:1:{draws.<tenant>}:<start>:<bucket>
 //!                                     a hash of what replicas drew of a bucket in the period that
 //!                                     began then: their entries, and the sums of these
+//! turnpike:1:{usage}:days             a sorted set of `day replica` by day
+//! turnpike:1:{usage.<replica>}:<day>  a hash of what a replica counted on a day: totals by their
+//!                                     key, and under `told` how far it has told them
 //! turnpike:1:{fleet}:replicas         a sorted set of replicas by when they were last heard of
 //! turnpike:1:{fleet}:life             a hash: by its id, a Redis that lost all it knew is told
 //! ```
@@ -60,6 +63,14 @@ impl Keys {
 
     pub(super) fn draws(&self, tenant: &str, start: u64, bucket: &str) -> String {
         format!("{}:{{draws.{tenant}}}:{start}:{bucket}", self.prefix)
+    }
+
+    pub(super) fn usage_days(&self) -> String {
+        format!("{}:{{usage}}:days", self.prefix)
+    }
+
+    pub(super) fn usage(&self, replica: &str, day: u32) -> String {
+        format!("{}:{{usage.{replica}}}:{day}", self.prefix)
     }
 
     pub(super) fn replicas(&self) -> String {

@@ -17,6 +17,7 @@ pub(super) static DRAW: Script = Script::new(include_str!("lua/draw.lua"));
 pub(super) static HEARTBEAT: Script = Script::new(include_str!("lua/heartbeat.lua"));
 pub(super) static FOLD: Script = Script::new(include_str!("lua/fold.lua"));
 pub(super) static LIFE: Script = Script::new(include_str!("lua/life.lua"));
+pub(super) static TELL: Script = Script::new(include_str!("lua/tell.lua"));
 pub(super) static INFO: Script = Script::new(include_str!("lua/info.lua"));
 
 /// A script's text, and the digest by which a Redis knows it: computed once.

@@ -7,6 +7,7 @@ mod fleet;
 mod process;
 mod sentinel;
 mod server;
+mod usage;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,7 +33,7 @@ fn whole(redis: Redis) -> Box<dyn Store> {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("t.db");
     let counters = Embedded::open(&path, Arc::new(Stopped)).unwrap();
-    Box::new(Shared::new(redis, Arc::new(counters)))
+    Box::new(Shared::new(redis, counters))
 }
 
 impl StoreBench for Server {

@@ -30,6 +30,7 @@ pub(super) enum Place {
     Credentials,
     Tokens,
     Logins,
+    Usage,
     Gateway,
 }
 
@@ -45,13 +46,20 @@ const DONE: &[(&str, &str)] = &[
 ];
 
 impl Place {
-    const ALL: [Self; 4] = [Self::Credentials, Self::Tokens, Self::Logins, Self::Gateway];
+    const ALL: [Self; 5] = [
+        Self::Credentials,
+        Self::Tokens,
+        Self::Logins,
+        Self::Usage,
+        Self::Gateway,
+    ];
 
     fn label(self) -> &'static str {
         match self {
             Self::Credentials => "Credentials",
             Self::Tokens => "Agent tokens",
             Self::Logins => "Logins",
+            Self::Usage => "Usage",
             Self::Gateway => "Gateway",
         }
     }
@@ -61,6 +69,7 @@ impl Place {
             Self::Credentials => "/admin/credentials",
             Self::Tokens => "/admin/tokens",
             Self::Logins => "/admin/logins",
+            Self::Usage => "/admin/usage",
             Self::Gateway => "/admin/gateway",
         }
     }
@@ -71,6 +80,7 @@ impl Place {
             Self::Credentials => actor.may(Scope::CredentialsRead).is_ok(),
             Self::Tokens => actor.may(Scope::TokensRead).is_ok(),
             Self::Logins => actor.may(Scope::SessionsRead).is_ok(),
+            Self::Usage => actor.may(Scope::UsageRead).is_ok(),
             Self::Gateway => true,
         }
     }

@@ -29,7 +29,9 @@ fn a_reader_sees_what_is_still_in_journals_and_changes_nothing() {
     let reader = bench.reader();
     assert_eq!((tokens(&reader, "a"), tokens(&reader, "b")), (11, 7));
     let used = block_on(reader.usage(0, u32::MAX)).unwrap();
-    let inputs = used.iter().map(|used| (used.usage.input, used.calls));
+    let inputs = used
+        .iter()
+        .map(|row| (row.used.usage.input, row.used.calls));
     assert_eq!(inputs.collect::<Vec<_>>(), [(11, 2), (7, 1)]);
     assert!(block_on(reader.get("kind", "key")).unwrap().is_some());
 

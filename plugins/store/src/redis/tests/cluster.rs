@@ -77,6 +77,12 @@ impl StoreBench for Cluster {
 }
 
 #[test]
+fn usage_adds_up() {
+    let cluster = Cluster::start();
+    usage::adds_up(|| cluster.store());
+}
+
+#[test]
 fn a_cluster_keeps_the_rules_too() {
     let cluster = Cluster::start();
     conforming_directory(&cluster);
