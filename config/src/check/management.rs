@@ -38,6 +38,7 @@ pub(super) fn management(
             name: "remote_management".into(),
             key: key.clone(),
             scopes: vec![Scope::All],
+            tenant: None,
         };
         found.push((at.clone(), at, key));
     }
@@ -144,6 +145,7 @@ fn admin_key(
         name: name.unwrap_or_else(|| format!("key-{}", index + 1)),
         key: written.key.0.clone(),
         scopes: written.scopes.iter().map(|scope| meant(*scope)).collect(),
+        tenant: written.tenant.clone(),
     }
 }
 

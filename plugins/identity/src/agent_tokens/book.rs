@@ -256,6 +256,12 @@ impl TokenBook {
         }
     }
 
+    /// The tenant that a token is of; `None` when there is no such token.
+    pub fn tenant_of(&self, id: &str) -> Option<Option<Box<str>>> {
+        let token = self.find(id)?;
+        Some(token.identity.attributes.tenant.clone())
+    }
+
     /// Whether the store has not been read for too long.
     fn is_stale(&self, checks: &Checks) -> bool {
         let read_at = match self.read_at.load(Ordering::Relaxed) {

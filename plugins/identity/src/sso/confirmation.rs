@@ -86,7 +86,6 @@ impl Waiting {
             person: self.person,
             provider: self.provider,
             roles: Vec::new(),
-            tenant: None,
         }
     }
 }

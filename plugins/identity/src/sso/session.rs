@@ -39,6 +39,9 @@ pub struct Person {
     /// The claims that roles are bound by, with their values.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub claims: BTreeMap<String, Vec<String>>,
+    /// Whose they are. Two tenants may know one person of one provider: to us these are two.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
 }
 
 /// A person's session. Times are milliseconds since 1970.
@@ -53,8 +56,6 @@ pub struct Session {
     /// As the authorization API said.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub roles: Vec<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tenant: Option<String>,
     /// Another one after each logout: cookies of before are worth nothing.
     epoch: String,
     /// The ids of the person's agent tokens; of those that are revoked, until the next login or
@@ -69,7 +70,6 @@ pub struct Login {
     pub person: Person,
     pub provider: String,
     pub roles: Vec<String>,
-    pub tenant: Option<String>,
 }
 
 /// Why a person's session or token is not as they wanted.
@@ -91,8 +91,12 @@ impl Person {
     /// What the session is kept under.
     pub fn key(&self) -> String {
         // The length keeps two pairs apart that are the same text.
-        let text = format!("{}:{}{}", self.issuer.len(), self.issuer, self.subject);
-        super::digest(&text)
+        let pair = format!("{}:{}{}", self.issuer.len(), self.issuer, self.subject);
+        match &self.tenant {
+            None => super::digest(&pair),
+            // No pair begins with a letter.
+            Some(tenant) => super::digest(&format!("tenant {}:{tenant}{pair}", tenant.len())),
+        }
     }
 
     /// As people know them.
@@ -205,7 +209,6 @@ pub async fn sign_in(
             created_at: now,
             expires_at: now.saturating_add(millis(lifetime)),
             roles: login.roles.clone(),
-            tenant: login.tenant.clone(),
             epoch: kept.map_or_else(|| epoch.clone(), |session| session.epoch.clone()),
             tokens,
         };
@@ -238,7 +241,6 @@ pub async fn extend(
         current.expires_at = current.expires_at.max(until);
         current.person = renewed.person.clone();
         current.roles.clone_from(&renewed.roles);
-        current.tenant.clone_from(&renewed.tenant);
         if put(store, &current, now, Expected::Version(version)).await? {
             follow(store, &key, now).await?;
             return Ok(Some(current));
@@ -351,7 +353,7 @@ pub async fn tokens(
             };
             let is_theirs = token.owner.as_ref().is_some_and(|found| {
                 (&found.issuer, &found.subject) == (&owner.issuer, &owner.subject)
-            });
+            }) && token.tenant == session.person.tenant;
             next = token.rotated_to.clone();
             found.extend(is_theirs.then_some(token));
         }
