@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use fastrand::Rng;
+use http::header::HOST;
 use http::{HeaderMap, HeaderValue, Method};
 use pingora::http::RequestHeader;
 use uuid::{Builder, Uuid};
@@ -12,12 +13,17 @@ use crate::record::Record;
 use crate::request::cors;
 use crate::runtime::Runtime;
 use crate::snapshot::Snapshot;
+use crate::tenant::{Place, Site, Tenant};
 use crate::upstream::affinity::Session;
 
 /// A request's context: the one snapshot it sees, and the record of it.
 pub struct Context<'r> {
     pub runtime: &'r Runtime,
     pub snapshot: Arc<Snapshot>,
+    /// The tenant's whose host was called; `None` = no tenant's.
+    pub place: Option<Arc<Place>>,
+    /// For whom the caller acts, once that is known.
+    pub tenant: Arc<Tenant>,
     pub trace: Trace,
     /// The caller's head could be read.
     pub head_read: bool,
@@ -46,6 +52,7 @@ impl<'r> Context<'r> {
         let mut context = Self::with(runtime, id, decision, trace);
         context.head_read = true;
         context.head_only = head.method == Method::HEAD;
+        context.place = context.snapshot.tenants.place(host(head));
         context.page = cors::allowed(&head.headers, &context.snapshot.allowed_origins);
         context
     }
@@ -59,9 +66,12 @@ impl<'r> Context<'r> {
 
     fn with(runtime: &'r Runtime, id: RequestId, decision: RequestId, trace: Trace) -> Self {
         runtime.metrics.in_flight().inc();
+        let snapshot = runtime.snapshot();
         Self {
             runtime,
-            snapshot: runtime.snapshot(),
+            place: None,
+            tenant: snapshot.tenants.house.clone(),
+            snapshot,
             trace,
             head_read: false,
             head_only: false,
@@ -71,6 +81,24 @@ impl<'r> Context<'r> {
             record: Record::new(id, decision),
         }
     }
+
+    /// Whose host was called: the house's where it is no tenant's.
+    pub fn at(&self) -> &Arc<Tenant> {
+        let place = self.place.as_ref();
+        place.map_or(&self.snapshot.tenants.house, |place| &place.tenant)
+    }
+
+    /// Where the caller found us.
+    pub fn site(&self) -> &Site {
+        let place = self.place.as_ref();
+        place.map_or(&self.snapshot.tenants.site, |place| &place.site)
+    }
+}
+
+/// As the request names it. What stands before the path counts, as everywhere (RFC 9112, 3.2.2).
+fn host(head: &RequestHeader) -> Option<&[u8]> {
+    let in_target = head.uri.host().map(str::as_bytes);
+    in_target.or_else(|| head.headers.get(HOST).map(HeaderValue::as_bytes))
 }
 
 /// A request's id: visible ASCII, ready to be a header's value.

@@ -15,6 +15,7 @@ use crate::context::Context;
 use crate::path::CREDENTIAL_PARAMETERS;
 use crate::refusal::{Reason, Refusal};
 use crate::snapshot::Snapshot;
+use crate::tenant::Tenant;
 
 /// Where callers put credentials, in the order in which they are looked at; the query comes after.
 pub const CREDENTIAL_HEADERS: [&str; 3] = ["authorization", "x-api-key", "x-goog-api-key"];
@@ -56,10 +57,12 @@ pub async fn identify(
 ) -> Result<Arc<Identity>, Stranger> {
     let snapshot = context.snapshot.clone();
     // The first token that is made closes a gateway that was open.
-    let identity = match snapshot.open && !context.runtime.agent_tokens.had_any() {
-        true => anyone(head)?,
+    let is_open = snapshot.open && !context.runtime.agent_tokens.had_any();
+    let (identity, tenant) = match is_open && context.place.is_none() {
+        true => (anyone(head)?, snapshot.tenants.house.clone()),
         false => known(head, query, context, &snapshot).await?,
     };
+    context.tenant = tenant;
     context.record.identity = Some(identity.clone());
     Ok(identity)
 }
@@ -82,7 +85,8 @@ async fn known(
     query: &str,
     context: &Context<'_>,
     snapshot: &Snapshot,
-) -> Result<Arc<Identity>, Stranger> {
+) -> Result<(Arc<Identity>, Arc<Tenant>), Stranger> {
+    let (tenants, here) = (&snapshot.tenants, context.place.as_deref());
     let user_agent = head.headers.get(USER_AGENT);
     let from = Presented {
         token: "",
@@ -109,8 +113,17 @@ async fn known(
                 .get()
                 .await
             {
-                Verdict::Known(identity) => return Ok(identity),
+                Verdict::Known(identity) => {
+                    let Some(found) = tenants.settle(identity, here) else {
+                        // As if nobody had it: it is nobody's business here that it is good.
+                        let rejection = Rejection::Unknown;
+                        failure = Some((rejection, may_sign_in(rejection, &token)));
+                        break;
+                    };
+                    return Ok(found);
+                }
                 Verdict::Reject(rejection) => {
+                    let rejection = as_told(rejection, &token, context);
                     // What may be good in a moment is told before what never is.
                     let may_be = matches!(
                         failure,
@@ -137,6 +150,19 @@ async fn known(
         refusal: refusal(rejection),
         may_sign_in,
     })
+}
+
+/// At a tenant's host nobody is told what became of another tenant's credential.
+fn as_told(rejection: Rejection, token: &str, context: &Context<'_>) -> Rejection {
+    let Some(place) = &context.place else {
+        return rejection;
+    };
+    let (tenants, book) = (&context.snapshot.tenants, &context.runtime.agent_tokens);
+    match rejection {
+        Rejection::Malformed(_) | Rejection::Busy | Rejection::Unavailable(_) => rejection,
+        _ if tenants.is_anothers(token, place, book) => Rejection::Unknown,
+        _ => rejection,
+    }
 }
 
 /// Whether its owner is helped by signing in. A token that an issuer signed is of a program, which

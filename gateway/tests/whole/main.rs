@@ -57,5 +57,6 @@ mod smoke;
 mod smuggling;
 mod sso;
 mod streams;
+mod tenants;
 mod tls;
 mod wire;

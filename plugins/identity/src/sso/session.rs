@@ -50,6 +50,9 @@ pub struct Session {
     #[serde(flatten)]
     pub person: Person,
     pub provider: String,
+    /// The tenant whose own provider that is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider_of: Option<String>,
     /// When the person logged in last.
     pub created_at: u64,
     pub expires_at: u64,
@@ -69,6 +72,8 @@ pub struct Session {
 pub struct Login {
     pub person: Person,
     pub provider: String,
+    /// The tenant whose own provider that is.
+    pub provider_of: Option<String>,
     pub roles: Vec<String>,
 }
 
@@ -206,6 +211,7 @@ pub async fn sign_in(
         let session = Session {
             person: login.person.clone(),
             provider: login.provider.clone(),
+            provider_of: login.provider_of.clone(),
             created_at: now,
             expires_at: now.saturating_add(millis(lifetime)),
             roles: login.roles.clone(),
