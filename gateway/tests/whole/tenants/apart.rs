@@ -81,7 +81,7 @@ async fn what_stands_in_for_a_model_is_the_tenants_own() {
     }
     place.provider.take_calls();
     let answer = place.chat("localhost", ACME).await;
-    assert_eq!(answer.status, 503, "{}", answer.text());
+    assert_eq!(answer.status, 429, "{}", answer.text());
     let calls = place.provider.take_calls();
     assert!(calls.iter().all(|call| call.key.starts_with("sk-acme-")));
     assert_eq!(place.served("localhost", UMBRA).await, (200, "sk-umbra-9".into()));
