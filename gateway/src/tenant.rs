@@ -7,6 +7,9 @@ use std::sync::{Arc, LazyLock};
 use quick_cache::sync::Cache;
 use turnpike_access::RoleTable;
 use turnpike_api::{Attributes, Authorizer, Identity};
+use turnpike_identity::TokenBook;
+use turnpike_identity::agent_tokens::id_of;
+use turnpike_identity::jwt::unproven_issuer;
 use turnpike_limits::Rules;
 
 use crate::sso::Sso;
@@ -190,15 +193,12 @@ impl Tenants {
         Some((self.acting(identity, tenant), tenant.clone()))
     }
 
-    /// Whether a credential that was refused is another tenant's: at this place nobody knows it.
-    pub fn is_anothers(&self, token: &str, place: &Place, book: &turnpike_identity::TokenBook) -> bool {
-        let here = place.tenant.name();
-        if let Some(id) = turnpike_identity::agent_tokens::id_of(token) {
-            return book.tenant_of(id).is_none_or(|of| of.as_deref() != here);
-        }
-        let issuer = turnpike_identity::jwt::unproven_issuer(token);
+    /// Whether a signed token that was refused names an issuer of another tenant: at this place nobody
+    /// knows that one.
+    pub fn is_anothers(&self, token: &str, place: &Place) -> bool {
+        let issuer = unproven_issuer(token);
         let of = issuer.and_then(|issuer| self.by_issuer.get(&*issuer));
-        of.is_some_and(|of| Some(&**of) != here)
+        of.is_some_and(|of| Some(&**of) != place.tenant.name())
     }
 
     fn acting(&self, identity: Arc<Identity>, tenant: &Arc<Tenant>) -> Arc<Identity> {
@@ -225,6 +225,13 @@ impl Tenants {
         };
         self.acting.0.insert(key, Arc::new(kept));
         acting
+    }
+}
+
+impl Place {
+    /// Whether this is an agent token of another tenant.
+    pub fn is_foreign(&self, token: &str, book: &TokenBook) -> bool {
+        id_of(token).is_some_and(|id| book.is_anothers(id, self.tenant.name()))
     }
 }
 

@@ -132,7 +132,8 @@ pub(crate) fn plan(document: &Document, mut context: Context<'_>) -> Option<Plan
     if let (true, Some(server)) = (own || sso.is_some(), &server) {
         sso::at_the_root(&server.public_url, context);
     }
-    management::warn_of_pages(document, (&roles, sso.as_ref()), listeners, context);
+    let has_logins = own || sso.is_some();
+    management::warn_of_pages(document, (&roles, has_logins), listeners, context);
     let prices = prices::prices(&document.prices, context);
     let of_roles = roles.iter().flat_map(|role| &role.limits);
     let of_keys = client_keys.iter().flat_map(|key| &key.limits);

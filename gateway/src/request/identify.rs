@@ -104,6 +104,13 @@ async fn known(
                 continue;
             }
         };
+        // Before it is proven: the time that takes would tell that it is good elsewhere.
+        let book = &context.runtime.agent_tokens;
+        if here.is_some_and(|here| here.is_foreign(&token, book)) {
+            let rejection = Rejection::Unknown;
+            failure.get_or_insert((rejection, may_sign_in(rejection, &token)));
+            continue;
+        }
         for authenticator in &snapshot.authenticators {
             match authenticator
                 .authenticate(Presented {
@@ -157,10 +164,10 @@ fn as_told(rejection: Rejection, token: &str, context: &Context<'_>) -> Rejectio
     let Some(place) = &context.place else {
         return rejection;
     };
-    let (tenants, book) = (&context.snapshot.tenants, &context.runtime.agent_tokens);
+    let tenants = &context.snapshot.tenants;
     match rejection {
         Rejection::Malformed(_) | Rejection::Busy | Rejection::Unavailable(_) => rejection,
-        _ if tenants.is_anothers(token, place, book) => Rejection::Unknown,
+        _ if tenants.is_anothers(token, place) => Rejection::Unknown,
         _ => rejection,
     }
 }

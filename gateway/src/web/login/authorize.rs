@@ -257,6 +257,7 @@ pub(super) async fn let_in(
     info!(
         person = login.person.shown(),
         provider = login.provider,
+        tenant = login.person.tenant,
         client = %desk.client,
         tokens = tokens.len(),
         "login"

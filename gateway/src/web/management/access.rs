@@ -72,6 +72,7 @@ impl Actor {
     pub(super) fn did(&self, action: &'static str, subject: &str) {
         Managed {
             actor: &self.name,
+            tenant: self.tenant.as_deref(),
             action,
             subject,
         }

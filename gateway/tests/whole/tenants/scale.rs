@@ -60,3 +60,14 @@ fn tenants_that_name_the_same_pools_share_what_is_made_of_them() {
     }
     assert_eq!(snapshot.tenants.house.catalogue().listed().count(), 0);
 }
+
+#[test]
+fn measured() {
+    let began = std::time::Instant::now();
+    let snapshot = snapshot(2000, 10, 100);
+    println!("assembled in {:?}: {} credentials", began.elapsed(), snapshot.roll.len());
+    let began = std::time::Instant::now();
+    let count: usize = (0..200).map(|n| snapshot.tenants.find(Some(&format!("t{n}"))).unwrap().catalogue().listed().count()).sum();
+    println!("100 catalogues in {:?}: {count}", began.elapsed());
+    println!("{}", std::fs::read_to_string("/proc/self/status").unwrap().lines().filter(|l| l.starts_with("VmRSS") || l.starts_with("VmHWM")).collect::<String>());
+}
