@@ -254,7 +254,12 @@ fn announce(plan: &Plan, runtime: &Runtime, proxy: SocketAddr, admin: SocketAddr
         (false, keys) => format!(
             "client keys: {keys}, agent tokens: {}{}",
             runtime.agent_tokens.len(),
-            snapshot.tenants.house.sso.as_deref().map_or(String::new(), logins),
+            snapshot
+                .tenants
+                .house
+                .sso
+                .as_deref()
+                .map_or(String::new(), logins),
         ),
     };
     if snapshot.open {

@@ -4,7 +4,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use fastrand::Rng;
-use http::header::HOST;
 use http::{HeaderMap, HeaderValue, Method};
 use pingora::http::RequestHeader;
 use uuid::{Builder, Uuid};
@@ -52,7 +51,7 @@ impl<'r> Context<'r> {
         let mut context = Self::with(runtime, id, decision, trace);
         context.head_read = true;
         context.head_only = head.method == Method::HEAD;
-        context.place = context.snapshot.tenants.place(host(head));
+        context.place = context.snapshot.tenants.place(head);
         context.page = cors::allowed(&head.headers, &context.snapshot.allowed_origins);
         context
     }
@@ -93,12 +92,6 @@ impl<'r> Context<'r> {
         let place = self.place.as_ref();
         place.map_or(&self.snapshot.tenants.site, |place| &place.site)
     }
-}
-
-/// As the request names it. What stands before the path counts, as everywhere (RFC 9112, 3.2.2).
-fn host(head: &RequestHeader) -> Option<&[u8]> {
-    let in_target = head.uri.host().map(str::as_bytes);
-    in_target.or_else(|| head.headers.get(HOST).map(HeaderValue::as_bytes))
 }
 
 /// A request's id: visible ASCII, ready to be a header's value.

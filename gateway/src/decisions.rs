@@ -67,11 +67,7 @@ impl Decisions {
     }
 
     /// The latest of those that are meant, newest first.
-    pub fn latest(
-        &self,
-        most: usize,
-        is_meant: impl Fn(&Decision) -> bool,
-    ) -> Vec<Arc<Decision>> {
+    pub fn latest(&self, most: usize, is_meant: impl Fn(&Decision) -> bool) -> Vec<Arc<Decision>> {
         let newest = |latest: &Latest| -> Vec<_> {
             let latest = lock(latest);
             let meant = latest.iter().rev().filter(|one| is_meant(one));

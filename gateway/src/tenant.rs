@@ -4,6 +4,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
+use http::HeaderValue;
+use http::header::HOST;
+use pingora::http::RequestHeader;
 use quick_cache::sync::Cache;
 use turnpike_access::RoleTable;
 use turnpike_api::{Attributes, Authorizer, Identity};
@@ -136,7 +139,9 @@ impl Tenants {
     /// Where a tenant's people find us: at its first host, or where everybody does.
     pub fn site_of(&self, name: &str) -> &Site {
         let tenant = self.by_name.get(name);
-        tenant.and_then(|one| one.home.as_ref()).unwrap_or(&self.site)
+        tenant
+            .and_then(|one| one.home.as_ref())
+            .unwrap_or(&self.site)
     }
 
     /// All of them, the house first.
@@ -145,11 +150,11 @@ impl Tenants {
     }
 
     /// The place that a request names; `None` = no tenant's.
-    pub fn place(&self, host: Option<&[u8]>) -> Option<Arc<Place>> {
+    pub fn place(&self, head: &RequestHeader) -> Option<Arc<Place>> {
         if self.by_host.is_empty() {
             return None;
         }
-        let host = bare(host?);
+        let host = bare(host(head)?);
         let plain = std::str::from_utf8(host).ok()?;
         if let Some(place) = self.by_host.get(plain) {
             return Some(place.clone());
@@ -159,38 +164,39 @@ impl Tenants {
         self.by_host.get(&*host).cloned()
     }
 
-    /// The tenant whose people have addresses of this domain.
-    pub fn of_domain(&self, domain: Option<&str>) -> Option<&Arc<Tenant>> {
+    /// The tenant whose people have addresses like this one.
+    pub fn by_address(&self, of: &Attributes) -> Option<&Arc<Tenant>> {
         if self.by_domain.is_empty() {
             return None;
         }
-        self.by_domain.get(&*domain?.to_ascii_lowercase())
+        self.by_domain
+            .get(&*of.email_domain()?.to_ascii_lowercase())
     }
 
     /// For whom a known caller acts, and as whom; `None` = nobody is known by this credential here.
     ///
     /// What the credential says counts, and after it the address. The host is for those of whom
     /// neither says anything. At a tenant's host there is nobody but its own callers.
-    pub fn settle(
-        &self,
+    pub fn settle<'t>(
+        &'t self,
         identity: Arc<Identity>,
-        place: Option<&Place>,
-    ) -> Option<(Arc<Identity>, Arc<Tenant>)> {
+        place: Option<&'t Place>,
+    ) -> Option<(Arc<Identity>, &'t Arc<Tenant>)> {
         let of = &identity.attributes;
         let at = place.map(|place| &place.tenant);
         let own = match &of.tenant {
             Some(name) => Some(self.by_name.get(name)?),
             // It was given to nobody else.
             None if of.token_id.is_some() => None,
-            None => self.of_domain(of.email_domain()),
+            None => self.by_address(of),
         };
         let tenant = match (own, at) {
-            (None, None) => return Some((identity, self.house.clone())),
+            (None, None) => return Some((identity, &self.house)),
             (Some(own), None) => own,
             (Some(own), Some(at)) => Some(own).filter(|own| Arc::ptr_eq(own, at))?,
             (None, Some(at)) => Some(at).filter(|at| at.takes_by_host(of))?,
         };
-        Some((self.acting(identity, tenant), tenant.clone()))
+        Some((self.acting(identity, tenant), tenant))
     }
 
     /// Whether a signed token that was refused names an issuer of another tenant: at this place nobody
@@ -241,13 +247,21 @@ impl Tenant {
     }
 }
 
+/// As the request names it. What stands before the path counts, as everywhere (RFC 9112, 3.2.2).
+fn host(head: &RequestHeader) -> Option<&[u8]> {
+    let in_target = head.uri.host().map(str::as_bytes);
+    in_target.or_else(|| head.headers.get(HOST).map(HeaderValue::as_bytes))
+}
+
 /// A host without its port, and the dot that may end it.
 fn bare(host: &[u8]) -> &[u8] {
     let digits = host.iter().rev().take_while(|byte| byte.is_ascii_digit());
     let before = host.len() - digits.count();
     let host = match host.get(before.wrapping_sub(1)) {
         // What is in brackets is an address, with colons of its own.
-        Some(b':') if !host[..before - 1].contains(&b':') || host[before - 2..].starts_with(b"]") => {
+        Some(b':')
+            if !host[..before - 1].contains(&b':') || host[before - 2..].starts_with(b"]") =>
+        {
             &host[..before - 1]
         }
         _ => host,

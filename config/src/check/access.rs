@@ -236,12 +236,7 @@ fn check_keys(document: &Document, context: &mut Context<'_>) {
     }
 }
 
-fn check_role(
-    role: &str,
-    key: &Path,
-    roles: &BTreeMap<String, Role>,
-    context: &mut Context<'_>,
-) {
+fn check_role(role: &str, key: &Path, roles: &BTreeMap<String, Role>, context: &mut Context<'_>) {
     if !roles.contains_key(role) {
         let hint = hint(role, roles.keys().map(String::as_str));
         let message = format!("no role `{role}` is configured{hint}");
@@ -258,9 +253,15 @@ fn warn_of_unbound(
 ) {
     let authorization = &document.authorization;
     let is_given = authorization.mode == LoginMode::Enterprise && authorization.api_url.is_some();
-    let mut of_tenants = document.tenants.values().map(|tenant| &tenant.authorization);
+    let mut of_tenants = document
+        .tenants
+        .values()
+        .map(|tenant| &tenant.authorization);
     let is_given = is_given || of_tenants.any(|authorization| authorization.api_url.is_some());
-    let logins = document.tenants.values().map(|tenant| &tenant.sso.providers);
+    let logins = document
+        .tenants
+        .values()
+        .map(|tenant| &tenant.sso.providers);
     let may_log_in = document.sso.enabled || logins.into_iter().any(|some| !some.is_empty());
     if may_log_in && is_given {
         return;

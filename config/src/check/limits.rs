@@ -86,7 +86,9 @@ pub(super) fn of_tenant(
     for (index, one) in tenant.limits.iter().enumerate() {
         if one.scope == LimitScope::Credential {
             let message = "is for whoever serves, whoever calls; write it under `limits` at the top, or `caps` of the credential";
-            context.report.at(&section.item(index).field("scope"), message);
+            context
+                .report
+                .at(&section.item(index).field("scope"), message);
         }
     }
     entries(&tenant.limits, &section, &subjects, &mut by_name, context)

@@ -138,7 +138,11 @@ pub(crate) fn plan(document: &Document, mut context: Context<'_>) -> Option<Plan
     let of_roles = roles.iter().flat_map(|role| &role.limits);
     let of_keys = client_keys.iter().flat_map(|key| &key.limits);
     let of_tenants = tenants.iter().flat_map(|tenant| &tenant.limits);
-    let all = limits.iter().chain(of_roles).chain(of_keys).chain(of_tenants);
+    let all = limits
+        .iter()
+        .chain(of_roles)
+        .chain(of_keys)
+        .chain(of_tenants);
     prices::warn_of_unpriced(&prices, &providers, all.map(Arc::as_ref), context);
     let egress = egress::egress(&document.egress, context);
     let selection = selection::selection(document, context);

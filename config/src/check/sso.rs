@@ -112,7 +112,9 @@ pub(super) fn of_tenant(
     let own = &written.authorization;
     if has_own_providers && written.hosts.is_empty() {
         let message = "are offered at the tenant's hosts, and it has none";
-        context.report.at(&at.field("sso").field("providers"), message);
+        context
+            .report
+            .at(&at.field("sso").field("providers"), message);
     }
     if !has_own_providers && !own.says_something() {
         return None;
@@ -132,8 +134,11 @@ pub(super) fn of_tenant(
     let lifetime = hours.map(|hours| Duration::from_secs(u64::from(hours) * 3600));
     let lifetime = lifetime.unwrap_or(common.session_lifetime);
     if common.renewal_lead.is_some_and(|lead| lead >= lifetime) {
-        let message = "must be longer than `sso.silent_renewal.lead`: sessions would be renewed without end";
-        context.report.at(&key.field("session_lifetime_hours"), message);
+        let message =
+            "must be longer than `sso.silent_renewal.lead`: sessions would be renewed without end";
+        context
+            .report
+            .at(&key.field("session_lifetime_hours"), message);
     }
     Some(TenantSsoPlan {
         sso: SsoPlan {

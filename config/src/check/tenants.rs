@@ -32,8 +32,10 @@ pub(super) fn tenants(
     check_references(document, context);
     warn_of_keys(document, client_keys, context);
     let mut plans = Vec::new();
-    for ((name, tenant), (hosts, email_domains)) in
-        document.tenants.iter().zip(hosts.into_iter().zip(email_domains))
+    for ((name, tenant), (hosts, email_domains)) in document
+        .tenants
+        .iter()
+        .zip(hosts.into_iter().zip(email_domains))
     {
         plans.push(TenantPlan {
             name: name.clone(),
@@ -175,7 +177,10 @@ fn warn_of_keys(document: &Document, client_keys: &[ClientKeyPlan], context: &mu
     for (index, key) in client_keys.iter().enumerate() {
         if key.tenant.is_none() {
             let at = Path::default().field("api_keys").item(index);
-            let message = "names no `tenant`, so it acts for whichever tenant's host is called";
+            let message = format!(
+                "`{}` names no `tenant`, so it acts for whichever tenant's host is called",
+                key.name
+            );
             context.warn(&at, message);
         }
     }

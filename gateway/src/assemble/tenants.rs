@@ -120,11 +120,17 @@ fn tenant(
         roles: roles.unwrap_or_else(|| house.roles.clone()),
         rules: limits::rules(plan, Some(written)),
         sso,
-        has_own_providers: written.sso.as_ref().is_some_and(|own| own.has_own_providers),
+        has_own_providers: written
+            .sso
+            .as_ref()
+            .is_some_and(|own| own.has_own_providers),
         has_domains: !written.email_domains.is_empty(),
         pools: written.pools.as_slice().into(),
         shelf,
-        home: written.hosts.first().map(|host| site(&plan.server.public_url, Some(host))),
+        home: written
+            .hosts
+            .first()
+            .map(|host| site(&plan.server.public_url, Some(host))),
     }
 }
 

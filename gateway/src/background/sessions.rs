@@ -75,7 +75,7 @@ impl<'s> Way<'s> {
             return false;
         }
         let attributes = person.owner().attributes();
-        let by_address = self.tenants.of_domain(attributes.email_domain());
+        let by_address = self.tenants.by_address(&attributes);
         self.is_own || by_address.is_none_or(|of| of.name() == own)
     }
 }
@@ -105,7 +105,11 @@ pub async fn renew(runtime: Arc<Runtime>) {
 }
 
 /// Several at once: a provider that does not answer must not keep the others' sessions waiting.
-async fn renew_due(runtime: &Runtime, snapshot: &Snapshot, lead: Duration) -> Result<(), SessionError> {
+async fn renew_due(
+    runtime: &Runtime,
+    snapshot: &Snapshot,
+    lead: Duration,
+) -> Result<(), SessionError> {
     let due = due(&*runtime.store, lead, runtime.board.time.now()).await?;
     let renewing = due
         .into_iter()
@@ -131,7 +135,7 @@ async fn renew_claimed(
     let renewed = match Renewal::of(directory, &key).await? {
         Some(renewal) if renewal.is_due(lead, now) => {
             renew_one(runtime, snapshot, &key, &renewal).await
-        },
+        }
         _ => Ok(()),
     };
     directory.release(&name, runtime.name()).await?;

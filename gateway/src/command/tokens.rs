@@ -150,7 +150,15 @@ impl Office {
                 "there are no agent tokens; `turnpike token create --name NAME` makes one".into(),
             );
         }
-        let head = ["ID", "NAME", "STATE", "TENANT", "OWNER", "CREATED", "LAST USED"];
+        let head = [
+            "ID",
+            "NAME",
+            "STATE",
+            "TENANT",
+            "OWNER",
+            "CREATED",
+            "LAST USED",
+        ];
         let mut table = Table::new(head);
         for token in tokens {
             let owner = token.owner().unwrap_or("-").to_owned();

@@ -49,11 +49,7 @@ pub async fn authorize(
 }
 
 /// The decision alone, for listings and for models that stand in.
-pub async fn decide(
-    identity: &Identity,
-    ask: &Ask,
-    tenant: &Tenant,
-) -> Result<Granted, Denial> {
+pub async fn decide(identity: &Identity, ask: &Ask, tenant: &Tenant) -> Result<Granted, Denial> {
     let (mut allowed, mut granted) = (false, Granted::All);
     for authorizer in &*tenant.authorizers {
         match authorizer.authorize(identity, ask).get().await {

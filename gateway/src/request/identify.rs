@@ -58,11 +58,16 @@ pub async fn identify(
     let snapshot = context.snapshot.clone();
     // The first token that is made closes a gateway that was open.
     let is_open = snapshot.open && !context.runtime.agent_tokens.had_any();
-    let (identity, tenant) = match is_open && context.place.is_none() {
-        true => (anyone(head)?, snapshot.tenants.house.clone()),
-        false => known(head, query, context, &snapshot).await?,
+    let identity = match is_open && context.place.is_none() {
+        true => anyone(head)?,
+        false => {
+            let (identity, tenant) = known(head, query, context, &snapshot).await?;
+            if let Some(tenant) = tenant {
+                context.tenant = tenant;
+            }
+            identity
+        }
     };
-    context.tenant = tenant;
     context.record.identity = Some(identity.clone());
     Ok(identity)
 }
@@ -80,12 +85,13 @@ pub fn still(context: &Context<'_>) -> Result<(), Refusal> {
     }
 }
 
+/// Who it is, and for whom they act, where that is not the house.
 async fn known(
     head: &RequestHeader,
     query: &str,
     context: &Context<'_>,
     snapshot: &Snapshot,
-) -> Result<(Arc<Identity>, Arc<Tenant>), Stranger> {
+) -> Result<(Arc<Identity>, Option<Arc<Tenant>>), Stranger> {
     let (tenants, here) = (&snapshot.tenants, context.place.as_deref());
     let user_agent = head.headers.get(USER_AGENT);
     let from = Presented {
@@ -127,7 +133,10 @@ async fn known(
                         failure = Some((rejection, may_sign_in(rejection, &token)));
                         break;
                     };
-                    return Ok(found);
+                    let (identity, tenant) = found;
+                    // Nearly always there is one house, and it is known.
+                    let other = !Arc::ptr_eq(tenant, &context.tenant);
+                    return Ok((identity, other.then(|| tenant.clone())));
                 }
                 Verdict::Reject(rejection) => {
                     let rejection = as_told(rejection, &token, context);

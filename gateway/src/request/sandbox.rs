@@ -140,17 +140,14 @@ fn answers_with_text(operation: Operation) -> bool {
     }
 }
 
-fn link(
-    sso: &Sso,
-    login: &MaySignIn,
-    context: &Context<'_>,
-    now: u64,
-) -> Result<String, Refusal> {
+fn link(sso: &Sso, login: &MaySignIn, context: &Context<'_>, now: u64) -> Result<String, Refusal> {
     let renews = match login {
         MaySignIn::Anew => None,
         MaySignIn::Renews(id) => Some(id.as_str()),
     };
-    let link = sso.links.mint_below(&context.site().public_url, renews, now);
+    let link = sso
+        .links
+        .mint_below(&context.site().public_url, renews, now);
     link.map_err(|error| no_randomness(&error))
 }
 

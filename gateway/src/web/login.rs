@@ -11,6 +11,7 @@ mod oauth;
 mod operator;
 mod pages;
 mod start;
+mod whose;
 
 use std::net::IpAddr;
 use std::sync::{Arc, Weak};

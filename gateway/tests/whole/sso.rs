@@ -290,7 +290,16 @@ async fn a_login_link_is_for_its_token_and_used_once() {
         .split('.')
         .next()
         .unwrap();
-    let sso = place.house.gateway.runtime.snapshot().tenants.house.sso.clone().unwrap();
+    let sso = place
+        .house
+        .gateway
+        .runtime
+        .snapshot()
+        .tenants
+        .house
+        .sso
+        .clone()
+        .unwrap();
     let link = sso.links.mint(Some(id), NOW).unwrap();
     let link = link
         .split_once("/auth")

@@ -26,7 +26,10 @@ impl<'a> Subjects<'a> {
         let credentials = providers.iter().flat_map(|provider| &provider.credentials);
         Self {
             roles: roles.keys().map(String::as_str).collect(),
-            keys: client_keys.into_iter().map(|key| key.name.as_str()).collect(),
+            keys: client_keys
+                .into_iter()
+                .map(|key| key.name.as_str())
+                .collect(),
             credentials: credentials.map(|one| one.id.as_str()).collect(),
         }
     }

@@ -14,9 +14,9 @@ use turnpike_identity::sso::{Errand, Pending, Person, Session};
 use super::desk::Desk;
 use super::page::see_other;
 use super::problem::Problem;
+use super::whose::{NOT_HERE, Whose, assigned, not_here, whose};
 use super::{cookies, device, operator};
 use crate::sso::Sso;
-use crate::tenant::Tenant;
 
 /// What somebody is told to whom no role is bound.
 const NO_ROLE: &str = "No role is bound to you: ask your platform team for one";
@@ -38,7 +38,11 @@ pub(super) async fn authorize(
         Ok(said) => said,
         Err(denied) => return Err(refuse(desk, &person, provider, denied).await),
     };
-    let person = match assigned(desk, person, whose, &said) {
+    let named = match &said {
+        Said::Granted(granted) => granted.tenant.as_deref(),
+        Said::ToConfirm(_) => None,
+    };
+    let person = match assigned(desk, person, whose, named) {
         Ok(person) => person,
         Err(person) => return Err(not_here(desk, &person)),
     };
@@ -74,79 +78,11 @@ pub(super) async fn authorize(
     }
 }
 
-/// How it is known whose a person is, before anybody is asked.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Whose {
-    /// By the provider, or the address: there is nothing to say against it.
-    Known,
-    /// By the host, or not at all.
-    Assumed,
-    /// The host is that of a tenant whose people have other addresses: only the authorization API
-    /// can say that they are of it.
-    Outside,
-}
-
 /// What is said of a login.
 enum Said {
     /// The code in the log has to be typed.
     ToConfirm(Duration),
     Granted(Granted),
-}
-
-/// The person as one of their tenant; `Err` = they are another's than this host's.
-fn whose(desk: &Desk, person: Person) -> Result<(Person, Whose), Person> {
-    let at = &desk.tenant;
-    let of = |tenant: &Tenant| Person {
-        tenant: tenant.name().map(str::to_owned),
-        ..person.clone()
-    };
-    if at.has_own_providers {
-        return Ok((of(at), Whose::Known));
-    }
-    let attributes = person.owner().attributes();
-    let by_address = desk.snapshot.tenants.of_domain(attributes.email_domain());
-    match by_address {
-        Some(tenant) => {
-            let person = of(tenant);
-            match desk.is_here(&person) {
-                true => Ok((person, Whose::Known)),
-                false => Err(person),
-            }
-        }
-        None if at.has_domains && person.email.is_some() => Ok((of(at), Whose::Outside)),
-        None => Ok((of(at), Whose::Assumed)),
-    }
-}
-
-/// The person as one of the tenant that the authorization API names; `Err` = that cannot be.
-fn assigned(desk: &Desk, person: Person, whose: Whose, said: &Said) -> Result<Person, Person> {
-    let named = match said {
-        Said::Granted(granted) => granted.tenant.as_deref(),
-        Said::ToConfirm(_) => None,
-    };
-    let Some(named) = named else {
-        return match whose {
-            Whose::Outside => Err(person),
-            Whose::Known | Whose::Assumed => Ok(person),
-        };
-    };
-    let is_known = whose == Whose::Known && person.tenant.as_deref() != Some(named);
-    let assigned = Person {
-        tenant: Some(named.to_owned()),
-        ..person.clone()
-    };
-    if desk.snapshot.tenants.find(Some(named)).is_none() {
-        let tenant: String = named.chars().take(80).collect();
-        let person = person.shown();
-        warn!(
-            person,
-            tenant, "the authorization API gave a tenant that is not configured"
-        );
-    }
-    match desk.is_here(&assigned) && !is_known {
-        true => Ok(assigned),
-        false => Err(person),
-    }
 }
 
 /// What the tenant itself says of somebody who was assigned to it, where it has a say of its own.
@@ -188,21 +124,6 @@ async fn said(desk: &Desk, sso: &Sso, person: &Person, provider: &str) -> Result
     }
 }
 
-/// What somebody is told who is not of this host's tenant. Whose they are is not said.
-const NOT_HERE: &str = "You cannot sign in here: ask your platform team for your address";
-
-fn not_here(desk: &Desk, person: &Person) -> Problem {
-    let at = desk.tenant.name().unwrap_or_default();
-    warn!(
-        person = person.shown(),
-        of = person.tenant,
-        at,
-        client = %desk.client,
-        "login denied: not of this tenant"
-    );
-    Problem::denied(NOT_HERE)
-}
-
 /// Whether a role is bound to somebody, where there are roles: without an authorization API nothing
 /// else says who is let in.
 fn has_a_role(desk: &Desk, person: &Person) -> bool {
@@ -234,6 +155,9 @@ pub(super) async fn let_in(
     errand: &Errand,
     browser: &str,
 ) -> Result<Response, Problem> {
+    if !desk.is_here(&login.person) {
+        return Err(not_here(desk, &login.person));
+    }
     let store = desk.store();
     let link = errand.link.as_deref();
     let link = match link.and_then(|token| desk.sso.links.read(token, desk.now)) {
@@ -241,9 +165,6 @@ pub(super) async fn let_in(
         // Used before, it is as good as none: who logs in may log in without.
         _ => None,
     };
-    if !desk.is_here(&login.person) {
-        return Err(not_here(desk, &login.person));
-    }
     tell_unknown_roles(desk, login);
     let lifetime = desk.sso_of(&login.person).lifetime;
     let session = session::sign_in(store, login, lifetime, desk.now).await?;

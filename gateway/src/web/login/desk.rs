@@ -104,7 +104,9 @@ impl Desk {
             return Ok(None);
         };
         let session = Session::of_cookie(cookie, &self.sso.seals, self.store(), self.now);
-        Ok(session.await?.filter(|session| self.is_here(&session.person)))
+        Ok(session
+            .await?
+            .filter(|session| self.is_here(&session.person)))
     }
 
     /// Whether somebody may be at this host: nobody is at a tenant's who is not of it, and nobody
@@ -117,7 +119,9 @@ impl Desk {
     /// For whom a person acts.
     pub(super) fn tenant_of(&self, person: &Person) -> &Arc<Tenant> {
         let tenants = &self.snapshot.tenants;
-        tenants.find(person.tenant.as_deref()).unwrap_or(&tenants.house)
+        tenants
+            .find(person.tenant.as_deref())
+            .unwrap_or(&tenants.house)
     }
 
     /// How a person logs in, wherever they do.

@@ -87,7 +87,12 @@ pub(super) async fn begin(
     let state = pending.note(desk.store()).await.map_err(failed)?;
     let clock = &desk.runtime.board.time;
     let url = provider
-        .begin((&state, &desk.site.redirect_uri), &sso.seals, &*sso.outside, clock)
+        .begin(
+            (&state, &desk.site.redirect_uri),
+            &sso.seals,
+            &*sso.outside,
+            clock,
+        )
         .await;
     let mut response = see_other(url.map_err(failed)?.as_str());
     desk.keep_browser(&mut response);

@@ -197,9 +197,8 @@ impl Place {
     /// Answers with the id of what was removed.
     fn remove(&self, provider: &str, wanted: &str, actor: &Actor) -> Result<String, Refused> {
         let snapshot = self.runtime.snapshot();
-        let of_provider = |one: &&Enrolled| {
-            &*one.provider == provider && actor.manages(one.tenant.as_deref())
-        };
+        let of_provider =
+            |one: &&Enrolled| &*one.provider == provider && actor.manages(one.tenant.as_deref());
         let mut found = snapshot.roll.iter().filter(of_provider).peekable();
         if found.peek().is_none() {
             return Err(Refused::NoCredentials(provider.to_owned()));
@@ -260,9 +259,7 @@ fn pool_for(
     let own: Vec<&str> = own.filter(is_own).collect();
     match own[..] {
         [only] => Ok(Some(only.to_owned())),
-        _ => Err(Refused::Body(
-            "pool: name one of your tenant's own".into(),
-        )),
+        _ => Err(Refused::Body("pool: name one of your tenant's own".into())),
     }
 }
 
@@ -275,7 +272,11 @@ fn knows_provider(provider: &str, actor: &Actor, snapshot: &Snapshot) -> Result<
         None => true,
         Some(pool) => pools.contains(pool),
     };
-    let mut known = snapshot.roll.iter().filter(|one| &*one.provider == provider).peekable();
+    let mut known = snapshot
+        .roll
+        .iter()
+        .filter(|one| &*one.provider == provider)
+        .peekable();
     match actor.tenant.is_none() || known.peek().is_none() || known.any(|one| serves(&one)) {
         true => Ok(()),
         false => Err(Refused::Body(no_such_provider(provider))),

@@ -196,11 +196,7 @@ fn tenant_for(
     }
 }
 
-async fn find(
-    runtime: &Runtime,
-    actor: &Actor,
-    id: &str,
-) -> Result<(TokenEntry, u64), Refused> {
+async fn find(runtime: &Runtime, actor: &Actor, id: &str) -> Result<(TokenEntry, u64), Refused> {
     let now = runtime.board.time.now();
     let found = token_entry::one(&*runtime.store, id, now).await?;
     let found = found.filter(|(token, _)| actor.manages(token.tenant.as_deref()));

@@ -11,12 +11,21 @@ use crate::harness::NO_COOLDOWN;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_is_served_by_anothers_credential_over_many_calls_and_failures() {
-    let rest = format!("{NO_COOLDOWN}max_retry_credentials: 9").replace("max_retry_interval: 0\n", "");
+    let rest =
+        format!("{NO_COOLDOWN}max_retry_credentials: 9").replace("max_retry_interval: 0\n", "");
     let place = Place::with(&rest).await;
-    place.provider.script("sk-acme-1", vec![Behaviour::server_error(500); 40]);
-    place.provider.script("sk-umbra-1", vec![Behaviour::overloaded(); 15]);
+    place
+        .provider
+        .script("sk-acme-1", vec![Behaviour::server_error(500); 40]);
+    place
+        .provider
+        .script("sk-umbra-1", vec![Behaviour::overloaded(); 15]);
     for round in 0..60 {
-        for (key, of) in [(ACME, "sk-acme-"), (UMBRA, "sk-umbra-"), (HOUSE, "sk-house-")] {
+        for (key, of) in [
+            (ACME, "sk-acme-"),
+            (UMBRA, "sk-umbra-"),
+            (HOUSE, "sk-house-"),
+        ] {
             place.provider.take_calls();
             let status = place.chat("localhost", key).await.status;
             let calls = place.provider.take_calls();
@@ -84,7 +93,10 @@ async fn what_stands_in_for_a_model_is_the_tenants_own() {
     assert_eq!(answer.status, 429, "{}", answer.text());
     let calls = place.provider.take_calls();
     assert!(calls.iter().all(|call| call.key.starts_with("sk-acme-")));
-    assert_eq!(place.served("localhost", UMBRA).await, (200, "sk-umbra-9".into()));
+    assert_eq!(
+        place.served("localhost", UMBRA).await,
+        (200, "sk-umbra-9".into())
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -94,7 +106,11 @@ async fn a_session_of_one_name_is_another_one_for_each_tenant() {
     let body = CHAT.body.replacen('{', "{\"session_id\":\"one\",", 1);
     for _ in 0..10 {
         // One key, at two hosts.
-        for (host, of) in [(ACME_HOST, "sk-acme-"), (UMBRA_HOST, "sk-umbra-"), ("localhost", "sk-house-")] {
+        for (host, of) in [
+            (ACME_HOST, "sk-acme-"),
+            (UMBRA_HOST, "sk-umbra-"),
+            ("localhost", "sk-house-"),
+        ] {
             place.provider.take_calls();
             let answer = place.ask("POST", host, CHAT.path, HOUSE, &body).await;
             assert_eq!(answer.status, 200, "{}", answer.text());
@@ -135,13 +151,17 @@ async fn a_limit_of_one_name_is_a_bucket_for_each_tenant() {
     assert_eq!(shown(UMBRA_OPS, "/limits").await, umbras);
     assert_eq!(shown(ACME_OPS, "/limits?tenant=umbra").await, [json!(0); 0]);
     let all = shown(OPS, "/limits").await;
-    assert_eq!(all, [&[json!([null, "all", 3])][..], &acmes, &umbras].concat());
+    assert_eq!(
+        all,
+        [&[json!([null, "all", 3])][..], &acmes, &umbras].concat()
+    );
     assert_eq!(shown(OPS, "/limits?tenant=umbra").await, umbras);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tenant_has_its_own_roles_or_those_of_the_top_level() {
-    let rest = "roles: {reader: {models: [\"gpt-4o\"]}}\nrole_bindings: [{role: reader, everyone: true}]";
+    let rest =
+        "roles: {reader: {models: [\"gpt-4o\"]}}\nrole_bindings: [{role: reader, everyone: true}]";
     let umbra = ", roles: {reader: {models: [\"umbras-*\"]}}, role_bindings: [{role: reader, api_keys: [umbra]}]";
     let place = Place::of(rest, "", umbra).await;
     assert_eq!(place.models("localhost", HOUSE).await, ["gpt-4o"]);
@@ -156,21 +176,34 @@ async fn a_tenant_has_its_own_roles_or_those_of_the_top_level() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pool_that_a_reload_moves_serves_its_new_tenant_alone() {
     let place = Place::new().await;
-    assert_eq!(place.served("localhost", UMBRA).await, (200, "sk-umbra-1".into()));
+    assert_eq!(
+        place.served("localhost", UMBRA).await,
+        (200, "sk-umbra-1".into())
+    );
     let text = yaml(&place.provider, "", "", "")
         .replace("pools: [umbra]", "pools: [acme]")
-        .replace("hosts: [acme.example], pools: [acme]", "hosts: [acme.example], pools: [umbra]");
+        .replace(
+            "hosts: [acme.example], pools: [acme]",
+            "hosts: [acme.example], pools: [umbra]",
+        );
     place.reload(&text).await;
     for _ in 0..4 {
         let (status, key) = place.served("localhost", UMBRA).await;
         assert!(status == 200 && key.starts_with("sk-acme-"), "{key}");
-        assert_eq!(place.served("localhost", ACME).await, (200, "sk-umbra-1".into()));
+        assert_eq!(
+            place.served("localhost", ACME).await,
+            (200, "sk-umbra-1".into())
+        );
     }
     let umbras = place.manage("GET", "/auths", UMBRA_OPS, "").await.json();
-    let ids: Vec<_> = entries(&umbras, "auths").iter().map(|one| one["id"].clone()).collect();
+    let ids: Vec<_> = entries(&umbras, "auths")
+        .iter()
+        .map(|one| one["id"].clone())
+        .collect();
     assert_eq!(ids, ["openai/acme-1", "openai/acme-2"]);
     // Two tenants that name one tag share it, and it is neither's to manage.
-    let shared = yaml(&place.provider, "", "", "").replace("pools: [umbra]", "pools: [acme, umbra]");
+    let shared =
+        yaml(&place.provider, "", "", "").replace("pools: [umbra]", "pools: [acme, umbra]");
     place.reload(&shared).await;
     let acmes = place.manage("GET", "/auths", ACME_OPS, "").await.json();
     assert_eq!(entries(&acmes, "auths").len(), 0, "{acmes}");
@@ -189,15 +222,27 @@ async fn a_credential_file_names_its_pool() {
     let write = |name: &str, text: serde_json::Value| {
         std::fs::write(auths.join(name), text.to_string()).unwrap();
     };
-    write("openai-a.json", json!({"type": "api_key", "provider": "openai", "token": "sk-acme-file", "pool": "acme", "priority": -1}));
-    write("openai-b.json", json!({"type": "api_key", "provider": "openai", "token": "sk-umbra-file", "attributes": {"pool": "umbra"}, "priority": -1}));
-    write("openai-c.json", json!({"type": "api_key", "provider": "openai", "token": "sk-nobodys-file", "pool": "acne", "priority": -1}));
+    write(
+        "openai-a.json",
+        json!({"type": "api_key", "provider": "openai", "token": "sk-acme-file", "pool": "acme", "priority": -1}),
+    );
+    write(
+        "openai-b.json",
+        json!({"type": "api_key", "provider": "openai", "token": "sk-umbra-file", "attributes": {"pool": "umbra"}, "priority": -1}),
+    );
+    write(
+        "openai-c.json",
+        json!({"type": "api_key", "provider": "openai", "token": "sk-nobodys-file", "pool": "acne", "priority": -1}),
+    );
     let _ = place.house.gateway.reloader.reload();
     assert_eq!(place.served("localhost", ACME).await.1, "sk-acme-file");
     assert_eq!(place.served("localhost", UMBRA).await.1, "sk-umbra-file");
     assert_eq!(place.served("localhost", HOUSE).await.1, "sk-house-1");
     let all = place.manage("GET", "/auths", OPS, "").await.json();
-    let nobodys = entries(&all, "auths").iter().find(|one| one["pool"] == "acne").unwrap();
+    let nobodys = entries(&all, "auths")
+        .iter()
+        .find(|one| one["pool"] == "acne")
+        .unwrap();
     assert_eq!(nobodys["status"], "error");
     assert_eq!(
         nobodys["status_message"],

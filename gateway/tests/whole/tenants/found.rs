@@ -81,7 +81,10 @@ async fn an_agent_token_is_of_the_tenant_that_it_was_made_for() {
     let unknown = place.chat(UMBRA_HOST, &nobodys).await;
     assert_eq!(told(&place.chat(UMBRA_HOST, &acme).await), told(&unknown));
     let path = format!("/tokens/{acmes_id}");
-    assert_eq!(place.manage("DELETE", &path, super::OPS, "").await.status, 204);
+    assert_eq!(
+        place.manage("DELETE", &path, super::OPS, "").await.status,
+        204
+    );
     let revoked = place.chat(ACME_HOST, &acme).await;
     assert!(revoked.text().contains("revoked"), "{}", revoked.text());
     assert_eq!(told(&place.chat(UMBRA_HOST, &acme).await), told(&unknown));
@@ -109,7 +112,10 @@ async fn a_signed_token_is_found_by_its_issuer_its_address_or_the_host() {
         Issuer::publishing(&key).await,
     ];
     let entry = |issuer: &Issuer, more: &str| {
-        format!("{{issuer: \"{}\", audience: [turnpike], algorithms: [ES256]{more}}}", issuer.url)
+        format!(
+            "{{issuer: \"{}\", audience: [turnpike], algorithms: [ES256]{more}}}",
+            issuer.url
+        )
     };
     let rest = format!(
         "jwt: {{issuers: [{}, {}, {}]}}",
@@ -132,17 +138,33 @@ async fn a_signed_token_is_found_by_its_issuer_its_address_or_the_host() {
         ("localhost", token(&own, None), (200, "sk-acme-")),
         ("localhost", token(&listed, None), (200, "sk-acme-")),
         // The issuer says so, whatever the address.
-        ("localhost", token(&own, Some("x@y.example")), (200, "sk-acme-")),
+        (
+            "localhost",
+            token(&own, Some("x@y.example")),
+            (200, "sk-acme-"),
+        ),
         (UMBRA_HOST, token(&own, None), (401, "")),
         ("localhost", token(&open, ours), (200, "sk-acme-")),
         (ACME_HOST, token(&open, ours), (200, "sk-acme-")),
         (UMBRA_HOST, token(&open, ours), (401, "")),
-        ("localhost", token(&open, Some("x@y.example")), (200, "sk-house-1")),
-        (UMBRA_HOST, token(&open, Some("x@y.example")), (200, "sk-umbra-1")),
+        (
+            "localhost",
+            token(&open, Some("x@y.example")),
+            (200, "sk-house-1"),
+        ),
+        (
+            UMBRA_HOST,
+            token(&open, Some("x@y.example")),
+            (200, "sk-umbra-1"),
+        ),
         (UMBRA_HOST, token(&open, None), (200, "sk-umbra-1")),
         // Its people have other addresses; of whom none is known, the host says it.
         (ACME_HOST, token(&open, Some("x@y.example")), (401, "")),
-        (ACME_HOST, token(&open, Some("ada@acme.example@y.example")), (401, "")),
+        (
+            ACME_HOST,
+            token(&open, Some("ada@acme.example@y.example")),
+            (401, ""),
+        ),
         (ACME_HOST, token(&open, None), (200, "sk-acme-")),
     ] {
         let (status, served_by) = place.served(host, &token).await;
@@ -153,11 +175,20 @@ async fn a_signed_token_is_found_by_its_issuer_its_address_or_the_host() {
     let mut claims = now(&own);
     claims["exp"] = json!(1);
     let expired = key.sign(&claims);
-    assert!(place.chat(ACME_HOST, &expired).await.text().contains("expired"));
+    assert!(
+        place
+            .chat(ACME_HOST, &expired)
+            .await
+            .text()
+            .contains("expired")
+    );
     let mut claims = now(&own);
     claims["iss"] = json!("https://nobody.example");
     let nobodys = place.chat(UMBRA_HOST, &key.sign(&claims)).await;
-    assert_eq!(told(&place.chat(UMBRA_HOST, &expired).await), told(&nobodys));
+    assert_eq!(
+        told(&place.chat(UMBRA_HOST, &expired).await),
+        told(&nobodys)
+    );
 }
 
 /// What a good token says, by the tests' clock.

@@ -1,6 +1,7 @@
 //! People of tenants: where they log in, whose they are, and where they are nobody.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Router;
 use axum::routing::post;
@@ -11,13 +12,14 @@ use turnpike_loadtest::{FakeProvider, Options};
 
 use super::{ACME_HOST, NOON, UMBRA_HOST};
 use crate::calls::CHAT;
-use crate::harness::{Answer, Client, House, Http};
+use crate::harness::{Answer, Client, House, Http, PATIENCE, until};
 use crate::sso::browser::{Browser, field};
 use crate::sso::provider::{CLIENT, Idp, SECRET};
 
 /// A gateway whose people log in through `idp`, and acme's through its own, which knows them by the
 /// same issuer and subjects.
 struct Place {
+    time: Time,
     idp: Arc<Idp>,
     house: House,
     provider: FakeProvider,
@@ -43,8 +45,13 @@ impl Place {
             provider.base_url()
         );
         let dir = tempfile::tempdir().unwrap();
-        let house = House::serve_by(time, dir, &yaml).await;
-        Self { idp, house, provider }
+        let house = House::serve_by(time.clone(), dir, &yaml).await;
+        Self {
+            time,
+            idp,
+            house,
+            provider,
+        }
     }
 
     fn at(&self, host: &'static str) -> Browser {
@@ -56,7 +63,12 @@ impl Place {
     async fn signed_in(&self, host: &'static str) -> Browser {
         let mut browser = self.at(host);
         let answer = browser.log_in().await;
-        assert_eq!(answer.header("location"), Some("/auth/success"), "{}", answer.text());
+        assert_eq!(
+            answer.header("location"),
+            Some("/auth/success"),
+            "{}",
+            answer.text()
+        );
         browser
     }
 
@@ -95,7 +107,9 @@ const EVERYBODY: &str = "authorization: {mode: enterprise}";
 async fn make(browser: &mut Browser) -> String {
     let page = browser.get("/auth/success").await;
     let csrf = field(&page, "csrf");
-    let made = browser.post("/auth/success", &[("csrf", &csrf), ("name", "laptop")]).await;
+    let made = browser
+        .post("/auth/success", &[("csrf", &csrf), ("name", "laptop")])
+        .await;
     assert_eq!(made.status, 200, "{}", made.text());
     let at = made.text().find("value=\"tp-").unwrap() + 7;
     made.text()[at..].split('"').next().unwrap().to_owned()
@@ -117,7 +131,10 @@ async fn one_person_of_one_provider_is_another_one_at_each_tenants_host() {
     ] {
         let mut browser = place.signed_in(host).await;
         let token = make(&mut browser).await;
-        assert_eq!(place.served("gateway.example", &token).await, (200, key.to_owned()));
+        assert_eq!(
+            place.served("gateway.example", &token).await,
+            (200, key.to_owned())
+        );
         // The page lists that one alone, and tells of this host.
         let list = browser.get("/auth/tokens").await;
         assert!(list.text().contains(id_of(&token)));
@@ -141,7 +158,10 @@ async fn one_person_of_one_provider_is_another_one_at_each_tenants_host() {
     let (_, acme, _) = &mut browsers[0];
     let csrf = field(&acme.get("/auth/success").await, "csrf");
     let revoked = acme
-        .post("/auth/tokens/revoke", &[("csrf", &csrf), ("id", id_of(&served[1]))])
+        .post(
+            "/auth/tokens/revoke",
+            &[("csrf", &csrf), ("id", id_of(&served[1]))],
+        )
         .await;
     assert_eq!(revoked.status, 404, "{}", revoked.text());
     let csrf = field(&acme.get("/auth/logout").await, "csrf");
@@ -160,7 +180,12 @@ async fn who_is_signed_in_at_one_tenants_host_is_nobody_at_anothers() {
         elsewhere.host = UMBRA_HOST;
         let answer = elsewhere.get(path).await;
         assert_eq!(answer.status, 303, "{path}");
-        assert!(answer.header("location").unwrap().starts_with("/auth/login"));
+        assert!(
+            answer
+                .header("location")
+                .unwrap()
+                .starts_with("/auth/login")
+        );
     }
     let mut anywhere = acme.clone();
     anywhere.host = "gateway.example";
@@ -185,23 +210,50 @@ async fn pages_keep_the_host_that_they_were_asked_at() {
         let mut browser = place.at(host);
         let begun = browser.get("/auth/login/test").await;
         let to = url::Url::parse(begun.header("location").unwrap()).unwrap();
-        let redirect = to.query_pairs().find(|(name, _)| name == "redirect_uri").unwrap().1;
+        let redirect = to
+            .query_pairs()
+            .find(|(name, _)| name == "redirect_uri")
+            .unwrap()
+            .1;
         assert_eq!(redirect, format!("{url}/auth/callback"));
         browser.accept = "application/json";
-        let metadata = browser.get("/.well-known/oauth-authorization-server").await.json();
+        let metadata = browser
+            .get("/.well-known/oauth-authorization-server")
+            .await
+            .json();
         assert_eq!(metadata["issuer"], url);
         assert_eq!(metadata["token_endpoint"], format!("{url}/oauth/token"));
-        let begun = browser.post("/oauth/device_authorization", &[("client_id", "x")]).await.json();
+        let begun = browser
+            .post("/oauth/device_authorization", &[("client_id", "x")])
+            .await
+            .json();
         assert_eq!(begun["verification_uri"], format!("{url}/auth/device"));
         // The sandbox's link, and what is said of unknown paths.
-        let said = browser.send_as("POST", CHAT.path, &[("content-type", "application/json")], CHAT.body.into()).await;
-        assert!(said.text().contains(&format!("{url}/auth/login?token=")), "{}", said.text());
+        let said = browser
+            .send_as(
+                "POST",
+                CHAT.path,
+                &[("content-type", "application/json")],
+                CHAT.body.into(),
+            )
+            .await;
+        assert!(
+            said.text().contains(&format!("{url}/auth/login?token=")),
+            "{}",
+            said.text()
+        );
         let unknown = browser.get("/v1/nothing").await;
-        assert!(unknown.text().contains(&format!("{url}/v1")), "{}", unknown.text());
+        assert!(
+            unknown.text().contains(&format!("{url}/v1")),
+            "{}",
+            unknown.text()
+        );
         let mut person = place.signed_in(host).await;
         let page = person.get("/auth/success").await;
         let csrf = field(&page, "csrf");
-        let made = person.post("/auth/success", &[("csrf", &csrf), ("name", "x")]).await;
+        let made = person
+            .post("/auth/success", &[("csrf", &csrf), ("name", "x")])
+            .await;
         assert!(made.text().contains(url), "{}", made.text());
     }
 }
@@ -213,27 +265,45 @@ async fn a_device_that_asks_at_a_tenants_host_is_answered_by_its_people_alone() 
     let umbra = place.signed_in(UMBRA_HOST).await;
     let mut program = place.at(UMBRA_HOST);
     program.accept = "application/json";
-    let begun = program.post("/oauth/device_authorization", &[("client_id", "x")]).await.json();
-    let (code, device) = (begun["user_code"].as_str().unwrap(), begun["device_code"].as_str().unwrap());
+    let begun = program
+        .post("/oauth/device_authorization", &[("client_id", "x")])
+        .await
+        .json();
+    let (code, device) = (
+        begun["user_code"].as_str().unwrap(),
+        begun["device_code"].as_str().unwrap(),
+    );
     let answer = async |mut browser: Browser| {
         // No tenant's host: everybody is who they are there.
         browser.host = "gateway.example";
         let page = browser.get("/auth/device").await;
         let csrf = field(&page, "csrf");
-        let fields = [("csrf", &*csrf), ("user_code", code), ("decision", "allow"), ("name", "box")];
+        let fields = [
+            ("csrf", &*csrf),
+            ("user_code", code),
+            ("decision", "allow"),
+            ("name", "box"),
+        ];
         browser.post("/auth/device", &fields).await.status
     };
     assert_eq!(answer(acme).await, 400);
     assert_eq!(answer(umbra).await, 200);
     let grant = "urn:ietf:params:oauth:grant-type:device_code";
-    let fields = [("grant_type", grant), ("device_code", device), ("client_id", "x")];
+    let fields = [
+        ("grant_type", grant),
+        ("device_code", device),
+        ("client_id", "x"),
+    ];
     program.host = ACME_HOST;
     let elsewhere = program.post("/oauth/token", &fields).await;
     assert_eq!(elsewhere.json()["error"], "invalid_grant");
     program.host = UMBRA_HOST;
     let given = program.post("/oauth/token", &fields).await.json();
     let token = given["access_token"].as_str().unwrap();
-    assert_eq!(place.served("gateway.example", token).await, (200, "sk-umbra-1".into()));
+    assert_eq!(
+        place.served("gateway.example", token).await,
+        (200, "sk-umbra-1".into())
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -244,18 +314,29 @@ async fn an_address_says_whose_a_person_is() {
     for host in ["gateway.example", ACME_HOST] {
         let mut ada = place.signed_in(host).await;
         let token = make(&mut ada).await;
-        assert_eq!(place.served(host, &token).await, (200, "sk-acme-1".into()), "{host}");
+        assert_eq!(
+            place.served(host, &token).await,
+            (200, "sk-acme-1".into()),
+            "{host}"
+        );
     }
     let refused = place.at(UMBRA_HOST).log_in().await;
     assert_eq!(refused.status, 403, "{}", refused.text());
-    assert!(refused.text().contains("You cannot sign in here"), "{}", refused.text());
+    assert!(
+        refused.text().contains("You cannot sign in here"),
+        "{}",
+        refused.text()
+    );
     assert!(!refused.text().contains("acme"), "{}", refused.text());
     // Somebody else is not acme's for its host alone.
     place.person("eve", Some("eve@elsewhere.example"));
     assert_eq!(place.at(ACME_HOST).log_in().await.status, 403);
     let mut eve = place.signed_in(UMBRA_HOST).await;
     let token = make(&mut eve).await;
-    assert_eq!(place.served(UMBRA_HOST, &token).await, (200, "sk-umbra-1".into()));
+    assert_eq!(
+        place.served(UMBRA_HOST, &token).await,
+        (200, "sk-umbra-1".into())
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -271,22 +352,42 @@ async fn a_tenants_own_provider_is_offered_at_its_hosts_alone() {
         browser.accept = "application/json";
         let list = browser.get("/auth/login").await.json();
         let names = list["providers"].as_array().unwrap().iter();
-        names.map(|one| one["url"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        names
+            .map(|one| one["url"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
     };
-    assert_eq!(offered(ACME_HOST).await, ["http://acme.example/auth/login/acmes-own"]);
-    assert_eq!(offered(UMBRA_HOST).await, ["http://umbra.example/auth/login/test"]);
-    assert_eq!(offered("gateway.example").await, ["http://gateway.example/auth/login/test"]);
+    assert_eq!(
+        offered(ACME_HOST).await,
+        ["http://acme.example/auth/login/acmes-own"]
+    );
+    assert_eq!(
+        offered(UMBRA_HOST).await,
+        ["http://umbra.example/auth/login/test"]
+    );
+    assert_eq!(
+        offered("gateway.example").await,
+        ["http://gateway.example/auth/login/test"]
+    );
     for host in [UMBRA_HOST, "gateway.example"] {
         let answer = place.at(host).get("/auth/login/acmes-own").await;
         assert_eq!(answer.status, 400, "{host}");
     }
-    assert_eq!(place.at(ACME_HOST).get("/auth/login/test").await.status, 400);
+    assert_eq!(
+        place.at(ACME_HOST).get("/auth/login/test").await.status,
+        400
+    );
     // Whoever comes through it is acme's, whatever their address.
     let mut ada = place.at(ACME_HOST);
     let back = ada.visit_provider("/auth/login/acmes-own").await;
-    assert_eq!(ada.get(&back).await.header("location"), Some("/auth/success"));
+    assert_eq!(
+        ada.get(&back).await.header("location"),
+        Some("/auth/success")
+    );
     let token = make(&mut ada).await;
-    assert_eq!(place.served("gateway.example", &token).await, (200, "sk-acme-1".into()));
+    assert_eq!(
+        place.served("gateway.example", &token).await,
+        (200, "sk-acme-1".into())
+    );
 }
 
 /// An authorization API that answers as it is told, and keeps what it was asked.
@@ -329,9 +430,24 @@ async fn the_authorization_api_may_say_whose_a_person_is() {
     let acme = ", email_domains: [acme.example]";
     let place = Place::of(&rest, acme, "").await;
     for (email, tenant, host, expected) in [
-        ("a@x.example", json!(null), "gateway.example", Some("sk-house-1")),
-        ("b@x.example", json!("umbra"), "gateway.example", Some("sk-umbra-1")),
-        ("c@x.example", json!("umbra"), UMBRA_HOST, Some("sk-umbra-1")),
+        (
+            "a@x.example",
+            json!(null),
+            "gateway.example",
+            Some("sk-house-1"),
+        ),
+        (
+            "b@x.example",
+            json!("umbra"),
+            "gateway.example",
+            Some("sk-umbra-1"),
+        ),
+        (
+            "c@x.example",
+            json!("umbra"),
+            UMBRA_HOST,
+            Some("sk-umbra-1"),
+        ),
         ("d@x.example", json!("umbra"), ACME_HOST, None),
         ("e@x.example", json!("nobody"), "gateway.example", None),
         // Whom the API itself says to be acme's has any address.
@@ -339,7 +455,12 @@ async fn the_authorization_api_may_say_whose_a_person_is() {
         ("g@x.example", json!(null), ACME_HOST, None),
         // It cannot give away whom their address says to be another's.
         ("h@acme.example", json!("umbra"), "gateway.example", None),
-        ("i@acme.example", json!("acme"), "gateway.example", Some("sk-acme-1")),
+        (
+            "i@acme.example",
+            json!("acme"),
+            "gateway.example",
+            Some("sk-acme-1"),
+        ),
     ] {
         api.says(json!({"authorized": true, "tenant": tenant}));
         place.person(&email[..1], Some(email));
@@ -350,7 +471,11 @@ async fn the_authorization_api_may_say_whose_a_person_is() {
             Some(key) => {
                 assert_eq!(answer.header("location"), Some("/auth/success"), "{email}");
                 let token = make(&mut browser).await;
-                assert_eq!(place.served(host, &token).await, (200, key.into()), "{email}");
+                assert_eq!(
+                    place.served(host, &token).await,
+                    (200, key.into()),
+                    "{email}"
+                );
             }
         }
     }
@@ -369,9 +494,8 @@ async fn a_tenant_has_a_say_of_its_own_wherever_its_people_log_in() {
     let (house, house_url) = Api::start(json!({"authorized": true})).await;
     let (acmes, acmes_url) = Api::start(json!({"authorized": true})).await;
     let rest = format!("authorization: {{mode: enterprise, api_url: \"{house_url}\"}}");
-    let acme = format!(
-        ", email_domains: [acme.example], authorization: {{api_url: \"{acmes_url}\"}}"
-    );
+    let acme =
+        format!(", email_domains: [acme.example], authorization: {{api_url: \"{acmes_url}\"}}");
     let place = Place::of(&rest, &acme, "").await;
     place.person("ada", Some("ada@acme.example"));
     for host in ["gateway.example", ACME_HOST] {
@@ -386,11 +510,18 @@ async fn a_tenant_has_a_say_of_its_own_wherever_its_people_log_in() {
     acmes.says(json!({"authorized": false, "reason": "not one of us"}));
     let refused = place.at("gateway.example").log_in().await;
     assert_eq!((house.asked(), acmes.asked()), (1, 1));
-    assert!(refused.text().contains("not one of us"), "{}", refused.text());
+    assert!(
+        refused.text().contains("not one of us"),
+        "{}",
+        refused.text()
+    );
     acmes.says(json!({"authorized": true}));
     let mut bob = place.signed_in("gateway.example").await;
     let token = make(&mut bob).await;
-    assert_eq!(place.served(ACME_HOST, &token).await, (200, "sk-acme-1".into()));
+    assert_eq!(
+        place.served(ACME_HOST, &token).await,
+        (200, "sk-acme-1".into())
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -410,10 +541,23 @@ async fn a_tenants_operator_comes_to_the_pages_by_their_login_and_sees_their_ten
     let to = sent.header("location").unwrap().to_owned();
     assert!(to.starts_with("http://acme.example/auth/operator?"), "{to}");
     let passed = acme.get(&to["http://acme.example".len()..]).await;
-    let at = passed.text().find("content=\"0; url=http://admin.example").unwrap();
-    let back = passed.text()[at + "content=\"0; url=http://admin.example".len()..].split('"').next().unwrap().to_owned();
+    let at = passed
+        .text()
+        .find("content=\"0; url=http://admin.example")
+        .unwrap();
+    let back = passed.text()[at + "content=\"0; url=http://admin.example".len()..]
+        .split('"')
+        .next()
+        .unwrap()
+        .to_owned();
     assert_eq!(admin.get(&back).await.status, 200);
-    for page in ["/admin", "/admin/credentials", "/admin/tokens", "/admin/logins", "/admin/gateway"] {
+    for page in [
+        "/admin",
+        "/admin/credentials",
+        "/admin/tokens",
+        "/admin/logins",
+        "/admin/gateway",
+    ] {
         let mut answer = admin.get(page).await;
         if answer.status == 303 {
             let to = answer.header("location").unwrap().to_owned();
@@ -435,4 +579,73 @@ async fn a_tenants_operator_comes_to_the_pages_by_their_login_and_sees_their_ten
     }
     assert_eq!(place.served(UMBRA_HOST, &umbras).await.1, "sk-umbra-1");
     assert_eq!(place.served(ACME_HOST, &acmes).await.1, "");
+}
+
+/// A day, less the lead before a session's end at which it is renewed.
+const UNTIL_RENEWAL: Duration = Duration::from_secs(24 * 3600 - 600);
+
+/// Moves the clock on, until the provider was asked so often to renew a session.
+async fn renewed(place: &Place, idp: &Idp, times: usize) {
+    until(|| {
+        let done = idp.refreshed.lock().unwrap().len() >= times;
+        if !done {
+            place.time.advance(Duration::from_millis(100));
+        }
+        done
+    })
+    .await;
+}
+
+/// Waits until the gateway has heard of what the store has.
+async fn serves(place: &Place, host: &str, token: &str, key: &str) {
+    let waiting = async {
+        while place.served(host, token).await.1 != key {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_is_renewed_by_the_provider_that_it_came_from_and_by_no_other() {
+    let own = Idp::start(Time::simulated(NOON)).await;
+    // Called as the top level's is: a refresh token must not go to the wrong one.
+    let acme = format!(", sso: {{providers: {{{}}}}}", test(&own));
+    let place = Place::of(EVERYBODY, &acme, "").await;
+    let grants =
+        json!({"access_token": "a", "token_type": "Bearer", "refresh_token": "refresh-2-CANARY"});
+    for idp in [&place.idp, &own] {
+        let grants = grants.clone();
+        idp.does(|wrong| wrong.renewal = Some((200, grants)));
+    }
+    let mut acme = place.signed_in(ACME_HOST).await;
+    let token = make(&mut acme).await;
+    place.time.advance(UNTIL_RENEWAL);
+    renewed(&place, &own, 1).await;
+    assert!(place.idp.refreshed.lock().unwrap().is_empty());
+    place.time.advance(Duration::from_secs(3600));
+    serves(&place, ACME_HOST, &token, "sk-acme-1").await;
+    let mut umbra = place.signed_in(UMBRA_HOST).await;
+    let token = make(&mut umbra).await;
+    place.time.advance(UNTIL_RENEWAL);
+    renewed(&place, &place.idp, 1).await;
+    place.time.advance(Duration::from_secs(3600));
+    serves(&place, UMBRA_HOST, &token, "sk-umbra-1").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_ends_when_its_person_is_another_tenants_by_now() {
+    let (api, url) = Api::start(json!({"authorized": true, "tenant": "umbra"})).await;
+    let rest = format!("authorization: {{mode: enterprise, api_url: \"{url}\"}}");
+    let place = Place::of(&rest, "", "").await;
+    let grants = json!({"access_token": "a", "token_type": "Bearer"});
+    place.idp.does(|wrong| wrong.renewal = Some((200, grants)));
+    let mut person = place.signed_in("gateway.example").await;
+    let token = make(&mut person).await;
+    serves(&place, UMBRA_HOST, &token, "sk-umbra-1").await;
+    api.says(json!({"authorized": true, "tenant": "acme"}));
+    place.time.advance(UNTIL_RENEWAL);
+    renewed(&place, &place.idp, 1).await;
+    serves(&place, UMBRA_HOST, &token, "").await;
+    serves(&place, ACME_HOST, &token, "").await;
 }

@@ -79,7 +79,9 @@ fn rows(operation: &str, of: &Umbras) -> Vec<Row> {
     let on_token = |under: &str| row(format!("/tokens/{token}{under}")).about(token, nobody);
     let key = |more: Value| {
         let mut body = json!({"provider": "openai", "type": "api_key", "token": "sk-of-acme-new"});
-        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
         row("/auths").with(body)
     };
     match operation {
@@ -129,8 +131,11 @@ fn rows(operation: &str, of: &Umbras) -> Vec<Row> {
         "end_session" => vec![row(format!("/sessions/{session}")).about(session, nobody)],
         "list_login_rate_limits" => vec![row("/login-rate-limits")],
         "clear_login_rate_limits" => vec![
-            row(format!("/login-rate-limits?id={}", attempts.replace(' ', "%20")))
-                .about(&attempts.replace(' ', "%20"), nobody),
+            row(format!(
+                "/login-rate-limits?id={}",
+                attempts.replace(' ', "%20")
+            ))
+            .about(&attempts.replace(' ', "%20"), nobody),
             row("/login-rate-limits"),
         ],
         "list_limits" => vec![
@@ -194,7 +199,14 @@ async fn furnished(place: &Place) -> Umbras {
 /// Everything of umbra's, as its own operator sees it.
 async fn seen(place: &Place) -> Vec<String> {
     let mut seen = Vec::new();
-    for path in ["/auths", "/tokens", "/sessions", "/login-rate-limits", "/limits", "/decisions"] {
+    for path in [
+        "/auths",
+        "/tokens",
+        "/sessions",
+        "/login-rate-limits",
+        "/limits",
+        "/decisions",
+    ] {
         let answer = place.manage("GET", path, UMBRA_OPS, "").await;
         assert_eq!(answer.status, 200, "{}", answer.text());
         seen.push(answer.text().to_owned());
@@ -203,26 +215,28 @@ async fn seen(place: &Place) -> Vec<String> {
 }
 
 fn names_nothing_of(answer: &Answer, of: &Umbras, what: &str) {
-    let words = [
-        &*of.token,
-        &*of.session,
-        &*of.decision,
-        "umbra",
-        "sk-umbra",
-    ];
+    let words = [&*of.token, &*of.session, &*of.decision, "umbra", "sk-umbra"];
     for word in words {
-        assert!(!answer.text().contains(word), "{what}: {word} in {}", answer.text());
+        assert!(
+            !answer.text().contains(word),
+            "{what}: {word} in {}",
+            answer.text()
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_is_asked_of_another_tenants_is_as_if_it_were_not_there() {
-    let umbra = ", limits: [{name: umbras-limit, scope: tenant, measure: requests, window: day, limit: 1}]";
+    let umbra =
+        ", limits: [{name: umbras-limit, scope: tenant, measure: requests, window: day, limit: 1}]";
     let place = Place::of("", "", umbra).await;
     let of = furnished(&place).await;
     let before = seen(&place).await;
     for (at, list) in before.iter().enumerate() {
-        assert!(list.len() > 40, "umbra has something of each kind: {at} {list}");
+        assert!(
+            list.len() > 40,
+            "umbra has something of each kind: {at} {list}"
+        );
     }
     let document = place.manage("GET", "/openapi.json", OPS, "").await.json();
     for (path, operations) in document["paths"].as_object().unwrap() {
@@ -231,7 +245,10 @@ async fn whatever_is_asked_of_another_tenants_is_as_if_it_were_not_there() {
             let method = method.to_uppercase();
             for row in rows(name, &of) {
                 let what = format!("{name} {}", row.path);
-                assert!(row.path.split(['?', '/']).nth(1) == path.split('/').nth(3), "{what}: {path}");
+                assert!(
+                    row.path.split(['?', '/']).nth(1) == path.split('/').nth(3),
+                    "{what}: {path}"
+                );
                 let (path, body) = row.asks(str::to_owned);
                 let answer = place.manage(&method, &path, ACME_OPS, &body).await;
                 if OF_THE_PROCESS.contains(&name) {
@@ -243,10 +260,11 @@ async fn whatever_is_asked_of_another_tenants_is_as_if_it_were_not_there() {
                     let bare = |answer: &Answer| {
                         let (status, mut headers, text) = told(answer);
                         headers.retain(|(name, _)| name != "content-length");
-                        let words = [&about.theirs, &about.nobodys].map(|word| word.replace("%20", " "));
-                        let text = words.iter().fold(text, |text, word| {
-                            text.replace(word.trim_matches('"'), "…")
-                        });
+                        let words =
+                            [&about.theirs, &about.nobodys].map(|word| word.replace("%20", " "));
+                        let text = words
+                            .iter()
+                            .fold(text, |text, word| text.replace(word.trim_matches('"'), "…"));
                         (status, headers, text)
                     };
                     assert_eq!(bare(&answer), bare(&nobodys), "{what}");
@@ -274,7 +292,9 @@ async fn whatever_is_asked_of_another_tenants_is_as_if_it_were_not_there() {
 async fn no_callers_credential_manages_anything() {
     let place = Place::new().await;
     let (_, token) = place.token(Some("acme"), "acme").await;
-    let nobodys = place.manage("GET", "/tokens", "a-key-that-nobody-has", "").await;
+    let nobodys = place
+        .manage("GET", "/tokens", "a-key-that-nobody-has", "")
+        .await;
     for key in [super::ACME, super::HOUSE, &token] {
         let answer = place.manage("GET", "/tokens", key, "").await;
         assert_eq!(told(&answer), told(&nobodys));
@@ -285,34 +305,80 @@ async fn no_callers_credential_manages_anything() {
 async fn a_tenants_operator_manages_what_is_of_the_tenant() {
     let place = Place::new().await;
     let who = place.manage("GET", "/whoami", ACME_OPS, "").await.json();
-    assert_eq!((&who["name"], &who["tenant"]), (&json!("acme"), &json!("acme")));
-    let new = json!({"provider": "openai", "type": "api_key", "token": "sk-acme-3", "priority": -1});
-    let added = place.manage("POST", "/auths", ACME_OPS, &new.to_string()).await;
+    assert_eq!(
+        (&who["name"], &who["tenant"]),
+        (&json!("acme"), &json!("acme"))
+    );
+    let new =
+        json!({"provider": "openai", "type": "api_key", "token": "sk-acme-3", "priority": -1});
+    let added = place
+        .manage("POST", "/auths", ACME_OPS, &new.to_string())
+        .await;
     assert_eq!(added.status, 201, "{}", added.text());
     let entry = added.json();
-    assert_eq!((&entry["pool"], &entry["tenant"]), (&json!("acme"), &json!("acme")));
+    assert_eq!(
+        (&entry["pool"], &entry["tenant"]),
+        (&json!("acme"), &json!("acme"))
+    );
     assert_eq!(place.served("localhost", super::ACME).await.1, "sk-acme-3");
-    assert_eq!(place.served("localhost", super::HOUSE).await.1, "sk-house-1");
+    assert_eq!(
+        place.served("localhost", super::HOUSE).await.1,
+        "sk-house-1"
+    );
     let id = entry["id"].as_str().unwrap().replace('/', "%2F");
     let path = format!("/auths/openai?id={id}");
-    assert_eq!(place.manage("DELETE", &path, UMBRA_OPS, "").await.status, 404);
-    assert_eq!(place.manage("DELETE", &path, ACME_OPS, "").await.status, 204);
-    let made = place.manage("POST", "/tokens", ACME_OPS, r#"{"name":"ci"}"#).await.json();
+    assert_eq!(
+        place.manage("DELETE", &path, UMBRA_OPS, "").await.status,
+        404
+    );
+    assert_eq!(
+        place.manage("DELETE", &path, ACME_OPS, "").await.status,
+        204
+    );
+    let made = place
+        .manage("POST", "/tokens", ACME_OPS, r#"{"name":"ci"}"#)
+        .await
+        .json();
     assert_eq!(made["tenant"], "acme");
-    let (id, token) = (made["id"].as_str().unwrap(), made["token"].as_str().unwrap());
-    assert!(place.served("localhost", token).await.1.starts_with("sk-acme-"));
+    let (id, token) = (
+        made["id"].as_str().unwrap(),
+        made["token"].as_str().unwrap(),
+    );
+    assert!(
+        place
+            .served("localhost", token)
+            .await
+            .1
+            .starts_with("sk-acme-")
+    );
     let path = format!("/tokens/{id}/rotate");
     let next = place.manage("POST", &path, ACME_OPS, "").await.json();
     assert_eq!(next["tenant"], "acme");
     let token = next["token"].as_str().unwrap();
-    assert!(place.served(super::ACME_HOST, token).await.1.starts_with("sk-acme-"));
+    assert!(
+        place
+            .served(super::ACME_HOST, token)
+            .await
+            .1
+            .starts_with("sk-acme-")
+    );
     // One `Idempotency-Key` is two, of two tenants.
     let key = |ops: &'static str| {
         let admin = place.house.gateway.admin;
-        let headers = [("host", "localhost"), ("x-management-key", ops), ("idempotency-key", "one")];
+        let headers = [
+            ("host", "localhost"),
+            ("x-management-key", ops),
+            ("idempotency-key", "one"),
+        ];
         let place = &place;
         async move {
-            let made = place.send(admin, "POST", "/v0/management/tokens", &headers, r#"{"name":"x"}"#);
+            let made = place.send(
+                admin,
+                "POST",
+                "/v0/management/tokens",
+                &headers,
+                r#"{"name":"x"}"#,
+            );
             made.await.json()["tenant"].clone()
         }
     };

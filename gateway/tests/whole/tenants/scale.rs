@@ -17,7 +17,9 @@ fn snapshot(tenants: usize, credentials: usize, models: usize) -> Snapshot {
     let mut text = String::from("tenants:\n");
     for n in 0..tenants {
         let pool = n / 2;
-        text += &format!("  t{n}: {{hosts: [t{n}.example], email_domains: [t{n}.example], pools: [p{pool}]}}\n");
+        text += &format!(
+            "  t{n}: {{hosts: [t{n}.example], email_domains: [t{n}.example], pools: [p{pool}]}}\n"
+        );
     }
     text += "providers:\n";
     for provider in 0..10 {
@@ -28,7 +30,9 @@ fn snapshot(tenants: usize, credentials: usize, models: usize) -> Snapshot {
         );
         for pool in (0..tenants.div_ceil(2)).filter(|pool| pool % 10 == provider) {
             for n in 0..credentials {
-                text += &format!("    - {{api_key: sk-{pool:04}-{n:04}, label: c{pool}-{n}, pool: p{pool}}}\n");
+                text += &format!(
+                    "    - {{api_key: sk-{pool:04}-{n:04}, label: c{pool}-{n}, pool: p{pool}}}\n"
+                );
             }
         }
     }
@@ -48,9 +52,15 @@ fn tenants_that_name_the_same_pools_share_what_is_made_of_them() {
     let tenant = |n: usize| snapshot.tenants.find(Some(&format!("t{n}"))).unwrap();
     for n in (0..60).step_by(2) {
         assert!(Arc::ptr_eq(&tenant(n).shelf, &tenant(n + 1).shelf), "{n}");
-        assert!(!Arc::ptr_eq(&tenant(n).shelf, &tenant((n + 2) % 60).shelf), "{n}");
+        assert!(
+            !Arc::ptr_eq(&tenant(n).shelf, &tenant((n + 2) % 60).shelf),
+            "{n}"
+        );
         // Those that nobody has of its own are everybody's.
-        assert!(Arc::ptr_eq(&tenant(n).authorizers, &snapshot.tenants.house.authorizers));
+        assert!(Arc::ptr_eq(
+            &tenant(n).authorizers,
+            &snapshot.tenants.house.authorizers
+        ));
     }
     assert_eq!(snapshot.roll.len(), 30 * 3);
     // Each serves what its own credentials do, and nobody else's.
@@ -59,15 +69,4 @@ fn tenants_that_name_the_same_pools_share_what_is_made_of_them() {
         assert_eq!(listed, 20, "{n}");
     }
     assert_eq!(snapshot.tenants.house.catalogue().listed().count(), 0);
-}
-
-#[test]
-fn measured() {
-    let began = std::time::Instant::now();
-    let snapshot = snapshot(2000, 10, 100);
-    println!("assembled in {:?}: {} credentials", began.elapsed(), snapshot.roll.len());
-    let began = std::time::Instant::now();
-    let count: usize = (0..200).map(|n| snapshot.tenants.find(Some(&format!("t{n}"))).unwrap().catalogue().listed().count()).sum();
-    println!("100 catalogues in {:?}: {count}", began.elapsed());
-    println!("{}", std::fs::read_to_string("/proc/self/status").unwrap().lines().filter(|l| l.starts_with("VmRSS") || l.starts_with("VmHWM")).collect::<String>());
 }

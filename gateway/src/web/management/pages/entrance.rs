@@ -24,8 +24,14 @@ impl Entrance {
         // Without one, what is sealed is good for this process.
         let key = kept.map_or(&ground.digest_key, SecretKey::bytes);
         let url = &plan.management.public_url;
-        let own = plan.tenants.iter().filter_map(|tenant| tenant.access.as_ref());
-        let mut roles = plan.roles.iter().chain(own.flat_map(|access| &access.roles));
+        let own = plan
+            .tenants
+            .iter()
+            .filter_map(|tenant| tenant.access.as_ref());
+        let mut roles = plan
+            .roles
+            .iter()
+            .chain(own.flat_map(|access| &access.roles));
         let logins = plan.tenants.iter().any(|tenant| tenant.sso.is_some()) || plan.sso.is_some();
         Self {
             seals: Seals::new(key),
