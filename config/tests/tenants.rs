@@ -114,6 +114,6 @@ fn a_key_that_acts_for_whoevers_host_is_called_is_warned_of() {
         found
     };
     let warning = warned("{acme: {hosts: [acme.example]}}").unwrap();
-    assert!(warning.starts_with("api_keys[#]: `key-2`"), "{warning}");
+    assert!(warning.starts_with("api_keys[1]: `key-2`"), "{warning}");
     assert_eq!(warned("{acme: {}}"), None);
 }

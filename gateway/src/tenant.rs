@@ -159,7 +159,13 @@ impl Tenants {
         if let Some(place) = self.by_host.get(plain) {
             return Some(place.clone());
         }
-        // In capitals, or not as DNS has it.
+        let is_as_in_dns = |byte: u8| {
+            byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte)
+        };
+        if plain.bytes().all(is_as_in_dns) {
+            return None;
+        }
+        // In capitals, in another script, or an address in brackets.
         let host = url::Host::parse(plain).ok()?.to_string();
         self.by_host.get(&*host).cloned()
     }
