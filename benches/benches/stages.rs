@@ -133,7 +133,7 @@ fn route(criterion: &mut Criterion) {
         ("by pattern", "gpt-4o-2024-08-06"),
     ] {
         group.bench_function(name, |bencher| {
-            bencher.iter(|| snapshot.catalogue.find(black_box(model)));
+            bencher.iter(|| snapshot.tenants.house.catalogue().find(black_box(model)));
         });
     }
 }

@@ -31,7 +31,7 @@ impl Stand {
             _ => String::new(),
         };
         let snapshot = assembled(&ground, strategy, credentials, each);
-        let served = snapshot.catalogue.find("gpt-4o-mini");
+        let served = snapshot.tenants.house.catalogue().find("gpt-4o-mini");
         let pool = served
             .as_ref()
             .and_then(|served| served.pool(Dialect::OpenAi))

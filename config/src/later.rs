@@ -1,6 +1,6 @@
 //! What the reference documents and this release does not serve yet.
 //!
-//! Such a key must not be ignored: an operator who wrote `tenants` relies on them. It is accepted
+//! Such a key must not be ignored: an operator who wrote `audit` relies on it. It is accepted
 //! only with a value that asks for nothing, so that a copied reference need not be emptied. A
 //! release that serves a key moves it from here into the document types.
 
@@ -10,21 +10,16 @@ use crate::tree::{Content, Node};
 
 /// Keys by their pattern.
 const KEYS: &[&str] = &[
-    "admin.keys[].tenant",
-    "api_keys[].tenant",
     "audit",
     "auth.notifications",
     "auth.refresh",
-    "jwt.issuers[].tenant",
-    "providers.*.credentials[].pool",
     "providers.*.credentials[].websockets",
     "server.drain",
     "telemetry",
-    "tenants",
 ];
 
 /// Keys of an entry of any of the lists `openai_api_key` and so on.
-const LIST_ENTRY_KEYS: &[&str] = &["pool", "websockets"];
+const LIST_ENTRY_KEYS: &[&str] = &["websockets"];
 
 const LISTS: &[&str] = &[
     "claude_api_key[]",
@@ -90,7 +85,7 @@ pub(crate) fn is_idle(pattern: &str, node: &Node) -> bool {
             entry.key == "enabled"
                 && matches!(entry.value.content, Content::Scalar(Value::Bool(false), _))
         }),
-        // Not so for all mappings: a tenant of which nothing is said may take something away.
+        // Not so for all mappings: an entry of which nothing is said may take something away.
         Content::Map(_) => false,
     }
 }

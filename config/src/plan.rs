@@ -10,6 +10,7 @@ mod limits;
 mod management;
 mod secret_key;
 mod sso;
+mod tenants;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -35,6 +36,7 @@ pub use sso::{
     AuthorizationPlan, LoginModePlan, LoginRatePlan, LoginWayPlan, OfflinePlan, SsoClaimsPlan,
     SsoPlan, SsoProviderPlan,
 };
+pub use tenants::{TenantAccessPlan, TenantPlan, TenantSsoPlan};
 
 /// Everything the gateway was told.
 #[derive(Clone)]
@@ -58,6 +60,8 @@ pub struct Plan {
     /// Of a refusal when a budget is spent: 403, 402 or 429.
     pub spent_status: StatusCode,
     pub prices: PricesPlan,
+    /// In order of names.
+    pub tenants: Vec<TenantPlan>,
     pub providers: Vec<ProviderPlan>,
     /// Names of providers that are switched off; a credential file does not bring one back.
     pub disabled_providers: Vec<String>,
@@ -209,6 +213,8 @@ pub struct ClientKeyPlan {
     pub key: Secret,
     /// `None` = any model.
     pub models: Option<Vec<String>>,
+    /// Whose it is; `None` = that of the host it is used at, or nobody's. There is such a one.
+    pub tenant: Option<String>,
     /// There are such.
     pub roles: Vec<String>,
     /// On the level of tokens, for this key alone: `key:NAME:requests_per_minute`.
@@ -256,6 +262,8 @@ pub struct CredentialPlan {
     pub quota_limit: Option<u64>,
     /// On the level of credentials, for this one alone: `cap:requests_per_minute`.
     pub caps: Vec<Arc<Limit>>,
+    /// A tag that a tenant names; `None` = it serves whoever names none.
+    pub pool: Option<String>,
     /// `None` = the kind's own; without a trailing slash in its path.
     pub base_url: Option<Url>,
     pub prefix: Option<String>,

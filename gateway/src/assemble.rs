@@ -6,6 +6,8 @@ pub mod egress;
 mod files;
 mod limits;
 mod providers;
+mod stock;
+mod tenants;
 
 use std::sync::{Arc, OnceLock};
 use std::thread;
@@ -29,16 +31,17 @@ use crate::observe::events;
 use crate::observe::metrics::Metrics;
 use crate::secret_key;
 use crate::snapshot::Snapshot;
-use crate::sso::Sso;
+use crate::sso::Logins;
 use crate::store::StoreOpenError;
 use crate::tls;
-use crate::upstream::catalogue::Contents;
 use crate::upstream::mint::Purse;
 use crate::upstream::resolve::Resolver;
-use crate::upstream::{Board, Catalogue, Connections};
+use crate::upstream::{Board, Connections};
 use crate::web::management::Terms;
-pub use files::{GoodFiles, LastGood};
+pub use files::{GoodFiles, LastGood, no_such_provider};
 use providers::Providers;
+use stock::Shelves;
+pub use tenants::redirect_uris;
 
 /// What snapshots are made on: the handles that outlive them.
 #[derive(Clone)]
@@ -110,7 +113,7 @@ pub fn assemble<'e>(
     let default_selector = providers.selector(plan.selection);
     providers.problems.extend(open_to_the_network(plan, ground));
     let jwt_issuers = issuers(plan, ground, &mut providers);
-    let sso = sso(plan, ground, &mut providers);
+    let logins = logins(plan, ground, &mut providers);
     if !providers.problems.is_empty() {
         return Err(providers.problems);
     }
@@ -128,9 +131,13 @@ pub fn assemble<'e>(
         },
     };
     let is_keyless = is_keyless(plan, ground);
-    let roles = access::roles(plan);
-    let access = turnpike_access::Settings {
-        roles: roles.clone(),
+    let shelves = Shelves {
+        stock: providers.stock,
+        force_prefix: plan.force_model_prefix,
+        default_selector,
+        prices: Arc::new(plan.prices.clone()),
+        metrics: ground.metrics.clone(),
+        board: ground.board.clone(),
     };
     Ok(Snapshot {
         generation,
@@ -138,21 +145,8 @@ pub fn assemble<'e>(
             .iter()
             .map(|row| (row.build)(&settings))
             .collect(),
-        authorizers: turnpike_access::AUTHORIZERS
-            .iter()
-            .map(|row| (row.build)(&access))
-            .collect(),
-        roles,
         open: may_open && is_keyless && plan.server.listen.is_loopback(),
-        catalogue: Catalogue::new(Contents {
-            supplies: providers.supplies,
-            stand_ins: providers.stand_ins,
-            force_prefix: plan.force_model_prefix,
-            default_selector,
-            prices: Arc::new(plan.prices.clone()),
-            metrics: ground.metrics.clone(),
-            board: ground.board.clone(),
-        }),
+        tenants: tenants::tenants(plan, shelves, logins.as_ref()),
         roll: providers.roll,
         good_files: Arc::new(providers.good_files),
         acceptor,
@@ -164,19 +158,11 @@ pub fn assemble<'e>(
         affinity: plan.auth.affinity,
         inject_usage: plan.inject_usage,
         limits: plan.server.limits.clone(),
-        rules: providers.rules,
         unknown_model: plan.prices.unknown_model,
         spent_status: plan.spent_status.as_u16(),
         timeouts: plan.server.timeouts.clone(),
         trusted_proxies: plan.server.trusted_proxies.clone(),
         allowed_origins: allowed_origins(plan),
-        sso,
-        public_url: plan
-            .server
-            .public_url
-            .as_str()
-            .trim_end_matches('/')
-            .to_owned(),
         retention: plan.state.retention,
         management: Terms::new(plan, ground),
     })
@@ -214,25 +200,25 @@ pub fn check(plan: &Plan) -> Result<Vec<String>, BootError> {
 fn is_keyless(plan: &Plan, ground: &Ground) -> bool {
     plan.client_keys.is_empty()
         && plan.jwt_issuers.is_empty()
-        && plan.sso.is_none()
+        && !tenants::have_logins(plan)
         && !ground.agent_tokens.had_any()
 }
 
-/// How people log in, where they do.
-fn sso(plan: &Plan, ground: &Ground, providers: &mut Providers<'_>) -> Option<Arc<Sso>> {
-    let written = plan.sso.as_ref()?;
+/// What logins have in common, where people log in.
+fn logins<'p>(
+    plan: &'p Plan,
+    ground: &'p Ground,
+    providers: &mut Providers<'_>,
+) -> Option<Logins<'p>> {
+    if !tenants::have_logins(plan) {
+        return None;
+    }
     let Some(key) = plan.server.secret_key.as_ref().or(ground.kept_key.get()) else {
         let problem = "server.secret_key: it was there at the start; put it back, or restart";
         providers.problems.push(problem.into());
         return None;
     };
-    Some(Arc::new(Sso::new(
-        plan,
-        written,
-        key,
-        &providers.egress,
-        ground,
-    )))
+    Some(Logins::new(plan, key, &providers.egress, ground))
 }
 
 /// The issuers of signed tokens, with what is known of their keys.
@@ -242,7 +228,7 @@ fn issuers(plan: &Plan, ground: &Ground, providers: &mut Providers<'_>) -> Vec<T
     for written in &plan.jwt_issuers {
         match jwks::terms(written, &claims) {
             Ok(issuer) => issuers.push(TrustedIssuer {
-                issuer,
+                issuer: issuer.with_tenant(written.tenant.as_deref().map(Box::from)),
                 keys: ground.issuers_keys.of(written, &providers.egress, ground),
             }),
             Err(error) => providers.problems.push(format!("jwt.issuers: {error}")),

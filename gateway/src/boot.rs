@@ -263,7 +263,12 @@ fn announce(plan: &Plan, runtime: &Runtime, proxy: SocketAddr, admin: SocketAddr
         (false, keys) => format!(
             "client keys: {keys}, agent tokens: {}{}",
             runtime.agent_tokens.len(),
-            snapshot.sso.as_deref().map_or(String::new(), logins),
+            snapshot
+                .tenants
+                .house
+                .sso
+                .as_deref()
+                .map_or(String::new(), logins),
         ),
     };
     if snapshot.open {
@@ -287,7 +292,8 @@ fn announce(plan: &Plan, runtime: &Runtime, proxy: SocketAddr, admin: SocketAddr
         admin = %admin,
         authentication,
         providers = providers.join(", "),
-        models = snapshot.catalogue.listed().count(),
+        models = snapshot.tenants.house.catalogue().listed().count(),
+        tenants = plan.tenants.len(),
         store = store::shown(&plan.state),
         "turnpike serves"
     );

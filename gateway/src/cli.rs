@@ -103,6 +103,9 @@ pub enum TokenCommand {
         /// may be repeated.
         #[arg(long, value_name = "SHA256", value_parser = fingerprint)]
         certificate: Vec<String>,
+        /// The tenant that it acts for [default: none].
+        #[arg(long, value_name = "TENANT")]
+        tenant: Option<String>,
         #[command(flatten)]
         asked: Asked,
     },

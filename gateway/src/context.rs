@@ -13,6 +13,7 @@ use crate::record::Record;
 use crate::request::cors;
 use crate::runtime::Runtime;
 use crate::snapshot::Snapshot;
+use crate::tenant::{Place, Site, Tenant};
 use crate::upstream::affinity::Session;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -21,6 +22,10 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 pub struct Context<'r> {
     pub runtime: &'r Runtime,
     pub snapshot: Arc<Snapshot>,
+    /// The tenant's whose host was called; `None` = no tenant's.
+    pub place: Option<Arc<Place>>,
+    /// For whom the caller acts, once that is known.
+    pub tenant: Arc<Tenant>,
     pub trace: Trace,
     /// The caller's head could be read.
     pub head_read: bool,
@@ -49,6 +54,7 @@ impl<'r> Context<'r> {
         let mut context = Self::with(runtime, id, decision, trace);
         context.head_read = true;
         context.head_only = head.method == Method::HEAD;
+        context.place = context.snapshot.tenants.place(head);
         context.page = cors::allowed(&head.headers, &context.snapshot.allowed_origins);
         context
     }
@@ -62,9 +68,12 @@ impl<'r> Context<'r> {
 
     fn with(runtime: &'r Runtime, id: RequestId, decision: RequestId, trace: Trace) -> Self {
         runtime.metrics.in_flight().inc();
+        let snapshot = runtime.snapshot();
         Self {
             runtime,
-            snapshot: runtime.snapshot(),
+            place: None,
+            tenant: snapshot.tenants.house.clone(),
+            snapshot,
             trace,
             head_read: false,
             head_only: false,
@@ -73,6 +82,18 @@ impl<'r> Context<'r> {
             certificate: None,
             record: Record::new(id, decision),
         }
+    }
+
+    /// Whose host was called: the house's where it is no tenant's.
+    pub fn at(&self) -> &Arc<Tenant> {
+        let place = self.place.as_ref();
+        place.map_or(&self.snapshot.tenants.house, |place| &place.tenant)
+    }
+
+    /// Where the caller found us.
+    pub fn site(&self) -> &Site {
+        let place = self.place.as_ref();
+        place.map_or(&self.snapshot.tenants.site, |place| &place.site)
     }
 }
 

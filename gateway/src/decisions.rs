@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::context::RequestId;
+use crate::context::{Context, RequestId};
 use crate::refusal::{Refusal, Told};
 
 /// As many are remembered of callers who are known.
@@ -24,6 +24,8 @@ pub struct Decision {
     pub status: u16,
     pub reason: &'static str,
     pub message: String,
+    /// For whom the caller acts, or whose host was called; `None` = no tenant's.
+    pub tenant: Option<Arc<str>>,
     /// Whose call it was, where that is known.
     pub caller: Option<Box<str>>,
     pub model: Option<Arc<str>>,
@@ -64,10 +66,13 @@ impl Decisions {
         find(&self.of_known).or_else(|| find(&self.of_strangers))
     }
 
-    /// The latest, newest first.
-    pub fn latest(&self, most: usize) -> Vec<Arc<Decision>> {
-        let newest =
-            |latest: &Latest| -> Vec<_> { lock(latest).iter().rev().take(most).cloned().collect() };
+    /// The latest of those that are meant, newest first.
+    pub fn latest(&self, most: usize, is_meant: impl Fn(&Decision) -> bool) -> Vec<Arc<Decision>> {
+        let newest = |latest: &Latest| -> Vec<_> {
+            let latest = lock(latest);
+            let meant = latest.iter().rev().filter(|one| is_meant(one));
+            meant.take(most).cloned().collect()
+        };
         let mut latest = newest(&self.of_known);
         latest.append(&mut newest(&self.of_strangers));
         latest.sort_by_key(|decision| Reverse(decision.at));
@@ -91,7 +96,12 @@ fn without_link(message: &str) -> String {
 
 impl Decision {
     /// Of a refusal.
-    pub fn of(refusal: &Refusal, record: &crate::record::Record, at: u64) -> Self {
+    pub fn of(refusal: &Refusal, context: &Context<'_>, at: u64) -> Self {
+        let record = &context.record;
+        let tenant = match record.identity {
+            Some(_) => &context.tenant,
+            None => context.at(),
+        };
         let words = refusal.reason.words();
         Self {
             id: record.decision.clone(),
@@ -100,6 +110,7 @@ impl Decision {
             status: refusal.status(),
             reason: words.reason,
             message: without_link(&refusal.message),
+            tenant: tenant.name.clone(),
             caller: record.identity.as_ref().map(|of| of.name.clone()),
             model: record.model.clone(),
             limit: refusal.limit.as_deref().cloned(),

@@ -9,7 +9,7 @@
 //!
 //! 1. [`path`] says what is asked for; anything but a call of a provider is answered by
 //!    [`listing`] or [`web`].
-//! 2. [`request::identify`] asks the authenticators: an identity.
+//! 2. [`request::identify`] asks the authenticators: an identity, and the [`tenant`] it acts for.
 //! 3. [`request::read`] reads the body, bounded: an ask.
 //! 4. [`request::authorize`] folds the authorizers: a permit.
 //! 5. [`request::route`] finds who serves the model: a route.
@@ -53,6 +53,7 @@ pub mod secret_key;
 pub mod snapshot;
 pub mod sso;
 pub mod store;
+pub mod tenant;
 pub mod tls;
 pub mod token_entry;
 pub mod upstream;

@@ -10,7 +10,7 @@ use turnpike_api::{Ask, Denial, Dialect, Identity, Operation};
 use crate::context::Context;
 use crate::refusal::Refusal;
 use crate::request::{self, Connection, Stop, authorize, identify, route, sandbox};
-use crate::snapshot::Snapshot;
+use crate::tenant::Tenant;
 use crate::upstream::{Pool, Served};
 
 /// When a model was made is the provider's to know; clients want a number.
@@ -24,10 +24,10 @@ pub async fn models(
     query: &str,
 ) -> Result<Connection, Stop> {
     let identity = identified(session, query, context).await?;
-    let snapshot = context.snapshot.clone();
+    let tenant = context.tenant.clone();
     let mut usable = Vec::new();
-    for (name, served) in snapshot.catalogue.listed() {
-        if let Some(pool) = usable_pool(&identity, name, served, dialect, &snapshot).await? {
+    for (name, served) in tenant.catalogue().listed() {
+        if let Some(pool) = usable_pool(&identity, name, served, dialect, &tenant).await? {
             usable.push(entry(name, &pool, dialect));
         }
     }
@@ -43,12 +43,12 @@ pub async fn model(
     query: &str,
 ) -> Result<Connection, Stop> {
     let identity = identified(session, query, context).await?;
-    let served = context
-        .snapshot
-        .catalogue
+    let tenant = context.tenant.clone();
+    let served = tenant
+        .catalogue()
         .find(id)
         .ok_or_else(|| route::not_found(id))?;
-    match usable_pool(&identity, id, &served, dialect, &context.snapshot).await? {
+    match usable_pool(&identity, id, &served, dialect, &tenant).await? {
         Some(pool) => {
             let entry = entry(id, &pool, dialect);
             respond(session, context, entry).await
@@ -67,11 +67,11 @@ async fn identified(
 }
 
 /// The names that a caller's lists show, in whatever dialect.
-pub async fn names(identity: &Identity, snapshot: &Snapshot) -> Vec<String> {
+pub async fn names(identity: &Identity, tenant: &Tenant) -> Vec<String> {
     let mut names = Vec::new();
-    for (name, served) in snapshot.catalogue.listed() {
+    for (name, served) in tenant.catalogue().listed() {
         for dialect in served.dialects() {
-            let usable = usable_pool(identity, name, served, dialect, snapshot).await;
+            let usable = usable_pool(identity, name, served, dialect, tenant).await;
             if matches!(usable, Ok(Some(_))) {
                 names.push(name.to_owned());
                 break;
@@ -88,7 +88,7 @@ async fn usable_pool(
     name: &str,
     served: &Served,
     dialect: Dialect,
-    snapshot: &Snapshot,
+    tenant: &Tenant,
 ) -> Result<Option<Arc<Pool>>, Refusal> {
     let Some(pool) = served.pool(dialect) else {
         return Ok(None);
@@ -101,12 +101,12 @@ async fn usable_pool(
         max_tokens: None,
         body_len: 0,
     };
-    let granted = match authorize::decide(identity, &ask, snapshot).await {
+    let granted = match authorize::decide(identity, &ask, tenant).await {
         Ok(granted) => granted,
         Err(Denial::Model) => return Ok(None),
         Err(denial @ Denial::Permission(_)) => return Err(authorize::refusal(&denial, name)),
     };
-    let pool = authorize::granted_pool(pool, granted, identity, &ask, snapshot);
+    let pool = authorize::granted_pool(pool, granted, identity, &ask, tenant);
     Ok(pool.filter(|pool| !pool.is_empty()))
 }
 

@@ -52,10 +52,9 @@ fn serve(flags: &Serve) -> Result<()> {
             complain(&format!("warning: {warning}"));
         }
         say(&format!("{} is valid", flags.config.display()));
-        if plan.sso.is_some() {
-            let uri = turnpike::sso::redirect_uri(&plan);
+        for (whose, uri) in assemble::redirect_uris(&plan) {
             say(&format!(
-                "register this redirect URI with each identity provider: {uri}"
+                "register this redirect URI with each identity provider{whose}: {uri}"
             ));
         }
         return Ok(());

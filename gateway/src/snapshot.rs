@@ -7,18 +7,16 @@ use std::time::Duration;
 use http::HeaderValue;
 use ipnet::IpNet;
 use pingora::listeners::tls::Acceptor;
-use turnpike_access::RoleTable;
-use turnpike_api::{Authenticator, Authorizer};
+use turnpike_api::Authenticator;
 use turnpike_config::plan::{
     LimitsPlan, QuotaExceededPlan, RetentionPlan, TimeoutsPlan, UnknownModel,
 };
 use turnpike_credentials::BackOff;
-use turnpike_limits::Rules;
 
 use crate::assemble::GoodFiles;
-use crate::sso::Sso;
+use crate::tenant::Tenants;
+use crate::upstream::Credential;
 use crate::upstream::roll::Enrolled;
-use crate::upstream::{Catalogue, Credential};
 use crate::web::management::Terms;
 
 /// A configuration, ready to serve.
@@ -26,13 +24,11 @@ pub struct Snapshot {
     pub generation: u64,
     /// Asked in this order.
     pub authenticators: Vec<Arc<dyn Authenticator>>,
-    pub authorizers: Vec<Arc<dyn Authorizer>>,
-    /// The roles, and who has them; `None` = there are none.
-    pub roles: Option<Arc<RoleTable>>,
+    /// What callers of each may do, by whom they are served and what of it they may use.
+    pub tenants: Tenants,
     /// No credential is asked for: nothing that identifies callers is configured, and only this
     /// machine can reach the listener.
     pub open: bool,
-    pub catalogue: Catalogue,
     /// Every credential, those that cannot be used too.
     pub roll: Vec<Enrolled>,
     /// The credential files that it was made of.
@@ -51,8 +47,6 @@ pub struct Snapshot {
     /// Streams that a quota needs the usage of are asked for it.
     pub inject_usage: bool,
     pub limits: LimitsPlan,
-    /// The limits of callers.
-    pub rules: Rules,
     /// What becomes of calls for models without a price, where money is limited.
     pub unknown_model: UnknownModel,
     /// Of refusals for a budget that is spent.
@@ -63,10 +57,6 @@ pub struct Snapshot {
     pub trusted_proxies: Vec<IpNet>,
     /// Of web pages that may call models.
     pub allowed_origins: Vec<HeaderValue>,
-    /// How people log in; `None` = they do not.
-    pub sso: Option<Arc<Sso>>,
-    /// What clients set as their base URL, without a slash at its end.
-    pub public_url: String,
     /// How long the store keeps what it need not.
     pub retention: RetentionPlan,
     /// What the management API works by.

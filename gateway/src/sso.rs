@@ -36,7 +36,7 @@ use crate::upstream::roll::time;
 /// How people log in.
 pub struct Sso {
     /// In order of names.
-    pub providers: Vec<Provider>,
+    pub providers: Vec<Arc<Provider>>,
     pub mode: LoginModePlan,
     pub rate: LoginRate,
     /// How long a session lasts.
@@ -52,39 +52,54 @@ pub struct Sso {
     pub marker: Marker,
     /// Links that a caller without a session is given.
     pub links: LoginLinks,
-    pub public_url: String,
-    pub redirect_uri: String,
     /// Browsers reach us over TLS.
     pub is_secure: bool,
     /// What the hash of a new agent token costs.
     pub costs: Costs,
-    pub outside: WayOut,
+    pub outside: Arc<WayOut>,
+}
+
+/// What the logins of all tenants have in common.
+pub struct Logins<'p> {
+    plan: &'p Plan,
+    key: &'p SecretKey,
+    seals: Arc<Seals>,
+    claims: Vec<Box<str>>,
+    outside: Arc<WayOut>,
+}
+
+impl<'p> Logins<'p> {
+    /// As configured; nothing is called.
+    pub fn new(plan: &'p Plan, key: &'p SecretKey, egress: &Egress, ground: &Ground) -> Self {
+        Self {
+            plan,
+            key,
+            seals: Arc::new(Seals::new(key.bytes())),
+            claims: access::claims(plan),
+            outside: Arc::new(WayOut {
+                egress: Mutex::new(egress.clone()),
+                ground: ground.clone(),
+                keys: Mutex::default(),
+            }),
+        }
+    }
+
+    /// Those that somebody has of their own.
+    pub fn providers(&self, sso: &SsoPlan) -> Vec<Arc<Provider>> {
+        let providers = sso.providers.iter();
+        let providers = providers.map(|one| Arc::new(provider(one, sso, &self.claims)));
+        providers.collect()
+    }
 }
 
 impl Sso {
-    /// As configured; nothing is called.
-    pub fn new(
-        plan: &Plan,
-        sso: &SsoPlan,
-        key: &SecretKey,
-        egress: &Egress,
-        ground: &Ground,
-    ) -> Self {
-        let public_url = plan
-            .server
-            .public_url
-            .as_str()
-            .trim_end_matches('/')
-            .to_owned();
-        let redirect_uri = redirect_uri(plan);
-        let seals = Arc::new(Seals::new(key.bytes()));
+    /// Of these providers.
+    pub fn new(sso: &SsoPlan, providers: Vec<Arc<Provider>>, logins: &Logins<'_>) -> Self {
+        let (plan, seals) = (logins.plan, &logins.seals);
+        let public_url = plan.server.public_url.as_str().trim_end_matches('/');
         let rate = sso.authorization.rate;
-        let providers = sso.providers.iter();
-        let claims = access::claims(plan);
         Self {
-            providers: providers
-                .map(|one| provider(one, sso, &claims, &redirect_uri))
-                .collect(),
+            providers,
             mode: sso.authorization.mode.clone(),
             rate: LoginRate {
                 attempts: rate.attempts,
@@ -95,18 +110,12 @@ impl Sso {
             renewal_lead: sso.renewal_lead,
             sandbox: sso.sandbox,
             marker: Marker::new(seals.clone()),
-            links: LoginLinks::new(seals.clone(), &public_url),
-            seals,
-            keyring: encryption::of_store(plan, key),
+            links: LoginLinks::new(seals.clone(), public_url),
+            seals: seals.clone(),
+            keyring: encryption::of_store(plan, logins.key),
             is_secure: plan.server.public_url.scheme() == "https",
-            public_url,
-            redirect_uri,
             costs: costs(plan.agent_tokens.argon2),
-            outside: WayOut {
-                egress: Mutex::new(egress.clone()),
-                ground: ground.clone(),
-                keys: Mutex::default(),
-            },
+            outside: logins.outside.clone(),
         }
     }
 
@@ -143,22 +152,13 @@ impl Sso {
     }
 
     pub fn provider(&self, name: &str) -> Option<&Provider> {
-        self.providers.iter().find(|provider| provider.name == name)
+        let mut providers = self.providers.iter();
+        let found = providers.find(|provider| provider.name == name);
+        found.map(Arc::as_ref)
     }
 }
 
-/// What is to be registered with each provider.
-pub fn redirect_uri(plan: &Plan) -> String {
-    let public_url = plan.server.public_url.as_str().trim_end_matches('/');
-    format!("{public_url}/auth/callback")
-}
-
-fn provider(
-    plan: &SsoProviderPlan,
-    sso: &SsoPlan,
-    claims: &[Box<str>],
-    redirect_uri: &str,
-) -> Provider {
+fn provider(plan: &SsoProviderPlan, sso: &SsoPlan, claims: &[Box<str>]) -> Provider {
     let client = Client {
         id: plan.client_id.clone(),
         secret: plan.client_secret.clone(),
@@ -168,7 +168,6 @@ fn provider(
             OfflinePlan::Consent => Offline::Consent,
             OfflinePlan::AccessType => Offline::AccessType,
         },
-        redirect_uri: redirect_uri.to_owned(),
         groups: sso.claims.groups.clone(),
         team: sso.claims.team.clone(),
         claims: claims.into(),
@@ -279,5 +278,6 @@ fn published(issuer: &str, jwks: &Url) -> JwtIssuerPlan {
             email: String::new(),
             team: String::new(),
         },
+        tenant: None,
     }
 }

@@ -20,6 +20,8 @@ pub struct TokenEntry {
     pub is_active: bool,
     /// `null` = a service account's, which belongs to no person.
     pub owner: Option<OwnerEntry>,
+    /// The tenant that it acts for; `null` = none.
+    pub tenant: Option<String>,
     pub created_at: String,
     pub last_authenticated_at: Option<String>,
     /// Until when its owner's session lasts.
@@ -78,6 +80,7 @@ impl TokenEntry {
             state: record.state(now).as_str(),
             is_active: record.state(now) == TokenState::Active,
             owner,
+            tenant: record.tenant.clone(),
             created_at: time(record.created_at),
             last_authenticated_at: moment(record.last_authenticated_at),
             auth_expires_at: moment(record.auth_expires_at),

@@ -1,4 +1,4 @@
-//! The sections `roles` and `role_bindings`, and the roles of `api_keys`.
+//! The sections `roles` and `role_bindings`, also those of tenants, and the roles of `api_keys`.
 
 mod bindings;
 
@@ -6,29 +6,107 @@ use std::collections::BTreeMap;
 
 use turnpike_api::Permission as Llm;
 
-use crate::document::{Document, LoginMode, Permission, Role};
+use crate::document::{Document, LoginMode, Permission, Role, RoleBinding, Tenant};
 use crate::locate::Path;
 use crate::nearest::hint;
-use crate::plan::{ClientKeyPlan, RoleBindingPlan, RolePlan, Scope};
+use crate::plan::{ClientKeyPlan, RoleBindingPlan, RolePlan, Scope, TenantAccessPlan};
 
 use super::{Context, keys, limits};
+
+pub(super) use bindings::domain;
 
 pub(super) fn access(
     document: &Document,
     client_keys: &[ClientKeyPlan],
     context: &mut Context<'_>,
 ) -> (Vec<RolePlan>, Vec<RoleBindingPlan>) {
-    let roles = document.roles.iter();
-    let roles = roles.map(|(name, written)| role(name, written, context));
-    let roles = roles.collect();
+    let written = Written {
+        at: Path::default(),
+        roles: &document.roles,
+        bindings: &document.role_bindings,
+    };
     check_keys(document, context);
-    let bindings = bindings::bindings(document, client_keys, context);
-    warn_of_unbound(document, context);
+    let names = bindings::names_of_keys(document, client_keys);
+    let (roles, bindings) = written.check(&names, context);
+    let keys = document.api_keys.iter().filter_map(|entry| entry.full());
+    let of_keys: Vec<&String> = keys
+        .filter(|key| has_roles_of_top_level(document, key.tenant.as_deref()))
+        .flat_map(|key| &key.roles)
+        .collect();
+    warn_of_unbound(document, &written, &of_keys, context);
     (roles, bindings)
 }
 
-fn role(name: &str, written: &Role, context: &mut Context<'_>) -> RolePlan {
-    let at = Path::default().field("roles").entry(name);
+/// Those that a tenant writes; `None` = it has those of the top level.
+pub(super) fn of_tenant(
+    (name, tenant): (&str, &Tenant),
+    document: &Document,
+    client_keys: &[ClientKeyPlan],
+    context: &mut Context<'_>,
+) -> Option<TenantAccessPlan> {
+    if !has_own_roles(tenant) {
+        return None;
+    }
+    let written = Written {
+        at: Path::default().field("tenants").entry(name),
+        roles: &tenant.roles,
+        bindings: &tenant.role_bindings,
+    };
+    let is_theirs = |key: &&ClientKeyPlan| key.tenant.as_deref().is_none_or(|of| of == name);
+    let theirs: Vec<&str> = client_keys
+        .iter()
+        .filter(is_theirs)
+        .map(|key| key.name.as_str())
+        .collect();
+    let mut names = bindings::names_of_keys(document, client_keys);
+    names.retain(|name| theirs.contains(name));
+    let (roles, role_bindings) = written.check(&names, context);
+    let keys = document.api_keys.iter().filter_map(|entry| entry.full());
+    let of_keys: Vec<&String> = keys
+        .filter(|key| key.tenant.as_deref() == Some(name))
+        .flat_map(|key| &key.roles)
+        .collect();
+    warn_of_unbound(document, &written, &of_keys, context);
+    Some(TenantAccessPlan {
+        roles,
+        role_bindings,
+    })
+}
+
+fn has_own_roles(tenant: &Tenant) -> bool {
+    !tenant.roles.is_empty() || !tenant.role_bindings.is_empty()
+}
+
+fn has_roles_of_top_level(document: &Document, tenant: Option<&str>) -> bool {
+    let tenant = tenant.and_then(|name| document.tenants.get(name));
+    !tenant.is_some_and(has_own_roles)
+}
+
+/// Roles and who has them, as written in one place.
+struct Written<'w> {
+    /// The root, or a tenant.
+    at: Path,
+    roles: &'w BTreeMap<String, Role>,
+    bindings: &'w [RoleBinding],
+}
+
+impl Written<'_> {
+    /// `names` are those of the keys that may have the roles.
+    fn check(
+        &self,
+        names: &[&str],
+        context: &mut Context<'_>,
+    ) -> (Vec<RolePlan>, Vec<RoleBindingPlan>) {
+        let section = self.at.field("roles");
+        let roles = self.roles.iter();
+        let roles = roles.map(|(name, written)| role(name, written, &section, context));
+        let roles = roles.collect();
+        (roles, bindings::bindings(self, names, context))
+    }
+}
+
+fn role(name: &str, written: &Role, section: &Path, context: &mut Context<'_>) -> RolePlan {
+    let at = section.entry(name);
     if !keys::is_name(name) {
         let message = "expected a name of printable characters";
         context.report.at(&at, message);
@@ -141,8 +219,14 @@ fn check_keys(document: &Document, context: &mut Context<'_>) {
     for (index, entry) in document.api_keys.iter().enumerate() {
         let Some(full) = entry.full() else { continue };
         let key = Path::default().field("api_keys").item(index).field("roles");
+        let tenant = full.tenant.as_ref();
+        let tenant = tenant.and_then(|name| document.tenants.get(name));
+        let roles = match tenant.filter(|tenant| has_own_roles(tenant)) {
+            Some(tenant) => &tenant.roles,
+            None => &document.roles,
+        };
         for (at, role) in full.roles.iter().enumerate() {
-            check_role(role, &key.item(at), document, context);
+            check_role(role, &key.item(at), roles, context);
             if full.roles[..at].contains(role) {
                 context
                     .report
@@ -152,27 +236,40 @@ fn check_keys(document: &Document, context: &mut Context<'_>) {
     }
 }
 
-fn check_role(role: &str, key: &Path, document: &Document, context: &mut Context<'_>) {
-    if !document.roles.contains_key(role) {
-        let hint = hint(role, document.roles.keys().map(String::as_str));
+fn check_role(role: &str, key: &Path, roles: &BTreeMap<String, Role>, context: &mut Context<'_>) {
+    if !roles.contains_key(role) {
+        let hint = hint(role, roles.keys().map(String::as_str));
         let message = format!("no role `{role}` is configured{hint}");
         context.report.at(key, message);
     }
 }
 
 /// Roles that nobody can have. The authorization API may name any.
-fn warn_of_unbound(document: &Document, context: &mut Context<'_>) {
+fn warn_of_unbound(
+    document: &Document,
+    written: &Written<'_>,
+    of_keys: &[&String],
+    context: &mut Context<'_>,
+) {
     let authorization = &document.authorization;
     let is_given = authorization.mode == LoginMode::Enterprise && authorization.api_url.is_some();
-    if document.sso.enabled && is_given {
+    let mut of_tenants = document
+        .tenants
+        .values()
+        .map(|tenant| &tenant.authorization);
+    let is_given = is_given || of_tenants.any(|authorization| authorization.api_url.is_some());
+    let logins = document
+        .tenants
+        .values()
+        .map(|tenant| &tenant.sso.providers);
+    let may_log_in = document.sso.enabled || logins.into_iter().any(|some| !some.is_empty());
+    if may_log_in && is_given {
         return;
     }
-    let keys = document.api_keys.iter().filter_map(|entry| entry.full());
-    let of_keys: Vec<&String> = keys.flat_map(|key| &key.roles).collect();
-    for name in document.roles.keys() {
-        let mut bindings = document.role_bindings.iter();
+    for name in written.roles.keys() {
+        let mut bindings = written.bindings.iter();
         if !of_keys.contains(&name) && !bindings.any(|binding| binding.role == *name) {
-            let at = Path::default().field("roles").entry(name);
+            let at = written.at.field("roles").entry(name);
             context.warn(
                 &at,
                 "nobody has this role: no entry of `role_bindings` names it",

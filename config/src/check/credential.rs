@@ -27,6 +27,7 @@ pub(super) struct Part<'a> {
     pub(super) disabled: bool,
     pub(super) quota: &'a CredentialQuota,
     pub(super) caps: &'a Caps,
+    pub(super) pool: Option<&'a str>,
 }
 
 /// A credential, and the key it is written at.
@@ -100,6 +101,7 @@ impl Draft {
             disabled: false,
             quota_limit: None,
             caps: Vec::new(),
+            pool: None,
             base_url: settings.base_url,
             prefix: settings.prefix,
             models: settings.models,
@@ -119,6 +121,7 @@ impl Draft {
         self.plan.disabled = part.disabled;
         self.plan.quota_limit = part.quota.limit;
         self.plan.caps = limits::caps(part.caps);
+        self.plan.pool = part.pool.map(str::to_owned);
         self
     }
 }

@@ -73,5 +73,6 @@ fn issuer(written: &JwtIssuer, at: &Path, context: &mut Context<'_>) -> Option<J
             email: names.email.clone(),
             team: names.team.clone(),
         },
+        tenant: written.tenant.clone(),
     })
 }

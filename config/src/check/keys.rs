@@ -67,6 +67,7 @@ pub(super) fn client_keys(
             name: name.into(),
             key: Secret::new(value),
             models: None,
+            tenant: None,
             roles: Vec::new(),
             limits: Vec::new(),
         };
@@ -117,6 +118,7 @@ fn client_key(
         name,
         key: entry.key().0.clone(),
         models,
+        tenant: full.and_then(|full| full.tenant.clone()),
         roles: full.map_or_else(Vec::new, |full| full.roles.clone()),
         limits,
     }

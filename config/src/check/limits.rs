@@ -1,4 +1,4 @@
-//! The section `limits`, and limits as roles, keys and credentials write them.
+//! The section `limits`, also that of tenants, and limits as roles, keys and credentials write them.
 
 mod inline;
 mod only;
@@ -11,7 +11,8 @@ use turnpike_api::{Calendar, Level, Limit, Measure, OnUnavailable, Window};
 
 use crate::calendar::{Minutes, Resets};
 use crate::document::{
-    Amount, Document, LimitEntry, LimitMeasure, LimitScope, LimitWindow, Unfit, WhenUnavailable,
+    Amount, Document, LimitEntry, LimitMeasure, LimitScope, LimitWindow, Tenant, Unfit,
+    WhenUnavailable,
 };
 use crate::locate::Path;
 use crate::plan::{ClientKeyPlan, ProviderPlan};
@@ -57,11 +58,51 @@ pub(super) fn limits(
     providers: &[ProviderPlan],
     context: &mut Context<'_>,
 ) -> Vec<Arc<Limit>> {
+    let subjects = only::Subjects::of(&document.roles, client_keys, providers);
     let section = Path::default().field("limits");
-    let subjects = only::Subjects::of(document, client_keys, providers);
-    let mut by_name: BTreeMap<String, Path> = BTreeMap::new();
+    let (mut by_name, written) = (BTreeMap::new(), &document.limits);
+    entries(written, &section, &subjects, &mut by_name, context)
+}
+
+/// Those that a tenant has beside the ones of the top level.
+pub(super) fn of_tenant(
+    (name, tenant): (&str, &Tenant),
+    document: &Document,
+    client_keys: &[ClientKeyPlan],
+    context: &mut Context<'_>,
+) -> Vec<Arc<Limit>> {
+    let section = Path::default().field("tenants").entry(name).field("limits");
+    let roles = match tenant.roles.is_empty() && tenant.role_bindings.is_empty() {
+        true => &document.roles,
+        false => &tenant.roles,
+    };
+    let is_theirs = |key: &&ClientKeyPlan| key.tenant.as_deref().is_none_or(|of| of == name);
+    let theirs = client_keys.iter().filter(is_theirs);
+    let subjects = only::Subjects::of(roles, theirs, &[]);
+    let top = document.limits.iter().enumerate();
+    let mut by_name: BTreeMap<String, Path> = top
+        .map(|(index, one)| (made_name(one), Path::default().field("limits").item(index)))
+        .collect();
+    for (index, one) in tenant.limits.iter().enumerate() {
+        if one.scope == LimitScope::Credential {
+            let message = "is for whoever serves, whoever calls; write it under `limits` at the top, or `caps` of the credential";
+            context
+                .report
+                .at(&section.item(index).field("scope"), message);
+        }
+    }
+    entries(&tenant.limits, &section, &subjects, &mut by_name, context)
+}
+
+fn entries(
+    written: &[LimitEntry],
+    section: &Path,
+    subjects: &only::Subjects<'_>,
+    by_name: &mut BTreeMap<String, Path>,
+    context: &mut Context<'_>,
+) -> Vec<Arc<Limit>> {
     let mut plans = Vec::new();
-    for (index, written) in document.limits.iter().enumerate() {
+    for (index, written) in written.iter().enumerate() {
         let at = section.item(index);
         let name = name(written, &at, context);
         let twin = by_name
@@ -71,7 +112,7 @@ pub(super) fn limits(
             report_twin(written, &name, &twin, &at, context);
         }
         by_name.entry(name.clone()).or_insert_with(|| at.clone());
-        let only = only::only(written, &at, &subjects, context);
+        let only = only::only(written, &at, subjects, context);
         let window = window(written, &at, context);
         let measure = measure(written.measure);
         let most = most(&written.limit, measure, &at.field("limit"), context);
@@ -93,11 +134,15 @@ pub(super) fn limits(
 
 /// As it is written, or made of what it says.
 fn name(written: &LimitEntry, at: &Path, context: &mut Context<'_>) -> String {
+    if written.name.as_deref().is_some_and(|name| !is_word(name)) {
+        let message = "expected a name of letters, digits, `-`, `_` and `.` only";
+        context.report.at(&at.field("name"), message);
+    }
+    made_name(written)
+}
+
+fn made_name(written: &LimitEntry) -> String {
     if let Some(name) = &written.name {
-        if !is_word(name) {
-            let message = "expected a name of letters, digits, `-`, `_` and `.` only";
-            context.report.at(&at.field("name"), message);
-        }
         return name.clone();
     }
     let scope = level(written.scope).as_str();

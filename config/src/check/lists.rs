@@ -99,6 +99,7 @@ fn key_entry(entry: &KeyEntry, at: &Path, kind: &str, context: &mut Context<'_>)
         disabled: entry.disabled,
         quota: &entry.quota,
         caps: &entry.caps,
+        pool: entry.pool.as_deref(),
     };
     let settings = settings.check(at, context);
     Draft::new(settings, &entry.api_key, None, at, context).with(&part)
@@ -127,6 +128,7 @@ fn compatible(entry: &CompatibleEntry, at: &Path, context: &mut Context<'_>) -> 
         disabled: entry.disabled,
         quota: &entry.quota,
         caps: &entry.caps,
+        pool: entry.pool.as_deref(),
     };
     let settings = settings.check(at, context);
     let mut group = Group::new(&entry.name, kind, &at.field("name"));

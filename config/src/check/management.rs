@@ -8,7 +8,7 @@ use turnpike_api::Secret;
 use crate::document::{AdminKey, AdminScope, Document};
 use crate::locate::Path;
 use crate::plan::{
-    AdminKeyPlan, ClientKeyPlan, ListenAddr, ManagementPlan, RolePlan, Scope, ServerPlan, SsoPlan,
+    AdminKeyPlan, ClientKeyPlan, ListenAddr, ManagementPlan, RolePlan, Scope, ServerPlan,
 };
 
 use super::{Context, keys, url};
@@ -38,6 +38,7 @@ pub(super) fn management(
             name: "remote_management".into(),
             key: key.clone(),
             scopes: vec![Scope::All],
+            tenant: None,
         };
         found.push((at.clone(), at, key));
     }
@@ -98,7 +99,7 @@ fn public_url(
 /// Roles that open the operator's pages to people who log in, where they cannot.
 pub(super) fn warn_of_pages(
     document: &Document,
-    (roles, sso): (&[RolePlan], Option<&SsoPlan>),
+    (roles, has_logins): (&[RolePlan], bool),
     (server, admin): (Option<&ServerPlan>, &ListenAddr),
     context: &mut Context<'_>,
 ) {
@@ -106,7 +107,7 @@ pub(super) fn warn_of_pages(
         .iter()
         .filter(|role| !role.management.is_empty())
         .collect();
-    if sso.is_none() {
+    if !has_logins {
         let message = "scopes of the management API open the operator's pages to people who log in; `sso` is off, so they open nothing";
         for role in opening {
             let role = Path::default().field("roles").entry(&role.name);
@@ -144,6 +145,7 @@ fn admin_key(
         name: name.unwrap_or_else(|| format!("key-{}", index + 1)),
         key: written.key.0.clone(),
         scopes: written.scopes.iter().map(|scope| meant(*scope)).collect(),
+        tenant: written.tenant.clone(),
     }
 }
 

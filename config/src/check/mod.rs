@@ -22,6 +22,7 @@ mod selection;
 mod server;
 mod sso;
 mod state;
+mod tenants;
 mod tls;
 mod url;
 
@@ -118,19 +119,30 @@ pub(crate) fn plan(document: &Document, mut context: Context<'_>) -> Option<Plan
     let client_keys = keys::client_keys(&document.api_keys, context);
     let listeners = (server.as_ref(), &admin);
     let management = management::management(document, listeners, &client_keys, context);
-    let jwt_issuers = jwt::issuers(&document.jwt, context);
-    let sso = sso::sso(document, context);
-    if let (Some(_), Some(server)) = (&sso, &server) {
-        sso::at_the_root(&server.public_url, context);
-    }
+    let mut jwt_issuers = jwt::issuers(&document.jwt, context);
+    let logins = sso::logins(document, context);
     let (roles, role_bindings) = access::access(document, &client_keys, context);
-    management::warn_of_pages(document, (&roles, sso.as_ref()), listeners, context);
     let (providers, disabled_providers) = providers::providers(document, context);
     let limits = limits::limits(document, &client_keys, &providers, context);
+    let tenants = tenants::tenants(document, &client_keys, &logins, context);
+    tenants::check_credentials(document, context);
+    tenants::assign_issuers(document, &mut jwt_issuers, context);
+    let sso = logins.top;
+    let own = tenants.iter().any(|tenant| tenant.sso.is_some());
+    if let (true, Some(server)) = (own || sso.is_some(), &server) {
+        sso::at_the_root(&server.public_url, context);
+    }
+    let has_logins = own || sso.is_some();
+    management::warn_of_pages(document, (&roles, has_logins), listeners, context);
     let prices = prices::prices(&document.prices, context);
     let of_roles = roles.iter().flat_map(|role| &role.limits);
     let of_keys = client_keys.iter().flat_map(|key| &key.limits);
-    let all = limits.iter().chain(of_roles).chain(of_keys);
+    let of_tenants = tenants.iter().flat_map(|tenant| &tenant.limits);
+    let all = limits
+        .iter()
+        .chain(of_roles)
+        .chain(of_keys)
+        .chain(of_tenants);
     prices::warn_of_unpriced(&prices, &providers, all.map(Arc::as_ref), context);
     let egress = egress::egress(&document.egress, context);
     let selection = selection::selection(document, context);
@@ -154,6 +166,7 @@ pub(crate) fn plan(document: &Document, mut context: Context<'_>) -> Option<Plan
         limits,
         spent_status: StatusCode::from_u16(document.spent_status.0).ok()?,
         prices,
+        tenants,
         providers,
         disabled_providers,
         force_model_prefix: document.force_model_prefix,

@@ -97,6 +97,7 @@ fn native(name: &str, written: &Provider, context: &mut Context<'_>) -> Option<G
             disabled: credential.disabled,
             quota: &credential.quota,
             caps: &credential.caps,
+            pool: credential.pool.as_deref(),
         }));
     }
     let kind = kind?;

@@ -2,18 +2,19 @@
 
 mod presets;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ::url::Url;
 
 use crate::document::{
     Authorization, Document, LoginMode, ReferenceText, SilentRenewal, Sso, SsoKind, SsoProvider,
-    Unauthenticated,
+    Tenant, TenantAuthorization, Unauthenticated,
 };
 use crate::locate::Path;
 use crate::plan::{
     AuthorizationPlan, LoginModePlan, LoginRatePlan, LoginWayPlan, SsoClaimsPlan, SsoPlan,
-    SsoProviderPlan, is_loopback_host,
+    SsoProviderPlan, TenantSsoPlan, is_loopback_host,
 };
 
 use super::{Context, url};
@@ -27,30 +28,61 @@ const LIFETIME: u32 = 24;
 
 const DISCOVERY: &str = "/.well-known/openid-configuration";
 
-/// `None` when it is switched off, or nothing good is written there.
-pub(super) fn sso(document: &Document, context: &mut Context<'_>) -> Option<SsoPlan> {
-    let (written, authorization) = (&document.sso, &document.authorization);
-    let section = Path::default().field("sso");
-    let lifetime = lifetime(written, authorization, context);
-    let (mode, has_no_api) = (authorization.mode, authorization.api_url.is_none());
-    let authorization = authorized(authorization, context);
+/// The logins of the top level, and what they have in common with those of tenants.
+pub(super) struct Logins {
+    /// `None` when they are switched off, or nothing good is written there.
+    pub(super) top: Option<SsoPlan>,
+    /// Without providers; `None` when something of it is not good.
+    common: Option<SsoPlan>,
+}
+
+pub(super) fn logins(document: &Document, context: &mut Context<'_>) -> Logins {
+    let written = &document.sso;
+    let lifetime = lifetime(written, &document.authorization, context);
+    let section = Path::default().field("authorization");
+    let authorization = authorized(&document.authorization, &section, context);
     let unauthenticated = document.unauthenticated_response;
-    if !is_enabled(written, context) {
-        if unauthenticated == Some(Unauthenticated::Sandbox) {
-            let message = "there is no page to sign in at: enable sso, or choose `unauthorized`";
-            let at = Path::default().field("unauthenticated_response");
-            context.report.at(&at, message);
-        }
-        return None;
+    let is_enabled = is_enabled(written, context);
+    let of_tenants = document.tenants.values().any(has_own_providers);
+    if !is_enabled && !of_tenants && unauthenticated == Some(Unauthenticated::Sandbox) {
+        let message = "there is no page to sign in at: enable sso, or choose `unauthorized`";
+        let at = Path::default().field("unauthenticated_response");
+        context.report.at(&at, message);
     }
-    let enabled = written.providers.iter().filter(|(_, one)| one.enabled);
-    let providers: Vec<_> = enabled
-        .map(|(name, one)| {
-            let at = section.field("providers").entry(name);
-            provider(name, one, &at, context)
-        })
-        .collect();
-    if providers.is_empty() {
+    let renewal_lead = match is_enabled || of_tenants {
+        true => renewal_lead(&written.silent_renewal, lifetime, context),
+        false => None,
+    };
+    let common = authorization.map(|authorization| SsoPlan {
+        providers: Vec::new(),
+        session_lifetime: lifetime,
+        renewal_lead,
+        claims: SsoClaimsPlan {
+            groups: written.claims.groups.clone(),
+            team: written.claims.team.clone(),
+        },
+        authorization,
+        sandbox: unauthenticated != Some(Unauthenticated::Unauthorized),
+    });
+    let top = match is_enabled {
+        true => sso(document, common.as_ref(), context),
+        false => None,
+    };
+    Logins { top, common }
+}
+
+/// Those of the top level, which are switched on.
+fn sso(
+    document: &Document,
+    common: Option<&SsoPlan>,
+    context: &mut Context<'_>,
+) -> Option<SsoPlan> {
+    let authorization = &document.authorization;
+    let (mode, has_no_api) = (authorization.mode, authorization.api_url.is_none());
+    let section = Path::default().field("sso");
+    let written = &document.sso.providers;
+    let providers = providers(written, &section.field("providers"), context);
+    if !written.values().any(|one| one.enabled) {
         let message = "single sign-on is enabled, and no provider is; add one";
         context.report.at(&section.field("providers"), message);
     }
@@ -61,18 +93,94 @@ pub(super) fn sso(document: &Document, context: &mut Context<'_>) -> Option<SsoP
             message,
         );
     }
-    let renewal_lead = renewal_lead(&written.silent_renewal, lifetime, context);
     Some(SsoPlan {
-        providers: providers.into_iter().collect::<Option<_>>()?,
-        session_lifetime: lifetime,
-        renewal_lead,
-        claims: SsoClaimsPlan {
-            groups: written.claims.groups.clone(),
-            team: written.claims.team.clone(),
-        },
-        authorization: authorization?,
-        sandbox: unauthenticated != Some(Unauthenticated::Unauthorized),
+        providers: providers?,
+        ..common?.clone()
     })
+}
+
+/// Those of a tenant; `None` when they are those of the top level.
+pub(super) fn of_tenant(
+    name: &str,
+    written: &Tenant,
+    document: &Document,
+    logins: &Logins,
+    context: &mut Context<'_>,
+) -> Option<TenantSsoPlan> {
+    let at = Path::default().field("tenants").entry(name);
+    let has_own_providers = has_own_providers(written);
+    let own = &written.authorization;
+    if has_own_providers && written.hosts.is_empty() {
+        let message = "are offered at the tenant's hosts, and it has none";
+        context
+            .report
+            .at(&at.field("sso").field("providers"), message);
+    }
+    if !has_own_providers && !own.says_something() {
+        return None;
+    }
+    let providers = match has_own_providers {
+        true => {
+            let key = at.field("sso").field("providers");
+            providers(&written.sso.providers, &key, context)
+        }
+        // Without any nobody logs in, whatever is said of who may.
+        false => Some(logins.top.as_ref()?.providers.clone()),
+    };
+    let key = at.field("authorization");
+    let authorization = authorized(&merged(own, &document.authorization), &key, context);
+    let common = logins.common.as_ref()?;
+    let hours = own.session_lifetime_hours;
+    let lifetime = hours.map(|hours| Duration::from_secs(u64::from(hours) * 3600));
+    let lifetime = lifetime.unwrap_or(common.session_lifetime);
+    if common.renewal_lead.is_some_and(|lead| lead >= lifetime) {
+        let message =
+            "must be longer than `sso.silent_renewal.lead`: sessions would be renewed without end";
+        context
+            .report
+            .at(&key.field("session_lifetime_hours"), message);
+    }
+    Some(TenantSsoPlan {
+        sso: SsoPlan {
+            providers: providers?,
+            session_lifetime: lifetime,
+            authorization: authorization?,
+            ..common.clone()
+        },
+        has_own_providers,
+    })
+}
+
+fn has_own_providers(tenant: &Tenant) -> bool {
+    tenant.sso.providers.values().any(|one| one.enabled)
+}
+
+/// What a tenant says, and for the rest what the top level does.
+fn merged(own: &TenantAuthorization, top: &Authorization) -> Authorization {
+    let code = own.confirmation_code_expiry_minutes;
+    let attempts = own.max_confirmation_attempts;
+    Authorization {
+        mode: own.mode.unwrap_or(top.mode),
+        session_lifetime_hours: None,
+        api_url: own.api_url.clone().or_else(|| top.api_url.clone()),
+        api_timeout_seconds: own.api_timeout_seconds.unwrap_or(top.api_timeout_seconds),
+        confirmation_code_expiry_minutes: code.unwrap_or(top.confirmation_code_expiry_minutes),
+        max_confirmation_attempts: attempts.unwrap_or(top.max_confirmation_attempts),
+        rate_limit: top.rate_limit,
+    }
+}
+
+/// Those that are enabled; `None` when one of them is not good.
+fn providers(
+    written: &BTreeMap<String, SsoProvider>,
+    section: &Path,
+    context: &mut Context<'_>,
+) -> Option<Vec<SsoProviderPlan>> {
+    let enabled = written.iter().filter(|(_, one)| one.enabled);
+    let providers: Vec<_> = enabled
+        .map(|(name, one)| provider(name, one, &section.entry(name), context))
+        .collect();
+    providers.into_iter().collect()
 }
 
 /// A `__Host-` cookie is of a whole host, and so are the pages.
@@ -132,8 +240,11 @@ fn renewal_lead(
     Some(written.lead.0)
 }
 
-fn authorized(written: &Authorization, context: &mut Context<'_>) -> Option<AuthorizationPlan> {
-    let section = Path::default().field("authorization");
+fn authorized(
+    written: &Authorization,
+    section: &Path,
+    context: &mut Context<'_>,
+) -> Option<AuthorizationPlan> {
     let api = match text(&written.api_url) {
         None => None,
         Some(text) => Some(api(text, &section.field("api_url"), context)?),

@@ -78,6 +78,9 @@ pub(crate) struct JwtIssuer {
     /// `EdDSA`.
     #[serde(default = "usual_algorithms")]
     pub(crate) algorithms: Vec<String>,
+    /// Whose its tokens are; a tenant may also list it under `issuers`.
+    #[serde(default)]
+    pub(crate) tenant: Option<String>,
     #[serde(default)]
     pub(crate) claims: JwtClaims,
 }

@@ -36,6 +36,9 @@ pub(crate) struct ClientKey {
     /// How logs and metrics call it; the default is `key-` and its position.
     #[serde(default)]
     pub(crate) name: Option<String>,
+    /// Whose key it is; the default is that of the host it is used at, or nobody's.
+    #[serde(default)]
+    pub(crate) tenant: Option<String>,
     /// Models it may use, with `*` for any run of characters and `!` in front of one that is
     /// denied; the default is any.
     #[serde(default)]

@@ -43,6 +43,9 @@ pub(crate) struct KeyEntry {
     pub(crate) quota: CredentialQuota,
     #[serde(default)]
     pub(crate) caps: Caps,
+    /// The tag by which tenants name it under `pools`; the default serves whoever names none.
+    #[serde(default)]
+    pub(crate) pool: Option<String>,
 }
 
 #[derive(Serialize, Deserialize, JsonSchema)]
@@ -86,6 +89,9 @@ pub(crate) struct CompatibleEntry {
     /// Of each of its keys.
     #[serde(default)]
     pub(crate) caps: Caps,
+    /// The tag by which tenants name its keys under `pools`; the default serves whoever names none.
+    #[serde(default)]
+    pub(crate) pool: Option<String>,
 }
 
 #[derive(Serialize, Deserialize, JsonSchema)]

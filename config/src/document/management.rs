@@ -17,6 +17,9 @@ pub(crate) struct AdminKey {
     /// What it may do; the default is everything.
     #[serde(default = "everything")]
     pub(crate) scopes: Vec<AdminScope>,
+    /// The tenant that it is for; the default is the whole gateway.
+    #[serde(default)]
+    pub(crate) tenant: Option<String>,
 }
 
 fn everything() -> Vec<AdminScope> {

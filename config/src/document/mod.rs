@@ -17,6 +17,7 @@ mod provider;
 mod server;
 mod sso;
 mod state;
+mod tenants;
 mod upstream;
 mod values;
 
@@ -40,6 +41,7 @@ pub(crate) use provider::{CredentialQuota, ModelEntry, Provider, Weight};
 pub(crate) use server::{Admin, ClientAuth, Format, Level, Limits, Logging, Server, Tls};
 pub(crate) use sso::{Authorization, LoginMode, Preset, SilentRenewal, Sso, SsoKind, SsoProvider};
 pub(crate) use state::{Backend, Redis, RedisMode, RedisTls, Retention, State};
+pub(crate) use tenants::{Tenant, TenantAuthorization};
 pub(crate) use upstream::{Egress, InjectUsage, Metering, QuotaExceeded, Routing, Strategy};
 pub(crate) use values::{
     ProxyText, ReferenceText, SecretOrNone, SecretText, Size, Span, SpanOrOff, TEXT_FORMATS,
@@ -83,6 +85,8 @@ pub(crate) struct Document {
     /// again and again.
     pub(crate) spent_status: SpentStatus,
     pub(crate) prices: Prices,
+    /// Groups of callers who have nothing to do with each other, by name.
+    pub(crate) tenants: BTreeMap<String, Tenant>,
     /// Upstream providers and their credentials, by name.
     pub(crate) providers: BTreeMap<String, Provider>,
     /// Credentials of the provider `openai`.

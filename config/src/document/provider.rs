@@ -68,6 +68,9 @@ pub(crate) struct Credential {
     pub(crate) quota: CredentialQuota,
     #[serde(default)]
     pub(crate) caps: Caps,
+    /// The tag by which tenants name it under `pools`; the default serves whoever names none.
+    #[serde(default)]
+    pub(crate) pool: Option<String>,
 }
 
 pub(crate) fn first() -> i64 {

@@ -189,7 +189,7 @@ pub(crate) enum LoginMode {
 }
 
 /// How logins from one address, and of one browser, are slowed down.
-#[derive(Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct LoginRate {
     /// As many in a row are let through; the next ones wait 2, 4, 8 … seconds.

@@ -38,6 +38,8 @@ pub struct JwtIssuerPlan {
     /// Never empty; what they stand for is for whoever checks them to say.
     pub algorithms: Vec<String>,
     pub claims: ClaimNamesPlan,
+    /// Whose its tokens are. There is such a tenant.
+    pub tenant: Option<String>,
 }
 
 /// Under which claims an issuer says what.

@@ -20,6 +20,8 @@ pub struct AdminKeyPlan {
     pub key: Secret,
     /// Never empty.
     pub scopes: Vec<Scope>,
+    /// The tenant that it is for; `None` = the whole gateway. There is such a one.
+    pub tenant: Option<String>,
 }
 
 /// What a key may do. To write does not include to read.

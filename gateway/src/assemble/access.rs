@@ -8,12 +8,12 @@ use turnpike_api::{Attributes, Identity, ModelRules, Role, Secret};
 use turnpike_config::plan::{ClientKeyPlan, Plan, RoleBindingPlan, RolePlan};
 
 /// The roles and who has them; `None` = everything is allowed.
-pub(super) fn roles(plan: &Plan) -> Option<Arc<RoleTable>> {
-    if plan.roles.is_empty() {
+pub(super) fn roles(roles: &[RolePlan], bindings: &[RoleBindingPlan]) -> Option<Arc<RoleTable>> {
+    if roles.is_empty() {
         return None;
     }
-    let roles = plan.roles.iter().map(role);
-    let bindings = plan.role_bindings.iter().map(binding);
+    let roles = roles.iter().map(role);
+    let bindings = bindings.iter().map(binding);
     Some(Arc::new(RoleTable::new(
         roles.collect(),
         bindings.collect(),
@@ -53,10 +53,10 @@ fn binding(plan: &RoleBindingPlan) -> Binding {
 
 /// The claims that bindings name: no others are kept of a token or a login.
 pub(crate) fn claims(plan: &Plan) -> Vec<Box<str>> {
-    let claims = plan
-        .role_bindings
-        .iter()
-        .flat_map(|binding| &binding.claims);
+    let own = plan.tenants.iter().filter_map(|one| one.access.as_ref());
+    let own = own.flat_map(|access| &access.role_bindings);
+    let bindings = plan.role_bindings.iter().chain(own);
+    let claims = bindings.flat_map(|binding| &binding.claims);
     let names: BTreeSet<&str> = claims.map(|(name, _)| name.as_str()).collect();
     names.into_iter().map(Box::from).collect()
 }
@@ -72,6 +72,7 @@ fn holder(key: &ClientKeyPlan) -> Identity {
     let models = key.models.as_ref();
     let models = models.map_or_else(ModelRules::any, ModelRules::new);
     Identity::new(key.name.as_str(), models).with(Attributes {
+        tenant: key.tenant.as_deref().map(Box::from),
         api_key: Some(key.name.as_str().into()),
         roles: boxed(&key.roles),
         ..Attributes::default()

@@ -109,9 +109,7 @@ impl Providers<'_> {
             }
         }
         let name = names.first().map_or("", String::as_str);
-        Err(format!(
-            "no provider is called `{name}`; write `providers.{name}` with a `kind` and a `base_url`, or name its `provider` in the file"
-        ))
+        Err(no_such_provider(name))
     }
 
     fn is_switched_off(&self, provider: &str) -> bool {
@@ -162,7 +160,7 @@ impl Providers<'_> {
         known: &Known,
     ) -> Result<(), String> {
         let id = format!("{}/{}", known.vendor.name, entry.name);
-        let twin = twin(file);
+        let twin = (twin(file), file.pool.clone());
         if let Some(other) = self.secrets.get(&twin)
             && !file.disabled
         {
@@ -199,6 +197,8 @@ impl Providers<'_> {
             file: Some(entry.name.clone()),
             held: Held::ProviderOff,
             problem: entry.problem.clone(),
+            tenant: self.tenant_of(file.pool.as_deref()),
+            pool: file.pool.clone(),
         });
     }
 
@@ -216,15 +216,19 @@ impl Providers<'_> {
             file: Some(entry.name.clone()),
             held: Held::Broken,
             problem: entry.problem.clone(),
+            // Nobody knows what it would say.
+            tenant: None,
+            pool: None,
         });
         if let Some(known) = known {
             let settings = &known.settings;
             let (models, excluded) = (&settings.models, &settings.excluded_models);
-            self.supplies.push(Supply {
+            let broken = Supply {
                 offer: offer(&known.vendor, settings.prefix.as_deref(), models, excluded),
                 vendor: known.vendor.clone(),
                 what: Supplied::Broken,
-            });
+            };
+            self.stock.add(None, broken);
         }
     }
 
@@ -237,6 +241,13 @@ impl Providers<'_> {
         let names: Vec<&str> = names.into_iter().take_while(is_on).collect();
         names.into_iter().find_map(|name| self.known(name))
     }
+}
+
+/// What is said of a credential for a provider that is none.
+pub fn no_such_provider(name: &str) -> String {
+    format!(
+        "no provider is called `{name}`; write `providers.{name}` with a `kind` and a `base_url`, or name its `provider` in the file"
+    )
 }
 
 /// What two files have in common that are one account: asked twice as often as the others, it would
@@ -287,6 +298,7 @@ fn draft<'d>(
         kind: kind(file),
         label: file.label.clone(),
         file: Some(entry.name.clone()),
+        pool: file.pool.clone(),
         material,
         account: Account {
             project,

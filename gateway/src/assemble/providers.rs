@@ -15,6 +15,7 @@ use url::Url;
 
 use super::egress::Egress;
 use super::files::GoodFiles;
+use super::stock::Stock;
 use super::{Ground, limits};
 use crate::upstream::catalogue::{Offer, StandIns, Supplied, Supply};
 use crate::upstream::credential::{Access, Credential, Source, Vendor};
@@ -32,11 +33,12 @@ pub(super) struct Providers<'a> {
     pub(super) rules: Rules,
     /// By name: those of the configuration, and those that only credential files name.
     pub(super) known: HashMap<String, Known>,
-    /// Whose each secret is, by its digest; those of what is switched off left out.
-    pub(super) secrets: HashMap<blake3::Hash, Arc<str>>,
-    pub(super) supplies: Vec<Supply>,
+    /// Whose each secret is, by its digest and the tag: tenants know nothing of each other's; those of what is switched off left out.
+    pub(super) secrets: HashMap<(blake3::Hash, Option<String>), Arc<str>>,
+    /// The tags that tenants name, and who alone names one.
+    pub(super) pools: HashMap<Box<str>, Option<Arc<str>>>,
+    pub(super) stock: Stock,
     pub(super) roll: Vec<Enrolled>,
-    pub(super) stand_ins: HashMap<String, StandIns>,
     pub(super) good_files: GoodFiles,
     pub(super) problems: Vec<String>,
 }
@@ -56,6 +58,7 @@ pub(super) struct Draft<'d> {
     pub(super) kind: &'static str,
     pub(super) label: Option<String>,
     pub(super) file: Option<String>,
+    pub(super) pool: Option<String>,
     pub(super) material: Material<'d>,
     pub(super) account: Account,
     pub(super) priority: i64,
@@ -84,12 +87,12 @@ impl<'a> Providers<'a> {
             plan,
             ground,
             egress,
-            rules: limits::rules(plan),
+            rules: limits::rules(plan, None),
+            pools: super::tenants::pools(plan),
             known: HashMap::new(),
             secrets: HashMap::new(),
-            supplies: Vec::new(),
+            stock: Stock::default(),
             roll: Vec::new(),
-            stand_ins: HashMap::new(),
             good_files: GoodFiles::new(),
             problems: problem.into_iter().collect(),
         };
@@ -104,10 +107,10 @@ impl<'a> Providers<'a> {
             return;
         };
         let settings = &provider.settings;
-        self.stand_in(settings.prefix.as_deref(), &settings.models);
+        self.stand_in(&vendor, settings.prefix.as_deref(), &settings.models);
         if provider.credentials.is_empty() {
             // Its models are known, and refused with the reason that nobody serves them.
-            self.supplies.push(Supply {
+            let nothing = Supply {
                 offer: offer(
                     &vendor,
                     settings.prefix.as_deref(),
@@ -116,7 +119,8 @@ impl<'a> Providers<'a> {
                 ),
                 vendor: vendor.clone(),
                 what: Supplied::Nothing,
-            });
+            };
+            self.stock.add(None, nothing);
         }
         let known = Known {
             vendor,
@@ -171,12 +175,13 @@ impl<'a> Providers<'a> {
             &plan.models,
             &plan.excluded_models,
         );
-        self.stand_in(plan.prefix.as_deref(), &plan.models);
+        self.stand_in(&known.vendor, plan.prefix.as_deref(), &plan.models);
         let draft = Draft {
             id: plan.id.clone(),
             kind: "api_key",
             label: plan.label.clone(),
             file: None,
+            pool: plan.pool.clone(),
             material: Material::Secret(&plan.secret, Scheme::Key),
             account: Account::default(),
             priority: plan.priority,
@@ -192,7 +197,8 @@ impl<'a> Providers<'a> {
         };
         if !plan.disabled {
             let digest = blake3::hash(plan.secret.expose().as_bytes());
-            self.secrets.insert(digest, plan.id.as_str().into());
+            let secret = (digest, plan.pool.clone());
+            self.secrets.insert(secret, plan.id.as_str().into());
         }
         if let Err(problem) = self.enrol(known, offer, draft, None) {
             self.problems
@@ -205,12 +211,13 @@ impl<'a> Providers<'a> {
     pub(super) fn enrol(
         &mut self,
         known: &Known,
-        offer: Offer,
+        offer: Arc<Offer>,
         draft: Draft<'_>,
         problem: Option<String>,
     ) -> Result<(), String> {
         let (kind, disabled) = (draft.kind, draft.disabled);
         let (label, file) = (draft.label.clone(), draft.file.clone());
+        let pool = draft.pool.clone();
         let credential = Arc::new(self.credential(known, draft)?);
         let (what, held) = match disabled {
             true => (Supplied::Disabled, Held::Disabled),
@@ -226,20 +233,37 @@ impl<'a> Providers<'a> {
             label,
             file,
             held,
-            problem,
+            problem: problem.or_else(|| self.nobodys(pool.as_deref())),
+            tenant: self.tenant_of(pool.as_deref()),
+            pool: pool.clone(),
         });
-        self.supplies.push(Supply {
+        let supply = Supply {
             offer,
             vendor: credential.vendor.clone(),
             what,
-        });
+        };
+        self.stock.add(pool, supply);
         Ok(())
     }
 
+    /// The tenant that alone may use credentials with this tag.
+    pub(super) fn tenant_of(&self, pool: Option<&str>) -> Option<Arc<str>> {
+        self.pools.get(pool?)?.clone()
+    }
+
+    /// What there is to say of a tag that no tenant names.
+    fn nobodys(&self, pool: Option<&str>) -> Option<String> {
+        let pool = pool.filter(|pool| !self.pools.contains_key(*pool))?;
+        Some(format!(
+            "no tenant names the pool `{pool}`, so it serves nobody"
+        ))
+    }
+
     /// Remembers who may serve in place of whom.
-    fn stand_in(&mut self, prefix: Option<&str>, models: &[ModelPlan]) {
+    fn stand_in(&mut self, vendor: &Vendor, prefix: Option<&str>, models: &[ModelPlan]) {
+        let stand_ins = self.stock.stand_ins(&vendor.name);
         let mut add = |asked: String, change: &dyn Fn(&mut StandIns)| {
-            change(self.stand_ins.entry(asked).or_default());
+            change(stand_ins.entry(asked).or_default());
         };
         let prefixed = |name: &str| prefix.map(|prefix| format!("{prefix}/{name}"));
         let push = |names: &mut Vec<String>, name: &str| {
@@ -390,16 +414,16 @@ pub(super) fn offer(
     prefix: Option<&str>,
     models: &[ModelPlan],
     excluded: &[String],
-) -> Offer {
+) -> Arc<Offer> {
     let models = models.iter();
-    Offer {
+    Arc::new(Offer {
         vendor: vendor.name.clone(),
         prefix: prefix.map(str::to_owned),
         models: models
             .map(|model| (model.name.clone(), model.alias.clone()))
             .collect(),
         excluded: excluded.to_vec(),
-    }
+    })
 }
 
 fn operator_headers(

@@ -16,7 +16,9 @@ use turnpike_identity::sso::{LoginError, Person, Session};
 use crate::clock::millis;
 use crate::observe::events::StoreFailed;
 use crate::runtime::Runtime;
+use crate::snapshot::Snapshot;
 use crate::sso::Sso;
+use crate::tenant::{Tenant, Tenants};
 
 const EVERY: Duration = Duration::from_secs(30);
 
@@ -37,18 +39,59 @@ enum Asked {
     Unknown(String),
 }
 
+/// By whom a session is renewed.
+struct Way<'s> {
+    tenants: &'s Tenants,
+    tenant: &'s Arc<Tenant>,
+    /// As its tenant's people log in.
+    sso: &'s Sso,
+    /// Who has the provider: its tenant, or the house.
+    by: &'s Sso,
+    is_own: bool,
+}
+
+impl<'s> Way<'s> {
+    /// `None` = nobody has the provider any more. A refresh token is shown to nobody else.
+    fn of(session: &Session, tenant: &'s Arc<Tenant>, tenants: &'s Tenants) -> Option<Self> {
+        let by = match &session.provider_of {
+            None => &tenants.house,
+            Some(name) if tenant.has_own_providers && tenant.name() == Some(name) => tenant,
+            Some(_) => return None,
+        };
+        let sso = tenant.sso.as_deref().or(by.sso.as_deref())?;
+        Some(Self {
+            tenants,
+            tenant,
+            sso,
+            by: by.sso.as_deref()?,
+            is_own: session.provider_of.is_some(),
+        })
+    }
+
+    /// Whether nothing says that somebody is another tenant's by now.
+    fn is_still_of(&self, person: &Person, granted: &Granted) -> bool {
+        let own = self.tenant.name();
+        if granted.tenant.is_some() && granted.tenant.as_deref() != own {
+            return false;
+        }
+        let attributes = person.owner().attributes();
+        let by_address = self.tenants.by_address(&attributes);
+        self.is_own || by_address.is_none_or(|of| of.name() == own)
+    }
+}
+
 /// Looks, until the process ends.
 pub async fn renew(runtime: Arc<Runtime>) {
     loop {
         let time = &runtime.board.time;
         time.sleep_until(time.now() + millis(EVERY)).await;
-        let Some(sso) = runtime.snapshot().sso.clone() else {
+        // The same for all of them, where anybody logs in.
+        let snapshot = runtime.snapshot();
+        let mut logins = snapshot.tenants.all().filter_map(|one| one.sso.as_ref());
+        let Some(lead) = logins.find_map(|sso| sso.renewal_lead) else {
             continue;
         };
-        let Some(lead) = sso.renewal_lead else {
-            continue;
-        };
-        match renew_due(&runtime, &sso, lead).await {
+        match renew_due(&runtime, &snapshot, lead).await {
             Ok(()) => {}
             Err(SessionError::Store(error)) => StoreFailed {
                 what: "session_renewal",
@@ -62,11 +105,15 @@ pub async fn renew(runtime: Arc<Runtime>) {
 }
 
 /// Several at once: a provider that does not answer must not keep the others' sessions waiting.
-async fn renew_due(runtime: &Runtime, sso: &Sso, lead: Duration) -> Result<(), SessionError> {
+async fn renew_due(
+    runtime: &Runtime,
+    snapshot: &Snapshot,
+    lead: Duration,
+) -> Result<(), SessionError> {
     let due = due(&*runtime.store, lead, runtime.board.time.now()).await?;
     let renewing = due
         .into_iter()
-        .map(|key| renew_claimed(runtime, sso, lead, key));
+        .map(|key| renew_claimed(runtime, snapshot, lead, key));
     let renewing = stream::iter(renewing).buffer_unordered(AT_ONCE);
     let renewed: Vec<_> = renewing.collect().await;
     renewed.into_iter().collect()
@@ -74,7 +121,7 @@ async fn renew_due(runtime: &Runtime, sso: &Sso, lead: Duration) -> Result<(), S
 
 async fn renew_claimed(
     runtime: &Runtime,
-    sso: &Sso,
+    snapshot: &Snapshot,
     lead: Duration,
     key: String,
 ) -> Result<(), SessionError> {
@@ -86,7 +133,9 @@ async fn renew_claimed(
     // Another replica may have renewed it before it was ours.
     let now = runtime.board.time.now();
     let renewed = match Renewal::of(directory, &key).await? {
-        Some(renewal) if renewal.is_due(lead, now) => renew_one(runtime, sso, &key, &renewal).await,
+        Some(renewal) if renewal.is_due(lead, now) => {
+            renew_one(runtime, snapshot, &key, &renewal).await
+        }
         _ => Ok(()),
     };
     directory.release(&name, runtime.name()).await?;
@@ -109,7 +158,7 @@ async fn due(
 
 async fn renew_one(
     runtime: &Runtime,
-    sso: &Sso,
+    snapshot: &Snapshot,
     key: &str,
     renewal: &Renewal,
 ) -> Result<(), SessionError> {
@@ -118,9 +167,15 @@ async fn renew_one(
         return Ok(Renewal::forget(store, key).await?);
     };
     let person = session.person.shown();
-    match ask(runtime, sso, key, &session, renewal).await {
+    let tenant = snapshot.tenants.find(session.person.tenant.as_deref());
+    let way = tenant.and_then(|tenant| Way::of(&session, tenant, &snapshot.tenants));
+    let Some(way) = way else {
+        // Nobody can ask any more: it ends at its time.
+        return Ok(());
+    };
+    match ask(runtime, &way, key, &session, renewal).await {
         Asked::Yes(login, kept) => {
-            let extended = session::extend(store, &session, &login, sso.lifetime, now);
+            let extended = session::extend(store, &session, &login, way.sso.lifetime, now);
             let Some(session) = extended.await? else {
                 return Ok(());
             };
@@ -171,19 +226,22 @@ fn opened(sso: &Sso, renewal: &Renewal, key: &str) -> Result<Secret, String> {
 /// Asks the provider, and the authorization API as at a login.
 async fn ask(
     runtime: &Runtime,
-    sso: &Sso,
+    way: &Way<'_>,
     key: &str,
     session: &Session,
     renewal: &Renewal,
 ) -> Asked {
     let asked = async {
-        let (person, kept) = ask_provider(runtime, sso, key, session, renewal).await?;
-        let granted = ask_api(runtime, sso, &person, session, &kept).await?;
+        let (person, kept) = ask_provider(runtime, way, key, session, renewal).await?;
+        let granted = ask_api(runtime, way, &person, session, &kept).await?;
+        if !way.is_still_of(&person, &granted) {
+            return Err(Asked::No("they are of another tenant by now".into(), kept));
+        }
         let login = Login {
             person,
             provider: session.provider.clone(),
+            provider_of: session.provider_of.clone(),
             roles: granted.roles,
-            tenant: granted.tenant,
         };
         Ok(Asked::Yes(Box::new(login), kept))
     };
@@ -193,20 +251,20 @@ async fn ask(
 /// Who the person is by now, and what the session is renewed with the next time, which is kept.
 async fn ask_provider(
     runtime: &Runtime,
-    sso: &Sso,
+    Way { sso, by, .. }: &Way<'_>,
     key: &str,
     session: &Session,
     renewal: &Renewal,
 ) -> Result<(Person, Renewal), Asked> {
     let unknown = |error: &dyn Display| Asked::Unknown(error.to_string());
-    let provider = sso
+    let provider = by
         .provider(&session.provider)
         .ok_or_else(|| unknown(&"the provider is not configured any more"))?;
     let token = opened(sso, renewal, key).map_err(Asked::Unknown)?;
     let time = &runtime.board.time;
     let clock = Arc::new(time.clone());
     let renewed = provider
-        .renewed(&session.person, &token, &sso.outside, clock)
+        .renewed(&session.person, &token, &*sso.outside, clock)
         .await
         .map_err(|error| match error {
             LoginError::Withdrawn => Asked::No(error.to_string(), renewal.clone()),
@@ -231,7 +289,7 @@ async fn ask_provider(
 /// Whether the person is still to be let in, where somebody else is asked.
 async fn ask_api(
     runtime: &Runtime,
-    sso: &Sso,
+    Way { sso, .. }: &Way<'_>,
     person: &Person,
     session: &Session,
     kept: &Renewal,

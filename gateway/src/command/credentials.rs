@@ -197,7 +197,13 @@ impl Look {
     /// The listed names it serves, and whether it does so now.
     fn models(&self, one: &Enrolled) -> Vec<(String, String)> {
         let mut models = Vec::new();
-        for (name, served) in self.snapshot.catalogue.listed() {
+        for (name, served) in self
+            .snapshot
+            .tenants
+            .serving(one.pool.as_deref())
+            .catalogue()
+            .listed()
+        {
             let pools = served.dialects().filter_map(|dialect| served.pool(dialect));
             for pool in pools {
                 let mut members = pool.members();

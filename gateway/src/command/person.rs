@@ -135,7 +135,7 @@ impl PersonEntry {
             team: person.team,
             claims: person.claims,
             roles: session.map_or_else(Vec::new, |session| session.roles.clone()),
-            tenant: session.and_then(|session| session.tenant.clone()),
+            tenant: person.tenant,
             provider: session.map(|session| session.provider.clone()),
             signed_in_at: session.map(|session| time(session.created_at)),
             session_ends_at: session.map(|session| time(session.expires_at)),

@@ -33,6 +33,8 @@ pub enum TokenError {
     Issue(#[from] IssueError),
     #[error("no agent token has the id `{0}`; `turnpike token list` shows those there are")]
     Unknown(String),
+    #[error("no tenant `{0}` is configured")]
+    NoTenant(String),
 }
 
 /// Runs the command, and hands its answer on.
@@ -46,11 +48,14 @@ pub async fn run(
             name,
             cidr,
             certificate,
+            tenant,
             asked,
         } => {
             let office = Office::open(asked, environment)?;
+            office.has_tenant(tenant.as_deref())?;
             let new = NewToken {
                 name: name.clone(),
+                tenant: tenant.clone(),
                 binding: Binding {
                     cidrs: cidr.clone(),
                     certificates: certificate.clone(),
@@ -122,6 +127,15 @@ impl Office {
         Ok(Self { plan, store, now })
     }
 
+    /// A token of another would let nobody in.
+    fn has_tenant(&self, tenant: Option<&str>) -> Result<(), TokenError> {
+        let Some(name) = tenant else { return Ok(()) };
+        match self.plan.tenants.iter().any(|one| one.name == name) {
+            true => Ok(()),
+            false => Err(TokenError::NoTenant(name.to_owned())),
+        }
+    }
+
     fn costs(&self) -> Costs {
         token_entry::costs(self.plan.agent_tokens.argon2)
     }
@@ -136,13 +150,23 @@ impl Office {
                 "there are no agent tokens; `turnpike token create --name NAME` makes one".into(),
             );
         }
-        let mut table = Table::new(["ID", "NAME", "STATE", "OWNER", "CREATED", "LAST USED"]);
+        let head = [
+            "ID",
+            "NAME",
+            "STATE",
+            "TENANT",
+            "OWNER",
+            "CREATED",
+            "LAST USED",
+        ];
+        let mut table = Table::new(head);
         for token in tokens {
             let owner = token.owner().unwrap_or("-").to_owned();
             table.row([
                 token.id,
                 token.name,
                 token.state.into(),
+                token.tenant.unwrap_or_else(|| "-".into()),
                 owner,
                 token.created_at,
                 token.last_used_at.unwrap_or_else(|| "-".into()),

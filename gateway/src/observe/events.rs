@@ -30,6 +30,7 @@ macro_rules! line {
             ms = u64::try_from($took.as_millis()).unwrap_or(u64::MAX),
             operation = $record.operation.map(Operation::as_str),
             client = $record.client.map(tracing::field::display),
+            tenant = $record.identity.as_deref().and_then(|of| of.attributes.tenant.as_deref()),
             caller = $record.identity.as_deref().map(|identity| &*identity.name),
             model = $record.model.as_deref(),
             credential = $record.credential.as_deref(),
@@ -188,6 +189,8 @@ impl CredentialRecovered<'_> {
 pub struct Managed<'a> {
     /// The name of the key, or the person.
     pub actor: &'a str,
+    /// The tenant that they manage; `None` = the whole gateway.
+    pub tenant: Option<&'a str>,
     /// What was done, in words.
     pub action: &'static str,
     /// What it was done to.
@@ -198,6 +201,7 @@ impl Managed<'_> {
     pub fn tell(&self) {
         info!(
             actor = self.actor,
+            tenant = self.tenant,
             action = self.action,
             subject = self.subject,
             "managed"

@@ -86,11 +86,11 @@ pub async fn admit<'i>(
     context: &Context<'_>,
 ) -> Result<Admission<'i>, Refusal> {
     let ask = permit.ask();
-    let rules = &context.snapshot.rules;
+    let rules = &context.tenant.rules;
     let (counted, of) = (identity.counted(), &identity.attributes);
     // None that a person may choose for their own tokens.
     let names = [&of.api_key, &of.token_name, &of.token_id];
-    let roles = context.snapshot.roles.as_deref();
+    let roles = context.tenant.roles.as_deref();
     let roles = roles.filter(|_| rules.tell_roles_apart());
     let roles = roles.map_or_else(Vec::new, |table| table.granting(identity, ask));
     let model = route.pool().parts().first();

@@ -6,7 +6,7 @@ use turnpike_api::{Ask, Decision, Denial, Identity, Permission, Service};
 
 use crate::context::Context;
 use crate::refusal::{Reason, Refusal};
-use crate::snapshot::Snapshot;
+use crate::tenant::Tenant;
 use crate::upstream::Pool;
 
 /// The evidence that the caller may ask this.
@@ -42,20 +42,16 @@ pub async fn authorize(
     ask: Ask,
     context: &Context<'_>,
 ) -> Result<Permit, Refusal> {
-    match decide(identity, &ask, &context.snapshot).await {
+    match decide(identity, &ask, &context.tenant).await {
         Ok(granted) => Ok(Permit { ask, granted }),
         Err(denial) => Err(refusal(&denial, &ask.model)),
     }
 }
 
 /// The decision alone, for listings and for models that stand in.
-pub async fn decide(
-    identity: &Identity,
-    ask: &Ask,
-    snapshot: &Snapshot,
-) -> Result<Granted, Denial> {
+pub async fn decide(identity: &Identity, ask: &Ask, tenant: &Tenant) -> Result<Granted, Denial> {
     let (mut allowed, mut granted) = (false, Granted::All);
-    for authorizer in &snapshot.authorizers {
+    for authorizer in &*tenant.authorizers {
         match authorizer.authorize(identity, ask).get().await {
             Decision::Deny(denial) => return Err(denial),
             Decision::Allow => allowed = true,
@@ -75,17 +71,17 @@ pub fn granted_pool(
     granted: Granted,
     identity: &Identity,
     ask: &Ask,
-    snapshot: &Snapshot,
+    tenant: &Tenant,
 ) -> Option<Arc<Pool>> {
     match granted {
         Granted::All => Some(pool.clone()),
-        Granted::Some => snapshot.catalogue.narrow(pool, |part| {
+        Granted::Some => tenant.catalogue().narrow(pool, |part| {
             let service = Service {
                 provider: &part.provider,
                 bare: part.bare(&ask.model),
                 model: &part.model,
             };
-            let mut authorizers = snapshot.authorizers.iter();
+            let mut authorizers = tenant.authorizers.iter();
             authorizers.all(|authorizer| authorizer.permits(identity, ask, &service))
         }),
     }

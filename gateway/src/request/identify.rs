@@ -15,6 +15,7 @@ use crate::context::Context;
 use crate::path::CREDENTIAL_PARAMETERS;
 use crate::refusal::{Reason, Refusal};
 use crate::snapshot::Snapshot;
+use crate::tenant::Tenant;
 
 /// Where callers put credentials, in the order in which they are looked at; the query comes after.
 const CREDENTIAL_HEADERS: [HeaderName; 3] = [
@@ -60,9 +61,16 @@ pub async fn identify(
 ) -> Result<Arc<Identity>, Stranger> {
     let snapshot = context.snapshot.clone();
     // The first token that is made closes a gateway that was open.
-    let identity = match snapshot.open && !context.runtime.agent_tokens.had_any() {
+    let is_open = snapshot.open && !context.runtime.agent_tokens.had_any();
+    let identity = match is_open && context.place.is_none() {
         true => anyone(head)?,
-        false => known(head, query, context, &snapshot).await?,
+        false => {
+            let (identity, tenant) = known(head, query, context, &snapshot).await?;
+            if let Some(tenant) = tenant {
+                context.tenant = tenant;
+            }
+            identity
+        }
     };
     context.record.identity = Some(identity.clone());
     Ok(identity)
@@ -81,12 +89,14 @@ pub fn still(context: &Context<'_>) -> Result<(), Refusal> {
     }
 }
 
+/// Who it is, and for whom they act, where that is not the house.
 async fn known(
     head: &RequestHeader,
     query: &str,
     context: &Context<'_>,
     snapshot: &Snapshot,
-) -> Result<Arc<Identity>, Stranger> {
+) -> Result<(Arc<Identity>, Option<Arc<Tenant>>), Stranger> {
+    let (tenants, here) = (&snapshot.tenants, context.place.as_deref());
     let user_agent = head.headers.get(USER_AGENT);
     let from = Presented {
         token: "",
@@ -104,6 +114,13 @@ async fn known(
                 continue;
             }
         };
+        // Before it is proven: the time that takes would tell that it is good elsewhere.
+        let book = &context.runtime.agent_tokens;
+        if here.is_some_and(|here| here.is_foreign(&token, book)) {
+            let rejection = Rejection::Unknown;
+            failure.get_or_insert((rejection, may_sign_in(rejection, &token)));
+            continue;
+        }
         for authenticator in &snapshot.authenticators {
             match authenticator
                 .authenticate(Presented {
@@ -113,8 +130,20 @@ async fn known(
                 .get()
                 .await
             {
-                Verdict::Known(identity) => return Ok(identity),
+                Verdict::Known(identity) => {
+                    let Some(found) = tenants.settle(identity, here) else {
+                        // As if nobody had it: it is nobody's business here that it is good.
+                        let rejection = Rejection::Unknown;
+                        failure = Some((rejection, may_sign_in(rejection, &token)));
+                        break;
+                    };
+                    let (identity, tenant) = found;
+                    // Nearly always there is one house, and it is known.
+                    let other = !Arc::ptr_eq(tenant, &context.tenant);
+                    return Ok((identity, other.then(|| tenant.clone())));
+                }
                 Verdict::Reject(rejection) => {
+                    let rejection = as_told(rejection, &token, context);
                     // What may be good in a moment is told before what never is.
                     let may_be = matches!(
                         failure,
@@ -141,6 +170,19 @@ async fn known(
         refusal: refusal(rejection),
         may_sign_in,
     })
+}
+
+/// At a tenant's host nobody is told what became of another tenant's credential.
+fn as_told(rejection: Rejection, token: &str, context: &Context<'_>) -> Rejection {
+    let Some(place) = &context.place else {
+        return rejection;
+    };
+    let tenants = &context.snapshot.tenants;
+    match rejection {
+        Rejection::Malformed(_) | Rejection::Busy | Rejection::Unavailable(_) => rejection,
+        _ if tenants.is_anothers(token, place) => Rejection::Unknown,
+        _ => rejection,
+    }
 }
 
 /// Whether its owner is helped by signing in. A token that an issuer signed is of a program, which

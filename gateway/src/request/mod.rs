@@ -218,7 +218,7 @@ fn no_forward_proxy(session: &ServerSession, context: &Context<'_>) -> Result<()
     if head.method != Method::CONNECT && !absolute {
         return Ok(());
     }
-    let url = &context.snapshot.public_url;
+    let url = &context.site().public_url;
     Err(Refusal::new(
         Reason::ProxyRequest,
         format!(
@@ -265,7 +265,7 @@ fn wrong_method(path: &str, allow: &'static str) -> Refusal {
 }
 
 fn unknown_path(path: &str, context: &Context<'_>) -> Refusal {
-    let url = &context.snapshot.public_url;
+    let url = &context.site().public_url;
     let path: String = path.chars().take(120).collect();
     Refusal::new(
         Reason::UnknownPath,
@@ -329,7 +329,7 @@ pub async fn refuse(
     };
     if matches!(status, 401 | 402 | 403 | 429 | 503) {
         let at = context.runtime.board.time.now();
-        let decision = Decision::of(&refusal, &context.record, at);
+        let decision = Decision::of(&refusal, context, at);
         context.runtime.decisions.remember(decision);
     }
     let body = refusal.body(dialect, context.record.id.as_str());

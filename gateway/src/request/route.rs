@@ -51,7 +51,8 @@ pub async fn route(
     context: &Context<'_>,
 ) -> Result<Route, Refusal> {
     let ask = permit.ask();
-    let catalogue = &context.snapshot.catalogue;
+    let tenant = &context.tenant;
+    let catalogue = tenant.catalogue();
     let dialect = ask.operation.dialect();
     let pool = if ask.model.is_empty() {
         catalogue
@@ -68,8 +69,7 @@ pub async fn route(
             .cloned()
             .ok_or_else(|| other_path(&ask.model, &served))?
     };
-    let snapshot = &context.snapshot;
-    let pool = authorize::granted_pool(&pool, permit.granted(), identity, ask, snapshot)
+    let pool = authorize::granted_pool(&pool, permit.granted(), identity, ask, tenant)
         .ok_or_else(|| authorize::refusal(&Denial::Model, &ask.model))?;
     if !pool.is_empty() && !pool.serves(ask.operation) {
         return Err(Refusal::new(
@@ -103,16 +103,16 @@ async fn stand_ins(
             model: name.as_str().into(),
             ..ask.clone()
         };
-        let snapshot = &context.snapshot;
-        let Ok(granted) = authorize::decide(identity, &ask, snapshot).await else {
+        let tenant = &context.tenant;
+        let Ok(granted) = authorize::decide(identity, &ask, tenant).await else {
             continue;
         };
-        let Some(served) = snapshot.catalogue.find(name) else {
+        let Some(served) = tenant.catalogue().find(name) else {
             continue;
         };
         let pool = served.pool(ask.operation.dialect());
         let pool = pool
-            .and_then(|pool| authorize::granted_pool(pool, granted, identity, &ask, snapshot))
+            .and_then(|pool| authorize::granted_pool(pool, granted, identity, &ask, tenant))
             .filter(|pool| pool.serves(ask.operation));
         stand_ins.extend(pool.map(|pool| StandIn { pool, when }));
     }

@@ -41,8 +41,8 @@ pub(super) async fn answer(
     call: Call<'_>,
     stranger: Stranger,
 ) -> Result<Connection, Stop> {
-    let snapshot = context.snapshot.clone();
-    let Some((sso, login)) = snapshot.sso.as_deref().zip(stranger.may_sign_in.as_ref()) else {
+    let at = context.at().clone();
+    let Some((sso, login)) = at.sso.as_deref().zip(stranger.may_sign_in.as_ref()) else {
         return Err(stranger.refusal.into());
     };
     let is_said = sso.sandbox && may_be_small(session);
@@ -60,7 +60,7 @@ pub(super) async fn answer(
         Err(stop) => return Err(stop),
     };
     let now = context.runtime.board.time.now();
-    let (url, mark) = (link(sso, login, now)?, sso.marker.mint());
+    let (url, mark) = (link(sso, login, context, now)?, sso.marker.mint());
     let mark = mark.map_err(|error| no_randomness(&error))?;
     let spoken = say(&Speech {
         operation: call.operation,
@@ -91,9 +91,9 @@ pub fn told(stranger: Stranger, context: &Context<'_>) -> Refusal {
         mut refusal,
         may_sign_in,
     } = stranger;
-    if let Some((sso, login)) = context.snapshot.sso.as_deref().zip(may_sign_in) {
+    if let Some((sso, login)) = context.at().sso.as_deref().zip(may_sign_in) {
         let now = context.runtime.board.time.now();
-        match link(sso, &login, now) {
+        match link(sso, &login, context, now) {
             Ok(url) => refusal.message = format!("{}. Sign in at {url}", refusal.message).into(),
             Err(failed) => return failed,
         }
@@ -103,7 +103,7 @@ pub fn told(stranger: Stranger, context: &Context<'_>) -> Refusal {
 
 /// The body without what we said ourselves.
 pub(super) fn unsaid(body: Bytes, context: &Context<'_>) -> Bytes {
-    let Some(sso) = context.snapshot.sso.as_deref() else {
+    let Some(sso) = context.tenant.sso.as_deref() else {
         return body;
     };
     let mut traces = memmem::find_iter(&body, TRACE);
@@ -140,12 +140,14 @@ fn answers_with_text(operation: Operation) -> bool {
     }
 }
 
-fn link(sso: &Sso, login: &MaySignIn, now: u64) -> Result<String, Refusal> {
+fn link(sso: &Sso, login: &MaySignIn, context: &Context<'_>, now: u64) -> Result<String, Refusal> {
     let renews = match login {
         MaySignIn::Anew => None,
         MaySignIn::Renews(id) => Some(id.as_str()),
     };
-    let link = sso.links.mint(renews, now);
+    let link = sso
+        .links
+        .mint_below(&context.site().public_url, renews, now);
     link.map_err(|error| no_randomness(&error))
 }
 

@@ -41,7 +41,10 @@ pub(super) fn session(
     let name = named.or_else(|| in_body(body).map(String::into_bytes));
     let name = name.filter(|name| !name.is_empty())?;
     let mut hasher = Hasher::new();
-    hasher.update(caller.name.as_bytes()).update(b"\0");
+    let tenant = caller.attributes.tenant.as_deref().unwrap_or_default();
+    for part in [tenant, &*caller.name] {
+        hasher.update(part.as_bytes()).update(b"\0");
+    }
     for provider in providers {
         hasher.update(provider.as_bytes()).update(b"\0");
     }

@@ -188,12 +188,14 @@ impl Remembered {
 }
 
 /// Something of an offer: a credential that serves it, or why there is none.
+#[derive(Clone)]
 pub struct Supply {
-    pub offer: Offer,
+    pub offer: Arc<Offer>,
     pub vendor: Arc<Vendor>,
     pub what: Supplied,
 }
 
+#[derive(Clone)]
 pub enum Supplied {
     Credential(Arc<Credential>),
     /// The operator switched it off.
@@ -206,14 +208,14 @@ pub enum Supplied {
 
 /// Who serves the same offer.
 struct Group {
-    offer: Offer,
+    offer: Arc<Offer>,
     vendor: Arc<Vendor>,
     credentials: Vec<Arc<Credential>>,
     unusable: Unusable,
 }
 
 impl Group {
-    fn of(offer: Offer, vendor: Arc<Vendor>) -> Self {
+    fn of(offer: Arc<Offer>, vendor: Arc<Vendor>) -> Self {
         Self {
             offer,
             vendor,
@@ -238,7 +240,7 @@ impl Group {
 
 fn grouped(supplies: Vec<Supply>) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
-    let mut by_offer: HashMap<Offer, usize> = HashMap::new();
+    let mut by_offer: HashMap<Arc<Offer>, usize> = HashMap::new();
     for Supply {
         offer,
         vendor,

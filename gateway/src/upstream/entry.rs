@@ -27,7 +27,9 @@ pub struct CredentialEntry {
     pub expires_at: Option<String>,
     /// Always `null`: this release refreshes no account.
     pub last_refresh: Option<String>,
-    /// Always `null`: this release has no tenants.
+    /// The tag by which tenants name it under `pools`; `null` = it serves those who name none.
+    pub pool: Option<String>,
+    /// The tenant that alone may use it; `null` = it is nobody's, or several may.
     pub tenant: Option<String>,
     pub quota: Option<QuotaEntry>,
 }
@@ -75,7 +77,8 @@ impl CredentialEntry {
             next_retry_after: back.map(time),
             expires_at: expires.filter(|at| *at < u64::MAX).map(time),
             last_refresh: None,
-            tenant: None,
+            pool: one.pool.clone(),
+            tenant: one.tenant.as_deref().map(str::to_owned),
             quota,
         }
     }

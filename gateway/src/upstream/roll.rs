@@ -20,6 +20,10 @@ pub struct Enrolled {
     pub held: Held,
     /// Why its file as it stands is not used; its last good version may be.
     pub problem: Option<String>,
+    /// The tag by which tenants name it.
+    pub pool: Option<String>,
+    /// The tenant that alone may use it; `None` = it is the house's, or several may.
+    pub tenant: Option<Arc<str>>,
 }
 
 pub enum Held {

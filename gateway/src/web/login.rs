@@ -11,6 +11,7 @@ mod oauth;
 mod operator;
 mod pages;
 mod start;
+mod whose;
 
 use std::net::IpAddr;
 use std::sync::{Arc, Weak};
@@ -27,12 +28,18 @@ use super::problem::Problem;
 use super::{cookies, form, page, problem};
 use crate::refusal::Refusal;
 use crate::runtime::Runtime;
+use crate::snapshot::Snapshot;
 use crate::sso::Sso;
+use crate::tenant::{Site, Tenant};
 
 /// What a page is told of a request beside the request.
 #[derive(Clone)]
 pub struct Visit {
     pub sso: Arc<Sso>,
+    /// Whose host it is: the house, where it is no tenant's.
+    pub tenant: Arc<Tenant>,
+    pub snapshot: Arc<Snapshot>,
+    pub site: Site,
     /// The address, as trusted proxies tell it.
     pub client: Option<IpAddr>,
 }

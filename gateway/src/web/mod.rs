@@ -49,7 +49,7 @@ pub fn is_login(session: &ServerSession, context: &Context<'_>, path: &str) -> b
     let is_browser = accepts
         .and_then(|accepts| accepts.to_str().ok())
         .is_some_and(|accepts| accepts.contains("text/html"));
-    context.snapshot.sso.is_some() && (path != "/" || is_browser)
+    context.at().sso.is_some() && (path != "/" || is_browser)
 }
 
 /// A page that people log in by, with what it needs to know of who asks.
@@ -59,8 +59,9 @@ pub async fn login_page(
     path: &str,
     query: &str,
 ) -> Result<Connection, Stop> {
-    let (router, sso) = (context.runtime.login_pages.get(), &context.snapshot.sso);
-    let (Some(router), Some(sso)) = (router, sso.clone()) else {
+    let at = context.at().clone();
+    let router = context.runtime.login_pages.get();
+    let (Some(router), Some(sso)) = (router, at.sso.clone()) else {
         return Err(Stop::ClientGone);
     };
     let (mut request, _held) = match request_for(session, context, path, query).await {
@@ -73,6 +74,9 @@ pub async fn login_page(
     };
     request.extensions_mut().insert(login::Visit {
         sso,
+        tenant: at,
+        snapshot: context.snapshot.clone(),
+        site: context.site().clone(),
         client: context.record.client,
     });
     answered(session, context, router, request).await

@@ -322,3 +322,27 @@ async fn tokens_are_listed_with_their_last_use() {
     assert!(one["last_used_at"].is_string());
     assert!(one.get("hash").is_none() && one.get("token").is_none());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_made_for_a_tenant_that_there_is() {
+    let rest =
+        "api_keys: [{key: the-key-of-the-tests, name: tests}]\ntenants: {acme: {}, umbra: {}}";
+    let place = Place::with(rest).await;
+    let (id, token) = place.create(&["--tenant", "acme"]).await;
+    place.until_answered(&token, 200).await;
+    let shown = place.token(&["show", &id]).await;
+    assert_eq!(shown["tenant"], "acme");
+    // It stays so in the one that takes its place.
+    let rotated = place.token(&["rotate", &id]).await;
+    assert_eq!(rotated["tenant"], "acme");
+    let (id, _) = place.create(&[]).await;
+    let listed = place.token(&["list"]).await;
+    let listed = listed["tokens"].as_array().unwrap();
+    let nobodys = listed.iter().find(|one| one["id"] == *id).unwrap();
+    assert_eq!(nobodys["tenant"], Value::Null);
+    let arguments = ["create", "--name", "laptop", "--tenant", "acne"];
+    let refused = run(&place.binary.config, &arguments).await;
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(!refused.status.success());
+    assert!(said.contains("no tenant `acne` is configured"), "{said}");
+}

@@ -57,6 +57,7 @@ mod smoke;
 mod smuggling;
 mod sso;
 mod streams;
+mod tenants;
 mod tls;
 mod usage;
 mod wire;

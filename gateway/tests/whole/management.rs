@@ -838,7 +838,7 @@ async fn someone(place: &Place) -> String {
         person,
         provider: "company".into(),
         roles: Vec::new(),
-        tenant: None,
+        provider_of: None,
     };
     let (store, hour) = (
         &*place.house.gateway.runtime.store,

@@ -317,7 +317,10 @@ async fn a_change_during_a_reload_is_not_missed() {
         });
         swapped.reloader.reload_if_changed();
         let in_force = house.gateway.runtime.snapshot();
-        assert_eq!(in_force.public_url, format!("http://then-{n}.example"));
+        assert_eq!(
+            in_force.tenants.site.public_url,
+            format!("http://then-{n}.example")
+        );
     }
 }
 

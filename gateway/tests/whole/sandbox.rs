@@ -85,6 +85,7 @@ impl Place {
             }),
             auth_expires_at: Some(self.time.now() + 3_600_000),
             binding: Binding::default(),
+            tenant: None,
         };
         let costs = Costs {
             memory_kib: 1024,
@@ -106,7 +107,16 @@ impl Place {
         let link = link.unwrap_or_else(|| panic!("no link in {text}"));
         let is_part = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         let end = link.find(|c| !is_part(c)).unwrap_or(link.len());
-        let sso = self.house.gateway.runtime.snapshot().sso.clone().unwrap();
+        let sso = self
+            .house
+            .gateway
+            .runtime
+            .snapshot()
+            .tenants
+            .house
+            .sso
+            .clone()
+            .unwrap();
         let link = sso
             .links
             .read(link[..end].trim_end_matches('.'), self.time.now());

@@ -138,7 +138,7 @@ proptest! {
     #[test]
     fn somebody_ready_of_the_best_priority_or_nobody(strategy in strategies(), keys in keys()) {
         let snapshot = snapshot(strategy, &keys);
-        let served = snapshot.catalogue.find(MODEL).unwrap();
+        let served = snapshot.tenants.house.catalogue().find(MODEL).unwrap();
         let pool = served.pool(Dialect::OpenAi).unwrap();
         let best = best(&keys);
         for at in picked(pool, 100) {
@@ -152,7 +152,7 @@ proptest! {
     #[test]
     fn shares_are_the_strategys(strategy in strategies(), keys in keys()) {
         let snapshot = snapshot(strategy, &keys);
-        let served = snapshot.catalogue.find(MODEL).unwrap();
+        let served = snapshot.tenants.house.catalogue().find(MODEL).unwrap();
         let pool = served.pool(Dialect::OpenAi).unwrap();
         let best = best(&keys);
         prop_assume!(!best.is_empty());

@@ -11,7 +11,7 @@ mod leaving;
 mod login_command;
 mod managed;
 mod operators;
-mod provider;
+pub(crate) mod provider;
 mod renewal;
 mod roles;
 mod session;
@@ -290,7 +290,16 @@ async fn a_login_link_is_for_its_token_and_used_once() {
         .split('.')
         .next()
         .unwrap();
-    let sso = place.house.gateway.runtime.snapshot().sso.clone().unwrap();
+    let sso = place
+        .house
+        .gateway
+        .runtime
+        .snapshot()
+        .tenants
+        .house
+        .sso
+        .clone()
+        .unwrap();
     let link = sso.links.mint(Some(id), NOW).unwrap();
     let link = link
         .split_once("/auth")
@@ -438,7 +447,7 @@ async fn logins_and_logouts_at_once_leave_tokens_as_the_last_one_said() {
         person,
         provider: "test".into(),
         roles: Vec::new(),
-        tenant: None,
+        provider_of: None,
     };
     for round in 0..10 {
         let many = (0..8).map(|at| {

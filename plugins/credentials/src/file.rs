@@ -49,6 +49,8 @@ pub struct CredentialFile {
     pub account_id: Option<String>,
     pub quota: Option<FileQuota>,
     pub note: Option<String>,
+    /// The tag by which tenants name it.
+    pub pool: Option<String>,
 }
 
 /// What proves to the provider who calls.
@@ -138,6 +140,7 @@ pub fn parse(stem: &str, bytes: &[u8]) -> Result<CredentialFile, FileError> {
         account_id: account_id(&top, nested.as_ref())?,
         quota: quota(&top)?,
         note: note(&top, &attributes)?,
+        pool: pool(&top, &attributes)?,
         material,
     })
 }
@@ -219,6 +222,11 @@ fn quota(top: &Fields<'_>) -> Result<Option<FileQuota>, FileError> {
         limit,
         used: used.or_else(missing).unwrap_or(0),
     }))
+}
+
+fn pool(top: &Fields<'_>, attributes: &Fields<'_>) -> Result<Option<String>, FileError> {
+    let attribute = attributes.checked("pool", rules::word)?;
+    Ok(top.checked("pool", rules::word)?.or(attribute))
 }
 
 fn note(top: &Fields<'_>, attributes: &Fields<'_>) -> Result<Option<String>, FileError> {

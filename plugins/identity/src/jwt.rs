@@ -26,7 +26,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
-use turnpike_api::{Answer, Authenticator, Clock, Identity, ModelRules, Presented, Verdict};
+use turnpike_api::{
+    Answer, Attributes, Authenticator, Clock, Identity, ModelRules, Presented, Verdict,
+};
 
 pub use claims::Claims;
 pub(crate) use claims::{named, names, others};
@@ -145,7 +147,7 @@ impl JwtBearers {
         let turn = Turn::Bearer(&self.checks, Bearer { digest, was_good });
         match verifier.check(&token, turn).await {
             Ok((claims, _)) => {
-                let identity = Arc::new(identity(&claims));
+                let identity = Arc::new(identity(&claims, &verifier.issuer));
                 let trusted_until = self.clock.now() + TRUSTED_FOR.as_millis() as u64;
                 let until = claims.expires_at.min(trusted_until);
                 self.verified.insert(digest, identity.clone(), until);
@@ -184,13 +186,21 @@ pub(crate) fn unreadable(token: &str) -> Option<Refused> {
     header.err()
 }
 
+/// The issuer that a token names, which nobody has checked; `None` = it is no signed token.
+pub fn unproven_issuer(token: &str) -> Option<String> {
+    unproven(token, "iss")
+}
+
 /// What a token says under a name, which nobody has checked.
 pub(crate) fn unproven(token: &str, claim: &str) -> Option<String> {
     let token = Unverified::parse(token).ok()?;
     token.claims.get(claim)?.as_str().map(str::to_owned)
 }
 
-fn identity(claims: &Claims) -> Identity {
+fn identity(claims: &Claims, issuer: &Issuer) -> Identity {
     let name = claims.usable_email().unwrap_or(&claims.subject);
-    Identity::new(name, ModelRules::any()).with(claims.attributes())
+    Identity::new(name, ModelRules::any()).with(Attributes {
+        tenant: issuer.tenant.clone(),
+        ..claims.attributes()
+    })
 }

@@ -24,6 +24,8 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// A person, as whoever vouches for them says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PersonName {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
     pub issuer: String,
     pub subject: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -43,6 +45,7 @@ impl PersonName {
     /// The person of whom only that is known.
     pub fn person(self) -> Person {
         Person {
+            tenant: self.tenant,
             issuer: self.issuer,
             subject: self.subject,
             email: self.email,
@@ -54,8 +57,9 @@ impl PersonName {
 impl Names {
     /// Notes that somebody called. Answers with the digest by which usage knows them.
     pub fn seen(&self, issuer: &str, subject: &str, of: &Attributes) -> String {
-        let key = Person::key_of(issuer, subject);
+        let key = Person::key_of(of.tenant.as_deref(), issuer, subject);
         let name = PersonName {
+            tenant: of.tenant.as_deref().map(str::to_owned),
             issuer: issuer.to_owned(),
             subject: subject.to_owned(),
             email: of.email.as_deref().map(str::to_owned),

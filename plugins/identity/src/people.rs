@@ -112,6 +112,7 @@ pub async fn all(store: &dyn Store) -> Result<Vec<Kept>, StoreError> {
             groups: owner.groups,
             claims: owner.claims,
             team: owner.team,
+            tenant: token.tenant.clone(),
         });
         let kept = people.entry(key).or_insert(kept);
         kept.tokens.push((token, uses.remove(&id)));

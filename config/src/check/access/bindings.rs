@@ -5,27 +5,32 @@ use crate::locate::Path;
 use crate::nearest::hint;
 use crate::plan::{ClientKeyPlan, RoleBindingPlan};
 
-use super::{Context, check_role};
+use super::{Context, Written, check_role};
 
+/// `names` are those that keys were given.
 pub(super) fn bindings(
-    document: &Document,
-    client_keys: &[ClientKeyPlan],
+    written: &Written<'_>,
+    names: &[&str],
     context: &mut Context<'_>,
 ) -> Vec<RoleBindingPlan> {
-    let names = names_of_keys(document, client_keys);
-    let bindings = document.role_bindings.iter().enumerate();
-    let bindings = bindings.map(|(index, written)| {
-        let at = Path::default().field("role_bindings").item(index);
-        binding(written, &at, document, &names, context)
+    let section = written.at.field("role_bindings");
+    let bindings = written.bindings.iter().enumerate();
+    let bindings = bindings.map(|(index, one)| {
+        let at = section.item(index);
+        check_role(&one.role, &at.field("role"), written.roles, context);
+        binding(one, &at, names, context)
     });
     let bindings = bindings.collect();
-    check_twins(&document.role_bindings, context);
+    check_twins(written.bindings, &section, context);
     bindings
 }
 
 /// The names that were given: the others are those of positions, at which another key may stand
 /// tomorrow.
-fn names_of_keys<'k>(document: &'k Document, client_keys: &'k [ClientKeyPlan]) -> Vec<&'k str> {
+pub(super) fn names_of_keys<'k>(
+    document: &'k Document,
+    client_keys: &'k [ClientKeyPlan],
+) -> Vec<&'k str> {
     let written = document.api_keys.iter().filter_map(|entry| entry.full());
     let written = written.filter_map(|full| full.name.as_deref());
     // Beyond those of the section there is the environment's.
@@ -36,11 +41,9 @@ fn names_of_keys<'k>(document: &'k Document, client_keys: &'k [ClientKeyPlan]) -
 fn binding(
     written: &RoleBinding,
     at: &Path,
-    document: &Document,
     names_of_keys: &[&str],
     context: &mut Context<'_>,
 ) -> RoleBindingPlan {
-    check_role(&written.role, &at.field("role"), document, context);
     check_has_matcher(written, at, context);
     let claims = written.claims.iter().flatten();
     let claims: Vec<(String, String)> = claims
@@ -148,7 +151,7 @@ fn blanks(scope: &str) -> Option<String> {
     several.then(|| "a scope has no blanks; write several as a list".to_owned())
 }
 
-fn domain(domain: &str) -> Option<String> {
+pub(in crate::check) fn domain(domain: &str) -> Option<String> {
     let is_domain = domain
         .bytes()
         .all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte))
@@ -162,8 +165,7 @@ fn user(user: &str) -> Option<String> {
         .then(|| "expected an address with one `@`, or a subject".to_owned())
 }
 
-fn check_twins(bindings: &[RoleBinding], context: &mut Context<'_>) {
-    let section = Path::default().field("role_bindings");
+fn check_twins(bindings: &[RoleBinding], section: &Path, context: &mut Context<'_>) {
     for (index, binding) in bindings.iter().enumerate() {
         let at = section.item(index);
         let twin = bindings[..index].iter().position(|other| other == binding);

@@ -1,8 +1,10 @@
 //! `only`: the subjects of its level that a limit is for.
 
+use std::collections::BTreeMap;
+
 use turnpike_api::{ModelRules, glob_matches};
 
-use crate::document::{Document, LimitEntry, LimitScope};
+use crate::document::{LimitEntry, LimitScope, Role};
 use crate::locate::Path;
 use crate::plan::{ClientKeyPlan, ProviderPlan};
 
@@ -17,14 +19,17 @@ pub(super) struct Subjects<'a> {
 
 impl<'a> Subjects<'a> {
     pub(super) fn of(
-        document: &'a Document,
-        client_keys: &'a [ClientKeyPlan],
+        roles: &'a BTreeMap<String, Role>,
+        client_keys: impl IntoIterator<Item = &'a ClientKeyPlan>,
         providers: &'a [ProviderPlan],
     ) -> Self {
         let credentials = providers.iter().flat_map(|provider| &provider.credentials);
         Self {
-            roles: document.roles.keys().map(String::as_str).collect(),
-            keys: client_keys.iter().map(|key| key.name.as_str()).collect(),
+            roles: roles.keys().map(String::as_str).collect(),
+            keys: client_keys
+                .into_iter()
+                .map(|key| key.name.as_str())
+                .collect(),
             credentials: credentials.map(|one| one.id.as_str()).collect(),
         }
     }

@@ -66,7 +66,7 @@ pub(super) async fn create(desk: Desk, form: Form) -> Result<Response, Problem> 
         name: &issued.record.name,
         token,
         until: &When::at(session.expires_at),
-        snippets: &Snippet::all(&desk.sso.public_url, token),
+        snippets: &Snippet::all(&desk.site.public_url, token),
     }))
 }
 

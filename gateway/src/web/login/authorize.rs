@@ -3,18 +3,20 @@
 use axum::response::Response;
 use std::time::Duration;
 use tracing::{info, warn};
+use turnpike_api::Secret;
 use turnpike_config::plan::LoginModePlan;
 use turnpike_identity::sso::authorization::{Denied, Granted};
 use turnpike_identity::sso::confirmation::Waiting;
 use turnpike_identity::sso::renewal::Renewal;
 use turnpike_identity::sso::session::{self, Login};
 use turnpike_identity::sso::{Errand, Pending, Person, Session};
-use url::Url;
 
 use super::desk::Desk;
 use super::page::see_other;
 use super::problem::Problem;
+use super::whose::{NOT_HERE, Whose, assigned, not_here, whose};
 use super::{cookies, device, operator};
+use crate::sso::Sso;
 
 /// What somebody is told to whom no role is bound.
 const NO_ROLE: &str = "No role is bound to you: ask your platform team for one";
@@ -23,51 +25,118 @@ const NO_ROLE: &str = "No role is bound to you: ask your platform team for one";
 pub(super) async fn authorize(
     desk: &Desk,
     person: Person,
-    sealed: Option<String>,
+    refresh: Option<Secret>,
     pending: Pending,
     browser: &str,
 ) -> Result<Response, Problem> {
-    let granted = match &desk.sso.mode {
-        LoginModePlan::SingleUser { expiry, .. } => {
-            return have_confirmed(desk, (person, sealed), pending, browser, *expiry).await;
-        }
-        LoginModePlan::Enterprise { api: None, .. } => match has_a_role(desk, &person) {
-            true => Granted::default(),
-            false => {
-                let denied = Denied::Refused(NO_ROLE.into());
-                return Err(refuse(desk, &person, &pending.provider, denied).await);
+    let (person, whose) = match whose(desk, person) {
+        Ok(found) => found,
+        Err(person) => return Err(not_here(desk, &person)),
+    };
+    let provider = &pending.provider;
+    let said = match said(desk, desk.sso_of(&person), &person, provider).await {
+        Ok(said) => said,
+        Err(denied) => return Err(refuse(desk, &person, provider, denied).await),
+    };
+    let named = match &said {
+        Said::Granted(granted) => granted.tenant.as_deref(),
+        Said::ToConfirm(_) => None,
+    };
+    let person = match assigned(desk, person, whose, named) {
+        Ok(person) => person,
+        Err(person) => return Err(not_here(desk, &person)),
+    };
+    // Who has been assigned to a tenant is let in as that says, too.
+    let said = match said {
+        Said::Granted(granted) if granted.tenant.is_some() && whose != Whose::Known => {
+            match of_assigned(desk, &person, provider, granted).await {
+                Ok(said) => said,
+                Err(denied) => return Err(refuse(desk, &person, provider, denied).await),
             }
+        }
+        said => said,
+    };
+    let keyring = &desk.sso.keyring;
+    let sealed = refresh.map(|token| keyring.seal(token.expose().as_bytes(), &person.key()));
+    let sealed = sealed.transpose()?;
+    let own = desk.tenant.has_own_providers.then(|| desk.tenant.name());
+    let mut login = Login {
+        person,
+        provider: pending.provider,
+        provider_of: own.flatten().map(str::to_owned),
+        roles: Vec::new(),
+    };
+    match said {
+        Said::ToConfirm(expiry) => {
+            let waits = (login, pending.errand, sealed);
+            have_confirmed(desk, waits, browser, expiry).await
+        }
+        Said::Granted(granted) => {
+            login.roles = granted.roles;
+            let_in(desk, &login, sealed, &pending.errand, browser).await
+        }
+    }
+}
+
+/// What is said of a login.
+enum Said {
+    /// The code in the log has to be typed.
+    ToConfirm(Duration),
+    Granted(Granted),
+}
+
+/// What the tenant itself says of somebody who was assigned to it, where it has a say of its own.
+async fn of_assigned(
+    desk: &Desk,
+    person: &Person,
+    provider: &str,
+    granted: Granted,
+) -> Result<Said, Denied> {
+    let sso = desk.sso_of(person);
+    if sso.mode == desk.sso.mode {
+        return Ok(Said::Granted(granted));
+    }
+    match said(desk, sso, person, provider).await? {
+        Said::Granted(other) if other.tenant.is_some() && other.tenant != person.tenant => {
+            Err(Denied::Refused(NOT_HERE.into()))
+        }
+        said => Ok(said),
+    }
+}
+
+/// What there is to say of a login by such rules.
+async fn said(desk: &Desk, sso: &Sso, person: &Person, provider: &str) -> Result<Said, Denied> {
+    match &sso.mode {
+        LoginModePlan::SingleUser { expiry, .. } => Ok(Said::ToConfirm(*expiry)),
+        LoginModePlan::Enterprise { api: None, .. } => match has_a_role(desk, person) {
+            true => Ok(Said::Granted(Granted::default())),
+            false => Err(Denied::Refused(NO_ROLE.into())),
         },
         LoginModePlan::Enterprise {
             api: Some(api),
             timeout,
-        } => match ask(desk, &person, &pending.provider, api, *timeout).await {
-            Ok(granted) => granted,
-            Err(denied) => return Err(refuse(desk, &person, &pending.provider, denied).await),
-        },
-    };
-    let login = Login {
-        person,
-        provider: pending.provider,
-        roles: granted.roles,
-        tenant: granted.tenant,
-    };
-    let_in(desk, &login, sealed, &pending.errand, browser).await
+        } => {
+            // Redirects are not followed, and it is asked once.
+            let asked = (person, provider, desk.client.to_string());
+            let granted = sso.ask(asked, api, *timeout, desk.now).await;
+            granted.map(Said::Granted)
+        }
+    }
 }
 
 /// Whether a role is bound to somebody, where there are roles: without an authorization API nothing
 /// else says who is let in.
 fn has_a_role(desk: &Desk, person: &Person) -> bool {
-    let snapshot = desk.runtime.snapshot();
     let attributes = person.owner().attributes();
-    let roles = snapshot.roles.as_ref();
+    let roles = desk.tenant_of(person).roles.as_ref();
     roles.is_none_or(|roles| !roles.of(&attributes).roles.is_empty())
 }
 
 /// Tells of roles that the authorization API named and the configuration does not have.
 fn tell_unknown_roles(desk: &Desk, login: &Login) {
-    let snapshot = desk.runtime.snapshot();
-    let Some(roles) = &snapshot.roles else { return };
+    let Some(roles) = &desk.tenant_of(&login.person).roles else {
+        return;
+    };
     for role in login.roles.iter().filter(|role| !roles.has(role)) {
         let role: String = role.chars().take(80).collect();
         let person = login.person.shown();
@@ -86,6 +155,9 @@ pub(super) async fn let_in(
     errand: &Errand,
     browser: &str,
 ) -> Result<Response, Problem> {
+    if !desk.is_here(&login.person) {
+        return Err(not_here(desk, &login.person));
+    }
     let store = desk.store();
     let link = errand.link.as_deref();
     let link = match link.and_then(|token| desk.sso.links.read(token, desk.now)) {
@@ -94,7 +166,8 @@ pub(super) async fn let_in(
         _ => None,
     };
     tell_unknown_roles(desk, login);
-    let session = session::sign_in(store, login, desk.sso.lifetime, desk.now).await?;
+    let lifetime = desk.sso_of(&login.person).lifetime;
+    let session = session::sign_in(store, login, lifetime, desk.now).await?;
     keep_renewal(desk, &session, sealed).await?;
     let tokens = session::tokens(store, &session).await?;
     for token in &tokens {
@@ -105,6 +178,7 @@ pub(super) async fn let_in(
     info!(
         person = login.person.shown(),
         provider = login.provider,
+        tenant = login.person.tenant,
         client = %desk.client,
         tokens = tokens.len(),
         "login"
@@ -134,16 +208,16 @@ pub(super) async fn let_in(
 
 async fn have_confirmed(
     desk: &Desk,
-    (person, sealed): (Person, Option<String>),
-    pending: Pending,
+    waits: (Login, Errand, Option<String>),
     browser: &str,
     expiry: Duration,
 ) -> Result<Response, Problem> {
-    let (shown, provider) = (person.shown().to_owned(), pending.provider.clone());
-    let login = (person, pending.provider, pending.errand, sealed);
+    let login = &waits.0;
+    let (shown, provider) = (login.person.shown().to_owned(), login.provider.clone());
     let (seals, store) = (&desk.sso.seals, desk.store());
-    let code = Waiting::begin(login, browser, expiry, seals, store, desk.now).await;
-    let code = code.map_err(|error| Problem::of_login(error, &provider, &desk.sso.redirect_uri))?;
+    let code = Waiting::begin(waits, browser, expiry, seals, store, desk.now).await;
+    let failed = |error| Problem::of_login(error, &provider, &desk.site.redirect_uri);
+    let code = code.map_err(failed)?;
     warn!(
         person = shown,
         provider,
@@ -160,7 +234,8 @@ async fn keep_renewal(
     session: &Session,
     sealed: Option<String>,
 ) -> Result<(), Problem> {
-    let sealed = sealed.filter(|_| desk.sso.renewal_lead.is_some());
+    let lead = desk.sso_of(&session.person).renewal_lead;
+    let sealed = sealed.filter(|_| lead.is_some());
     let Some(sealed) = sealed else {
         return Ok(Renewal::forget(desk.store(), &session.person.key()).await?);
     };
@@ -172,19 +247,6 @@ async fn keep_renewal(
     Ok(renewal.keep(session, desk.store(), desk.now).await?)
 }
 
-/// Asks the authorization API. Redirects are not followed, and it is asked once.
-async fn ask(
-    desk: &Desk,
-    person: &Person,
-    provider: &str,
-    api: &Url,
-    patience: Duration,
-) -> Result<Granted, Denied> {
-    let client = desk.client.to_string();
-    let asked = (person, provider, client);
-    desk.sso.ask(asked, api, patience, desk.now).await
-}
-
 /// Says no. Where the API itself said so, or no role is bound any more, a session that lasts from before ends, too.
 async fn refuse(desk: &Desk, person: &Person, provider: &str, denied: Denied) -> Problem {
     let reason = match &denied {
@@ -193,9 +255,26 @@ async fn refuse(desk: &Desk, person: &Person, provider: &str, denied: Denied) ->
     };
     warn!(person = person.shown(), provider, client = %desk.client, reason, "login denied");
     if matches!(denied, Denied::Refused(_))
-        && let Err(error) = desk.runtime.sign_out(&person.key()).await
+        && let Err(problem) = end_sessions(desk, person).await
     {
-        return error.into();
+        return problem;
     }
     Problem::denied(reason)
+}
+
+/// Ends what a person has from before. Of whom the authorization API said before that they are of
+/// some tenant, it is theirs of that tenant, too.
+async fn end_sessions(desk: &Desk, person: &Person) -> Result<(), Problem> {
+    desk.runtime.sign_out(&person.key()).await?;
+    if desk.tenant.has_own_providers || desk.snapshot.tenants.by_name.is_empty() {
+        return Ok(());
+    }
+    for (key, session) in session::all(desk.store()).await? {
+        let other = &session.person;
+        let is_theirs = (&other.issuer, &other.subject) == (&person.issuer, &person.subject);
+        if is_theirs && session.provider_of.is_none() {
+            desk.runtime.sign_out(&key).await?;
+        }
+    }
+    Ok(())
 }

@@ -19,11 +19,11 @@ pub(super) async fn returned(desk: Desk, RawQuery(query): RawQuery) -> Result<Re
         ("", _) | (_, None) => None,
         (state, Some(browser)) => {
             let taken = Pending::take(desk.store(), state, &browser).await;
-            taken.map_err(|error| Problem::of_login(error, "", &desk.sso.redirect_uri))?
+            taken.map_err(|error| Problem::of_login(error, "", &desk.site.redirect_uri))?
         }
     };
     if !query.get("error").is_empty() {
-        return Err(said(&query, &desk.sso.redirect_uri));
+        return Err(said(&query, &desk.site.redirect_uri));
     }
     if code.is_empty() || state.is_empty() {
         return Err(
@@ -35,6 +35,10 @@ pub(super) async fn returned(desk: Desk, RawQuery(query): RawQuery) -> Result<Re
     let (Some(pending), Some(browser)) = (pending, desk.browser()) else {
         return Err(Problem::session());
     };
+    // It goes on where it began.
+    if pending.tenant.as_deref() != desk.tenant.name() {
+        return Err(Problem::session());
+    }
     let name = &pending.provider;
     let provider = desk.sso.provider(name);
     let provider = provider.ok_or_else(|| Problem::unknown_provider(name))?;
@@ -42,16 +46,14 @@ pub(super) async fn returned(desk: Desk, RawQuery(query): RawQuery) -> Result<Re
         code,
         state,
         issuer: Some(query.get("iss")).filter(|issuer| !issuer.is_empty()),
+        redirect_uri: &desk.site.redirect_uri,
     };
-    let (seals, outside) = (&desk.sso.seals, &desk.sso.outside);
+    let (seals, outside) = (&desk.sso.seals, &*desk.sso.outside);
     let clock = Arc::new(desk.runtime.board.time.clone());
-    let failed = |error| Problem::of_login(error, name, &desk.sso.redirect_uri);
+    let failed = |error| Problem::of_login(error, name, &desk.site.redirect_uri);
     let finished = provider.finish(returned, seals, outside, clock).await;
     let Identified { person, refresh } = finished.map_err(failed)?;
-    let keyring = &desk.sso.keyring;
-    let sealed = refresh.map(|token| keyring.seal(token.expose().as_bytes(), &person.key()));
-    let sealed = sealed.transpose()?;
-    authorize::authorize(&desk, person, sealed, pending, &browser).await
+    authorize::authorize(&desk, person, refresh, pending, &browser).await
 }
 
 /// `POST /auth/callback`: some providers have the browser send a form, to which it adds no cookies.

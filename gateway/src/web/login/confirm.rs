@@ -27,7 +27,9 @@ pub(super) async fn typed(desk: Desk, form: Form) -> Result<Response, Problem> {
         Ok(browser) => browser,
         Err(problem) => return stale(&desk, problem).await,
     };
-    let LoginModePlan::SingleUser { attempts, .. } = desk.sso.mode else {
+    let whose = Waiting::whose(desk.store(), &browser).await?;
+    let sso = whose.map_or(&desk.sso, |person| desk.sso_of(&person));
+    let LoginModePlan::SingleUser { attempts, .. } = sso.mode else {
         // The configuration has changed since: another login goes by it.
         return Err(Problem::session());
     };

@@ -7,13 +7,15 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use turnpike_api::{Clock, Store};
-use turnpike_identity::sso::{LoginRate, Purpose, Session, digest, random};
+use turnpike_identity::sso::{LoginRate, Person, Purpose, Session, digest, random};
 
 use super::form::Form;
 use super::problem::Problem;
 use super::{Shared, Visit, cookies};
 use crate::runtime::Runtime;
+use crate::snapshot::Snapshot;
 use crate::sso::Sso;
+use crate::tenant::{Site, Tenant};
 
 /// The browser's cookie is kept for so many seconds, so that a login that waits finds it again.
 const KEPT: i64 = 24 * 60 * 60;
@@ -21,7 +23,12 @@ const KEPT: i64 = 24 * 60 * 60;
 /// One request for a page.
 pub(super) struct Desk {
     pub(super) runtime: Arc<Runtime>,
+    /// As people log in at this host.
     pub(super) sso: Arc<Sso>,
+    /// Whose host it is: the house, where it is no tenant's.
+    pub(super) tenant: Arc<Tenant>,
+    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) site: Site,
     pub(super) client: IpAddr,
     /// Milliseconds since 1970.
     pub(super) now: u64,
@@ -52,6 +59,9 @@ impl FromRequestParts<Shared> for Desk {
             browser,
             session: cookie(cookies::SESSION),
             sso: visit.sso,
+            tenant: visit.tenant,
+            snapshot: visit.snapshot,
+            site: visit.site,
             runtime,
         })
     }
@@ -94,7 +104,29 @@ impl Desk {
             return Ok(None);
         };
         let session = Session::of_cookie(cookie, &self.sso.seals, self.store(), self.now);
-        Ok(session.await?)
+        Ok(session
+            .await?
+            .filter(|session| self.is_here(&session.person)))
+    }
+
+    /// Whether somebody may be at this host: nobody is at a tenant's who is not of it, and nobody
+    /// anywhere whose tenant is gone.
+    pub(super) fn is_here(&self, person: &Person) -> bool {
+        let tenant = self.snapshot.tenants.find(person.tenant.as_deref());
+        tenant.is_some_and(|of| self.tenant.name.is_none() || Arc::ptr_eq(of, &self.tenant))
+    }
+
+    /// For whom a person acts.
+    pub(super) fn tenant_of(&self, person: &Person) -> &Arc<Tenant> {
+        let tenants = &self.snapshot.tenants;
+        tenants
+            .find(person.tenant.as_deref())
+            .unwrap_or(&tenants.house)
+    }
+
+    /// How a person logs in, wherever they do.
+    pub(super) fn sso_of(&self, person: &Person) -> &Arc<Sso> {
+        self.tenant_of(person).sso.as_ref().unwrap_or(&self.sso)
     }
 
     /// As [`session`](Self::session), for a form that only somebody signed in can send, with the

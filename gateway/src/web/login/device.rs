@@ -179,6 +179,13 @@ async fn find(
         .await
         .map_err(|problem| problem.towards("Try again", &page_of(&code.shown())))?;
     let found = device::look(&code, &desk.sso.seals, desk.store(), desk.now).await?;
+    // What asks at a tenant's host is none of others' business.
+    let of = session.person.tenant.as_ref();
+    let is_theirs = |login: &DeviceLogin| {
+        let asked_at = login.asking.tenant.as_ref();
+        asked_at.is_none() || asked_at == of
+    };
+    let found = found.filter(is_theirs);
     if found.is_some() {
         desk.forgive_guess(&person).await?;
     }

@@ -27,6 +27,7 @@ pub(super) async fn issue(desk: &Desk, session: &Session, name: &str) -> Result<
     let new = NewToken {
         name: name.to_owned(),
         owner: Some(session.person.owner()),
+        tenant: session.person.tenant.clone(),
         auth_expires_at: Some(session.expires_at),
         ..NewToken::default()
     };

@@ -28,7 +28,7 @@ const GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
 
 /// `GET /.well-known/oauth-authorization-server`.
 pub(super) async fn metadata(desk: Desk, State(_): State<Shared>) -> Json<Value> {
-    let url = &desk.sso.public_url;
+    let url = &desk.site.public_url;
     Json(json!({
         "issuer": url,
         "device_authorization_endpoint": format!("{url}/oauth/device_authorization"),
@@ -51,13 +51,14 @@ pub(super) async fn authorize_device(
         client_id: client_id(&form)?.to_owned(),
         agent: agent(&form)?,
         address: desk.client.to_string(),
+        tenant: desk.tenant.name().map(str::to_owned),
     };
     // A scope is taken as it comes: a token may do what its person may, and nothing narrows it.
     let (rate, store) = (desk.sso.rate, desk.store());
     rate.count(store, &counted_as(desk.client), desk.now)
         .await??;
     let begun = device::begin(asking, &desk.sso.seals, store, desk.now).await?;
-    let (url, code) = (&desk.sso.public_url, begun.user_code.shown());
+    let (url, code) = (&desk.site.public_url, begun.user_code.shown());
     Ok(Json(json!({
         "device_code": begun.device_code.expose(),
         "user_code": code,
@@ -89,7 +90,8 @@ pub(super) async fn token(
         "" => return Err(Refusal::request("`device_code` is missing, or there twice")),
         code => code,
     };
-    let polled = device::poll(code, client, &desk.sso.seals, desk.store(), desk.now);
+    let asking = (client, desk.tenant.name());
+    let polled = device::poll(code, asking, &desk.sso.seals, desk.store(), desk.now);
     match polled.await? {
         Polled::Approved(approved, address) => give(&desk, &approved, &address, client).await,
         Polled::Pending => Err(Refusal::new(

@@ -15,7 +15,7 @@ use crate::web::management::Actor;
 /// configuration says; the browser says only what it is known by there.
 pub(super) async fn pass(desk: Desk, RawQuery(query): RawQuery) -> Result<Response, Problem> {
     let query = Form::read(query.unwrap_or_default().as_bytes());
-    let snapshot = desk.runtime.snapshot();
+    let snapshot = &desk.snapshot;
     let Some(operators) = snapshot.management.pages_of_people() else {
         return Err(Problem::nothing_here());
     };
@@ -30,7 +30,7 @@ pub(super) async fn pass(desk: Desk, RawQuery(query): RawQuery) -> Result<Respon
     let Some(session) = desk.session().await? else {
         return Ok(see_other(&format!("/auth/login?{}", asking(challenge))));
     };
-    if Actor::of_person(&session, &snapshot).is_none() {
+    if Actor::of_person(&session, snapshot).is_none() {
         let person = session.person.shown();
         tracing::warn!(person, client = %desk.client, "no role of this person opens the operator's pages");
         return Err(

@@ -42,7 +42,7 @@ pub(super) async fn choose(desk: Desk, RawQuery(query): RawQuery) -> Result<Resp
             json!({
                 "name": provider.name,
                 "label": choice.label,
-                "url": format!("{}{}", desk.sso.public_url, choice.url),
+                "url": format!("{}{}", desk.site.public_url, choice.url),
             })
         });
         return Ok(axum::Json(json!({ "providers": named.collect::<Vec<_>>() })).into_response());
@@ -75,6 +75,7 @@ pub(super) async fn begin(
     let token = Some(query.get("token")).filter(|token| sso.links.read(token, desk.now).is_some());
     let pending = Pending {
         provider: name.clone(),
+        tenant: desk.tenant.name().map(str::to_owned),
         browser,
         errand: Errand {
             link: token.map(str::to_owned),
@@ -82,11 +83,16 @@ pub(super) async fn begin(
             operator: operator::asked(&query),
         },
     };
-    let failed = |error| Problem::of_login(error, &name, &sso.redirect_uri);
+    let failed = |error| Problem::of_login(error, &name, &desk.site.redirect_uri);
     let state = pending.note(desk.store()).await.map_err(failed)?;
     let clock = &desk.runtime.board.time;
     let url = provider
-        .begin(&state, &sso.seals, &sso.outside, clock)
+        .begin(
+            (&state, &desk.site.redirect_uri),
+            &sso.seals,
+            &*sso.outside,
+            clock,
+        )
         .await;
     let mut response = see_other(url.map_err(failed)?.as_str());
     desk.keep_browser(&mut response);

@@ -63,6 +63,8 @@ pub(in crate::web) struct Actor {
     /// How logs call it.
     pub(super) name: Arc<str>,
     pub(super) scopes: Arc<[Scope]>,
+    /// The tenant that they manage; `None` = the whole gateway.
+    pub(super) tenant: Option<Arc<str>>,
 }
 
 impl Actor {
@@ -70,6 +72,7 @@ impl Actor {
     pub(super) fn did(&self, action: &'static str, subject: &str) {
         Managed {
             actor: &self.name,
+            tenant: self.tenant.as_deref(),
             action,
             subject,
         }
@@ -87,6 +90,7 @@ impl Terms {
             actor: Actor {
                 name: key.name.as_str().into(),
                 scopes: key.scopes.as_slice().into(),
+                tenant: key.tenant.as_deref().map(Arc::from),
             },
         });
         Self {
@@ -202,9 +206,10 @@ fn presented(headers: &HeaderMap) -> Result<&[u8], Refused> {
 }
 
 impl Actor {
-    /// A person, if a role of theirs opens something; by the roles that are in force.
+    /// A person, if a role of theirs opens something; by the roles that are in force for their tenant.
     pub(in crate::web) fn of_person(session: &Session, snapshot: &Snapshot) -> Option<Self> {
-        let roles = snapshot.roles.as_ref()?;
+        let tenant = snapshot.tenants.find(session.person.tenant.as_deref())?;
+        let roles = tenant.roles.as_ref()?;
         let grants = roles.of(&session.owner().attributes());
         let is_granted = |scope: &Scope| {
             let mut roles = grants.roles.iter();
@@ -214,10 +219,23 @@ impl Actor {
         (!scopes.is_empty()).then(|| Self {
             name: session.person.shown().into(),
             scopes,
+            tenant: tenant.name.clone(),
         })
     }
 
+    /// Whether they manage what is of this tenant, or of none. What they do not is to them as if it
+    /// were not there.
+    pub(super) fn manages(&self, tenant: Option<&str>) -> bool {
+        self.tenant.is_none() || self.tenant.as_deref() == tenant
+    }
+
     pub(super) fn may(&self, scope: Scope) -> Result<(), Refused> {
+        if self.tenant.is_some() && is_of_the_process(scope) {
+            return Err(Refused::WholeGateway {
+                name: self.name.to_string(),
+                scope: scope.as_str(),
+            });
+        }
         match self.scopes.contains(&Scope::All) || self.scopes.contains(&scope) {
             true => Ok(()),
             false => Err(Refused::Scope {
@@ -225,6 +243,21 @@ impl Actor {
                 scope: scope.as_str(),
             }),
         }
+    }
+}
+
+/// What no tenant has a part of.
+fn is_of_the_process(scope: Scope) -> bool {
+    match scope {
+        Scope::ConfigRead | Scope::ConfigWrite | Scope::LogsRead | Scope::LogsWrite => true,
+        Scope::All
+        | Scope::CredentialsRead
+        | Scope::CredentialsWrite
+        | Scope::TokensRead
+        | Scope::TokensWrite
+        | Scope::SessionsRead
+        | Scope::SessionsWrite
+        | Scope::UsageRead => false,
     }
 }
 
@@ -294,6 +327,7 @@ mod tests {
             actor: Actor {
                 name: (*key).into(),
                 scopes: (*scopes).into(),
+                tenant: None,
             },
         });
         Terms {
@@ -390,6 +424,7 @@ mod tests {
         let actor = |scopes: &[Scope]| Actor {
             name: "ci".into(),
             scopes: scopes.into(),
+            tenant: None,
         };
         for scope in Scope::ALL {
             assert!(actor(&[Scope::All]).may(scope).is_ok());
@@ -398,5 +433,20 @@ mod tests {
         let writes = actor(&[Scope::TokensWrite]);
         let refused = writes.may(Scope::TokensRead).unwrap_err();
         assert!(refused.to_string().contains("`tokens:read`"), "{refused}");
+    }
+
+    #[test]
+    fn a_tenants_key_does_nothing_to_the_whole_gateway() {
+        let theirs = Actor {
+            name: "acme".into(),
+            scopes: [Scope::All].into(),
+            tenant: Some("acme".into()),
+        };
+        for scope in Scope::ALL {
+            let is_theirs = theirs.may(scope).is_ok();
+            assert_eq!(is_theirs, !is_of_the_process(scope), "{}", scope.as_str());
+        }
+        assert!(theirs.manages(Some("acme")));
+        assert!(!theirs.manages(None) && !theirs.manages(Some("umbra")));
     }
 }

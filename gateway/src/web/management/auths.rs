@@ -17,6 +17,7 @@ use crate::observe::events::CredentialRecovered;
 use crate::runtime::Runtime;
 use crate::upstream::Credential;
 use crate::upstream::entry::{CredentialEntry, QuotaEntry};
+use crate::upstream::roll::Enrolled;
 use crate::upstream::standing::Cooldowns;
 
 type Shared = State<Arc<Office>>;
@@ -50,8 +51,11 @@ pub(super) struct Reset {
 /// List them
 #[utoipa::path(get, path = "/auths", tag = "credentials", operation_id = "list_credentials",
     responses((status = 200, description = "All of them", body = CredentialList)))]
-pub(super) async fn list(State(office): Shared) -> Result<Json<CredentialList>, Refused> {
-    let auths = entries(&*office.runtime()?, |_| true);
+pub(super) async fn list(
+    State(office): Shared,
+    Extension(actor): Extension<Actor>,
+) -> Result<Json<CredentialList>, Refused> {
+    let auths = entries(&*office.runtime()?, &actor, |_| true);
     Ok(Json(CredentialList { auths }))
 }
 
@@ -61,9 +65,11 @@ pub(super) async fn list(State(office): Shared) -> Result<Json<CredentialList>, 
     responses((status = 200, description = "Its credentials", body = CredentialList)))]
 pub(super) async fn of_provider(
     State(office): Shared,
+    Extension(actor): Extension<Actor>,
     Path(provider): Path<String>,
 ) -> Result<Json<CredentialList>, Refused> {
-    let auths = entries(&*office.runtime()?, |entry| entry.provider == provider);
+    let runtime = office.runtime()?;
+    let auths = entries(&runtime, &actor, |entry| entry.provider == provider);
     match auths.is_empty() {
         true => Err(Refused::NoCredentials(provider)),
         false => Ok(Json(CredentialList { auths })),
@@ -77,10 +83,12 @@ pub(super) async fn of_provider(
     responses((status = 200, description = "Its tokens of the period that runs", body = QuotaEntry)))]
 pub(super) async fn quota(
     State(office): Shared,
+    Extension(actor): Extension<Actor>,
     Path(provider): Path<String>,
     Query(Which { id }): Query<Which>,
 ) -> Result<Json<QuotaEntry>, Refused> {
-    let mut found = entries(&*office.runtime()?, |entry| entry.provider == provider);
+    let runtime = office.runtime()?;
+    let mut found = entries(&runtime, &actor, |entry| entry.provider == provider);
     if found.is_empty() {
         return Err(Refused::NoCredentials(provider));
     }
@@ -117,7 +125,12 @@ pub(super) async fn reset(
         let of_id = |id: &String| *credential.id == **id;
         provider.as_ref().is_none_or(of_provider) && id.as_ref().is_none_or(of_id)
     };
-    let chosen: Vec<Arc<Credential>> = snapshot.usable().filter(is_meant).cloned().collect();
+    let theirs = snapshot
+        .roll
+        .iter()
+        .filter(|one| actor.manages(one.tenant.as_deref()))
+        .filter_map(Enrolled::credential);
+    let chosen: Vec<Arc<Credential>> = theirs.filter(is_meant).cloned().collect();
     if chosen.is_empty() {
         return Err(match (id, provider) {
             (Some(id), _) => Refused::NoCredential(id),
@@ -164,10 +177,15 @@ async fn clear(runtime: &Runtime, credential: &Arc<Credential>) -> Result<(), St
     Ok(())
 }
 
-fn entries(runtime: &Runtime, is_meant: impl Fn(&CredentialEntry) -> bool) -> Vec<CredentialEntry> {
+fn entries(
+    runtime: &Runtime,
+    actor: &Actor,
+    is_meant: impl Fn(&CredentialEntry) -> bool,
+) -> Vec<CredentialEntry> {
     let now = runtime.board.time.now();
     let snapshot = runtime.snapshot();
     let entries = snapshot.roll.iter();
+    let entries = entries.filter(|one| actor.manages(one.tenant.as_deref()));
     let entries = entries.map(|one| CredentialEntry::new(one, now));
     entries.filter(is_meant).collect()
 }

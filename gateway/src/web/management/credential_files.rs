@@ -18,8 +18,10 @@ use super::access::Actor;
 use super::body::Body;
 use super::office::Office;
 use super::refusal::Refused;
+use crate::assemble::no_such_provider;
 use crate::reload::Reloader;
 use crate::runtime::Runtime;
+use crate::snapshot::Snapshot;
 use crate::upstream::credential::Source;
 use crate::upstream::entry::CredentialEntry;
 use crate::upstream::roll::Enrolled;
@@ -49,6 +51,10 @@ pub(super) struct NewCredential {
     weight: Option<u32>,
     #[serde(default)]
     quota: Option<NewQuota>,
+    /// The tag by which tenants name it under `pools`. Left out, it serves those who name none; with a
+    /// tenant's key, the tenant, where that has one pool of its own.
+    #[serde(default)]
+    pool: Option<String>,
 }
 
 #[derive(Serialize, Deserialize, ToSchema)]
@@ -77,6 +83,8 @@ struct Written<'a> {
     weight: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     quota: Option<&'a NewQuota>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pool: Option<&'a str>,
 }
 
 /// Add one
@@ -91,7 +99,7 @@ pub(super) async fn add(
     Body(new): Body<NewCredential>,
 ) -> Result<Response, Refused> {
     let entry = editing(office, move |place| {
-        let entry = place.add(&new)?;
+        let entry = place.add(new, &actor)?;
         actor.did("added a credential", &entry.id);
         Ok(entry)
     });
@@ -114,7 +122,7 @@ pub(super) async fn remove(
     let missing = || Refused::Body("name the credential with `?id=`".into());
     let wanted = id.ok_or_else(missing)?;
     let removed = editing(office, move |place| {
-        let id = place.remove(&provider, &wanted)?;
+        let id = place.remove(&provider, &wanted, &actor)?;
         actor.did("removed a credential", &id);
         Ok(StatusCode::NO_CONTENT)
     });
@@ -149,11 +157,16 @@ async fn editing<T: Send + 'static>(
 }
 
 impl Place {
-    fn add(&self, new: &NewCredential) -> Result<CredentialEntry, Refused> {
+    fn add(&self, new: NewCredential, actor: &Actor) -> Result<CredentialEntry, Refused> {
+        let snapshot = self.runtime.snapshot();
+        let pool = pool_for(new.pool.as_deref(), actor, &snapshot)?;
+        knows_provider(&new.provider, actor, &snapshot)?;
+        let new = &NewCredential { pool, ..new };
         let bytes = written(new)?;
         let token = new.token.as_ref().map_or("", |token| token);
-        let snapshot = self.runtime.snapshot();
-        if let Some(twin) = snapshot.roll.iter().find(|one| holds(one, token)) {
+        // Tenants know nothing of each other's: one secret may be several's.
+        let is_twin = |one: &&Enrolled| one.pool == new.pool && holds(one, token);
+        if let Some(twin) = snapshot.roll.iter().find(is_twin) {
             return Err(Refused::SameSecret(twin.id.to_string()));
         }
         let name = format!("key-{:016x}.json", fastrand::u64(..));
@@ -182,9 +195,10 @@ impl Place {
     }
 
     /// Answers with the id of what was removed.
-    fn remove(&self, provider: &str, wanted: &str) -> Result<String, Refused> {
+    fn remove(&self, provider: &str, wanted: &str, actor: &Actor) -> Result<String, Refused> {
         let snapshot = self.runtime.snapshot();
-        let of_provider = |one: &&Enrolled| &*one.provider == provider;
+        let of_provider =
+            |one: &&Enrolled| &*one.provider == provider && actor.manages(one.tenant.as_deref());
         let mut found = snapshot.roll.iter().filter(of_provider).peekable();
         if found.peek().is_none() {
             return Err(Refused::NoCredentials(provider.to_owned()));
@@ -216,6 +230,59 @@ impl Place {
     }
 }
 
+/// The tag that a new credential gets: of a tenant's operator, one that nobody else names.
+fn pool_for(
+    wanted: Option<&str>,
+    actor: &Actor,
+    snapshot: &Snapshot,
+) -> Result<Option<String>, Refused> {
+    let tenants = &snapshot.tenants;
+    let Some(tenant) = actor.tenant.as_deref() else {
+        return match wanted {
+            Some(pool) if !tenants.pools.contains_key(pool) => {
+                Err(Refused::Body(format!("pool: no tenant names `{pool}`")))
+            }
+            wanted => Ok(wanted.map(str::to_owned)),
+        };
+    };
+    let is_own = |pool: &&str| {
+        let only = tenants.pools.get(*pool).and_then(|only| only.as_deref());
+        only == Some(tenant)
+    };
+    if let Some(wanted) = wanted {
+        let refused = || Refused::Body("pool: not one of your tenant's own".into());
+        let own = Some(wanted).filter(is_own).ok_or_else(refused)?;
+        return Ok(Some(own.to_owned()));
+    }
+    let of = tenants.find(Some(tenant));
+    let own = of.iter().flat_map(|of| of.pools.iter().map(String::as_str));
+    let own: Vec<&str> = own.filter(is_own).collect();
+    match own[..] {
+        [only] => Ok(Some(only.to_owned())),
+        _ => Err(Refused::Body("pool: name one of your tenant's own".into())),
+    }
+}
+
+/// Of a provider that serves other tenants alone, a tenant's operator hears what they would of one that
+/// is not there: its address and headers are theirs.
+fn knows_provider(provider: &str, actor: &Actor, snapshot: &Snapshot) -> Result<(), Refused> {
+    let tenant = snapshot.tenants.find(actor.tenant.as_deref());
+    let pools = tenant.map_or(&[][..], |tenant| &tenant.pools);
+    let serves = |one: &&Enrolled| match &one.pool {
+        None => true,
+        Some(pool) => pools.contains(pool),
+    };
+    let mut known = snapshot
+        .roll
+        .iter()
+        .filter(|one| &*one.provider == provider)
+        .peekable();
+    match actor.tenant.is_none() || known.peek().is_none() || known.any(|one| serves(&one)) {
+        true => Ok(()),
+        false => Err(Refused::Body(no_such_provider(provider))),
+    }
+}
+
 /// The file, if it would be a good one.
 fn written(new: &NewCredential) -> Result<Zeroizing<Vec<u8>>, Refused> {
     if new.kind != "api_key" {
@@ -231,6 +298,7 @@ fn written(new: &NewCredential) -> Result<Zeroizing<Vec<u8>>, Refused> {
         priority: new.priority,
         weight: new.weight,
         quota: new.quota.as_ref(),
+        pool: new.pool.as_deref(),
     };
     let bytes = serde_json::to_vec(&written);
     let bytes = Zeroizing::new(bytes.map_err(|error| Refused::Failed(error.to_string()))?);

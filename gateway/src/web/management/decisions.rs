@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{Extension, Path, State};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::access::Actor;
 use super::office::Office;
 use super::refusal::Refused;
 use crate::decisions::Decision;
@@ -33,6 +34,8 @@ pub(super) struct DecisionEntry {
     status: u16,
     reason: &'static str,
     message: String,
+    /// For whom the caller acts, or whose host was called; `null` = no tenant's.
+    tenant: Option<String>,
     /// Who called, where that is known.
     caller: Option<String>,
     model: Option<String>,
@@ -50,6 +53,7 @@ impl From<&Decision> for DecisionEntry {
             status: decision.status,
             reason: decision.reason,
             message: decision.message.clone(),
+            tenant: decision.tenant.as_deref().map(str::to_owned),
             caller: decision.caller.as_deref().map(str::to_owned),
             model: decision.model.as_deref().map(str::to_owned),
             limit: decision.limit.clone(),
@@ -60,8 +64,12 @@ impl From<&Decision> for DecisionEntry {
 /// List the latest refusals
 #[utoipa::path(get, path = "/decisions", tag = "decisions", operation_id = "list_decisions",
     responses((status = 200, description = "Of this replica", body = DecisionList)))]
-pub(super) async fn list(State(office): State<Arc<Office>>) -> Result<Json<DecisionList>, Refused> {
-    let latest = office.runtime()?.decisions.latest(LISTED);
+pub(super) async fn list(
+    State(office): State<Arc<Office>>,
+    Extension(actor): Extension<Actor>,
+) -> Result<Json<DecisionList>, Refused> {
+    let is_theirs = |one: &Decision| actor.manages(one.tenant.as_deref());
+    let latest = office.runtime()?.decisions.latest(LISTED, is_theirs);
     let decisions = latest.iter().map(|decision| (&**decision).into()).collect();
     Ok(Json(DecisionList { decisions }))
 }
@@ -74,9 +82,11 @@ pub(super) async fn list(State(office): State<Arc<Office>>) -> Result<Json<Decis
     responses((status = 200, description = "Why", body = DecisionEntry)))]
 pub(super) async fn show(
     State(office): State<Arc<Office>>,
+    Extension(actor): Extension<Actor>,
     Path(id): Path<String>,
 ) -> Result<Json<DecisionEntry>, Refused> {
     let decision = office.runtime()?.decisions.find(&id);
+    let decision = decision.filter(|one| actor.manages(one.tenant.as_deref()));
     let decision = decision.ok_or(Refused::NoDecision(id))?;
     Ok(Json((&*decision).into()))
 }

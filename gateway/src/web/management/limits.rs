@@ -4,14 +4,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::{Extension, Query, State};
 use serde::{Deserialize, Serialize};
 use turnpike_limits::{Account, Rule};
 use utoipa::ToSchema;
 
+use super::access::Actor;
 use super::office::Office;
 use super::refusal::Refused;
 use crate::request::limit_fell::amount;
+use crate::tenant::Tenant;
 use crate::upstream::roll::time;
 
 /// As many subjects of a limit are listed.
@@ -30,6 +32,8 @@ pub(super) struct Limits {
 #[derive(Serialize, ToSchema)]
 pub(super) struct OneLimit {
     name: String,
+    /// Whose callers it is for; `null` = those of no tenant.
+    tenant: Option<String>,
     scope: &'static str,
     measure: &'static str,
     window: &'static str,
@@ -60,16 +64,19 @@ type Known = (Box<str>, Arc<Account>);
 pub(super) struct Which {
     name: Option<String>,
     subject: Option<String>,
+    tenant: Option<String>,
 }
 
 /// List limits, and what is used of them
 #[utoipa::path(get, path = "/limits", tag = "limits", operation_id = "list_limits",
     params(
         ("name" = Option<String>, Query, description = "Of this limit only"),
-        ("subject" = Option<String>, Query, description = "Of this subject only")),
+        ("subject" = Option<String>, Query, description = "Of this subject only"),
+        ("tenant" = Option<String>, Query, description = "Of this tenant only")),
     responses((status = 200, description = "All that are configured", body = Limits)))]
 pub(super) async fn list(
     State(office): State<Arc<Office>>,
+    Extension(actor): Extension<Actor>,
     Query(which): Query<Which>,
 ) -> Result<Json<Limits>, Refused> {
     let runtime = office.runtime()?;
@@ -88,10 +95,21 @@ pub(super) async fn list(
             .as_deref()
             .is_none_or(|name| *rule.limit.name == *name)
     };
-    let rules = snapshot.rules.all().filter(is_meant);
-    let limits = rules.map(|rule| {
+    let wanted = which.tenant.as_deref();
+    let is_wanted = |name: Option<&str>| wanted.is_none() || wanted == name;
+    let mut tenants: Vec<&Arc<Tenant>> = snapshot
+        .tenants
+        .all()
+        .filter(|tenant| actor.manages(tenant.name()) && is_wanted(tenant.name()))
+        .collect();
+    tenants.sort_by_key(|tenant| tenant.name());
+    let rules = tenants.into_iter().flat_map(|tenant| {
+        let rules = tenant.rules.all().filter(is_meant);
+        rules.map(|rule| (rule, tenant.name()))
+    });
+    let limits = rules.map(|(rule, tenant)| {
         let subjects = known.remove(rule.name()).unwrap_or_default();
-        one(rule, subjects)
+        one(rule, tenant, subjects)
     });
     Ok(Json(Limits {
         replicas: book.replicas(),
@@ -100,7 +118,7 @@ pub(super) async fn list(
     }))
 }
 
-fn one(rule: &Rule, mut subjects: Vec<Known>) -> OneLimit {
+fn one(rule: &Rule, tenant: Option<&str>, mut subjects: Vec<Known>) -> OneLimit {
     let limit = &rule.limit;
     subjects.sort_by(|(one, _), (other, _)| one.cmp(other));
     let more = subjects.len() > SUBJECTS;
@@ -116,6 +134,7 @@ fn one(rule: &Rule, mut subjects: Vec<Known>) -> OneLimit {
     };
     OneLimit {
         name: limit.name.to_string(),
+        tenant: tenant.map(str::to_owned),
         scope: limit.level.as_str(),
         measure: limit.measure.as_str(),
         window: limit.window.as_str(),

@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::{Extension, Path, Query, State};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
-use turnpike_api::Clock;
+use turnpike_api::{Clock, Store, StoreError};
 use turnpike_identity::sso::{LoginRate, Session, Tries, session};
 use utoipa::ToSchema;
 
@@ -68,11 +68,13 @@ pub(super) struct Which {
 /// Those that are over are listed while the person has tokens.
 #[utoipa::path(get, path = "/sessions", tag = "logins", operation_id = "list_sessions",
     responses((status = 200, description = "All of them", body = SessionList)))]
-pub(super) async fn sessions(State(office): Shared) -> Result<Json<SessionList>, Refused> {
+pub(super) async fn sessions(
+    State(office): Shared,
+    Extension(actor): Extension<Actor>,
+) -> Result<Json<SessionList>, Refused> {
     let runtime = office.runtime()?;
     let now = runtime.board.time.now();
-    let sessions = session::all(&*runtime.store).await?;
-    let sessions = sessions.into_iter();
+    let sessions = theirs(&*runtime.store, &actor).await?.into_iter();
     Ok(Json(SessionList {
         sessions: sessions
             .map(|(id, session)| entry(id, &session, now))
@@ -94,8 +96,11 @@ pub(super) async fn end_session(
     let runtime = office.runtime()?;
     // Whoever asked may be gone: what was begun is finished.
     let ending = tokio::spawn(async move {
-        let ended = runtime.sign_out(&id).await?;
-        if ended.is_none() {
+        let found = session::find(&*runtime.store, &id).await?;
+        let is_theirs = |session: &Session| actor.manages(session.person.tenant.as_deref());
+        if !found.is_some_and(|(session, _)| is_theirs(&session))
+            || runtime.sign_out(&id).await?.is_none()
+        {
             return Err(Refused::NoSession(id));
         }
         actor.did("ended a session", &id);
@@ -110,10 +115,13 @@ pub(super) async fn end_session(
 /// Attempts are forgotten some time after the last one.
 #[utoipa::path(get, path = "/login-rate-limits", tag = "logins", operation_id = "list_login_rate_limits",
     responses((status = 200, description = "Everybody whose attempts are counted", body = LimitList)))]
-pub(super) async fn limits(State(office): Shared) -> Result<Json<LimitList>, Refused> {
+pub(super) async fn limits(
+    State(office): Shared,
+    Extension(actor): Extension<Actor>,
+) -> Result<Json<LimitList>, Refused> {
     let runtime = office.runtime()?;
     let now = runtime.board.time.now();
-    let tries = LoginRate::all(&*runtime.store).await?;
+    let tries = tries(&*runtime.store, &actor).await?;
     let login_rate_limits = tries.into_iter().map(|tries| limit(tries, now)).collect();
     Ok(Json(LimitList { login_rate_limits }))
 }
@@ -130,17 +138,40 @@ pub(super) async fn clear(
     let runtime = office.runtime()?;
     let store = &*runtime.store;
     if let Some(id) = id {
-        if !LoginRate::forget(store, &id).await? {
+        let is_theirs = match actor.tenant {
+            None => true,
+            Some(_) => tries(store, &actor).await?.iter().any(|one| one.who == id),
+        };
+        if !is_theirs || !LoginRate::forget(store, &id).await? {
             return Err(Refused::NoLimit);
         }
         actor.did("cleared a login rate limit", &id);
         return Ok(StatusCode::NO_CONTENT);
     }
-    for tries in LoginRate::all(store).await? {
-        LoginRate::forget(store, &tries.who).await?;
+    for one in tries(store, &actor).await? {
+        LoginRate::forget(store, &one.who).await?;
     }
     actor.did("cleared login rate limits", "all");
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// The sessions that somebody manages.
+async fn theirs(store: &dyn Store, actor: &Actor) -> Result<Vec<(String, Session)>, StoreError> {
+    let mut sessions = session::all(store).await?;
+    sessions.retain(|(_, session)| actor.manages(session.person.tenant.as_deref()));
+    Ok(sessions)
+}
+
+/// The attempts that somebody manages: of a tenant, those of its people. Addresses and browsers are
+/// no tenant's.
+async fn tries(store: &dyn Store, actor: &Actor) -> Result<Vec<Tries>, StoreError> {
+    let mut tries = LoginRate::all(store).await?;
+    if actor.tenant.is_some() {
+        let people = theirs(store, actor).await?.into_iter();
+        let people: Vec<String> = people.map(|(key, _)| LoginRate::of_person(&key)).collect();
+        tries.retain(|one| people.contains(&one.who));
+    }
+    Ok(tries)
 }
 
 fn entry(id: String, session: &Session, now: u64) -> SessionEntry {
@@ -157,7 +188,7 @@ fn entry(id: String, session: &Session, now: u64) -> SessionEntry {
         expires_at: time(session.expires_at),
         is_live: session.is_live(now),
         roles: session.roles.clone(),
-        tenant: session.tenant.clone(),
+        tenant: session.person.tenant.clone(),
         tokens: session.token_ids().to_vec(),
     }
 }

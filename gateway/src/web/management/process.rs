@@ -27,6 +27,8 @@ pub(super) struct Whoami {
     name: String,
     /// What it may do.
     scopes: Vec<&'static str>,
+    /// The tenant that it is for; `null` = the whole gateway.
+    tenant: Option<String>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -77,6 +79,7 @@ pub(super) async fn whoami(Extension(actor): Extension<Actor>) -> Json<Whoami> {
     Json(Whoami {
         name: actor.name.to_string(),
         scopes: actor.scopes.iter().copied().map(Scope::as_str).collect(),
+        tenant: actor.tenant.as_deref().map(str::to_owned),
     })
 }
 

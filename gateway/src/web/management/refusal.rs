@@ -34,6 +34,8 @@ pub enum Refused {
     TooMany { seconds: u64 },
     #[error("the key `{name}` lacks the scope `{scope}`")]
     Scope { name: String, scope: &'static str },
+    #[error("the key `{name}` is for one tenant, and what takes `{scope}` is of the whole gateway")]
+    WholeGateway { name: String, scope: &'static str },
     #[error("{0}")]
     Body(String),
     #[error("the body is larger than 64 KiB")]
@@ -118,6 +120,7 @@ impl Refused {
             Self::TwoKeys | Self::WrongKey => (StatusCode::UNAUTHORIZED, "invalid_key"),
             Self::TooMany { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many_attempts"),
             Self::Scope { .. } => (StatusCode::FORBIDDEN, "missing_scope"),
+            Self::WholeGateway { .. } => (StatusCode::FORBIDDEN, "whole_gateway"),
             Self::Body(_) => (StatusCode::BAD_REQUEST, "invalid_request"),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
             Self::NoCredentials(_) => (StatusCode::NOT_FOUND, "no_credentials"),

@@ -87,7 +87,10 @@ impl Claim {
         let body = serde_json::to_vec(body);
         let body = body.map_err(|error| Refused::Failed(error.to_string()))?;
         Ok(Some(Self {
-            key: digest([actor.name.as_bytes(), key]),
+            key: match actor.tenant.as_deref() {
+                None => digest([actor.name.as_bytes(), key]),
+                Some(tenant) => digest([tenant.as_bytes(), actor.name.as_bytes(), key]),
+            },
             request: digest([action.as_bytes(), &body]),
         }))
     }

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{Extension, Path, State};
 use serde::Serialize;
 use turnpike_api::{Identity, ModelRules, Permission};
 use turnpike_identity::agent_tokens::{self, AgentTokenRecord};
 use utoipa::ToSchema;
 
+use super::access::Actor;
 use super::office::Office;
 use super::refusal::Refused;
 use crate::listing;
@@ -32,17 +33,27 @@ pub(super) struct InEffect {
     responses((status = 200, description = "Whether it is active or not", body = InEffect)))]
 pub(super) async fn of_token(
     State(office): State<Arc<Office>>,
+    Extension(actor): Extension<Actor>,
     Path(id): Path<String>,
 ) -> Result<Json<InEffect>, Refused> {
     let runtime = office.runtime()?;
     let found = agent_tokens::look(&*runtime.store, &id).await?;
-    let record = found.ok_or(Refused::NoToken(id))?;
+    let record = found.filter(|record| actor.manages(record.tenant.as_deref()));
+    let record = record.ok_or(Refused::NoToken(id))?;
     Ok(Json(in_effect(&record, &runtime.snapshot()).await))
 }
 
 async fn in_effect(record: &AgentTokenRecord, snapshot: &Snapshot) -> InEffect {
     let holder = Identity::new(record.name.as_str(), ModelRules::any()).with(record.attributes());
-    let roles = snapshot.roles.as_ref();
+    let Some(tenant) = snapshot.tenants.find(record.tenant.as_deref()) else {
+        // Nobody is known by it any more.
+        return InEffect {
+            roles: Some(Vec::new()),
+            permissions: Some(Vec::new()),
+            models: Vec::new(),
+        };
+    };
+    let roles = tenant.roles.as_ref();
     let grants = roles.map(|roles| roles.grants(&holder));
     let names = grants.as_ref().map(|grants| {
         let roles = grants.roles.iter();
@@ -56,6 +67,6 @@ async fn in_effect(record: &AgentTokenRecord, snapshot: &Snapshot) -> InEffect {
     InEffect {
         roles: names,
         permissions,
-        models: listing::names(&holder, snapshot).await,
+        models: listing::names(&holder, tenant).await,
     }
 }

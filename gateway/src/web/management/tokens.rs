@@ -45,6 +45,9 @@ pub(super) struct Wanted {
     /// SHA-256 of the client certificates that it may be used with, in hexadecimal digits.
     #[serde(default)]
     certificates: Vec<String>,
+    /// The tenant that it is to act for; left out = none, or that of a tenant's key.
+    #[serde(default)]
+    tenant: Option<String>,
 }
 
 #[derive(Serialize, Deserialize, ToSchema)]
@@ -58,10 +61,14 @@ pub(super) struct Rotation {
 /// List them
 #[utoipa::path(get, path = "/tokens", tag = "tokens", operation_id = "list_tokens",
     responses((status = 200, description = "All of them, by name", body = TokenList)))]
-pub(super) async fn list(State(office): Shared) -> Result<Json<TokenList>, Refused> {
+pub(super) async fn list(
+    State(office): Shared,
+    Extension(actor): Extension<Actor>,
+) -> Result<Json<TokenList>, Refused> {
     let runtime = office.runtime()?;
     let now = runtime.board.time.now();
-    let tokens = token_entry::all(&*runtime.store, now).await?;
+    let mut tokens = token_entry::all(&*runtime.store, now).await?;
+    tokens.retain(|token| actor.manages(token.tenant.as_deref()));
     Ok(Json(TokenList { tokens }))
 }
 
@@ -72,9 +79,10 @@ pub(super) async fn list(State(office): Shared) -> Result<Json<TokenList>, Refus
         headers(("etag" = String, description = "For `If-Match`")))))]
 pub(super) async fn show(
     State(office): Shared,
+    Extension(actor): Extension<Actor>,
     Path(id): Path<String>,
 ) -> Result<Response, Refused> {
-    let (entry, version) = find(&*office.runtime()?, &id).await?;
+    let (entry, version) = find(&*office.runtime()?, &actor, &id).await?;
     Ok(([(ETAG, etag(version))], Json(entry)).into_response())
 }
 
@@ -92,8 +100,9 @@ pub(super) async fn create(
     Body(wanted): Body<Wanted>,
 ) -> Result<Response, Refused> {
     let claim = Claim::of(&headers, &actor, "create", &wanted)?;
-    let new = new_token(wanted)?;
     let runtime = office.runtime()?;
+    let tenant = tenant_for(wanted.tenant.as_deref(), &actor, &runtime)?;
+    let new = new_token(wanted, tenant)?;
     let make = async move {
         let costs = runtime.snapshot().management.costs;
         let (store, now) = (runtime.store.clone(), runtime.board.time.now());
@@ -124,7 +133,7 @@ pub(super) async fn rotate(
     let overlap = rotation.overlap.as_deref().map(duration).transpose()?;
     let runtime = office.runtime()?;
     let rotate = async move {
-        let version = expected(&runtime, &id, &headers).await?;
+        let version = expected(&runtime, &actor, &id, &headers).await?;
         let (costs, overlap) = {
             let terms = &runtime.snapshot().management;
             (terms.costs, overlap.unwrap_or(terms.rotation_overlap))
@@ -162,7 +171,7 @@ pub(super) async fn revoke(
     let runtime = office.runtime()?;
     // Whoever asked may be gone: what was begun is finished.
     let revoking = tokio::spawn(async move {
-        let version = expected(&runtime, &id, &headers).await?;
+        let version = expected(&runtime, &actor, &id, &headers).await?;
         let (store, now) = (&*runtime.store, runtime.board.time.now());
         agent_tokens::revoke_if(store, &id, version, now).await?;
         follow(&runtime, &id).await;
@@ -172,30 +181,48 @@ pub(super) async fn revoke(
     revoking.await.unwrap_or_else(|_| Err(broken()))
 }
 
-async fn find(runtime: &Runtime, id: &str) -> Result<(TokenEntry, u64), Refused> {
+/// The tenant of a new token. Of another than their own, somebody hears what they would of one that
+/// is not configured.
+fn tenant_for(
+    wanted: Option<&str>,
+    actor: &Actor,
+    runtime: &Runtime,
+) -> Result<Option<String>, Refused> {
+    let wanted = wanted.or(actor.tenant.as_deref());
+    let is_there = runtime.snapshot().tenants.find(wanted).is_some();
+    match is_there && actor.manages(wanted) {
+        true => Ok(wanted.map(str::to_owned)),
+        false => Err(Refused::Body("tenant: there is no such tenant".into())),
+    }
+}
+
+async fn find(runtime: &Runtime, actor: &Actor, id: &str) -> Result<(TokenEntry, u64), Refused> {
     let now = runtime.board.time.now();
     let found = token_entry::one(&*runtime.store, id, now).await?;
+    let found = found.filter(|(token, _)| actor.manages(token.tenant.as_deref()));
     found.ok_or_else(|| Refused::NoToken(id.to_owned()))
 }
 
 /// The version of the record that the request was made of, if it says so.
 async fn expected(
     runtime: &Runtime,
+    actor: &Actor,
     id: &str,
     headers: &HeaderMap,
 ) -> Result<Option<u64>, Refused> {
-    let (_, version) = find(runtime, id).await?;
+    let (_, version) = find(runtime, actor, id).await?;
     if_match(headers, &etag(version))?;
     let says = headers.contains_key(http::header::IF_MATCH);
     Ok(says.then_some(version))
 }
 
-fn new_token(wanted: Wanted) -> Result<NewToken, Refused> {
+fn new_token(wanted: Wanted, tenant: Option<String>) -> Result<NewToken, Refused> {
     let certificates = wanted.certificates.iter();
     let certificates = certificates.map(|text| cli::fingerprint(text));
     let certificates: Result<Vec<String>, _> = certificates.collect();
     Ok(NewToken {
         name: wanted.name,
+        tenant,
         binding: Binding {
             cidrs: wanted.cidrs,
             certificates: certificates

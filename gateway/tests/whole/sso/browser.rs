@@ -20,6 +20,8 @@ pub(crate) struct Browser {
     pub(crate) address: Option<&'static str>,
     /// A credential, as a program presents it.
     pub(crate) bearer: Option<String>,
+    /// What it calls the gateway.
+    pub(crate) host: &'static str,
 }
 
 impl Browser {
@@ -30,6 +32,7 @@ impl Browser {
             accept: "text/html,application/xhtml+xml",
             address: None,
             bearer: None,
+            host: "localhost",
         }
     }
 
@@ -69,7 +72,7 @@ impl Browser {
         let mut request = Request::builder()
             .method(method)
             .uri(path)
-            .header("host", "localhost")
+            .header("host", self.host)
             .header("accept", self.accept);
         if !self.cookies.is_empty() {
             let cookies: Vec<_> = self

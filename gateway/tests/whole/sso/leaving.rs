@@ -135,7 +135,7 @@ fn somebody(issuer: &str, subject: &str) -> Login {
         },
         provider: "test".into(),
         roles: Vec::new(),
-        tenant: None,
+        provider_of: None,
     }
 }
 

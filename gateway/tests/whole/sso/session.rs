@@ -28,7 +28,15 @@ async fn a_login_and_a_logout_forget_the_tokens_that_are_revoked() {
     let (_, second) = make(&mut browser, "second").await;
     let ids = [id(&first), id(&second)];
     let store = &*place.house.gateway.runtime.store;
-    let costs = place.house.gateway.runtime.snapshot().sso.clone();
+    let costs = place
+        .house
+        .gateway
+        .runtime
+        .snapshot()
+        .tenants
+        .house
+        .sso
+        .clone();
     let costs = costs.unwrap().costs;
     // One that ends in an hour, and the one in its place.
     let successor = agent_tokens::rotate(store, ids[1], HOUR, costs, NOW);

@@ -28,7 +28,7 @@ fn is_plain(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// A provider's name, a prefix.
+/// A provider's name, a prefix, a tag.
 pub(crate) fn word(text: &str) -> Result<(), &'static str> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     match text.len() <= 100 && text.chars().all(plain) {

@@ -256,6 +256,13 @@ impl TokenBook {
         }
     }
 
+    /// Whether there is such a token, and it is of another tenant than this one.
+    pub fn is_anothers(&self, id: &str, tenant: Option<&str>) -> bool {
+        let shard = read(self.shard(id));
+        let token = shard.get(id);
+        token.is_some_and(|token| token.identity.attributes.tenant.as_deref() != tenant)
+    }
+
     /// Whether the store has not been read for too long.
     fn is_stale(&self, checks: &Checks) -> bool {
         let read_at = match self.read_at.load(Ordering::Relaxed) {
@@ -366,7 +373,7 @@ impl Token {
         let identity = Identity::new(record.name.as_str(), ModelRules::any());
         let identity = identity.with(record.attributes());
         // What is known of them is in the identity: there are many tokens.
-        record.owner = None;
+        (record.owner, record.tenant) = (None, None);
         Self {
             hash: record.hash.as_str().into(),
             identity: Arc::new(identity),

@@ -21,6 +21,8 @@ pub const USE: &str = "agent_token_use";
 pub struct NewToken {
     pub name: String,
     pub owner: Option<Owner>,
+    /// The tenant it is to act for.
+    pub tenant: Option<String>,
     /// Until when its owner's session lasts, in milliseconds since 1970.
     pub auth_expires_at: Option<u64>,
     pub binding: Binding,
@@ -64,6 +66,7 @@ impl NewToken {
             name: name.to_owned(),
             hash: hash(&secret, costs)?,
             owner: self.owner.clone(),
+            tenant: self.tenant.clone(),
             created_at: now,
             last_authenticated_at: self.auth_expires_at.map(|_| now),
             auth_expires_at: self.auth_expires_at,
@@ -127,6 +130,7 @@ pub async fn rotate_if(
     refuse_revoked(&old, now)?;
     let new = NewToken {
         name: old.name,
+        tenant: old.tenant.clone(),
         owner: old.owner,
         auth_expires_at: old.auth_expires_at,
         binding: old.binding,

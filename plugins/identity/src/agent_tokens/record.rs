@@ -24,6 +24,9 @@ pub struct AgentTokenRecord {
     /// Whose it is; `None` = a service account's, which belongs to no person.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<Owner>,
+    /// The tenant it acts for: its owner's, or the one that an operator gave it to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
     pub created_at: u64,
     /// When its owner logged in last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -143,6 +146,7 @@ impl AgentTokenRecord {
     pub fn attributes(&self) -> Attributes {
         let owner = self.owner.as_ref();
         Attributes {
+            tenant: self.tenant.as_deref().map(Box::from),
             token_id: Some(self.id.as_str().into()),
             token_name: owner.is_none().then(|| self.name.as_str().into()),
             ..owner.map(Owner::attributes).unwrap_or_default()
@@ -184,6 +188,7 @@ mod tests {
             name: "laptop".into(),
             hash: String::new(),
             owner: None,
+            tenant: None,
             created_at: 0,
             last_authenticated_at: None,
             auth_expires_at: None,

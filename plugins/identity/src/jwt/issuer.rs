@@ -15,6 +15,7 @@ pub struct Issuer {
     pub(super) algorithms: Vec<Algorithm>,
     pub(super) leeway: Duration,
     pub(super) claims: ClaimNames,
+    pub(super) tenant: Option<Box<str>>,
 }
 
 /// What the signature of a token may be made with. What is not in this list cannot be configured:
@@ -94,6 +95,7 @@ impl Issuer {
             algorithms,
             leeway: MAX_LEEWAY,
             claims: ClaimNames::default(),
+            tenant: None,
         })
     }
 
@@ -108,6 +110,11 @@ impl Issuer {
     /// Where it says what, if not under the usual names.
     pub fn with_claims(self, claims: ClaimNames) -> Self {
         Self { claims, ..self }
+    }
+
+    /// Whose its tokens are; nobody's unless said.
+    pub fn with_tenant(self, tenant: Option<Box<str>>) -> Self {
+        Self { tenant, ..self }
     }
 
     /// Its `iss`.

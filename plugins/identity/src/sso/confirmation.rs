@@ -20,6 +20,9 @@ const KNOWN: Duration = Duration::from_secs(60 * 60);
 pub struct Waiting {
     pub person: Person,
     pub provider: String,
+    /// The tenant whose own provider that is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider_of: Option<String>,
     #[serde(flatten)]
     pub errand: Errand,
     /// What the session can be renewed with, sealed.
@@ -48,19 +51,19 @@ pub enum Typed {
 impl Waiting {
     /// Has a login wait in this browser, and makes the code, six digits, for the log.
     pub async fn begin(
-        login: (Person, String, Errand, Option<String>),
+        (login, errand, sealed): (Login, Errand, Option<String>),
         browser: &str,
         expiry: Duration,
         seals: &Seals,
         store: &dyn Directory,
         now: u64,
     ) -> Result<String, LoginError> {
-        let (person, provider, errand, sealed) = login;
         let code = six_digits().map_err(LoginError::Random)?;
         let lasts = u64::try_from(expiry.as_millis()).unwrap_or(u64::MAX);
         let waiting = Self {
-            person,
-            provider,
+            person: login.person,
+            provider: login.provider,
+            provider_of: login.provider_of,
             errand,
             sealed,
             seal: seals.seal(Purpose::Code, &bound(browser, &code)),
@@ -76,6 +79,13 @@ impl Waiting {
         Ok(code)
     }
 
+    /// Whose login waits in this browser.
+    pub async fn whose(store: &dyn Directory, browser: &str) -> Result<Option<Person>, StoreError> {
+        let record = store.get(KIND, browser).await?;
+        let waiting = record.and_then(|found| serde_json::from_slice::<Self>(&found.value).ok());
+        Ok(waiting.map(|waiting| waiting.person))
+    }
+
     /// Whether a login waits in this browser.
     pub async fn is_there(store: &dyn Directory, browser: &str) -> Result<bool, StoreError> {
         Ok(store.get(KIND, browser).await?.is_some())
@@ -85,8 +95,8 @@ impl Waiting {
         Login {
             person: self.person,
             provider: self.provider,
+            provider_of: self.provider_of,
             roles: Vec::new(),
-            tenant: None,
         }
     }
 }

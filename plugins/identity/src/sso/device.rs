@@ -51,6 +51,9 @@ pub struct Asking {
     pub agent: Option<String>,
     /// The address that it asks from. This one we know.
     pub address: String,
+    /// Whose host it asks at: nobody of another tenant answers it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
 }
 
 /// A login of a device. Times are milliseconds since 1970.
@@ -242,7 +245,7 @@ pub async fn answer(
 /// A device asks what was answered.
 pub async fn poll(
     device_code: &str,
-    client_id: &str,
+    (client_id, tenant): (&str, Option<&str>),
     seals: &Seals,
     store: &dyn Directory,
     now: u64,
@@ -256,7 +259,9 @@ pub async fn poll(
     loop {
         let found = find(store, &key).await?;
         let its_own = |login: &DeviceLogin| {
-            login.device == digest(secret) && login.asking.client_id == client_id
+            login.device == digest(secret)
+                && login.asking.client_id == client_id
+                && login.asking.tenant.as_deref() == tenant
         };
         let Some((mut login, version)) = found.filter(|(login, _)| its_own(login)) else {
             return Ok(Polled::Unknown);

@@ -19,7 +19,7 @@ use turnpike_api::Secret;
 use url::Url;
 
 use super::discovery::Flow;
-use super::{LoginError, Offline, Outside, OutsideError, Provider, Purpose, Seals};
+use super::{LoginError, Offline, Outside, OutsideError, Provider, Purpose, Returned, Seals};
 use crate::jwt;
 
 /// The scope that asks for a refresh token (OpenID Connect Core 1.0, 11).
@@ -70,13 +70,13 @@ impl Provider {
     pub(super) fn authorization_url(
         &self,
         flow: &Flow,
-        state: &str,
+        (state, redirect_uri): (&str, &str),
         seals: &Seals,
     ) -> Result<Url, LoginError> {
         let verifier = PkceCodeVerifier::new(seals.seal(Purpose::Verifier, state));
         let nonce = Nonce::new(seals.seal(Purpose::Nonce, state));
         let state = CsrfToken::new(state.to_owned());
-        let client = self.client(flow)?;
+        let client = self.client(flow)?.set_redirect_uri(redirect(redirect_uri)?);
         let mut asked = client
             .authorize_url(
                 CoreAuthenticationFlow::AuthorizationCode,
@@ -103,13 +103,14 @@ impl Provider {
     pub(super) async fn exchange(
         &self,
         flow: &Flow,
-        code: &str,
+        returned: &Returned<'_>,
         verifier: String,
         outside: &dyn Outside,
     ) -> Result<Given, LoginError> {
         let given = self
             .client(flow)?
-            .exchange_code(AuthorizationCode::new(code.to_owned()))
+            .set_redirect_uri(redirect(returned.redirect_uri)?)
+            .exchange_code(AuthorizationCode::new(returned.code.to_owned()))
             .set_pkce_verifier(PkceCodeVerifier::new(verifier))
             .request_async(&Through(outside))
             .await
@@ -143,12 +144,9 @@ impl Provider {
 
     /// Without keys: those of an ID token's issuer are looked up when there is one.
     fn client(&self, flow: &Flow) -> Result<Client, LoginError> {
-        let redirect = RedirectUrl::new(self.client.redirect_uri.clone());
-        let redirect = redirect.map_err(|error| LoginError::Exchange(error.to_string()))?;
         let id = ClientId::new(self.client.id.clone());
         let client = CoreClient::new(id, flow.issuer.clone(), JsonWebKeySet::default())
             .set_client_secret(ClientSecret::new(self.client.secret.expose().to_owned()))
-            .set_redirect_uri(redirect)
             .set_auth_uri(flow.authorize.clone())
             .set_token_uri(flow.token.clone());
         // The scopes are those of the configuration, which sees to `openid`.
@@ -158,6 +156,10 @@ impl Provider {
             false => client,
         })
     }
+}
+
+fn redirect(uri: &str) -> Result<RedirectUrl, LoginError> {
+    RedirectUrl::new(uri.to_owned()).map_err(|error| LoginError::Exchange(error.to_string()))
 }
 
 type Failed = RequestTokenError<OutsideError, StandardErrorResponse<CoreErrorResponseType>>;

@@ -40,6 +40,7 @@ impl Provider {
                 .collect(),
             team: claims.team.as_deref().map(str::to_owned),
             claims: kept(claims.others),
+            tenant: None,
         };
         // Many providers say in the token only who it is. An address that a tenant gives is vouched
         // for there, or not at all.
@@ -113,6 +114,7 @@ impl Provider {
             groups: names(&said, &self.client.groups),
             team: named(&said, &self.client.team),
             claims: kept(others(&said, &self.client.claims)),
+            tenant: None,
         })
     }
 }

@@ -44,16 +44,23 @@ impl LoginLinks {
     /// A new link, for the agent token of this id or for nobody's. `now` is in milliseconds since
     /// 1970.
     pub fn mint(&self, renews: Option<&str>, now: u64) -> Result<String, getrandom::Error> {
+        self.mint_below(&self.public_url, renews, now)
+    }
+
+    /// The same, below a URL at which we are known, too.
+    pub fn mint_below(
+        &self,
+        url: &str,
+        renews: Option<&str>,
+        now: u64,
+    ) -> Result<String, getrandom::Error> {
         let mut name = [0; 12];
         getrandom::fill(&mut name)?;
         let ends_at = now.saturating_add(TTL);
         let name = URL_SAFE_NO_PAD.encode(name);
         let text = format!("{ends_at:x}.{name}.{}", renews.unwrap_or_default());
         let seal = self.seals.seal(Purpose::Link, &text);
-        Ok(format!(
-            "{}/auth/login?token={text}.{seal}",
-            self.public_url
-        ))
+        Ok(format!("{url}/auth/login?token={text}.{seal}"))
     }
 
     /// What a link's token says; `None` when it is not ours, or too old.

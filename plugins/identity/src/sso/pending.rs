@@ -17,6 +17,9 @@ const KIND: &str = "login";
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pending {
     pub provider: String,
+    /// Whose host it began at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
     /// The digest of the cookie of the browser that began it.
     pub browser: String,
     #[serde(flatten)]

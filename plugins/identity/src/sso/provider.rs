@@ -45,7 +45,6 @@ pub struct Client {
     pub secret: Secret,
     pub scopes: Vec<String>,
     pub offline: Offline,
-    pub redirect_uri: String,
     /// The claims that say groups and team.
     pub groups: String,
     pub team: String,
@@ -59,6 +58,8 @@ pub struct Returned<'r> {
     pub state: &'r str,
     /// Who says so (RFC 9207).
     pub issuer: Option<&'r str>,
+    /// Where it was sent back to.
+    pub redirect_uri: &'r str,
 }
 
 /// Who logged in, and what their session can be renewed with.
@@ -103,16 +104,16 @@ impl Provider {
         }
     }
 
-    /// Where to send the browser, with what ties its return to this login.
+    /// Where to send the browser, with what ties its return, to `redirect_uri`, to this login.
     pub async fn begin(
         &self,
-        state: &str,
+        (state, redirect_uri): (&str, &str),
         seals: &Seals,
         outside: &dyn Outside,
         clock: &dyn Clock,
     ) -> Result<Url, LoginError> {
         let flow = self.flow(outside, clock.now()).await?;
-        self.authorization_url(&flow, state, seals)
+        self.authorization_url(&flow, (state, redirect_uri), seals)
     }
 
     /// Who came back.
@@ -125,7 +126,7 @@ impl Provider {
     ) -> Result<Identified, LoginError> {
         let verifier = seals.seal(Purpose::Verifier, returned.state);
         if let Some(flow) = self.way.plain()? {
-            let given = self.exchange(&flow, returned.code, verifier, outside);
+            let given = self.exchange(&flow, &returned, verifier, outside);
             let given = given.await?;
             let person = self.person_of_userinfo(&given.access, outside).await?;
             let refresh = given.refresh;
@@ -133,7 +134,7 @@ impl Provider {
         }
         let endpoints = self.endpoints(outside, clock.now()).await?;
         refuse_another_issuer(&endpoints, returned.issuer)?;
-        let given = self.exchange(&endpoints.flow, returned.code, verifier, outside);
+        let given = self.exchange(&endpoints.flow, &returned, verifier, outside);
         let given = given.await?;
         let nonce = Nonce::new(seals.seal(Purpose::Nonce, returned.state));
         let person = self.person_of_token(&given, Some(&nonce), &endpoints, outside, clock);
@@ -188,6 +189,11 @@ impl Provider {
             ));
         }
         // A userinfo that is away must not cost the renewal.
+        // Whose they are, the provider does not know.
+        let found = Person {
+            tenant: person.tenant.clone(),
+            ..found
+        };
         Ok(if is_complete { found } else { person.clone() })
     }
 

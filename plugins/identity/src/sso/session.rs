@@ -39,6 +39,9 @@ pub struct Person {
     /// The claims that roles are bound by, with their values.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub claims: BTreeMap<String, Vec<String>>,
+    /// Whose they are. Two tenants may know one person of one provider: to us these are two.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
 }
 
 /// A person's session. Times are milliseconds since 1970.
@@ -47,14 +50,15 @@ pub struct Session {
     #[serde(flatten)]
     pub person: Person,
     pub provider: String,
+    /// The tenant whose own provider that is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider_of: Option<String>,
     /// When the person logged in last.
     pub created_at: u64,
     pub expires_at: u64,
     /// As the authorization API said.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub roles: Vec<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tenant: Option<String>,
     /// Another one after each logout: cookies of before are worth nothing.
     epoch: String,
     /// The ids of the person's agent tokens; of those that are revoked, until the next login or
@@ -68,8 +72,9 @@ pub struct Session {
 pub struct Login {
     pub person: Person,
     pub provider: String,
+    /// The tenant whose own provider that is.
+    pub provider_of: Option<String>,
     pub roles: Vec<String>,
-    pub tenant: Option<String>,
 }
 
 /// Why a person's session or token is not as they wanted.
@@ -90,14 +95,18 @@ pub enum SessionError {
 impl Person {
     /// What the session is kept under.
     pub fn key(&self) -> String {
-        Self::key_of(&self.issuer, &self.subject)
+        Self::key_of(self.tenant.as_deref(), &self.issuer, &self.subject)
     }
 
     /// The same, of whom only that is known.
-    pub fn key_of(issuer: &str, subject: &str) -> String {
+    pub fn key_of(tenant: Option<&str>, issuer: &str, subject: &str) -> String {
         // The length keeps two pairs apart that are the same text.
-        let text = format!("{}:{issuer}{subject}", issuer.len());
-        super::digest(&text)
+        let pair = format!("{}:{issuer}{subject}", issuer.len());
+        match tenant {
+            None => super::digest(&pair),
+            // No pair begins with a letter.
+            Some(tenant) => super::digest(&format!("tenant {}:{tenant}{pair}", tenant.len())),
+        }
     }
 
     /// As people know them.
@@ -208,10 +217,10 @@ pub async fn sign_in(
         let session = Session {
             person: login.person.clone(),
             provider: login.provider.clone(),
+            provider_of: login.provider_of.clone(),
             created_at: now,
             expires_at: now.saturating_add(millis(lifetime)),
             roles: login.roles.clone(),
-            tenant: login.tenant.clone(),
             epoch: kept.map_or_else(|| epoch.clone(), |session| session.epoch.clone()),
             tokens,
         };
@@ -244,7 +253,6 @@ pub async fn extend(
         current.expires_at = current.expires_at.max(until);
         current.person = renewed.person.clone();
         current.roles.clone_from(&renewed.roles);
-        current.tenant.clone_from(&renewed.tenant);
         if put(store, &current, now, Expected::Version(version)).await? {
             follow(store, &key, now).await?;
             return Ok(Some(current));
@@ -357,7 +365,7 @@ pub async fn tokens(
             };
             let is_theirs = token.owner.as_ref().is_some_and(|found| {
                 (&found.issuer, &found.subject) == (&owner.issuer, &owner.subject)
-            });
+            }) && token.tenant == session.person.tenant;
             next = token.rotated_to.clone();
             found.extend(is_theirs.then_some(token));
         }

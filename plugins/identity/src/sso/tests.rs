@@ -84,7 +84,6 @@ fn asked(scopes: &[&str], offline: Offline) -> HashMap<String, String> {
         secret: Secret::new("secret"),
         scopes: scopes.iter().map(|&scope| scope.to_owned()).collect(),
         offline,
-        redirect_uri: "https://llm.example.com/auth/callback".into(),
         groups: "groups".into(),
         team: "team".into(),
         claims: Box::default(),
@@ -98,7 +97,8 @@ fn asked(scopes: &[&str], offline: Offline) -> HashMap<String, String> {
     };
     let provider = Provider::new("test".into(), "Test".into(), client, way);
     let seals = Seals::new(&[1; 32]);
-    let begun = provider.begin("the-state", &seals, &Nothing, &Noon);
+    let begun = ("the-state", "https://llm.example.com/auth/callback");
+    let begun = provider.begin(begun, &seals, &Nothing, &Noon);
     let begun = futures::executor::block_on(begun).unwrap();
     begun.query_pairs().into_owned().collect()
 }

@@ -24,12 +24,20 @@ impl Entrance {
         // Without one, what is sealed is good for this process.
         let key = kept.map_or(&ground.digest_key, SecretKey::bytes);
         let url = &plan.management.public_url;
-        let mut roles = plan.roles.iter();
+        let own = plan
+            .tenants
+            .iter()
+            .filter_map(|tenant| tenant.access.as_ref());
+        let mut roles = plan
+            .roles
+            .iter()
+            .chain(own.flat_map(|access| &access.roles));
+        let logins = plan.tenants.iter().any(|tenant| tenant.sso.is_some()) || plan.sso.is_some();
         Self {
             seals: Seals::new(key),
             public_url: url.as_str().trim_end_matches('/').to_owned(),
             is_secure: url.scheme() == "https",
-            by_login: plan.sso.is_some() && roles.any(|role| !role.management.is_empty()),
+            by_login: logins && roles.any(|role| !role.management.is_empty()),
         }
     }
 

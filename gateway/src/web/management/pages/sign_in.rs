@@ -75,7 +75,13 @@ pub(super) async fn typed(visitor: Visitor, form: Form) -> Result<Response, Prob
 
 /// `GET /admin/sign-in/login`: off to where people log in. Where they come back to is configured; the
 /// browser must be there already, for its cookies do not go with it.
-pub(super) async fn to_login(mut visitor: Visitor) -> Result<Response, Problem> {
+///
+/// With `?tenant=` it is where a tenant's people do.
+pub(super) async fn to_login(
+    mut visitor: Visitor,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    let query = Form::read(query.unwrap_or_default().as_bytes());
     let snapshot = visitor.snapshot.clone();
     let entrance = &snapshot.management.entrance;
     if !entrance.by_login {
@@ -91,10 +97,8 @@ pub(super) async fn to_login(mut visitor: Visitor) -> Result<Response, Problem> 
     }
     visitor.name_browser()?;
     let challenge = visitor.challenge().unwrap_or_default();
-    let url = format!(
-        "{}/auth/operator?challenge={challenge}",
-        snapshot.public_url
-    );
+    let site = snapshot.tenants.site_of(query.get("tenant"));
+    let url = format!("{}/auth/operator?challenge={challenge}", site.public_url);
     let mut response = see_other(&url);
     visitor.keep_browser(&mut response);
     Ok(response)

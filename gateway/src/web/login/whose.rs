@@ -1,0 +1,93 @@
+//! Whose somebody who logged in is: by the provider, the address, the host, or the authorization API.
+
+use tracing::warn;
+use turnpike_identity::sso::Person;
+
+use super::desk::Desk;
+use super::problem::Problem;
+use crate::tenant::Tenant;
+
+/// How it is known whose a person is, before anybody is asked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// By the provider, or the address: there is nothing to say against it.
+    Known,
+    /// By the host, or not at all.
+    Assumed,
+    /// The host is that of a tenant whose people have other addresses: only the authorization API
+    /// can say that they are of it.
+    Outside,
+}
+
+/// The person as one of their tenant; `Err` = they are another's than this host's.
+pub(super) fn whose(desk: &Desk, person: Person) -> Result<(Person, Whose), Person> {
+    let at = &desk.tenant;
+    let of = |tenant: &Tenant| Person {
+        tenant: tenant.name().map(str::to_owned),
+        ..person.clone()
+    };
+    if at.has_own_providers {
+        return Ok((of(at), Whose::Known));
+    }
+    let attributes = person.owner().attributes();
+    let by_address = desk.snapshot.tenants.by_address(&attributes);
+    match by_address {
+        Some(tenant) => {
+            let person = of(tenant);
+            match desk.is_here(&person) {
+                true => Ok((person, Whose::Known)),
+                false => Err(person),
+            }
+        }
+        None if at.has_domains && person.email.is_some() => Ok((of(at), Whose::Outside)),
+        None => Ok((of(at), Whose::Assumed)),
+    }
+}
+
+/// The person as one of the tenant that the authorization API names; `Err` = that cannot be.
+pub(super) fn assigned(
+    desk: &Desk,
+    person: Person,
+    whose: Whose,
+    named: Option<&str>,
+) -> Result<Person, Person> {
+    let Some(named) = named else {
+        return match whose {
+            Whose::Outside => Err(person),
+            Whose::Known | Whose::Assumed => Ok(person),
+        };
+    };
+    let is_known = whose == Whose::Known && person.tenant.as_deref() != Some(named);
+    let assigned = Person {
+        tenant: Some(named.to_owned()),
+        ..person.clone()
+    };
+    if desk.snapshot.tenants.find(Some(named)).is_none() {
+        let tenant: String = named.chars().take(80).collect();
+        let person = person.shown();
+        warn!(
+            person,
+            tenant, "the authorization API gave a tenant that is not configured"
+        );
+    }
+    match desk.is_here(&assigned) && !is_known {
+        true => Ok(assigned),
+        false => Err(person),
+    }
+}
+
+/// What somebody is told who is not of this host's tenant. Whose they are is not said.
+pub(super) const NOT_HERE: &str =
+    "You cannot sign in here: ask your platform team for your address";
+
+pub(super) fn not_here(desk: &Desk, person: &Person) -> Problem {
+    let at = desk.tenant.name().unwrap_or_default();
+    warn!(
+        person = person.shown(),
+        of = person.tenant,
+        at,
+        client = %desk.client,
+        "login denied: not of this tenant"
+    );
+    Problem::denied(NOT_HERE)
+}
