@@ -7,6 +7,7 @@ mod report;
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
@@ -19,6 +20,7 @@ use serde::Serialize;
 use turnpike_api::{Clock, Used};
 use utoipa::ToSchema;
 
+use super::access::Actor;
 use super::office::Office;
 use super::refusal::Refused;
 use crate::runtime::Runtime;
@@ -113,13 +115,14 @@ pub(super) struct Counts {
         (String = "text/csv")))))]
 pub(super) async fn report(
     State(office): State<Arc<Office>>,
+    Extension(actor): Extension<Actor>,
     headers: HeaderMap,
     query: Result<Query<Asked>, QueryRejection>,
 ) -> Result<Response, Refused> {
     let Query(asked) = query.map_err(|rejection| Refused::Body(rejection.body_text()))?;
     let runtime = office.runtime()?;
-    let wanted = asked.wanted(&headers, runtime.board.time.now())?;
-    // A key that is of one tenant would narrow `wanted.only.tenant` here.
+    let mut wanted = asked.wanted(&headers, runtime.board.time.now())?;
+    wanted.only.within = actor.tenant.as_deref().map(str::to_owned);
     let known = known(&runtime, &wanted).await?;
     let report = Report::begin(runtime.store.clone(), &wanted, &known).await?;
     drop(runtime);

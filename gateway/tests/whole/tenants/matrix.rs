@@ -144,6 +144,14 @@ fn rows(operation: &str, of: &Umbras) -> Vec<Row> {
             row("/limits?tenant=umbra").about("umbra", "nobody"),
             row("/limits?subject=umbra").about("umbra", "nobody"),
         ],
+        "report_usage" => vec![
+            row("/usage"),
+            row("/usage?by=tenant,user,token,model,credential"),
+            row("/usage?by=token&format=csv"),
+            row("/usage?tenant=umbra").about("umbra", "nobody"),
+            row("/usage?by=token&user=umbras-ada").about("umbras-ada", "nobodys-ada"),
+            row("/usage?credential=openai%2Fumbra-1").about("umbra-1", "nobody-1"),
+        ],
         "list_decisions" => vec![row("/decisions")],
         "show_decision" => vec![row(format!("/decisions/{decision}")).about(decision, nobody)],
         "show_config" => vec![row("/config")],
@@ -206,6 +214,7 @@ async fn seen(place: &Place) -> Vec<String> {
         "/login-rate-limits",
         "/limits",
         "/decisions",
+        "/usage?by=tenant,token,credential",
     ] {
         let answer = place.manage("GET", path, UMBRA_OPS, "").await;
         assert_eq!(answer.status, 200, "{}", answer.text());
@@ -268,7 +277,8 @@ async fn whatever_is_asked_of_another_tenants_is_as_if_it_were_not_there() {
                         (status, headers, text)
                     };
                     assert_eq!(bare(&answer), bare(&nobodys), "{what}");
-                    assert!(answer.status >= 400 || name == "list_limits", "{what}");
+                    let is_list = ["list_limits", "report_usage"].contains(&name);
+                    assert!(answer.status >= 400 || is_list, "{what}");
                 } else {
                     assert!(answer.status < 300, "{what}: {}", answer.text());
                     if name != "show_openapi" {

@@ -46,6 +46,8 @@ pub(super) struct Wanted {
 /// Of what alone the report is.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Only {
+    /// The tenant whose operator asks, who is told of no other.
+    pub(super) within: Option<String>,
     pub(super) tenant: Option<String>,
     pub(super) team: Option<String>,
     /// A digest, or a name.
@@ -82,6 +84,7 @@ impl Asked {
             to,
             by: by(self.by.as_deref().unwrap_or("day"))?,
             only: Only {
+                within: None,
                 tenant: self.tenant,
                 team: self.team,
                 user: self.user,

@@ -93,7 +93,8 @@ impl Filter {
         let fits = |wanted: &Option<String>, has: &str| {
             wanted.as_deref().is_none_or(|wanted| wanted == has)
         };
-        fits(&only.tenant, &row.tenant)
+        fits(&only.within, &row.tenant)
+            && fits(&only.tenant, &row.tenant)
             && fits(&only.team, &row.team)
             && fits(&only.token, &row.token)
             && fits(&only.model, &row.model)
