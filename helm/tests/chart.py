@@ -5,7 +5,6 @@ import os
 import subprocess
 import tempfile
 import zipfile
-from functools import cache
 from pathlib import Path
 
 import yaml
@@ -20,8 +19,7 @@ VERSIONS = list(LAYERS)
 ENVIRONMENT = {"PATH": os.environ["PATH"], "HOME": tempfile.gettempdir(), "KUBECONFIG": os.devnull}
 
 
-@cache
-def helm(version):
+def unpacked_helm(version):
     """The binary, out of the archive that its package carries."""
     package = HERE / "node_modules" / "@aws-cdk" / LAYERS[version]
     binary = package / "helm"
@@ -34,6 +32,10 @@ def helm(version):
     return binary
 
 
+# Before anything is run: a file that is being written cannot be, and tests run some at once.
+HELM = {version: unpacked_helm(version) for version in VERSIONS}
+
+
 def run(version, *arguments, values=()):
     """Values are files, or mappings that are laid over what came before."""
     with tempfile.TemporaryDirectory() as folder:
@@ -44,7 +46,7 @@ def run(version, *arguments, values=()):
                 path = Path(folder) / f"{index}.json"
                 path.write_text(json.dumps(one))
             flags += ["--values", str(path)]
-        command = [helm(version), *arguments, *flags]
+        command = [HELM[version], *arguments, *flags]
         return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True)
 
 
