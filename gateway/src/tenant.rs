@@ -159,9 +159,8 @@ impl Tenants {
         if let Some(place) = self.by_host.get(plain) {
             return Some(place.clone());
         }
-        let is_as_in_dns = |byte: u8| {
-            byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte)
-        };
+        let is_as_in_dns =
+            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte);
         if plain.bytes().all(is_as_in_dns) {
             return None;
         }
