@@ -29,10 +29,7 @@ pub(super) async fn authorize(
     pending: Pending,
     browser: &str,
 ) -> Result<Response, Problem> {
-    let (person, whose) = match whose(desk, person) {
-        Ok(found) => found,
-        Err(person) => return Err(not_here(desk, &person)),
-    };
+    let (person, whose) = whose(desk, person)?;
     let provider = &pending.provider;
     let said = match said(desk, desk.sso_of(&person), &person, provider).await {
         Ok(said) => said,
@@ -42,10 +39,7 @@ pub(super) async fn authorize(
         Said::Granted(granted) => granted.tenant.as_deref(),
         Said::ToConfirm(_) => None,
     };
-    let person = match assigned(desk, person, whose, named) {
-        Ok(person) => person,
-        Err(person) => return Err(not_here(desk, &person)),
-    };
+    let person = assigned(desk, person, whose, named)?;
     // Who has been assigned to a tenant is let in as that says, too.
     let said = match said {
         Said::Granted(granted) if granted.tenant.is_some() && whose != Whose::Known => {

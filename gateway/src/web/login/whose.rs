@@ -19,8 +19,8 @@ pub(super) enum Whose {
     Outside,
 }
 
-/// The person as one of their tenant; `Err` = they are another's than this host's.
-pub(super) fn whose(desk: &Desk, person: Person) -> Result<(Person, Whose), Person> {
+/// The person as one of their tenant. At another tenant's host they are nobody.
+pub(super) fn whose(desk: &Desk, person: Person) -> Result<(Person, Whose), Problem> {
     let at = &desk.tenant;
     let of = |tenant: &Tenant| Person {
         tenant: tenant.name().map(str::to_owned),
@@ -36,7 +36,7 @@ pub(super) fn whose(desk: &Desk, person: Person) -> Result<(Person, Whose), Pers
             let person = of(tenant);
             match desk.is_here(&person) {
                 true => Ok((person, Whose::Known)),
-                false => Err(person),
+                false => Err(not_here(desk, &person)),
             }
         }
         None if at.has_domains && person.email.is_some() => Ok((of(at), Whose::Outside)),
@@ -44,20 +44,20 @@ pub(super) fn whose(desk: &Desk, person: Person) -> Result<(Person, Whose), Pers
     }
 }
 
-/// The person as one of the tenant that the authorization API names; `Err` = that cannot be.
+/// The person as one of the tenant that the authorization API names, if that can be.
 pub(super) fn assigned(
     desk: &Desk,
     person: Person,
     whose: Whose,
     named: Option<&str>,
-) -> Result<Person, Person> {
+) -> Result<Person, Problem> {
     let Some(named) = named else {
         return match whose {
-            Whose::Outside => Err(person),
+            Whose::Outside => Err(not_here(desk, &person)),
             Whose::Known | Whose::Assumed => Ok(person),
         };
     };
-    let is_known = whose == Whose::Known && person.tenant.as_deref() != Some(named);
+    let contradicts = whose == Whose::Known && person.tenant.as_deref() != Some(named);
     let assigned = Person {
         tenant: Some(named.to_owned()),
         ..person.clone()
@@ -70,9 +70,9 @@ pub(super) fn assigned(
             tenant, "the authorization API gave a tenant that is not configured"
         );
     }
-    match desk.is_here(&assigned) && !is_known {
+    match desk.is_here(&assigned) && !contradicts {
         true => Ok(assigned),
-        false => Err(person),
+        false => Err(not_here(desk, &person)),
     }
 }
 

@@ -149,7 +149,8 @@ async fn a_limit_of_one_name_is_a_bucket_for_each_tenant() {
     let umbras = [json!(["umbra", "all", 1]), json!(["umbra", "own", 1])];
     assert_eq!(shown(ACME_OPS, "/limits").await, acmes);
     assert_eq!(shown(UMBRA_OPS, "/limits").await, umbras);
-    assert_eq!(shown(ACME_OPS, "/limits?tenant=umbra").await, [json!(0); 0]);
+    let none = shown(ACME_OPS, "/limits?tenant=umbra").await;
+    assert!(none.is_empty(), "{none:?}");
     let all = shown(OPS, "/limits").await;
     assert_eq!(
         all,
