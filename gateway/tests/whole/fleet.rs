@@ -4,6 +4,7 @@ mod away;
 mod commands;
 mod cooldowns;
 mod limits;
+mod partition;
 mod quotas;
 pub(crate) mod server;
 mod sessions;
@@ -180,6 +181,10 @@ impl Drop for Fleet {
 
 /// A replica's configuration; `how` is what more is said of its Redis.
 fn yaml(redis: &Server, provider: &FakeProvider, how: &str, rest: &str) -> String {
+    yaml_at(&redis.url(), provider, how, rest)
+}
+
+fn yaml_at(url: &str, provider: &FakeProvider, how: &str, rest: &str) -> String {
     let default = |key: &str, value: &str| match rest.contains(key) {
         true => String::new(),
         false => format!("{key}: {value}\n"),
@@ -189,7 +194,7 @@ fn yaml(redis: &Server, provider: &FakeProvider, how: &str, rest: &str) -> Strin
         "server: {{port: 0, secret_key: {SEALED_WITH}}}\n{}\
          {}{}api_keys: [{{key: {KEY}, name: tests}}]\n{}\n{}",
         default("admin", "{port: 0}"),
-        default("state", &state(redis, how, "")),
+        default("state", &state_at(url, how, "")),
         default("max_retry_interval", "0"),
         rest.replace("PROVIDER", &provider.base_url()),
         match rest.contains("providers:") {
@@ -206,10 +211,11 @@ fn openai(credentials: &str) -> String {
 
 /// The section `state`; `more` is what else is said there.
 fn state(redis: &Server, how: &str, more: &str) -> String {
-    format!(
-        "{{backend: redis, redis: {{url: \"{}\", {how}}}{more}}}",
-        redis.url()
-    )
+    state_at(&redis.url(), how, more)
+}
+
+fn state_at(url: &str, how: &str, more: &str) -> String {
+    format!("{{backend: redis, redis: {{url: \"{url}\", {how}}}{more}}}")
 }
 
 /// A replica of the real binary beside those of a fleet.

@@ -61,7 +61,7 @@ pub struct Grant {
     pub units: u64,
     /// What nobody was granted.
     pub left: u64,
-    /// What all replicas have used, by what they last said.
+    /// What all replicas have used, by what they last said; the one that draws, by this draw.
     pub used: u64,
 }
 

@@ -8,7 +8,7 @@ use super::{Fleet, UPSTREAM};
 use crate::harness::{House, PATIENCE, until};
 
 /// One limit of all callers.
-fn limit(measure: &str, window: &str, most: u64, away: &str) -> String {
+pub(super) fn limit(measure: &str, window: &str, most: u64, away: &str) -> String {
     format!(
         "limits: [{{name: shared, scope: tenant, measure: {measure}, {window}limit: {most}, on_unavailable: {away}}}]\n"
     )

@@ -113,7 +113,8 @@ impl Shared {
             .filter(|(other, entry)| **other != replica && counts(entry))
             .map(|(_, entry)| entry.total)
             .sum();
-        let used = entries.values().map(|entry| entry.used).sum();
+        let of_others = entries.iter().filter(|(other, _)| **other != replica);
+        let used = of_others.map(|(_, entry)| entry.used).sum::<u64>() + draw.used;
         let left = draw.left(others);
         if entries
             .get(&replica)
