@@ -12,7 +12,7 @@ use crate::tree::{Content, Node};
 const KEYS: &[&str] = &[
     "admin.keys[].tenant",
     "api_keys[].tenant",
-    "audit",
+    "audit.prompts",
     "auth.notifications",
     "auth.refresh",
     "jwt.issuers[].tenant",
@@ -36,16 +36,23 @@ const LISTS: &[&str] = &[
 ];
 
 /// Values of keys that are served, by the pattern of the key.
-const VALUES: &[(&str, &[&str])] = &[(
-    "providers.*.kind",
-    &[
-        "vertex",
-        "azure-openai",
-        "claude",
-        "gemini",
-        "openai-compatible",
-    ],
-)];
+const VALUES: &[(&str, &[&str])] = &[
+    ("audit.sinks[].format", &["ocsf", "cef", "ecs"]),
+    (
+        "audit.sinks[].kind",
+        &["syslog", "webhook", "splunk_hec", "otlp"],
+    ),
+    (
+        "providers.*.kind",
+        &[
+            "vertex",
+            "azure-openai",
+            "claude",
+            "gemini",
+            "openai-compatible",
+        ],
+    ),
+];
 
 pub(crate) const MESSAGE: &str = "not available in this release";
 
@@ -96,4 +103,4 @@ pub(crate) fn is_idle(pattern: &str, node: &Node) -> bool {
 }
 
 /// Sections that do nothing while their `enabled` is false.
-const SWITCHED: &[&str] = &["audit", "auth.refresh"];
+const SWITCHED: &[&str] = &["audit.prompts", "auth.refresh"];

@@ -17,6 +17,7 @@ use turnpike_api::{Dialect, Operation};
 /// Why a request was refused. Closed: a new reason makes the compiler ask for its words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
+    AuditUnavailable,
     BindingMismatch,
     BodyTooLarge,
     BudgetSpent,
@@ -61,7 +62,8 @@ pub struct Words {
 
 impl Reason {
     #[cfg(test)]
-    const ALL: [Self; 30] = [
+    const ALL: [Self; 31] = [
+        Self::AuditUnavailable,
         Self::BindingMismatch,
         Self::BodyTooLarge,
         Self::BudgetSpent,
@@ -231,6 +233,7 @@ impl Reason {
             Self::UpstreamFailed => upstream("upstream_failed", 502, "UNAVAILABLE"),
             Self::UpstreamIncomplete => upstream("upstream_incomplete", 502, "UNAVAILABLE"),
             Self::UpstreamTimeout => upstream("upstream_timeout", 504, "DEADLINE_EXCEEDED"),
+            Self::AuditUnavailable => unavailable("audit_unavailable"),
             Self::Overloaded => unavailable("overloaded"),
             Self::StorageUnavailable => unavailable("storage_unavailable"),
             Self::LimitsUnavailable => unavailable("limits_unavailable"),

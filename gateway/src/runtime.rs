@@ -14,6 +14,7 @@ use turnpike_identity::sso::session::{self, Session, SessionError};
 use turnpike_limits::Book;
 
 use crate::assemble::Ground;
+use crate::audit::Audit;
 use crate::background::limits::LEASE;
 use crate::decisions::Decisions;
 use crate::jwks::IssuersKeys;
@@ -45,6 +46,8 @@ pub struct Runtime {
     pub limits: Arc<Book>,
     /// Why calls were refused of late.
     pub decisions: Decisions,
+    /// What is on record.
+    pub audit: Arc<Audit>,
     /// The pages that are not proxied; set once, before the listeners open.
     pub pages: OnceLock<axum::Router>,
     /// Those that people log in by, likewise.
@@ -87,6 +90,7 @@ impl Runtime {
             buffered: AtomicU64::new(0),
             limits: Arc::new(Book::new(Arc::new(ground.board.time.clone()), LEASE)),
             decisions: Decisions::default(),
+            audit: ground.audit.clone(),
             pages: OnceLock::new(),
             login_pages: OnceLock::new(),
             draining: AtomicBool::new(false),

@@ -34,8 +34,10 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::ServerSession;
 use turnpike_api::{Clock, Dialect, Operation};
 
+pub use count::others_first;
 pub use settle::settle;
 
+use crate::audit::calls;
 use crate::context::Context;
 use crate::decisions::Decision;
 use crate::path::{self, Resource};
@@ -97,6 +99,12 @@ pub async fn serve(session: &mut ServerSession, context: &mut Context<'_>) -> Co
     }
     let resource = in_the_callers_dialect(resource, session.req_header(), query);
     let dialect = resource.dialect();
+    // Nothing is done that could not be told.
+    if matches!(resource, Resource::Call { .. } | Resource::Login)
+        && let Err(refusal) = context.runtime.audit.has_room()
+    {
+        return refuse(session, context, dialect, refusal).await;
+    }
 
     let served = match resource {
         Resource::Call { operation, model } => {
@@ -180,6 +188,7 @@ async fn proxied(
         usage: asked.usage.filter(|_| inject),
         needs_usage: admission.needs_usage(),
     };
+    calls::begin(session.req_header(), operation, context).await?;
     let call = forward::Outgoing::new(line, &permit, edits, asked.body);
     let answer = forward::forward(session, context, &permit, &admission, &route, &call).await?;
     // The body has been sent for the last time: a long answer should not hold its memory.
@@ -332,6 +341,8 @@ pub async fn refuse(
         let decision = Decision::of(&refusal, &context.record, at);
         context.runtime.decisions.remember(decision);
     }
+    let asked = context.head_read.then(|| session.req_header());
+    calls::refused(asked, &refusal, context);
     let body = refusal.body(dialect, context.record.id.as_str());
     let head = refusal.head(dialect, context.record.id.header(), body.len());
     let head = head.and_then(|mut head| {

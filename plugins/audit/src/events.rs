@@ -273,9 +273,9 @@ events! {
         /// The limit that fell.
         limit: Option<Fell<'a>>,
     }
-    /// Somebody began to log in, or went a step further, or did not.
+    /// Somebody logged in, or was not let in.
     Login<'a> = "login" {
-        /// `granted`, `denied` or `failed`.
+        /// `granted`, `denied` by a role or the authorization API, or `failed` before it was known who it is.
         outcome: &'a str,
         /// The identity provider.
         provider: &'a str,
@@ -286,34 +286,43 @@ events! {
         /// Why not.
         reason: Option<&'a str>,
     }
-    /// Somebody logged out, or was logged out.
+    /// Somebody logged out.
     Logout<'a> = "logout" {
         /// Who.
         who: Who<'a>,
-        /// `person`, `operator` or `provider`.
-        by: &'a str,
+        /// The address.
+        client: Option<IpAddr>,
     }
-    /// A session ended by itself, or was renewed.
+    /// A session was to be renewed. That one has expired is told with the calls that are refused for it.
     Session<'a> = "session" {
-        /// `renewed`, `expired` or `refused`.
+        /// `renewed`, `ended` by its provider, or `not_renewed`: it is tried again.
         outcome: &'a str,
-        /// The session's key.
-        session: &'a str,
+        /// Whose.
+        who: Who<'a>,
         /// The identity provider.
-        provider: Option<&'a str>,
-        /// Why.
+        provider: &'a str,
+        /// Why it was not renewed.
         reason: Option<&'a str>,
     }
-    /// An agent token was issued, changed, rotated or revoked.
+    /// A person made or revoked an agent token of theirs. What operators do with tokens is `managed`.
     Token<'a> = "token" {
-        /// `issued`, `changed`, `rotated` or `revoked`.
+        /// `issued` or `revoked`.
         change: &'a str,
         /// Its id.
         token_id: &'a str,
         /// Whose it is.
-        owner: Option<&'a str>,
-        /// Who did it.
-        actor: Option<&'a str>,
+        who: Who<'a>,
+        /// The address.
+        client: Option<IpAddr>,
+        /// The program that asked for it, where one did.
+        program: Option<&'a str>,
+    }
+    /// This replica heard that an agent token was made or changed: here, by a command, or by another replica.
+    TokenHeard<'a> = "token.heard" {
+        /// Its id.
+        token_id: &'a str,
+        /// `good`, or why it is refused from now on.
+        state: &'a str,
     }
     /// An upstream credential is left alone for a while.
     CredentialCooled<'a> = "credential.cooled" {
@@ -349,14 +358,12 @@ events! {
         /// Why it could not.
         error: Option<&'a str>,
     }
-    /// A file of an upstream credential was added, changed, removed, or cannot be used as it stands.
-    CredentialFile<'a> = "credential.file" {
-        /// `added`, `changed` or `removed`.
+    /// An upstream credential came with a configuration or a file, has another secret, or is gone.
+    CredentialChanged<'a> = "credential.changed" {
+        /// `added`, `new_secret` or `removed`.
         change: &'a str,
         /// The credential's id.
         credential: &'a str,
-        /// What is wrong with it.
-        problem: Option<&'a str>,
     }
     /// A configuration was put in force, or was not.
     Configuration<'a> = "configuration" {
@@ -365,7 +372,7 @@ events! {
         /// Whether what was read is in force.
         accepted: bool,
         /// SHA-256 of what is in effect, secrets blotted out.
-        digest: Option<&'a str>,
+        digest: &'a str,
         /// What stood in its way.
         problems: Option<&'a str>,
     }

@@ -29,3 +29,9 @@ pub use events::Event;
 pub use log::{Log, Settings};
 pub use sinks::{Sink, SinkError};
 pub use spool::{Mark, OpenError, Unavailable, WhenFull};
+
+/// SHA-256, in hexadecimal digits.
+pub fn sha256(bytes: &[u8]) -> String {
+    let digits = record::digest(&[bytes]);
+    digits.iter().map(|digit| char::from(*digit)).collect()
+}

@@ -3,6 +3,7 @@
 use axum::response::Response;
 use std::time::Duration;
 use tracing::{info, warn};
+use turnpike_audit::events::{self as audit, Who};
 use turnpike_config::plan::LoginModePlan;
 use turnpike_identity::sso::authorization::{Denied, Granted};
 use turnpike_identity::sso::confirmation::Waiting;
@@ -15,6 +16,7 @@ use super::desk::Desk;
 use super::page::see_other;
 use super::problem::Problem;
 use super::{cookies, device, operator};
+use crate::audit::person as person_of;
 
 /// What somebody is told to whom no role is bound.
 const NO_ROLE: &str = "No role is bound to you: ask your platform team for one";
@@ -102,6 +104,16 @@ pub(super) async fn let_in(
         desk.runtime.agent_tokens.read_one(&token.id, store).await?;
     }
     desk.clear_count(browser).await?;
+    desk.runtime.audit.tell(&audit::Login {
+        outcome: "granted",
+        provider: &login.provider,
+        who: Who {
+            tenant: login.tenant.as_deref(),
+            ..person_of(&login.person)
+        },
+        client: Some(desk.client),
+        reason: None,
+    });
     info!(
         person = login.person.shown(),
         provider = login.provider,
@@ -191,6 +203,13 @@ async fn refuse(desk: &Desk, person: &Person, provider: &str, denied: Denied) ->
         Denied::Refused(reason) => reason.as_str(),
         Denied::Broken(text) => text,
     };
+    desk.runtime.audit.tell(&audit::Login {
+        outcome: "denied",
+        provider,
+        who: person_of(person),
+        client: Some(desk.client),
+        reason: Some(reason),
+    });
     warn!(person = person.shown(), provider, client = %desk.client, reason, "login denied");
     if matches!(denied, Denied::Refused(_))
         && let Err(error) = desk.runtime.sign_out(&person.key()).await

@@ -22,6 +22,7 @@ use super::office::Office;
 use super::pages::Entrance;
 use super::refusal::Refused;
 use crate::assemble::Ground;
+use crate::audit::Audit;
 use crate::encryption;
 use crate::observe::events::Managed;
 use crate::snapshot::Snapshot;
@@ -34,6 +35,7 @@ pub struct Terms {
     /// Without any it is not there.
     keys: Vec<AdminKey>,
     digest_key: [u8; 32],
+    audit: Arc<Audit>,
     allow_remote: bool,
     /// What is in effect as JSON, every secret blotted out.
     pub(super) effective: Arc<str>,
@@ -63,6 +65,7 @@ pub(in crate::web) struct Actor {
     /// How logs call it.
     pub(super) name: Arc<str>,
     pub(super) scopes: Arc<[Scope]>,
+    audit: Arc<Audit>,
 }
 
 impl Actor {
@@ -72,6 +75,20 @@ impl Actor {
             actor: &self.name,
             action,
             subject,
+            change: None,
+            audit: &self.audit,
+        }
+        .tell();
+    }
+
+    /// The same, of a change that is told by two words: how it was, and how it is.
+    pub(super) fn changed(&self, action: &'static str, subject: &str, change: (&str, &str)) {
+        Managed {
+            actor: &self.name,
+            action,
+            subject,
+            change: Some(change),
+            audit: &self.audit,
         }
         .tell();
     }
@@ -87,11 +104,13 @@ impl Terms {
             actor: Actor {
                 name: key.name.as_str().into(),
                 scopes: key.scopes.as_slice().into(),
+                audit: ground.audit.clone(),
             },
         });
         Self {
             keys: keys.collect(),
             digest_key,
+            audit: ground.audit.clone(),
             allow_remote: plan.management.allow_remote,
             effective: plan.effective.clone(),
             costs: token_entry::costs(plan.agent_tokens.argon2),
@@ -115,7 +134,7 @@ impl Terms {
         }
         let peer = self.nearby(peer)?;
         let found = || Ok(self.find(presented(headers)?).map(|key| key.actor.clone()));
-        attempts.judge(peer, now, found)
+        attempts.judge(peer, now, &self.audit, found)
     }
 
     /// Whoever has typed a key, and what the key is known by from then on.
@@ -130,7 +149,7 @@ impl Terms {
             let key = self.find(typed.expose().trim().as_bytes());
             Ok(key.map(|key| (key.actor.clone(), key.mark.clone())))
         };
-        attempts.judge(peer, now, found)
+        attempts.judge(peer, now, &self.audit, found)
     }
 
     /// Whoever has the key with this mark, if it is one still.
@@ -214,6 +233,7 @@ impl Actor {
         (!scopes.is_empty()).then(|| Self {
             name: session.person.shown().into(),
             scopes,
+            audit: snapshot.management.audit.clone(),
         })
     }
 
@@ -294,6 +314,7 @@ mod tests {
             actor: Actor {
                 name: (*key).into(),
                 scopes: (*scopes).into(),
+                audit: Arc::default(),
             },
         });
         Terms {
@@ -390,6 +411,7 @@ mod tests {
         let actor = |scopes: &[Scope]| Actor {
             name: "ci".into(),
             scopes: scopes.into(),
+            audit: Arc::default(),
         };
         for scope in Scope::ALL {
             assert!(actor(&[Scope::All]).may(scope).is_ok());
