@@ -4,6 +4,7 @@
 //! not there is told where it happens.
 
 pub mod calls;
+pub mod metrics;
 mod open;
 mod strangers;
 

@@ -366,7 +366,10 @@ impl Gateway {
         uses::flush(&self.runtime).await;
         let audit = self.runtime.audit.clone();
         // It waits for what receives the last records.
-        if tokio::task::spawn_blocking(move || audit.stop()).await.is_err() {
+        if tokio::task::spawn_blocking(move || audit.stop())
+            .await
+            .is_err()
+        {
             warn!("the last records of what happened are handed on after the next start");
         }
     }

@@ -503,10 +503,7 @@ mod tests {
     fn the_stores_files_are_told_by_their_names() {
         let store = Path::new("state/turnpike.db");
         for file in ["turnpike.db", "turnpike.db-wal", "turnpike.db.usage"] {
-            assert!(
-                is_one_of(&Path::new("/etc").join(file), store),
-                "{file}"
-            );
+            assert!(is_one_of(&Path::new("/etc").join(file), store), "{file}");
         }
         for file in ["turnpike.yaml", "my-turnpike.db", "turnpike.d"] {
             assert!(!is_one_of(Path::new(file), store), "{file}");

@@ -14,7 +14,7 @@ use turnpike_identity::sso::session::{self, Session, SessionError};
 use turnpike_limits::Book;
 
 use crate::assemble::Ground;
-use crate::audit::Audit;
+use crate::audit::{self, Audit};
 use crate::background::limits::LEASE;
 use crate::decisions::Decisions;
 use crate::jwks::IssuersKeys;
@@ -174,8 +174,13 @@ impl Runtime {
             ("agent_token", self.agent_tokens.computed()),
             ("jwt", self.signature_checks.computed()),
         ];
-        self.metrics
-            .render_with(&self.snapshot().roll, computed, now)
+        let mut text = self
+            .metrics
+            .render_with(&self.snapshot().roll, computed, now)?;
+        if let Some(status) = self.audit.status() {
+            audit::metrics::expose(&status, &mut text);
+        }
+        Ok(text)
     }
 
     /// The configuration in force. A request loads it once and sees no other.

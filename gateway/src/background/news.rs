@@ -134,7 +134,8 @@ fn found_well(runtime: &Runtime, id: &[u8]) {
             credential,
             model: None,
             by: "operator",
-            metrics: &runtime.metrics, audit: &runtime.audit,
+            metrics: &runtime.metrics,
+            audit: &runtime.audit,
         }
         .tell();
     }

@@ -103,7 +103,8 @@ async fn look(runtime: &Runtime, credential: &Arc<Credential>, interval: Duratio
                 credential,
                 model: model.as_deref(),
                 by: "probe",
-                metrics: &runtime.metrics, audit: &runtime.audit,
+                metrics: &runtime.metrics,
+                audit: &runtime.audit,
             }
             .tell();
         }

@@ -279,7 +279,8 @@ impl Lease<'_, '_> {
                 credential: self.member.credential,
                 model: Some(self.member.model),
                 by: "call",
-                metrics: &self.runtime.metrics, audit: &self.runtime.audit,
+                metrics: &self.runtime.metrics,
+                audit: &self.runtime.audit,
             }
             .tell();
         }
@@ -302,7 +303,8 @@ impl Lease<'_, '_> {
             let metrics = &self.runtime.metrics;
             QuotaSpent {
                 credential,
-                metrics, audit: &self.runtime.audit,
+                metrics,
+                audit: &self.runtime.audit,
             }
             .tell();
         }
@@ -391,7 +393,8 @@ impl Lease<'_, '_> {
                 model,
                 scope,
                 cooldown,
-                metrics: &self.runtime.metrics, audit: &self.runtime.audit,
+                metrics: &self.runtime.metrics,
+                audit: &self.runtime.audit,
             }
             .tell();
         }

@@ -210,7 +210,12 @@ impl Delivery {
 
     /// What was read before is handed on first, and told then.
     fn missed(&mut self, from: u64, count: u64) -> Step {
-        tracing::error!(sink = self.name, from, count, "an audit sink missed records");
+        tracing::error!(
+            sink = self.name,
+            from,
+            count,
+            "an audit sink missed records"
+        );
         Step::Missed { from, count }
     }
 

@@ -60,7 +60,6 @@ struct SinkState {
     passed: AtomicU64,
     seq: AtomicU64,
     missed: AtomicU64,
-    failures: AtomicU64,
     is_away: AtomicBool,
 }
 
@@ -81,8 +80,6 @@ pub struct SinkStatus {
     pub seq: u64,
     /// Records it did not get.
     pub missed: u64,
-    /// How often it did not take a batch.
-    pub failures: u64,
     /// It takes none now.
     pub is_away: bool,
 }
@@ -100,7 +97,6 @@ impl Log {
             passed: AtomicU64::new(0),
             seq: AtomicU64::new(0),
             missed: AtomicU64::new(0),
-            failures: AtomicU64::new(0),
             is_away: AtomicBool::new(false),
         };
         let shared = Arc::new(Shared {
@@ -153,7 +149,6 @@ impl Log {
             name: sink.name.clone(),
             seq: sink.seq.load(Relaxed),
             missed: sink.missed.load(Relaxed),
-            failures: sink.failures.load(Relaxed),
             is_away: sink.is_away.load(Relaxed),
         });
         Status {
@@ -205,10 +200,7 @@ impl Shared {
     fn tell_found(&self, found: &Found) {
         let now = self.clock.now();
         if let Some((bytes, last_seq)) = found.damaged {
-            let damaged = Damaged {
-                bytes,
-                last_seq,
-            };
+            let damaged = Damaged { bytes, last_seq };
             self.spool.note(&damaged, now);
         }
         for (decision, start) in &found.aborted {
@@ -284,9 +276,7 @@ impl Shared {
                 }
                 Ok(Step::Idle) => {}
                 Ok(Step::Away { .. }) => {
-                    if !state.is_away.swap(true, Relaxed) {
-                        state.failures.fetch_add(1, Relaxed);
-                    }
+                    state.is_away.store(true, Relaxed);
                 }
                 Err(error) => {
                     tracing::error!(sink = delivery.name, %error, "the audit spool cannot be read");

@@ -126,7 +126,10 @@ impl Lines {
         let mut first = String::new();
         // It may be anything.
         file.by_ref().take(512).read_line(&mut first)?;
-        let header = first.ends_with('\n').then(|| Header::read(&first)).flatten();
+        let header = first
+            .ends_with('\n')
+            .then(|| Header::read(&first))
+            .flatten();
         let header = header.ok_or(io::ErrorKind::InvalidData)?;
         let offset = first.len() as u64;
         let lines = Self {

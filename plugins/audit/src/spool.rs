@@ -129,7 +129,10 @@ impl Spool {
             path: directory.clone(),
             source,
         };
-        let made = DirBuilder::new().mode(0o700).recursive(true).create(&directory);
+        let made = DirBuilder::new()
+            .mode(0o700)
+            .recursive(true)
+            .create(&directory);
         made.map_err(failed)?;
         let lock = File::create(directory.join("lock")).map_err(failed)?;
         if lock.try_lock().is_err() {
@@ -328,8 +331,9 @@ impl Spool {
             let saved = read.and_then(|()| kept.open.save(directory));
             let removed = saved.and_then(|()| fs::remove_file(segment::path(directory, number)));
             match removed {
-                Err(error) if error.kind() != io::ErrorKind::NotFound
-                    && error.kind() != io::ErrorKind::InvalidData =>
+                Err(error)
+                    if error.kind() != io::ErrorKind::NotFound
+                        && error.kind() != io::ErrorKind::InvalidData =>
                 {
                     tracing::warn!(%error, number, "a segment of the audit spool stays");
                     return;

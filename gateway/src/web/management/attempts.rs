@@ -134,7 +134,9 @@ mod tests {
     }
 
     fn is_let_in(attempts: &Attempts, peer: &str, now: u64) -> bool {
-        attempts.judge(ip(peer), now, &Audit::default(), || Ok(Some(()))).is_ok()
+        attempts
+            .judge(ip(peer), now, &Audit::default(), || Ok(Some(())))
+            .is_ok()
     }
 
     #[test]

@@ -154,7 +154,8 @@ async fn clear(runtime: &Runtime, credential: &Arc<Credential>) -> Result<(), St
         credential,
         model: None,
         by: "operator",
-        metrics: &runtime.metrics, audit: &runtime.audit,
+        metrics: &runtime.metrics,
+        audit: &runtime.audit,
     }
     .tell();
     Ok(())

@@ -119,9 +119,9 @@ impl Sink for FileSink {
         let max = self.options.max;
         let written = self.file().and_then(|open| open.append(&lines));
         self.lines = lines;
-        let is_large = written.map_err(|error| {
-            SinkError(format!("{}: {error}", self.options.path.display()))
-        })? >= max;
+        let is_large = written
+            .map_err(|error| SinkError(format!("{}: {error}", self.options.path.display())))?
+            >= max;
         if is_large && let Err(error) = self.rotate() {
             // It grows on, which loses nothing.
             tracing::warn!(%error, path = %self.options.path.display(), "an audit file was not rotated");
@@ -130,7 +130,9 @@ impl Sink for FileSink {
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        self.open.as_ref().map_or(Ok(()), |open| open.file.sync_data())
+        self.open
+            .as_ref()
+            .map_or(Ok(()), |open| open.file.sync_data())
     }
 }
 

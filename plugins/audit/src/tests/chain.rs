@@ -85,7 +85,11 @@ fn a_chain_written_anew_does_not_fit() {
         spool.keep_all().unwrap();
         super::records(directory.path())
     });
-    assert_eq!(faults(&other), [Fault::BadSignature { seq: 12 }], "another key signed it");
+    assert_eq!(
+        faults(&other),
+        [Fault::BadSignature { seq: 12 }],
+        "another key signed it"
+    );
     let mut mixed = records.clone();
     mixed[3] = other[3].clone();
     assert_eq!(

@@ -38,7 +38,10 @@ fn a_sink_that_is_away_for_ten_minutes_misses_nothing() {
     }
     assert_eq!(total, 300_000);
     assert!(memory.taken.lock().unwrap().is_empty());
-    assert!(delivery.held() < 1 << 20 && spool.held() < 1 << 20, "memory is bounded");
+    assert!(
+        delivery.held() < 1 << 20 && spool.held() < 1 << 20,
+        "memory is bounded"
+    );
     memory.is_away.store(false, Relaxed);
     assert_eq!(drain(&mut delivery, &spool, now + 30_000), 0);
     let taken = memory.taken.lock().unwrap();
@@ -120,7 +123,10 @@ fn a_file_has_each_record_once_though_its_place_was_not_saved() {
         });
     }
     let text = fs::read_to_string(&path).unwrap();
-    let whole: Vec<_> = text.split_inclusive('\n').filter(|line| line.ends_with('\n')).collect();
+    let whole: Vec<_> = text
+        .split_inclusive('\n')
+        .filter(|line| line.ends_with('\n'))
+        .collect();
     assert_eq!(whole.len(), 3, "{text}");
 }
 
