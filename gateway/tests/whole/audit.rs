@@ -11,7 +11,7 @@ use serde_json::Value;
 use turnpike::clock::Time;
 use turnpike_loadtest::{Behaviour, FakeProvider, Options, Protocol};
 
-use crate::harness::{Client, House, Http, KEY, chat, config, until};
+use crate::harness::{Answer, Client, House, Http, KEY, chat, config, until};
 
 const CHAT: &str = "/v1/chat/completions";
 
@@ -79,7 +79,7 @@ async fn a_call_is_on_record_with_what_it_was() {
     let mut request = client.request(CHAT, chat("gpt-4o"));
     let agent = "agent/1 \"quoted\"".parse().unwrap();
     request.headers_mut().insert("user-agent", agent);
-    let answer = crate::harness::Answer::read(client.send(request).await.unwrap()).await;
+    let answer = Answer::read(client.send(request).await.unwrap()).await;
     assert_eq!(answer.status, 200);
     house.settled().await;
     let all = stopped(&house).await;
@@ -157,7 +157,9 @@ async fn refusals_say_who_and_why() {
     request.headers_mut().insert("authorization", wrong);
     let refused = client.send(request).await.unwrap();
     assert_eq!(refused.status(), 401);
-    let _ = crate::harness::Answer::read(refused).await;
+    let _ = Answer::read(refused).await;
+    // Its body was not read, so its connection is closed.
+    let mut client = Client::connect(&house, Http::One).await;
     let denied = client.post(CHAT, chat("gpt-5")).await;
     assert_eq!(denied.status, 403);
     assert_eq!(client.post(CHAT, chat("gpt-4o")).await.status, 200);
@@ -210,6 +212,8 @@ async fn a_full_spool_refuses_calls_until_its_sink_is_back() {
         served,
         "nothing went out that is not on record"
     );
+    // Its body was not read, so its connection is closed.
+    let mut client = Client::connect(&house, Http::One).await;
     std::fs::create_dir(&place).unwrap();
     until(|| {
         // It was told to wait after each failure.
@@ -284,7 +288,7 @@ async fn what_operators_do_is_on_record() {
     let provider = provider().await;
     let yaml = config(&provider.base_url(), 1).replace(
         "admin: {port: 0}",
-        "admin: {port: 0, keys: [{name: ops, key: \"operator-key-0123456789\", scopes: [all]}]}",
+        "admin: {port: 0, keys: [{name: ops, key: \"operator-key-0123456789\"}]}",
     );
     let house = House::serve(&yaml).await;
     let admin = tokio::net::TcpStream::connect(house.gateway.admin)
@@ -300,7 +304,7 @@ async fn what_operators_do_is_on_record() {
             .header("authorization", format!("Bearer {key}"))
             .body(Default::default())
             .unwrap();
-        let answer = crate::harness::Answer::read(client.send(request).await.unwrap()).await;
+        let answer = Answer::read(client.send(request).await.unwrap()).await;
         assert_eq!(answer.status, status, "{}", answer.text());
     }
     let all = stopped(&house).await;
