@@ -51,6 +51,8 @@ struct Shared {
     signed: AtomicU64,
     /// A sink that waits is woken by it.
     bell: (Mutex<()>, Condvar),
+    /// How many sinks are served; who stops the log waits for none to be.
+    served: (Mutex<usize>, Condvar),
     sinks: Vec<SinkState>,
 }
 
@@ -106,13 +108,17 @@ impl Log {
             clock: settings.clock,
             stopping: AtomicBool::new(false),
             bell: Default::default(),
+            served: (Mutex::new(sinks.len()), Condvar::new()),
             sinks: sinks.iter().map(state).collect(),
         });
         shared.tell_found(&found);
         let mut threads = vec![spawn("audit", shared.clone(), |shared| shared.tend())?];
         for (nth, (name, sink)) in sinks.into_iter().enumerate() {
             let delivery = Delivery::open(name, sink, shared.spool.directory());
-            let deliver = move |shared: &Shared| shared.deliver(nth, delivery);
+            let deliver = move |shared: &Shared| {
+                shared.deliver(nth, delivery);
+                shared.ended();
+            };
             threads.push(spawn("audit sink", shared.clone(), deliver)?);
         }
         Ok(Self {
@@ -170,13 +176,11 @@ impl Log {
         let _ = shared.spool.keep_all();
         shared.spool.sync();
         shared.bell.1.notify_all();
-        let until = Instant::now() + patience;
+        let (served, ended) = &shared.served;
+        let served = served.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = ended.wait_timeout_while(served, patience, |served| *served > 0);
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
-        while threads.iter().any(|one| !one.is_finished()) && Instant::now() < until {
-            shared.bell.1.notify_all();
-            thread::sleep(Duration::from_millis(2));
-        }
-        threads.clear();
+        threads.drain(..).for_each(|one| one.thread().unpark());
     }
 }
 
@@ -290,6 +294,13 @@ impl Shared {
         if let Err(error) = delivery.save(self.clock.now()) {
             tracing::warn!(sink = delivery.name, %error, "how far an audit sink got was not saved");
         }
+    }
+
+    /// One sink is served no more.
+    fn ended(&self) {
+        let (served, ended) = &self.served;
+        *served.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        ended.notify_all();
     }
 
     /// Until there is something new, or for a while.
