@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 PLUGINS = {
+    "turnpike-audit",
     "turnpike-identity",
     "turnpike-access",
     "turnpike-credentials",

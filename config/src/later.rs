@@ -10,7 +10,7 @@ use crate::tree::{Content, Node};
 
 /// Keys by their pattern.
 const KEYS: &[&str] = &[
-    "audit",
+    "audit.prompts",
     "auth.notifications",
     "auth.refresh",
     "providers.*.credentials[].websockets",
@@ -31,16 +31,23 @@ const LISTS: &[&str] = &[
 ];
 
 /// Values of keys that are served, by the pattern of the key.
-const VALUES: &[(&str, &[&str])] = &[(
-    "providers.*.kind",
-    &[
-        "vertex",
-        "azure-openai",
-        "claude",
-        "gemini",
-        "openai-compatible",
-    ],
-)];
+const VALUES: &[(&str, &[&str])] = &[
+    ("audit.sinks[].format", &["ocsf", "cef", "ecs"]),
+    (
+        "audit.sinks[].kind",
+        &["syslog", "webhook", "splunk_hec", "otlp"],
+    ),
+    (
+        "providers.*.kind",
+        &[
+            "vertex",
+            "azure-openai",
+            "claude",
+            "gemini",
+            "openai-compatible",
+        ],
+    ),
+];
 
 pub(crate) const MESSAGE: &str = "not available in this release";
 
@@ -91,4 +98,4 @@ pub(crate) fn is_idle(pattern: &str, node: &Node) -> bool {
 }
 
 /// Sections that do nothing while their `enabled` is false.
-const SWITCHED: &[&str] = &["audit", "auth.refresh"];
+const SWITCHED: &[&str] = &["audit.prompts", "auth.refresh"];

@@ -4,6 +4,7 @@
 //! Types that hold a [`Secret`] have no `Debug`, because a secret has none.
 
 mod access;
+mod audit;
 mod auth;
 mod identity;
 mod limits;
@@ -24,6 +25,7 @@ use turnpike_api::{Limit, Secret};
 use url::Url;
 
 pub use access::{RoleBindingPlan, RolePlan};
+pub use audit::{AuditPlan, AuditSinkPlan};
 pub use auth::{
     AuthPlan, CooldownPlan, EncryptionPlan, QuotaExceededPlan, QuotaPlan, RedisPlan,
     RedisServersPlan, RetentionPlan, StatePlan,
@@ -78,6 +80,8 @@ pub struct Plan {
     pub inject_usage: bool,
     pub auth: AuthPlan,
     pub state: StatePlan,
+    /// `None` = nothing is on record.
+    pub audit: Option<AuditPlan>,
     pub egress: EgressPlan,
     /// What is in effect as JSON, every secret blotted out.
     pub effective: Arc<str>,

@@ -22,6 +22,7 @@ use turnpike_limits::Book;
 use turnpike_providers::PROVIDERS;
 use turnpike_store::Embedded;
 
+use crate::audit::Audit;
 use crate::background::limits::LEASE;
 use crate::boot::BootError;
 use crate::clock::Time;
@@ -61,6 +62,8 @@ pub struct Ground {
     pub connections: Arc<Connections>,
     /// Keys of the issuers of signed tokens.
     pub issuers_keys: Arc<IssuersKeys>,
+    /// What is on record; opened once, at the start.
+    pub audit: Arc<Audit>,
     /// What is sealed with, where the configuration names no key; set once, at the start.
     pub kept_key: Arc<OnceLock<SecretKey>>,
 }
@@ -77,6 +80,7 @@ impl Ground {
             connections: Arc::default(),
             issuers_keys: Arc::default(),
             kept_key: Arc::default(),
+            audit: Arc::default(),
             agent_tokens: Arc::new(TokenBook::new(digest_key, hashes, Arc::new(time.clone()))),
             signature_checks: Arc::new(SignatureChecks::new(half_the_cores())),
             limits: Arc::new(Book::new(Arc::new(time.clone()), LEASE)),

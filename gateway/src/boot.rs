@@ -14,10 +14,12 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 use turnpike_api::{Store, StoreError};
+use turnpike_audit::events::Started;
 use turnpike_config::plan::{ListenAddr, LoginModePlan, StatePlan};
 use turnpike_config::{Environment, Plan};
 
 use crate::assemble::{Ground, assemble, credential_directory, open_to_others};
+use crate::audit::AuditError;
 use crate::background::{
     affinity, keep, keys, limits, news, probe, quotas, retention, sessions, usage, uses,
 };
@@ -56,6 +58,8 @@ pub enum BootError {
     Store(#[from] StoreOpenError),
     #[error("cannot read the store")]
     ReadStore(#[source] StoreError),
+    #[error("cannot keep record of what happens")]
+    Audit(#[from] AuditError),
     #[error("cannot tell which address a listener has")]
     Address(#[source] io::Error),
     #[error("cannot watch for signals")]
@@ -121,7 +125,8 @@ pub async fn start(
     let snapshot = snapshot.map_err(BootError::Assemble)?;
     let opened = keep::open_accounts(snapshot.usable(), &ground.board, &*store).await;
     opened.map_err(BootError::ReadStore)?;
-    reload::carry_over(&snapshot, &ground.board, &ground.metrics);
+    open_record(&plan, &ground)?;
+    reload::carry_over(&snapshot, &ground.board, &ground.metrics, &ground.audit);
     if plan.state.redis.is_some() && away.is_none() {
         let restored = quotas::restore(&ground.board, &*store).await;
         restored.map_err(BootError::ReadStore)?;
@@ -187,6 +192,16 @@ pub async fn start(
         listeners,
         background,
     })
+}
+
+/// Has what happens from now on be on record.
+fn open_record(plan: &Plan, ground: &Ground) -> Result<(), AuditError> {
+    let Some(audit) = &plan.audit else {
+        return Ok(());
+    };
+    let key = plan.server.secret_key.as_ref().or(ground.kept_key.get());
+    let key = key.ok_or(AuditError::Key)?;
+    ground.audit.open(audit, key, ground.board.time.clone())
 }
 
 /// Takes over what the process before left, and what others share. Of a Redis that is away the
@@ -300,9 +315,15 @@ fn announce(plan: &Plan, runtime: &Runtime, proxy: SocketAddr, admin: SocketAddr
     ConfigurationRead {
         generation: snapshot.generation,
         problems: None,
+        effective: &plan.effective,
         metrics: &runtime.metrics,
+        audit: &runtime.audit,
     }
     .tell();
+    runtime.audit.tell(&Started {
+        version: env!("CARGO_PKG_VERSION"),
+        generation: snapshot.generation,
+    });
 }
 
 /// How people log in.
@@ -359,5 +380,13 @@ impl Gateway {
         keep::flush(&self.runtime).await;
         uses::flush(&self.runtime).await;
         usage::flush(&self.runtime).await;
+        let audit = self.runtime.audit.clone();
+        // It waits for what receives the last records.
+        if tokio::task::spawn_blocking(move || audit.stop())
+            .await
+            .is_err()
+        {
+            warn!("the last records of what happened are handed on after the next start");
+        }
     }
 }

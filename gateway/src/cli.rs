@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
+use jiff::Timestamp;
 
 use crate::agents::Agent;
 
@@ -38,6 +39,62 @@ pub enum Command {
     /// Look at what is kept of people who log in, and remove it.
     #[command(subcommand)]
     Person(PersonCommand),
+    /// Look at what is on record, and whether it is what was written.
+    #[command(subcommand)]
+    Audit(AuditCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// Check that no record was changed, removed, moved or cut off, and who signed them. Exits with 1
+    /// and names each that was.
+    Verify {
+        /// A public key that checkpoints may be signed by, in hexadecimal digits, beside that of the
+        /// configuration; may be repeated.
+        #[arg(long = "key", value_name = "HEX")]
+        keys: Vec<String>,
+        #[command(flatten)]
+        records: Records,
+    },
+    /// Print the last records.
+    Tail {
+        /// How many.
+        #[arg(short = 'n', long, default_value_t = 20)]
+        lines: usize,
+        /// Go on with those that come.
+        #[arg(short, long)]
+        follow: bool,
+        #[command(flatten)]
+        records: Records,
+    },
+    /// Print records of some time or kind.
+    Export {
+        /// From this time on, such as 2026-11-21T00:00:00Z.
+        #[arg(long, value_name = "TIME")]
+        since: Option<Timestamp>,
+        /// Before this time.
+        #[arg(long, value_name = "TIME")]
+        until: Option<Timestamp>,
+        /// Whose event begins so: `request.end`, or `request.` for all of calls.
+        #[arg(long)]
+        event: Option<String>,
+        #[command(flatten)]
+        records: Records,
+    },
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct Records {
+    /// The configuration file, of which the first sink that is a file is read.
+    #[arg(
+        long,
+        env = "TURNPIKE_CONFIG",
+        default_value = "turnpike.yaml",
+        value_name = "FILE"
+    )]
+    pub config: PathBuf,
+    /// Files of records, oldest first, instead of those of the configuration.
+    pub files: Vec<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

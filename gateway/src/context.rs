@@ -176,6 +176,16 @@ impl Trace {
         (well_formed && trace.id != 0 && trace.span != 0).then_some(trace)
     }
 
+    /// The trace's id, in hexadecimal digits.
+    pub fn id(&self) -> [u8; 32] {
+        let mut digits = [0; 32];
+        for (nth, digit) in digits.iter_mut().enumerate() {
+            let four = (self.id >> (124 - 4 * nth)) as u8 & 15;
+            *digit = b"0123456789abcdef"[usize::from(four)];
+        }
+        digits
+    }
+
     fn within(self, span: u64) -> Self {
         Self { span, ..self }
     }

@@ -21,6 +21,8 @@
 //!
 //! What a stage refuses becomes an HTTP answer in one place, [`refusal`].
 //!
+//! [`audit`] has each admitted call on record before step 7, and how it ended after step 9.
+//!
 //! [`boot`] starts it all: [`configuration`] reads the file to a plan, [`assemble`] makes a
 //! snapshot of it, [`reload`] does so again when files change. [`runtime`] holds what outlives a
 //! snapshot, [`upstream`] what is on the other side, [`observe`] tells what happened.
@@ -28,6 +30,7 @@
 pub mod agents;
 pub mod answer_head;
 pub mod assemble;
+pub mod audit;
 pub mod background;
 pub mod boot;
 pub mod cli;

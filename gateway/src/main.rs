@@ -9,8 +9,8 @@ use anyhow::{Context as _, Result};
 use clap::Parser;
 use turnpike::boot::{self, Signals, Source};
 use turnpike::cli::{
-    Cli, Command, ConfigCommand, CredentialsCommand, Level, Login, PersonCommand, Serve,
-    TokenCommand,
+    AuditCommand, Cli, Command, ConfigCommand, CredentialsCommand, Level, Login, PersonCommand,
+    Serve, TokenCommand,
 };
 use turnpike::clock::Time;
 use turnpike::observe::logging;
@@ -32,6 +32,7 @@ fn main() -> ExitCode {
         Some(Command::Token(command)) => token(&command),
         Some(Command::Credentials(command)) => credentials(&command),
         Some(Command::Person(command)) => person(&command),
+        Some(Command::Audit(command)) => audit(&command),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -151,6 +152,12 @@ fn token(command: &TokenCommand) -> Result<()> {
 fn person(command: &PersonCommand) -> Result<()> {
     let environment = Environment::from_process();
     on_this_thread()?.block_on(turnpike::command::person::run(command, &environment, say))?;
+    Ok(())
+}
+
+fn audit(command: &AuditCommand) -> Result<()> {
+    let environment = Environment::from_process();
+    turnpike::command::audit::run(command, &environment, say)?;
     Ok(())
 }
 

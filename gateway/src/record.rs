@@ -35,14 +35,21 @@ pub struct Record {
     pub model: Option<Arc<str>>,
     /// The credential that served, or was tried last.
     pub credential: Option<Arc<str>>,
+    /// What its provider calls the model.
+    pub served: Option<Arc<str>>,
+    pub provider: Option<Arc<str>>,
     pub attempts: u32,
     pub stream: bool,
     pub usage: Option<Usage>,
+    /// In millionths of a US dollar, where there is a price.
+    pub cost: Option<u64>,
     /// Time spent waiting for the caller's body and for providers.
     pub waited: Duration,
     /// From the head to the moment the answer was under way.
     pub committed: Option<Duration>,
     pub ending: Ending,
+    /// Its start is, so that its end has to be.
+    pub is_on_record: bool,
 }
 
 impl Record {
@@ -56,12 +63,16 @@ impl Record {
             client: None,
             model: None,
             credential: None,
+            served: None,
+            provider: None,
             attempts: 0,
             stream: false,
             usage: None,
+            cost: None,
             waited: Duration::ZERO,
             committed: None,
             ending: Ending::Aborted,
+            is_on_record: false,
         }
     }
 

@@ -22,6 +22,7 @@ const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 /// Why a request was refused. Closed: a new reason makes the compiler ask for its words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
+    AuditUnavailable,
     BindingMismatch,
     BodyTooLarge,
     BudgetSpent,
@@ -66,7 +67,8 @@ pub struct Words {
 
 impl Reason {
     #[cfg(test)]
-    const ALL: [Self; 30] = [
+    const ALL: [Self; 31] = [
+        Self::AuditUnavailable,
         Self::BindingMismatch,
         Self::BodyTooLarge,
         Self::BudgetSpent,
@@ -236,6 +238,7 @@ impl Reason {
             Self::UpstreamFailed => upstream("upstream_failed", 502, "UNAVAILABLE"),
             Self::UpstreamIncomplete => upstream("upstream_incomplete", 502, "UNAVAILABLE"),
             Self::UpstreamTimeout => upstream("upstream_timeout", 504, "DEADLINE_EXCEEDED"),
+            Self::AuditUnavailable => unavailable("audit_unavailable"),
             Self::Overloaded => unavailable("overloaded"),
             Self::StorageUnavailable => unavailable("storage_unavailable"),
             Self::LimitsUnavailable => unavailable("limits_unavailable"),

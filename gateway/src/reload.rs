@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{error, warn};
 use turnpike_api::Clock;
-use turnpike_config::plan::AuthPlan;
+use turnpike_config::plan::{AuditSinkPlan, AuthPlan};
 use turnpike_config::{Environment, Plan};
 use turnpike_credentials::{CredentialDirectory, Scan};
 
@@ -170,7 +170,9 @@ impl Reloader {
         ConfigurationRead {
             generation,
             problems,
+            effective: &state.plan.effective,
             metrics: &self.runtime.metrics,
+            audit: &self.runtime.audit,
         }
         .tell();
         if result.is_ok() {
@@ -240,7 +242,9 @@ impl Reloader {
 
     fn take_over(&self, snapshot: Snapshot) {
         let (board, metrics) = (&self.runtime.board, &self.runtime.metrics);
-        carry_over(&snapshot, board, metrics);
+        let audit = &self.runtime.audit;
+        carry_over(&snapshot, board, metrics, audit);
+        renewed::tell_who_came(&self.runtime.snapshot(), &snapshot, audit);
         self.ground.last_good.set(snapshot.good_files.clone());
         self.runtime.swap(snapshot);
         board.changed();
@@ -317,9 +321,15 @@ impl Reloader {
         .tell();
     }
 
-    fn store(&self) -> PathBuf {
+    /// What is written beside the configuration again and again, by how the names of files begin.
+    fn written(&self) -> Vec<PathBuf> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.plan.state.path.clone()
+        let sinks = state.plan.audit.iter().flat_map(|audit| &audit.sinks);
+        let records = sinks.filter_map(|sink| match sink {
+            AuditSinkPlan::File { path, .. } => Some(path.clone()),
+            AuditSinkPlan::Stdout => None,
+        });
+        records.chain([state.plan.state.path.clone()]).collect()
     }
 
     fn directories(&self) -> BTreeSet<PathBuf> {
@@ -364,6 +374,9 @@ fn warn_of_what_stays(before: &Plan, after: &Plan) {
             "`state.backend`, `state.path` and `state.redis` are taken over at the next start only"
         );
     }
+    if before.audit != after.audit {
+        warn!("`audit` is taken over at the next start only");
+    }
     let addresses = (&before.server.listen, &before.admin) != (&after.server.listen, &after.admin);
     if addresses || before.server.threads != after.server.threads {
         warn!("listener addresses and `server.threads` are taken over at the next start only");
@@ -374,7 +387,7 @@ fn warn_of_what_stays(before: &Plan, after: &Plan) {
 /// before the start is told: one that is sent then must not be lost.
 pub async fn watch(reloader: Arc<Reloader>, mut hangup: Signal, mut shutdown: ShutdownWatch) {
     let woken = Arc::new(Notify::new());
-    let mut watched = Watched::new(&woken, reloader.store());
+    let mut watched = Watched::new(&woken, reloader.written());
     let mut poll = interval(POLL);
     poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -421,15 +434,15 @@ struct Watched {
 type WatchedDirectory = (PathBuf, Option<(u64, u64)>);
 
 impl Watched {
-    /// `store` lies beside the configuration, and is written every second.
-    fn new(woken: &Arc<Notify>, store: PathBuf) -> Self {
+    /// `written` lies beside the configuration, and is written every second.
+    fn new(woken: &Arc<Notify>, written: Vec<PathBuf>) -> Self {
         let woken = woken.clone();
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             // Reading a file is an event too, and would wake us up to read it again.
             let concerns_us = |event: notify::Event| {
                 let mut paths = event.paths.iter();
-                let is_elsewhere =
-                    event.paths.is_empty() || paths.any(|path| !is_of_the_store(path, &store));
+                let is_ours = |path: &PathBuf| written.iter().any(|ours| is_one_of(path, ours));
+                let is_elsewhere = event.paths.is_empty() || paths.any(|path| !is_ours(path));
                 is_elsewhere && !event.kind.is_access()
             };
             if event.is_ok_and(concerns_us) {
@@ -473,10 +486,9 @@ fn reads_otherwise(new: &AuthPlan, old: &AuthPlan) -> bool {
     reads(new) != reads(old) || new.encryption.keys != old.encryption.keys
 }
 
-/// Whether a file is the store's: the database, or one beside it whose name begins with the
-/// database's.
-fn is_of_the_store(path: &Path, store: &Path) -> bool {
-    let (Some(file), Some(database)) = (path.file_name(), store.file_name()) else {
+/// Whether a file is the database or an audit file, or one beside it whose name begins with its.
+fn is_one_of(path: &Path, ours: &Path) -> bool {
+    let (Some(file), Some(database)) = (path.file_name(), ours.file_name()) else {
         return false;
     };
     file.as_encoded_bytes()
@@ -491,13 +503,10 @@ mod tests {
     fn the_stores_files_are_told_by_their_names() {
         let store = Path::new("state/turnpike.db");
         for file in ["turnpike.db", "turnpike.db-wal", "turnpike.db.usage"] {
-            assert!(
-                is_of_the_store(&Path::new("/etc").join(file), store),
-                "{file}"
-            );
+            assert!(is_one_of(&Path::new("/etc").join(file), store), "{file}");
         }
         for file in ["turnpike.yaml", "my-turnpike.db", "turnpike.d"] {
-            assert!(!is_of_the_store(Path::new(file), store), "{file}");
+            assert!(!is_one_of(Path::new(file), store), "{file}");
         }
     }
 }

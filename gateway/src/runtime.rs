@@ -14,6 +14,7 @@ use turnpike_identity::{Names, TokenBook};
 use turnpike_limits::Book;
 
 use crate::assemble::Ground;
+use crate::audit::{self, Audit};
 use crate::decisions::Decisions;
 use crate::jwks::IssuersKeys;
 use crate::observe::metrics::Metrics;
@@ -46,6 +47,8 @@ pub struct Runtime {
     pub limits: Arc<Book>,
     /// Why calls were refused of late.
     pub decisions: Decisions,
+    /// What is on record.
+    pub audit: Arc<Audit>,
     /// The pages that are not proxied; set once, before the listeners open.
     pub pages: OnceLock<axum::Router>,
     /// Those that people log in by, likewise.
@@ -89,6 +92,7 @@ impl Runtime {
             buffered: AtomicU64::new(0),
             limits: ground.limits.clone(),
             decisions: Decisions::default(),
+            audit: ground.audit.clone(),
             pages: OnceLock::new(),
             login_pages: OnceLock::new(),
             draining: AtomicBool::new(false),
@@ -175,8 +179,13 @@ impl Runtime {
             ("agent_token", self.agent_tokens.computed()),
             ("jwt", self.signature_checks.computed()),
         ];
-        self.metrics
-            .render_with(&self.snapshot().roll, computed, now)
+        let mut text = self
+            .metrics
+            .render_with(&self.snapshot().roll, computed, now)?;
+        if let Some(status) = self.audit.status() {
+            audit::metrics::expose(&status, &mut text);
+        }
+        Ok(text)
     }
 
     /// The configuration in force. A request loads it once and sees no other.

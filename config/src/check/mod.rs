@@ -4,6 +4,7 @@
 //! to put into the plan. Nothing here stops at the first mistake.
 
 mod access;
+mod audit;
 mod auth;
 mod credential;
 mod egress;
@@ -148,6 +149,7 @@ pub(crate) fn plan(document: &Document, mut context: Context<'_>) -> Option<Plan
     let selection = selection::selection(document, context);
     let auth = auth::auth(document, &providers, context);
     let state = state::state(document, context);
+    let audit = audit::audit(document, context);
     let logging = logging(&document.logging, context);
     if !context.report.is_clean() {
         return None;
@@ -180,6 +182,7 @@ pub(crate) fn plan(document: &Document, mut context: Context<'_>) -> Option<Plan
         inject_usage: document.metering.inject_usage == InjectUsage::Auto,
         auth: auth?,
         state: state?,
+        audit,
         egress,
         effective: Arc::default(),
         warnings: std::mem::take(&mut context.warnings),

@@ -6,6 +6,7 @@
 
 mod access;
 mod amount;
+mod audit;
 mod auth;
 mod identity;
 mod keys;
@@ -28,6 +29,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use access::{Permission, Role, RoleBinding};
 pub(crate) use amount::{Amount, DECIMAL, Unfit};
+pub(crate) use audit::{Audit, AuditSink, AuditSinkKind, WhenSpoolFull};
 pub(crate) use auth::{Auth, Cooldown, Encryption, Quota};
 pub(crate) use identity::{AgentTokens, Jwt, JwtIssuer};
 pub(crate) use keys::{ClientKeyEntry, Unauthenticated};
@@ -111,6 +113,7 @@ pub(crate) struct Document {
     pub(crate) max_retry_credentials: RetryCredentials,
     pub(crate) max_retry_interval: RetryInterval,
     pub(crate) metering: Metering,
+    pub(crate) audit: Audit,
     /// How calls to upstreams leave this machine.
     pub(crate) egress: Egress,
 }

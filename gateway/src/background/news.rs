@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use turnpike_api::{Clock, Store, StoreError};
+use turnpike_audit::events::TokenHeard;
 use turnpike_identity::agent_tokens;
 
 use super::{affinity, keep, quotas};
+use crate::audit::state_of;
 use crate::observe::events::{CredentialRecovered, StoreReached};
 use crate::runtime::Runtime;
 
@@ -101,9 +103,10 @@ async fn hear(runtime: &Runtime, topic: &str, body: &[u8]) -> Result<(), StoreEr
     match topic {
         WELL => found_well(runtime, body),
         agent_tokens::TOPIC => {
-            tokens
-                .read_one(&String::from_utf8_lossy(body), store)
-                .await?
+            let token_id = &String::from_utf8_lossy(body);
+            tokens.read_one(token_id, store).await?;
+            let state = state_of(runtime, token_id);
+            runtime.audit.tell(&TokenHeard { token_id, state });
         }
         keep::KIND if runtime.is_fleet() => {
             keep::hear(runtime, &String::from_utf8_lossy(body)).await?;
@@ -144,6 +147,7 @@ fn found_well(runtime: &Runtime, id: &[u8]) {
             model: None,
             by: "operator",
             metrics: &runtime.metrics,
+            audit: &runtime.audit,
         }
         .tell();
     }

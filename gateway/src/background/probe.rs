@@ -104,6 +104,7 @@ async fn look(runtime: &Runtime, credential: &Arc<Credential>, interval: Duratio
                 model: model.as_deref(),
                 by: "probe",
                 metrics: &runtime.metrics,
+                audit: &runtime.audit,
             }
             .tell();
         }

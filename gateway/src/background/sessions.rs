@@ -7,12 +7,14 @@ use std::time::Duration;
 use futures::{StreamExt, stream};
 use tracing::{info, warn};
 use turnpike_api::{Clock, Directory, Secret, StoreError};
+use turnpike_audit::events as audit;
 use turnpike_config::plan::LoginModePlan;
 use turnpike_identity::sso::authorization::{Denied, Granted};
 use turnpike_identity::sso::renewal::{self, Renewal};
 use turnpike_identity::sso::session::{self, Login, SessionError};
 use turnpike_identity::sso::{LoginError, Person, Session};
 
+use crate::audit::person;
 use crate::clock::millis;
 use crate::observe::events::StoreFailed;
 use crate::runtime::Runtime;
@@ -184,6 +186,7 @@ async fn renew_one(
                 ..kept.clone()
             };
             renewal.replace(&kept, key, store, now).await?;
+            told(runtime, &session, "renewed", None);
             info!(person, provider = session.provider, "session renewed");
         }
         // They have logged in anew meanwhile, and were let in.
@@ -191,6 +194,7 @@ async fn renew_one(
             return Ok(());
         }
         Asked::No(why, _) => {
+            told(runtime, &session, "ended", Some(&why));
             warn!(
                 person,
                 provider = session.provider,
@@ -200,6 +204,7 @@ async fn renew_one(
             session::sign_out(store, key, now).await?;
         }
         Asked::Unknown(why) => {
+            told(runtime, &session, "not_renewed", Some(&why));
             warn!(
                 person,
                 provider = session.provider,
@@ -213,6 +218,16 @@ async fn renew_one(
         runtime.agent_tokens.read_one(&token.id, store).await?;
     }
     Ok(())
+}
+
+/// What became of a renewal is on record.
+fn told(runtime: &Runtime, session: &Session, outcome: &str, reason: Option<&str>) {
+    runtime.audit.tell(&audit::Session {
+        outcome,
+        who: person(&session.person),
+        provider: &session.provider,
+        reason,
+    });
 }
 
 /// The refresh token of this session.

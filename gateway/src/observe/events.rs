@@ -8,7 +8,10 @@ use turnpike_api::{Fault, Operation, StoreError};
 use turnpike_credentials::Cooldown;
 use turnpike_identity::jwt::FetchError;
 
+use turnpike_audit::events as audit;
+
 use super::metrics::Metrics;
+use crate::audit::Audit;
 use crate::record::{Ending, Record};
 use crate::upstream::call::Listed;
 use crate::upstream::roll::Enrolled;
@@ -141,6 +144,7 @@ pub struct CredentialCooled<'a> {
     pub scope: Scope,
     pub cooldown: Cooldown,
     pub metrics: &'a Metrics,
+    pub audit: &'a Audit,
 }
 
 impl CredentialCooled<'_> {
@@ -151,11 +155,18 @@ impl CredentialCooled<'_> {
         };
         self.metrics
             .cooled(&self.credential.vendor.name, self.cooldown.fault, scope);
+        let until = roll::time(self.cooldown.until);
+        self.audit.tell(&audit::CredentialCooled {
+            credential: &self.credential.id,
+            model,
+            fault: self.cooldown.fault.as_str(),
+            until: &until,
+        });
         warn!(
             credential = &*self.credential.id,
             model,
             fault = self.cooldown.fault.as_str(),
-            until = roll::time(self.cooldown.until),
+            until,
             window = self.cooldown.level + 1,
             "credential cools down"
         );
@@ -170,12 +181,18 @@ pub struct CredentialRecovered<'a> {
     /// What showed it: `call`, `probe`, `operator` or `new_secret`.
     pub by: &'static str,
     pub metrics: &'a Metrics,
+    pub audit: &'a Audit,
 }
 
 impl CredentialRecovered<'_> {
     pub fn tell(&self) {
         self.metrics
             .recovered(&self.credential.vendor.name, self.by);
+        self.audit.tell(&audit::CredentialRecovered {
+            credential: &self.credential.id,
+            model: self.model,
+            by: self.by,
+        });
         info!(
             credential = &*self.credential.id,
             model = self.model,
@@ -195,10 +212,20 @@ pub struct Managed<'a> {
     pub action: &'static str,
     /// What it was done to.
     pub subject: &'a str,
+    /// How it was and how it is, where one word says it.
+    pub change: Option<(&'a str, &'a str)>,
+    pub audit: &'a Audit,
 }
 
 impl Managed<'_> {
     pub fn tell(&self) {
+        self.audit.tell(&audit::Managed {
+            actor: self.actor,
+            action: self.action,
+            subject: self.subject,
+            before: self.change.map(|(before, _)| before),
+            after: self.change.map(|(_, after)| after),
+        });
         info!(
             actor = self.actor,
             tenant = self.tenant,
@@ -210,14 +237,19 @@ impl Managed<'_> {
 }
 
 /// A request to the management API came with a wrong key.
-pub struct ManagementKeyRefused {
+pub struct ManagementKeyRefused<'a> {
     pub peer: IpAddr,
     /// For how many seconds its address is refused now; 0 = not yet.
     pub refused_for: u64,
+    pub audit: &'a Audit,
 }
 
-impl ManagementKeyRefused {
+impl ManagementKeyRefused<'_> {
     pub fn tell(&self) {
+        self.audit.tell(&audit::ManagementRefused {
+            client: Some(self.peer),
+            refused_for: self.refused_for,
+        });
         warn!(peer = %self.peer, refused_for = self.refused_for, "wrong key for the management API");
     }
 }
@@ -251,11 +283,16 @@ impl CredentialProbed<'_> {
 pub struct QuotaSpent<'a> {
     pub credential: &'a Credential,
     pub metrics: &'a Metrics,
+    pub audit: &'a Audit,
 }
 
 impl QuotaSpent<'_> {
     pub fn tell(&self) {
         self.metrics.exhausted(&self.credential.vendor.name);
+        self.audit.tell(&audit::CredentialSpent {
+            credential: &self.credential.id,
+            quota: self.credential.quota.limit,
+        });
         let end = self.credential.standing.allowance.running().end;
         let until = (end < u64::MAX).then(|| roll::time(end));
         warn!(
@@ -402,13 +439,22 @@ pub fn open_files(names: &[&str]) -> Option<String> {
 pub struct ConfigurationRead<'a> {
     pub generation: u64,
     pub problems: Option<&'a str>,
+    /// What is in effect, secrets blotted out.
+    pub effective: &'a str,
     pub metrics: &'a Metrics,
+    pub audit: &'a Audit,
 }
 
 impl ConfigurationRead<'_> {
     pub fn tell(&self) {
         self.metrics
             .reloaded(self.problems.is_none(), self.generation);
+        self.audit.tell(&audit::Configuration {
+            generation: self.generation,
+            accepted: self.problems.is_none(),
+            digest: &turnpike_audit::sha256(self.effective.as_bytes()),
+            problems: self.problems,
+        });
         match self.problems {
             None => info!(generation = self.generation, "configuration in force"),
             Some(problems) => error!(

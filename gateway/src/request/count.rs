@@ -110,7 +110,7 @@ pub(super) async fn keep(lease: &Lease<'_, '_>, mark: Mark) {
 
 /// Lets the calls run that are ready to. Tokio's own way to yield looks for input first, which
 /// costs as much as the write.
-async fn others_first() {
+pub async fn others_first() {
     let mut yielded = false;
     poll_fn(|context| {
         if std::mem::replace(&mut yielded, true) {

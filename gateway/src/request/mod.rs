@@ -35,9 +35,11 @@ use pingora::http::RequestHeader;
 use pingora::protocols::http::ServerSession;
 use turnpike_api::{Clock, Dialect, Operation};
 
+pub use count::others_first;
 pub use settle::settle;
 
 use crate::answer_head::{DECISION, answer_head, ready};
+use crate::audit::calls;
 use crate::background::affinity;
 use crate::context::Context;
 use crate::decisions::Decision;
@@ -100,6 +102,12 @@ pub async fn serve(session: &mut ServerSession, context: &mut Context<'_>) -> Co
     }
     let resource = in_the_callers_dialect(resource, session.req_header(), query);
     let dialect = resource.dialect();
+    // Nothing is done that could not be told.
+    if matches!(resource, Resource::Call { .. } | Resource::Login)
+        && let Err(refusal) = context.runtime.audit.has_room()
+    {
+        return refuse(session, context, dialect, refusal).await;
+    }
 
     let served = match resource {
         Resource::Call { operation, model } => {
@@ -189,6 +197,7 @@ async fn proxied(
         usage: asked.usage.filter(|_| inject),
         needs_usage: admission.needs_usage(),
     };
+    calls::begin(session.req_header(), operation, context).await?;
     let call = forward::Outgoing::new(line, &permit, edits, asked.body);
     let answer = forward::forward(session, context, &permit, &admission, &route, &call).await?;
     // The body has been sent for the last time: a long answer should not hold its memory.
@@ -332,6 +341,8 @@ pub async fn refuse(
         let decision = Decision::of(&refusal, context, at);
         context.runtime.decisions.remember(decision);
     }
+    let asked = context.head_read.then(|| session.req_header());
+    calls::refused(asked, &refusal, context);
     let body = refusal.body(dialect, context.record.id.as_str());
     let mut head = refusal.head(dialect, context.record.id.header(), body.len());
     let decision = context.record.decision.header().clone();

@@ -13,6 +13,7 @@ use turnpike_providers::spoken::{Speech, Spoken, say, unsay};
 
 use super::identify::{MaySignIn, Stranger};
 use super::{Connection, Stop, body, read, respond_as};
+use crate::audit::calls;
 use crate::context::Context;
 use crate::record::Ending;
 use crate::refusal::{Reason, Refusal};
@@ -77,10 +78,12 @@ pub(super) async fn answer(
         return Err(told(stranger, context).into());
     };
     let (head, body) = response(spoken)?.into_parts();
+    let reason = stranger.refusal.reason.words().reason;
+    calls::not_let_in(Some(session.req_header()), 200, reason, context);
     let connection = respond_as(session, context, head, body).await?;
     context.record.ending = Ending::Refused {
         status: 200,
-        reason: stranger.refusal.reason.words().reason,
+        reason,
     };
     Ok(connection)
 }

@@ -286,6 +286,7 @@ impl Lease<'_, '_> {
                 model: Some(self.member.model),
                 by: "call",
                 metrics: &self.runtime.metrics,
+                audit: &self.runtime.audit,
             }
             .tell();
         }
@@ -309,6 +310,7 @@ impl Lease<'_, '_> {
             QuotaSpent {
                 credential,
                 metrics,
+                audit: &self.runtime.audit,
             }
             .tell();
         }
@@ -401,6 +403,7 @@ impl Lease<'_, '_> {
                 scope,
                 cooldown,
                 metrics: &self.runtime.metrics,
+                audit: &self.runtime.audit,
             }
             .tell();
         }

@@ -2,6 +2,7 @@
 //! so that a panic or a cancelled task does not skip it. Nothing here waits: the next request of
 //! the connection is behind it.
 
+use crate::audit::calls;
 use crate::context::Context;
 use crate::observe::events::RequestEnded;
 
@@ -12,6 +13,7 @@ pub fn settle(context: Context<'_>) {
 
 impl Drop for Context<'_> {
     fn drop(&mut self) {
+        calls::end(self);
         self.runtime.metrics.in_flight().dec();
         RequestEnded {
             record: &self.record,

@@ -46,7 +46,10 @@ pub async fn stream(
         between_events: true,
     };
     let passed = passing.pass(session, context, &mut received).await;
-    context.record.usage = received.meter.usage();
+    let usage = received.meter.usage();
+    let price = lease.as_ref().and_then(|lease| lease.member.price);
+    context.record.usage = usage;
+    context.record.cost = price.zip(usage).map(|(price, usage)| price.of(&usage));
     let Passing {
         count,
         between_events,

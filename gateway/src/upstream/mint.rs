@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Uri, header};
 use tokio::sync::{Mutex, MutexGuard};
 use turnpike_api::{Account, Clock, Provider, Scheme, Secret};
+use turnpike_audit::events::CredentialRefreshed;
 use turnpike_credentials::{CredentialFile, GrantError, ServiceAccount, read_token};
 
 use super::Endpoint;
@@ -39,6 +40,8 @@ pub struct Mint {
 
 /// What a mint is made of.
 pub struct Minting {
+    /// The credential's.
+    pub id: Arc<str>,
     pub account: ServiceAccount,
     /// Where tokens are asked for.
     pub at: Endpoint,
@@ -165,11 +168,13 @@ impl Mint {
         match self.ask(runtime, now).await {
             Ok(token) => {
                 *failed = None;
+                self.told(runtime, None);
                 let token = Arc::new(token);
                 self.minted.current.store(Some(token.clone()));
                 self.ready(&token)
             }
             Err(error) => {
+                self.told(runtime, Some(&error.to_string()));
                 *failed = Some(Failure {
                     at: runtime.board.time.now(),
                     is_refusal: matches!(error, CallError::Refused { .. }),
@@ -183,6 +188,13 @@ impl Mint {
                 Err(error)
             }
         }
+    }
+
+    fn told(&self, runtime: &Runtime, error: Option<&str>) {
+        runtime.audit.tell(&CredentialRefreshed {
+            credential: &self.minting.id,
+            error,
+        });
     }
 
     fn kept(&self, is_good: impl Fn(&Token) -> bool) -> Option<Arc<Token>> {

@@ -54,6 +54,11 @@ struct OperatorsProblemPage<'p> {
 }
 
 impl Problem {
+    /// Its stable word.
+    pub(super) fn id(&self) -> &'static str {
+        self.code
+    }
+
     pub(super) fn new(status: u16, code: &'static str, title: impl Into<String>) -> Self {
         Self {
             status: StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),

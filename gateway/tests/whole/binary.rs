@@ -117,7 +117,12 @@ impl Binary {
         let paths = files.map(|file| file.unwrap().path());
         let is_secret = |path: &PathBuf| path.extension().is_some_and(|end| end == "key");
         let paths = paths.filter(|path| !is_secret(path));
-        let of_the_store = paths.filter(|path| path.to_str().unwrap().contains("turnpike.db"));
+        let kept = ["turnpike.db", "audit.jsonl"];
+        let is_kept = |path: &PathBuf| {
+            kept.iter()
+                .any(|name| path.to_str().unwrap().contains(name))
+        };
+        let of_the_store = paths.filter(is_kept);
         // The store may fold a journal, and remove it, while it is read.
         let contents = of_the_store.filter_map(|path| std::fs::read(path).ok());
         contents

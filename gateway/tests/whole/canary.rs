@@ -210,7 +210,8 @@ impl Drop for Watch {
         let files = std::fs::read_dir(&self.directory).into_iter().flatten();
         for path in files.map(|file| file.unwrap().path()) {
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
-            if name.starts_with("turnpike.db") && !name.ends_with(".key") && path.is_file() {
+            let is_kept = name.starts_with("turnpike.db") || name.starts_with("audit.jsonl");
+            if is_kept && !name.ends_with(".key") && path.is_file() {
                 // It may be removed meanwhile: a journal, a log.
                 let bytes = std::fs::read(&path).unwrap_or_default();
                 search(&path.to_string_lossy(), &bytes, Owner::Caller);

@@ -15,6 +15,7 @@
 
 mod affinity;
 mod agent_tokens;
+mod audit;
 mod bad_input;
 mod binary;
 mod bytes;

@@ -5,6 +5,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use tracing::info;
+use turnpike_audit::events::{Logout, Token};
 use turnpike_identity::agent_tokens;
 use turnpike_identity::sso::{Session, session};
 
@@ -15,6 +16,7 @@ use super::issue::{Failed, issue};
 use super::page::see_other;
 use super::pages::{self, LogoutPage, Row, SignedOutPage, Snippet, TokenPage, TokensPage, When};
 use super::problem::Problem;
+use crate::audit::person;
 use crate::upstream::roll::time;
 
 /// `GET /auth/success`: where a login ends.
@@ -50,6 +52,7 @@ pub(super) async fn create(desk: Desk, form: Form) -> Result<Response, Problem> 
         Err(Failed::Name) => return mend(&desk, &session, Mend::Name, name).await,
         Err(Failed::Problem(problem)) => return Err(problem),
     };
+    told(&desk, &session, "issued", &issued.record.id);
     info!(
         person = session.person.shown(),
         token = issued.record.id,
@@ -85,6 +88,7 @@ pub(super) async fn revoke(desk: Desk, form: Form) -> Result<Response, Problem> 
     let revoked = agent_tokens::revoke(store, id, desk.now).await;
     revoked.map_err(session::SessionError::from)?;
     desk.runtime.agent_tokens.read_one(id, store).await?;
+    told(&desk, &session, "revoked", id);
     info!(person = session.person.shown(), token = id, client = %desk.client, "agent token revoked");
     Ok(see_other("/auth/tokens"))
 }
@@ -104,10 +108,25 @@ pub(super) async fn ask_logout(desk: Desk) -> Result<Response, Problem> {
 pub(super) async fn logout(desk: Desk, form: Form) -> Result<Response, Problem> {
     let session = desk.signed_in(&form).await?;
     desk.runtime.sign_out(&session.person.key()).await?;
+    desk.runtime.audit.tell(&Logout {
+        who: person(&session.person),
+        client: Some(desk.client),
+    });
     info!(person = session.person.shown(), client = %desk.client, "logout");
     let mut response = pages::html(&SignedOutPage {});
     cookies::set(&mut response, cookies::SESSION, "", 0, desk.sso.is_secure);
     Ok(response)
+}
+
+/// What became of an agent token of theirs is on record.
+fn told(desk: &Desk, session: &Session, change: &str, token_id: &str) {
+    desk.runtime.audit.tell(&Token {
+        change,
+        token_id,
+        who: person(&session.person),
+        client: Some(desk.client),
+        program: None,
+    });
 }
 
 /// What was typed is not lost with the session.

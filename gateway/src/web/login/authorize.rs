@@ -4,6 +4,7 @@ use axum::response::Response;
 use std::time::Duration;
 use tracing::{info, warn};
 use turnpike_api::Secret;
+use turnpike_audit::events::{self as audit, Who};
 use turnpike_config::plan::LoginModePlan;
 use turnpike_identity::sso::authorization::{Denied, Granted};
 use turnpike_identity::sso::confirmation::Waiting;
@@ -16,6 +17,7 @@ use super::page::see_other;
 use super::problem::Problem;
 use super::whose::{NOT_HERE, Whose, assigned, not_here, whose};
 use super::{cookies, device, operator};
+use crate::audit::person as person_of;
 use crate::sso::Sso;
 
 /// What somebody is told to whom no role is bound.
@@ -169,6 +171,16 @@ pub(super) async fn let_in(
         desk.runtime.agent_tokens.read_one(&token.id, store).await?;
     }
     desk.clear_count(browser).await?;
+    desk.runtime.audit.tell(&audit::Login {
+        outcome: "granted",
+        provider: &login.provider,
+        who: Who {
+            tenant: login.person.tenant.as_deref(),
+            ..person_of(&login.person)
+        },
+        client: Some(desk.client),
+        reason: None,
+    });
     info!(
         person = login.person.shown(),
         provider = login.provider,
@@ -247,6 +259,13 @@ async fn refuse(desk: &Desk, person: &Person, provider: &str, denied: Denied) ->
         Denied::Refused(reason) => reason.as_str(),
         Denied::Broken(text) => text,
     };
+    desk.runtime.audit.tell(&audit::Login {
+        outcome: "denied",
+        provider,
+        who: person_of(person),
+        client: Some(desk.client),
+        reason: Some(reason),
+    });
     warn!(person = person.shown(), provider, client = %desk.client, reason, "login denied");
     if matches!(denied, Denied::Refused(_))
         && let Err(problem) = end_sessions(desk, person).await

@@ -3,6 +3,7 @@
 use axum::extract::RawQuery;
 use axum::response::Response;
 use std::sync::Arc;
+use turnpike_audit::events::{Login, Who};
 use turnpike_identity::sso::{Identified, Pending, Returned};
 
 use super::authorize;
@@ -14,6 +15,27 @@ use super::problem::Problem;
 /// `GET /auth/callback`.
 pub(super) async fn returned(desk: Desk, RawQuery(query): RawQuery) -> Result<Response, Problem> {
     let query = Form::read(query.unwrap_or_default().as_bytes());
+    let mut provider = String::new();
+    let identified = identified(&desk, &query, &mut provider).await;
+    let (found, pending, browser) = identified.inspect_err(|problem| {
+        desk.runtime.audit.tell(&Login {
+            outcome: "failed",
+            provider: &provider,
+            who: Who::default(),
+            client: Some(desk.client),
+            reason: Some(problem.id()),
+        });
+    })?;
+    let Identified { person, refresh } = found;
+    authorize::authorize(&desk, person, refresh, pending, &browser).await
+}
+
+/// Who came back, and what they had begun; `of` becomes the provider they had chosen.
+async fn identified(
+    desk: &Desk,
+    query: &Form,
+    of: &mut String,
+) -> Result<(Identified, Pending, String), Problem> {
     let (code, state) = (query.get("code"), query.get("state"));
     let pending = match (state, desk.browser()) {
         ("", _) | (_, None) => None,
@@ -23,7 +45,7 @@ pub(super) async fn returned(desk: Desk, RawQuery(query): RawQuery) -> Result<Re
         }
     };
     if !query.get("error").is_empty() {
-        return Err(said(&query, &desk.site.redirect_uri));
+        return Err(said(query, &desk.site.redirect_uri));
     }
     if code.is_empty() || state.is_empty() {
         return Err(
@@ -39,6 +61,7 @@ pub(super) async fn returned(desk: Desk, RawQuery(query): RawQuery) -> Result<Re
     if pending.tenant.as_deref() != desk.tenant.name() {
         return Err(Problem::session());
     }
+    of.clone_from(&pending.provider);
     let name = &pending.provider;
     let provider = desk.sso.provider(name);
     let provider = provider.ok_or_else(|| Problem::unknown_provider(name))?;
@@ -52,8 +75,8 @@ pub(super) async fn returned(desk: Desk, RawQuery(query): RawQuery) -> Result<Re
     let clock = Arc::new(desk.runtime.board.time.clone());
     let failed = |error| Problem::of_login(error, name, &desk.site.redirect_uri);
     let finished = provider.finish(returned, seals, outside, clock).await;
-    let Identified { person, refresh } = finished.map_err(failed)?;
-    authorize::authorize(&desk, person, refresh, pending, &browser).await
+    let identified = finished.map_err(failed)?;
+    Ok((identified, pending, browser))
 }
 
 /// `POST /auth/callback`: some providers have the browser send a form, to which it adds no cookies.

@@ -3,6 +3,7 @@
 use axum::http::StatusCode;
 use axum::response::Response;
 use tracing::warn;
+use turnpike_audit::events::{Login, Who};
 use turnpike_config::plan::LoginModePlan;
 use turnpike_identity::sso::confirmation::{self, Typed, Waiting};
 
@@ -41,6 +42,7 @@ pub(super) async fn typed(desk: Desk, form: Form) -> Result<Response, Problem> {
             authorize::let_in(&desk, &login, sealed, &errand, &browser).await
         }
         Typed::Wrong(left) => {
+            told(&desk, "incorrect_code");
             warn!(client = %desk.client, left, "wrong confirmation code");
             let text = format!("Incorrect code. {left} attempts remaining.");
             if desk.as_json {
@@ -55,6 +57,7 @@ pub(super) async fn typed(desk: Desk, form: Form) -> Result<Response, Problem> {
                 .with("Sign in again to get another one."),
         ),
         Typed::Spent => {
+            told(&desk, "attempts_exceeded");
             warn!(client = %desk.client, "too many wrong confirmation codes");
             Err(
                 Problem::new(400, "attempts_exceeded", "Maximum attempts exceeded")
@@ -63,6 +66,17 @@ pub(super) async fn typed(desk: Desk, form: Form) -> Result<Response, Problem> {
         }
         Typed::Nothing => Err(Problem::session()),
     }
+}
+
+/// That a wrong code was typed is on record.
+fn told(desk: &Desk, reason: &str) {
+    desk.runtime.audit.tell(&Login {
+        outcome: "failed",
+        provider: "",
+        who: Who::default(),
+        client: Some(desk.client),
+        reason: Some(reason),
+    });
 }
 
 /// A page of another login, in the same browser: the code can be typed once more.

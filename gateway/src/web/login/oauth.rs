@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use tracing::{error, info};
 use turnpike_api::StoreError;
+use turnpike_audit::events::Token;
 use turnpike_identity::agent_tokens;
 use turnpike_identity::sso::device::{self, Approved, Asking, BeginError, INTERVAL, LASTS, Polled};
 use turnpike_identity::sso::{Session, Wait, session};
@@ -19,6 +20,7 @@ use super::Shared;
 use super::desk::{self, Desk};
 use super::form::{Form, is_form, is_text};
 use super::issue::{Failed, issue};
+use crate::audit::person;
 use crate::upstream::roll::time;
 
 /// Where the metadata is.
@@ -130,6 +132,13 @@ async fn give(
         // There is a token, and it is to be handed over.
         cleared.unwrap_or_else(|error| error!(%error, "a device's attempts stay counted"));
     }
+    desk.runtime.audit.tell(&Token {
+        change: "issued",
+        token_id: &issued.record.id,
+        who: person(&session.person),
+        client: Some(desk.client),
+        program: Some(client_id),
+    });
     info!(
         person = session.person.shown(),
         token = issued.record.id,

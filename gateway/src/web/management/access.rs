@@ -22,6 +22,7 @@ use super::office::Office;
 use super::pages::Entrance;
 use super::refusal::Refused;
 use crate::assemble::Ground;
+use crate::audit::Audit;
 use crate::encryption;
 use crate::observe::events::Managed;
 use crate::snapshot::Snapshot;
@@ -34,6 +35,7 @@ pub struct Terms {
     /// Without any it is not there.
     keys: Vec<AdminKey>,
     digest_key: [u8; 32],
+    audit: Arc<Audit>,
     allow_remote: bool,
     /// What is in effect as JSON, every secret blotted out.
     pub(super) effective: Arc<str>,
@@ -65,6 +67,7 @@ pub(in crate::web) struct Actor {
     pub(super) scopes: Arc<[Scope]>,
     /// The tenant that they manage; `None` = the whole gateway.
     pub(super) tenant: Option<Arc<str>>,
+    audit: Arc<Audit>,
 }
 
 impl Actor {
@@ -75,6 +78,21 @@ impl Actor {
             tenant: self.tenant.as_deref(),
             action,
             subject,
+            change: None,
+            audit: &self.audit,
+        }
+        .tell();
+    }
+
+    /// The same, of a change that is told by two words: how it was, and how it is.
+    pub(super) fn changed(&self, action: &'static str, subject: &str, change: (&str, &str)) {
+        Managed {
+            actor: &self.name,
+            tenant: self.tenant.as_deref(),
+            action,
+            subject,
+            change: Some(change),
+            audit: &self.audit,
         }
         .tell();
     }
@@ -91,11 +109,13 @@ impl Terms {
                 name: key.name.as_str().into(),
                 scopes: key.scopes.as_slice().into(),
                 tenant: key.tenant.as_deref().map(Arc::from),
+                audit: ground.audit.clone(),
             },
         });
         Self {
             keys: keys.collect(),
             digest_key,
+            audit: ground.audit.clone(),
             allow_remote: plan.management.allow_remote,
             effective: plan.effective.clone(),
             costs: token_entry::costs(plan.agent_tokens.argon2),
@@ -119,7 +139,7 @@ impl Terms {
         }
         let peer = self.nearby(peer)?;
         let found = || Ok(self.find(presented(headers)?).map(|key| key.actor.clone()));
-        attempts.judge(peer, now, found)
+        attempts.judge(peer, now, &self.audit, found)
     }
 
     /// Whoever has typed a key, and what the key is known by from then on.
@@ -134,7 +154,7 @@ impl Terms {
             let key = self.find(typed.expose().trim().as_bytes());
             Ok(key.map(|key| (key.actor.clone(), key.mark.clone())))
         };
-        attempts.judge(peer, now, found)
+        attempts.judge(peer, now, &self.audit, found)
     }
 
     /// Whoever has the key with this mark, if it is one still.
@@ -220,6 +240,7 @@ impl Actor {
             name: session.person.shown().into(),
             scopes,
             tenant: tenant.name.clone(),
+            audit: snapshot.management.audit.clone(),
         })
     }
 
@@ -328,6 +349,7 @@ mod tests {
                 name: (*key).into(),
                 scopes: (*scopes).into(),
                 tenant: None,
+                audit: Arc::default(),
             },
         });
         Terms {
@@ -340,6 +362,7 @@ mod tests {
             sealing: None,
             rotation_overlap: Duration::ZERO,
             entrance: Entrance::of_key(&digest_key),
+            audit: Arc::default(),
         }
     }
 
@@ -425,6 +448,7 @@ mod tests {
             name: "ci".into(),
             scopes: scopes.into(),
             tenant: None,
+            audit: Arc::default(),
         };
         for scope in Scope::ALL {
             assert!(actor(&[Scope::All]).may(scope).is_ok());
@@ -441,6 +465,7 @@ mod tests {
             name: "acme".into(),
             scopes: [Scope::All].into(),
             tenant: Some("acme".into()),
+            audit: Arc::default(),
         };
         for scope in Scope::ALL {
             let is_theirs = theirs.may(scope).is_ok();

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::refusal::Refused;
+use crate::audit::Audit;
 use crate::observe::events::ManagementKeyRefused;
 
 /// So many are taken for typing errors.
@@ -42,6 +43,7 @@ impl Attempts {
         &self,
         peer: IpAddr,
         now: u64,
+        audit: &Audit,
         look: impl FnOnce() -> Result<Option<T>, Refused>,
     ) -> Result<T, Refused> {
         let mut all = self.lock();
@@ -56,7 +58,12 @@ impl Attempts {
         }
         let refused_for = note_wrong(&mut all, network(peer), now);
         drop(all);
-        ManagementKeyRefused { peer, refused_for }.tell();
+        ManagementKeyRefused {
+            peer,
+            refused_for,
+            audit,
+        }
+        .tell();
         Err(Refused::WrongKey)
     }
 
@@ -121,13 +128,15 @@ mod tests {
 
     /// The seconds that its address is refused after a wrong key; `None` = it was refused before.
     fn wrong(attempts: &Attempts, peer: &str, now: u64) -> Option<u64> {
-        let judged = attempts.judge(ip(peer), now, || Ok(None::<()>));
+        let judged = attempts.judge(ip(peer), now, &Audit::default(), || Ok(None::<()>));
         let until = attempts.lock()[&network(ip(peer))].until;
         matches!(judged, Err(Refused::WrongKey)).then(|| until.saturating_sub(now) / 1000)
     }
 
     fn is_let_in(attempts: &Attempts, peer: &str, now: u64) -> bool {
-        attempts.judge(ip(peer), now, || Ok(Some(()))).is_ok()
+        attempts
+            .judge(ip(peer), now, &Audit::default(), || Ok(Some(())))
+            .is_ok()
     }
 
     #[test]

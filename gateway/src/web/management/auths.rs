@@ -172,6 +172,7 @@ async fn clear(runtime: &Runtime, credential: &Arc<Credential>) -> Result<(), St
         model: None,
         by: "operator",
         metrics: &runtime.metrics,
+        audit: &runtime.audit,
     }
     .tell();
     Ok(())

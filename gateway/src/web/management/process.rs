@@ -150,7 +150,8 @@ pub(super) async fn set_log_level(
     let reloader = office.reloader()?;
     let logging = reloader.logging.as_ref().ok_or(Refused::NoLog)?;
     logging.set_level(setting.level.into());
-    actor.did("set the level of the log", setting.level.as_str());
+    let change = (before.as_str(), setting.level.as_str());
+    actor.changed("set the level of the log", setting.level.as_str(), change);
     log_level(State(office)).await
 }
 

@@ -21,6 +21,7 @@ use super::etag::{etag, if_match};
 use super::office::Office;
 use super::refusal::Refused;
 use super::replay::{Answer, Claim};
+use crate::audit::state_of;
 use crate::cli;
 use crate::runtime::Runtime;
 use crate::token_entry::{self, NewTokenEntry, TokenEntry};
@@ -173,9 +174,11 @@ pub(super) async fn revoke(
     let revoking = tokio::spawn(async move {
         let version = expected(&runtime, &actor, &id, &headers).await?;
         let (store, now) = (&*runtime.store, runtime.board.time.now());
+        let before = state_of(&runtime, &id);
         agent_tokens::revoke_if(store, &id, version, now).await?;
         follow(&runtime, &id).await;
-        actor.did("revoked an agent token", &id);
+        let change = (before, state_of(&runtime, &id));
+        actor.changed("revoked an agent token", &id, change);
         Ok(StatusCode::NO_CONTENT)
     });
     revoking.await.unwrap_or_else(|_| Err(broken()))

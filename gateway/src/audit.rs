@@ -1,0 +1,113 @@
+//! What is on record of what happens: the gateway's side of `turnpike-audit`.
+//!
+//! [`calls`] tells of calls, `observe/events.rs` of all that has a line in the log as well. What is
+//! not there is told where it happens.
+
+pub mod calls;
+pub mod metrics;
+mod open;
+mod strangers;
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use turnpike_api::{Identity, Rejection};
+use turnpike_audit::events::{Stopped, Who};
+use turnpike_audit::log::Status;
+use turnpike_audit::{Event, Log};
+use turnpike_identity::sso::Person;
+
+pub use open::{AuditError, signing_key, sink_name};
+use strangers::Strangers;
+
+use crate::refusal::{Reason, Refusal};
+use crate::runtime::Runtime;
+
+/// How long a stopping process waits for sinks. What they do not have then they get after the next
+/// start.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The record; nothing is kept until it is opened, and where that is not configured.
+#[derive(Default)]
+pub struct Audit {
+    log: OnceLock<Log>,
+    strangers: Strangers,
+}
+
+impl Audit {
+    /// Tells that something happened.
+    pub fn tell<E: Event>(&self, event: &E) {
+        if let Some(log) = self.log.get() {
+            log.note(event);
+        }
+    }
+
+    /// Whether anything is kept.
+    pub fn is_kept(&self) -> bool {
+        self.log.get().is_some()
+    }
+
+    /// That there is room for what will have to be told.
+    pub fn has_room(&self) -> Result<(), Refusal> {
+        match self.log.get() {
+            Some(log) if log.refuses() => Err(no_room()),
+            _ => Ok(()),
+        }
+    }
+
+    /// How it stands; `None` where nothing is kept.
+    pub fn status(&self) -> Option<Status> {
+        self.log.get().map(Log::status)
+    }
+
+    /// The process ends.
+    pub fn stop(&self) {
+        self.tell(&Stopped {});
+        if let Some(log) = self.log.get() {
+            log.stop(PATIENCE);
+        }
+    }
+}
+
+/// How an agent token stands, in a word.
+pub fn state_of(runtime: &Runtime, token_id: &str) -> &'static str {
+    match runtime.agent_tokens.refuses(token_id) {
+        None => "good",
+        Some(Rejection::SessionExpired) => "session_expired",
+        // Or it is not there.
+        Some(_) => "revoked",
+    }
+}
+
+fn no_room() -> Refusal {
+    Refusal::new(
+        Reason::AuditUnavailable,
+        "the audit spool has no room: what happens could not be put on record; try again in a moment, or tell your platform team",
+    )
+}
+
+/// Who it is, as events say it.
+pub fn who(identity: &Identity) -> Who<'_> {
+    let of = &identity.attributes;
+    Who {
+        name: Some(&identity.name),
+        issuer: of.issuer.as_deref(),
+        subject: of.subject.as_deref(),
+        email: of.email.as_deref(),
+        tenant: of.tenant.as_deref(),
+        token_id: of.token_id.as_deref(),
+        api_key: of.api_key.as_deref(),
+    }
+}
+
+/// A person who logs in or is logged in.
+pub fn person(person: &Person) -> Who<'_> {
+    Who {
+        name: Some(person.shown()),
+        issuer: Some(&person.issuer),
+        subject: Some(&person.subject),
+        email: person.email.as_deref(),
+        tenant: person.tenant.as_deref(),
+        ..Who::default()
+    }
+}

@@ -1,0 +1,268 @@
+//! The command `turnpike audit`: whether what is on record is what happened, and what it says.
+
+use std::fs::{self, File};
+use std::io::{self, BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use thiserror::Error;
+use turnpike_audit::delivery::last_delivered;
+use turnpike_audit::sinks::file::rotated;
+use turnpike_audit::verify::{Summary, Verifier};
+use turnpike_config::plan::AuditSinkPlan;
+use turnpike_config::{Environment, Plan, Problems};
+
+use crate::audit::{signing_key, sink_name};
+use crate::cli::{AuditCommand, Records};
+use crate::configuration;
+use crate::secret_key::{self, SecretKeyError};
+
+/// Why the command has no answer, or not the one that was hoped for.
+#[derive(Debug, Error)]
+pub enum AuditCommandError {
+    #[error(transparent)]
+    Configuration(#[from] Problems),
+    #[error("no sink of the configuration is a file; name the files")]
+    NoFile,
+    #[error("{}", path.display())]
+    File { path: PathBuf, source: io::Error },
+    #[error("the signing key")]
+    Key(#[from] SecretKeyError),
+    #[error("the records are not what was written: {0} faults")]
+    Faults(usize),
+}
+
+/// How often a followed file is looked at.
+const LOOKED_EVERY: Duration = Duration::from_millis(200);
+
+/// Runs the command, and hands its answer on line by line.
+pub fn run(
+    command: &AuditCommand,
+    environment: &Environment,
+    say: impl Fn(&str),
+) -> Result<(), AuditCommandError> {
+    match command {
+        AuditCommand::Verify { keys, records } => verify(keys, records, environment, say),
+        AuditCommand::Tail {
+            lines,
+            follow,
+            records,
+        } => tail(*lines, *follow, records, environment, say),
+        AuditCommand::Export {
+            since,
+            until,
+            event,
+            records,
+        } => {
+            let wanted = |line: &str| is_wanted(line, *since, *until, event.as_deref());
+            each(&sources(records, environment)?.0, |_, line| {
+                if wanted(line) {
+                    say(line);
+                }
+            })
+        }
+    }
+}
+
+fn verify(
+    keys: &[String],
+    records: &Records,
+    environment: &Environment,
+    say: impl Fn(&str),
+) -> Result<(), AuditCommandError> {
+    let (files, plan) = sources(records, environment)?;
+    let mut keys = keys.to_vec();
+    if let Some(plan) = &plan {
+        keys.extend(public_key(plan)?);
+    }
+    // Before the files are read: they have these records by then.
+    let ends = plan.as_ref().and_then(handed_on);
+    let mut verifier = Verifier::new(keys);
+    each(&files, |place, line| verifier.read(place, line.as_bytes()))?;
+    if let Some((chain, seq)) = ends {
+        verifier.ends(&chain, seq);
+    }
+    for found in verifier.found() {
+        say(&found.to_string());
+    }
+    for summary in verifier.summaries() {
+        say(&shown(&summary));
+    }
+    match verifier.found().len() {
+        0 => {
+            say(&format!(
+                "{} records, all as they were written",
+                verifier.records()
+            ));
+            Ok(())
+        }
+        faults => Err(AuditCommandError::Faults(faults)),
+    }
+}
+
+fn shown(summary: &Summary) -> String {
+    let Summary {
+        chain,
+        first,
+        last,
+        again,
+        signed,
+    } = summary;
+    let again = match again {
+        0 => String::new(),
+        again => format!(", {again} of them twice"),
+    };
+    let signed = match signed {
+        Some((seq, key)) => format!("signed up to {seq} by {key}"),
+        None => "not signed".to_owned(),
+    };
+    format!("chain {chain}: records {first} to {last}{again}, {signed}")
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a command serves nobody beside whoever reads it"
+)]
+fn tail(
+    lines: usize,
+    follow: bool,
+    records: &Records,
+    environment: &Environment,
+    say: impl Fn(&str),
+) -> Result<(), AuditCommandError> {
+    let (files, _) = sources(records, environment)?;
+    let mut last = std::collections::VecDeque::new();
+    each(&files, |_, line| {
+        if last.len() == lines {
+            last.pop_front();
+        }
+        last.push_back(line.to_owned());
+    })?;
+    last.iter().take(lines).for_each(|line| say(line));
+    let Some(path) = files.last().filter(|_| follow) else {
+        return Ok(());
+    };
+    let mut after = last.back().cloned().unwrap_or_default();
+    loop {
+        std::thread::sleep(LOOKED_EVERY);
+        // It may be another file of the name by now: all of that is new.
+        let read = fs::read_to_string(path).unwrap_or_default();
+        let from = match read.rfind(&after) {
+            Some(at) if !after.is_empty() => at + after.len(),
+            _ => 0,
+        };
+        let end = read.rfind('\n').unwrap_or(0);
+        for line in read.get(from..end).unwrap_or_default().lines() {
+            if !line.is_empty() {
+                say(line);
+                line.clone_into(&mut after);
+            }
+        }
+    }
+}
+
+/// What of a record it is chosen by.
+#[derive(Deserialize)]
+struct Head {
+    time: String,
+    event: String,
+}
+
+fn is_wanted(
+    line: &str,
+    since: Option<Timestamp>,
+    until: Option<Timestamp>,
+    event: Option<&str>,
+) -> bool {
+    // What cannot be read is not kept from whoever looks.
+    let Ok(head) = serde_json::from_str::<Head>(line) else {
+        return true;
+    };
+    let Ok(time) = head.time.parse::<Timestamp>() else {
+        return true;
+    };
+    since.is_none_or(|since| time >= since)
+        && until.is_none_or(|until| time < until)
+        && event.is_none_or(|event| head.event.starts_with(event))
+}
+
+/// The files to read, oldest first; those of the configuration where none are named.
+fn sources(
+    records: &Records,
+    environment: &Environment,
+) -> Result<(Vec<PathBuf>, Option<Plan>), AuditCommandError> {
+    if !records.files.is_empty() {
+        return Ok((records.files.clone(), None));
+    }
+    let plan = configuration::load(&records.config, environment)?;
+    let (path, keep, _) = file_sink(&plan).ok_or(AuditCommandError::NoFile)?;
+    let older = (1..=keep).rev().map(|number| rotated(&path, number));
+    let files = older.chain([path.clone()]).filter(|path| path.exists());
+    let mut files: Vec<PathBuf> = files.collect();
+    if files.is_empty() {
+        files.push(path);
+    }
+    Ok((files, Some(plan)))
+}
+
+/// The first sink that is a file: its path, how many there are, and its name.
+fn file_sink(plan: &Plan) -> Option<(PathBuf, u32, String)> {
+    let mut sinks = plan.audit.iter().flat_map(|audit| &audit.sinks);
+    sinks.find_map(|sink| match sink {
+        AuditSinkPlan::File { path, keep, .. } => Some((path.clone(), *keep, sink_name(sink))),
+        AuditSinkPlan::Stdout => None,
+    })
+}
+
+/// The last record that the file was handed, as the gateway has noted.
+fn handed_on(plan: &Plan) -> Option<(String, u64)> {
+    let (_, _, name) = file_sink(plan)?;
+    last_delivered(&plan.audit.as_ref()?.spool, &name)
+}
+
+/// The key that the gateway of this configuration signs with. None is made for a look.
+fn public_key(plan: &Plan) -> Result<Option<String>, AuditCommandError> {
+    let key = match &plan.server.secret_key {
+        Some(key) => Some(key.clone()),
+        None if key_file(plan).exists() => Some(secret_key::beside(&plan.state.path)?),
+        None => None,
+    };
+    let key = key.and_then(|key| signing_key(&key));
+    Ok(key.map(|key| key.public().to_owned()))
+}
+
+/// Where the key is that the gateway made for itself.
+fn key_file(plan: &Plan) -> PathBuf {
+    let mut name = plan.state.path.as_os_str().to_owned();
+    name.push(".key");
+    name.into()
+}
+
+/// Reads the lines of files, each with its place.
+fn each(files: &[PathBuf], mut read: impl FnMut(&str, &str)) -> Result<(), AuditCommandError> {
+    for path in files {
+        lines(path, &mut read).map_err(|source| AuditCommandError::File {
+            path: path.clone(),
+            source,
+        })?;
+    }
+    Ok(())
+}
+
+fn lines(path: &Path, read: &mut impl FnMut(&str, &str)) -> io::Result<()> {
+    let mut file = BufReader::new(File::open(path)?);
+    let mut line = Vec::new();
+    for number in 1u64.. {
+        line.clear();
+        file.read_until(b'\n', &mut line)?;
+        // One that is being written is no line yet.
+        let Some((b'\n', line)) = line.split_last() else {
+            return Ok(());
+        };
+        let place = format!("{}:{number}", path.display());
+        read(&place, &String::from_utf8_lossy(line));
+    }
+    Ok(())
+}

@@ -1,0 +1,273 @@
+//! A sink's way through the spool: it reads at its own pace, hands on in batches, and goes on only when
+//! a batch is the receiver's.
+//!
+//! Where it is, is saved once a second and at the end: after a kill the last second's records may come
+//! twice, each with the same chain and number.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::open_requests::replace;
+use crate::record::seq_of;
+use crate::segment::{self, Lines};
+use crate::sinks::{Batch, Sink, SinkError};
+
+/// Records a batch has at most.
+const RECORDS: usize = 500;
+
+/// Bytes after which a batch has no more.
+const BYTES: usize = 256 << 10;
+
+/// How long a sink is left alone after its first failure, in milliseconds, and at most.
+const FIRST_WAIT: u64 = 500;
+const LONGEST_WAIT: u64 = 30_000;
+
+/// How often its place is saved, in milliseconds.
+const SAVED_EVERY: u64 = 1_000;
+
+/// A place behind a record.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Cursor {
+    chain: String,
+    segment: u64,
+    offset: u64,
+    /// Of the last record that was handed on.
+    seq: u64,
+}
+
+/// A sink, and where it is.
+pub(crate) struct Delivery {
+    pub(crate) name: String,
+    sink: Box<dyn Sink>,
+    directory: PathBuf,
+    /// All before it is handed on.
+    done: Cursor,
+    saved: Cursor,
+    saved_at: u64,
+    /// Where reading is: before a batch that is not handed on yet there is one behind `done`.
+    next: Cursor,
+    lines: Option<Lines>,
+    batch: Batch,
+    failures: u32,
+    retry_at: u64,
+}
+
+/// What came of a step.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// There was nothing to hand on.
+    Idle,
+    /// So many records are the receiver's.
+    Delivered(u64),
+    /// So many records are not there any more, from this one on.
+    Missed { from: u64, count: u64 },
+    /// The receiver does not take them; it is asked again then.
+    Away { until: u64 },
+}
+
+impl Delivery {
+    /// Goes on where this sink was. One that is new begins with the oldest record there is.
+    pub(crate) fn open(name: String, mut sink: Box<dyn Sink>, directory: &Path) -> Self {
+        let read = fs::read(saved_in(directory, &name)).ok();
+        let saved = read.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let saved: Cursor = saved.unwrap_or_default();
+        sink.begin(&saved.chain, saved.seq);
+        Self {
+            name,
+            sink,
+            directory: directory.to_owned(),
+            done: saved.clone(),
+            next: saved.clone(),
+            saved,
+            saved_at: 0,
+            lines: None,
+            batch: Batch::default(),
+            failures: 0,
+            retry_at: 0,
+        }
+    }
+
+    /// Reads and hands on one batch. `number` is the segment that is written to, `now` in milliseconds.
+    pub(crate) fn step(&mut self, number: u64, now: u64) -> io::Result<Step> {
+        if now < self.retry_at {
+            return Ok(Step::Away {
+                until: self.retry_at,
+            });
+        }
+        if self.batch.is_empty()
+            && let Some(missed) = self.read(number)?
+        {
+            return Ok(missed);
+        }
+        if self.batch.is_empty() {
+            // What was passed over without a record is passed.
+            self.done = self.next.clone();
+            self.save_sometimes(now)?;
+            return Ok(Step::Idle);
+        }
+        match self.sink.deliver(&self.batch) {
+            Ok(()) => {
+                let count = self.batch.len() as u64;
+                self.batch.clear();
+                self.done = self.next.clone();
+                (self.failures, self.retry_at) = (0, 0);
+                self.save_sometimes(now)?;
+                Ok(Step::Delivered(count))
+            }
+            Err(SinkError(why)) => {
+                if self.failures == 0 {
+                    tracing::error!(sink = self.name, %why, "an audit sink takes no records; they are kept");
+                }
+                let wait = FIRST_WAIT << self.failures.min(10);
+                self.failures += 1;
+                self.retry_at = now + wait.min(LONGEST_WAIT);
+                Ok(Step::Away {
+                    until: self.retry_at,
+                })
+            }
+        }
+    }
+
+    /// Fills the batch; `Some` where records are missing before the next.
+    fn read(&mut self, number: u64) -> io::Result<Option<Step>> {
+        loop {
+            if self.lines.is_none()
+                && let Some(missed) = self.open_next(number)?
+            {
+                return Ok(Some(missed));
+            }
+            let Some(lines) = &mut self.lines else {
+                return Ok(None);
+            };
+            while let Some(line) = lines.next()? {
+                // A line that is no record leaves a gap in the numbers, which is told.
+                if let Ok(record) = line
+                    && let Some(seq) = seq_of(record)
+                {
+                    let expected = self.next.seq + 1;
+                    if seq > expected {
+                        self.next.seq = seq - 1;
+                        let offset = self.next.offset;
+                        lines.seek(offset)?;
+                        let count = seq - expected;
+                        return Ok(Some(self.missed(expected, count)));
+                    }
+                    self.batch.push(record, seq);
+                    self.next.seq = seq;
+                }
+                self.next.offset = lines.offset;
+                if self.batch.len() >= RECORDS || self.batch.bytes() >= BYTES {
+                    return Ok(None);
+                }
+            }
+            if self.next.segment >= number || !self.batch.is_empty() {
+                return Ok(None);
+            }
+            // It was written to no more before it was read to its end.
+            self.lines = None;
+            self.next.segment += 1;
+            self.next.offset = 0;
+        }
+    }
+
+    /// Opens the segment to read, or the oldest one behind it that is there.
+    fn open_next(&mut self, number: u64) -> io::Result<Option<Step>> {
+        let numbers = segment::numbers(&self.directory)?;
+        let there = numbers.into_iter().find(|one| *one >= self.next.segment);
+        let Some(there) = there.filter(|there| *there <= number) else {
+            return Ok(None);
+        };
+        if there != self.next.segment {
+            (self.next.segment, self.next.offset) = (there, 0);
+        }
+        let (header, mut lines) = match Lines::open(&self.directory, there) {
+            Ok(opened) => opened,
+            // Removed meanwhile, or never begun: there is a later one.
+            Err(_) if there < number => {
+                self.next.segment = there + 1;
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        match self.next.offset {
+            0 => self.next.offset = lines.offset,
+            offset => lines.seek(offset)?,
+        }
+        self.lines = Some(lines);
+        if header.chain != self.next.chain {
+            self.sink.begin(&header.chain, header.seq);
+            (self.next.chain, self.next.seq) = (header.chain, header.seq);
+        } else if header.seq > self.next.seq {
+            let (from, count) = (self.next.seq + 1, header.seq - self.next.seq);
+            self.next.seq = header.seq;
+            return Ok(Some(self.missed(from, count)));
+        }
+        Ok(None)
+    }
+
+    /// What was read before is handed on first, and told then.
+    fn missed(&mut self, from: u64, count: u64) -> Step {
+        tracing::error!(
+            sink = self.name,
+            from,
+            count,
+            "an audit sink missed records"
+        );
+        Step::Missed { from, count }
+    }
+
+    fn save_sometimes(&mut self, now: u64) -> io::Result<()> {
+        let is_late = now.saturating_sub(self.saved_at) >= SAVED_EVERY;
+        match is_late || self.done.segment > self.saved.segment {
+            true => self.save(now),
+            false => Ok(()),
+        }
+    }
+
+    /// Notes where it is, once what it handed on is the receiver's for good.
+    pub(crate) fn save(&mut self, now: u64) -> io::Result<()> {
+        self.saved_at = now;
+        if self.saved != self.done {
+            self.sink.sync()?;
+            let bytes = serde_json::to_vec(&self.done)?;
+            replace(&saved_in(&self.directory, &self.name), &bytes)?;
+            self.saved = self.done.clone();
+        }
+        Ok(())
+    }
+
+    /// Bytes of memory.
+    #[cfg(test)]
+    pub(crate) fn held(&self) -> usize {
+        self.batch.capacity()
+    }
+
+    /// All segments before this one are passed for good.
+    pub(crate) fn passed(&self) -> u64 {
+        self.saved.segment
+    }
+
+    /// The last record that was handed on.
+    pub(crate) fn seq(&self) -> u64 {
+        self.done.seq
+    }
+}
+
+/// Where the place of a sink is saved.
+pub(crate) fn saved_in(directory: &Path, name: &str) -> PathBuf {
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+    let mut readable: String = name.chars().map(plain).collect();
+    readable.truncate(60);
+    let checksum = crc32fast::hash(name.as_bytes());
+    directory.join(format!("{readable}-{checksum:08x}.cursor"))
+}
+
+/// The chain and the number of the last record that the sink of this name was handed, by what is saved.
+pub fn last_delivered(directory: &Path, name: &str) -> Option<(String, u64)> {
+    let bytes = fs::read(saved_in(directory, name)).ok()?;
+    let cursor: Cursor = serde_json::from_slice(&bytes).ok()?;
+    Some((cursor.chain, cursor.seq))
+}

@@ -1,0 +1,37 @@
+//! What happened, told so that nothing is missed.
+//!
+//! 1. [`events`]: a struct per thing that happens, and the list of them all.
+//! 2. [`record`]: an event as a line of JSON, linked to the one before by its hash.
+//! 3. [`spool`]: lines are appended to segments on the disk, many with one write.
+//! 4. [`delivery`]: each sink reads the segments at its own pace, and forgets nothing it did not hand on.
+//! 5. [`sinks`]: where the lines go.
+//! 6. [`verify`]: whether lines are what was written, all of them and in order.
+//!
+//! [`log`] is all of that behind one handle. It has threads of its own and no runtime: what a call
+//! waits for is one append to a file.
+
+mod checkpoint;
+pub mod delivery;
+pub mod events;
+mod json;
+pub mod log;
+mod open_requests;
+pub mod record;
+mod segment;
+pub mod sinks;
+pub mod spool;
+#[cfg(test)]
+mod tests;
+pub mod verify;
+
+pub use checkpoint::SigningKey;
+pub use events::Event;
+pub use log::{Log, Settings};
+pub use sinks::{Sink, SinkError};
+pub use spool::{Mark, OpenError, Unavailable, WhenFull};
+
+/// SHA-256, in hexadecimal digits.
+pub fn sha256(bytes: &[u8]) -> String {
+    let digits = record::digest(&[bytes]);
+    digits.iter().map(|digit| char::from(*digit)).collect()
+}

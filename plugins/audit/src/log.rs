@@ -1,0 +1,312 @@
+//! The handle: what happens is told here, and threads of its own see to the rest.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use turnpike_api::Clock;
+
+use crate::delivery::{Delivery, Step};
+use crate::events::{Damaged, Dropped, RequestAborted};
+use crate::spool::{Found, Spool, Terms};
+use crate::{Event, Mark, OpenError, SigningKey, Sink, Unavailable};
+
+/// How long a record that nobody waits for stays in memory.
+const TICK: Duration = Duration::from_millis(50);
+
+/// How often what was written is brought to the disk itself, and the spool is tidied.
+const SYNCED_EVERY: Duration = Duration::from_secs(1);
+
+/// The chain is signed so often, if there was anything, or after so many records.
+const SIGNED_EVERY: Duration = Duration::from_secs(60);
+const SIGNED_AFTER: u64 = 10_000;
+
+/// A sink looks for records so often at least.
+const LOOKED_EVERY: Duration = Duration::from_millis(500);
+
+/// What a log is opened with.
+pub struct Settings {
+    pub terms: Terms,
+    /// The name of a chain, should one begin: hexadecimal digits, unlike those of all others.
+    pub chain: String,
+    /// What this replica is called in its records.
+    pub replica: String,
+    pub key: SigningKey,
+    pub clock: Arc<dyn Clock>,
+}
+
+/// The log of one replica.
+pub struct Log {
+    shared: Arc<Shared>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+struct Shared {
+    spool: Spool,
+    key: SigningKey,
+    clock: Arc<dyn Clock>,
+    stopping: AtomicBool,
+    /// The number of the record that was signed last.
+    signed: AtomicU64,
+    /// A sink that waits is woken by it.
+    bell: (Mutex<()>, Condvar),
+    /// How many sinks are served; who stops the log waits for none to be.
+    served: (Mutex<usize>, Condvar),
+    sinks: Vec<SinkState>,
+}
+
+/// How a sink stands.
+struct SinkState {
+    name: String,
+    passed: AtomicU64,
+    seq: AtomicU64,
+    missed: AtomicU64,
+    is_away: AtomicBool,
+}
+
+/// How a log stands, for metrics.
+pub struct Status {
+    /// The number of the last record that is written.
+    pub written: u64,
+    /// Bytes of the spool.
+    pub bytes: u64,
+    /// Records that there was no room for.
+    pub lost: u64,
+    pub sinks: Vec<SinkStatus>,
+}
+
+pub struct SinkStatus {
+    pub name: String,
+    /// The number of the last record that it was handed.
+    pub seq: u64,
+    /// Records it did not get.
+    pub missed: u64,
+    /// It takes none now.
+    pub is_away: bool,
+}
+
+impl Log {
+    /// Opens the spool, tells what became of the calls of a process that was killed, and starts the
+    /// threads.
+    pub fn open(
+        settings: Settings,
+        sinks: Vec<(String, Box<dyn Sink>)>,
+    ) -> Result<Self, OpenError> {
+        let (spool, found) = Spool::open(settings.terms, &settings.chain, &settings.replica)?;
+        let state = |(name, _): &(String, _)| SinkState {
+            name: name.clone(),
+            passed: AtomicU64::new(0),
+            seq: AtomicU64::new(0),
+            missed: AtomicU64::new(0),
+            is_away: AtomicBool::new(false),
+        };
+        let shared = Arc::new(Shared {
+            signed: AtomicU64::new(spool.written()),
+            spool,
+            key: settings.key,
+            clock: settings.clock,
+            stopping: AtomicBool::new(false),
+            bell: Default::default(),
+            served: (Mutex::new(sinks.len()), Condvar::new()),
+            sinks: sinks.iter().map(state).collect(),
+        });
+        shared.tell_found(&found);
+        let mut threads = vec![spawn("audit", shared.clone(), |shared| shared.tend())?];
+        for (nth, (name, sink)) in sinks.into_iter().enumerate() {
+            let delivery = Delivery::open(name, sink, shared.spool.directory());
+            let deliver = move |shared: &Shared| {
+                shared.deliver(nth, delivery);
+                shared.ended();
+            };
+            threads.push(spawn("audit sink", shared.clone(), deliver)?);
+        }
+        Ok(Self {
+            shared,
+            threads: Mutex::new(threads),
+        })
+    }
+
+    /// Notes that something happened: it is written within some 50 ms.
+    pub fn note<E: Event + ?Sized>(&self, event: &E) -> Mark {
+        let shared = &*self.shared;
+        shared.spool.note(event, shared.clock.now())
+    }
+
+    /// Has what was noted up to this mark written before it returns. An error is a call that must not
+    /// go on.
+    pub fn keep(&self, mark: Mark) -> Result<(), Unavailable> {
+        self.shared.spool.keep(mark)
+    }
+
+    /// Whether there is no room, and calls are to be refused for it.
+    pub fn refuses(&self) -> bool {
+        self.shared.spool.refuses()
+    }
+
+    /// The key that records are signed with, as it is checked by.
+    pub fn public_key(&self) -> &str {
+        self.shared.key.public()
+    }
+
+    pub fn status(&self) -> Status {
+        let shared = &*self.shared;
+        let sinks = shared.sinks.iter().map(|sink| SinkStatus {
+            name: sink.name.clone(),
+            seq: sink.seq.load(Relaxed),
+            missed: sink.missed.load(Relaxed),
+            is_away: sink.is_away.load(Relaxed),
+        });
+        Status {
+            written: shared.spool.written(),
+            bytes: shared.spool.bytes(),
+            lost: shared.spool.lost(),
+            sinks: sinks.collect(),
+        }
+    }
+
+    /// Signs and writes what was noted, and waits for the sinks that take it, but no longer than that.
+    /// What they did not take by then is handed to them after the next start.
+    pub fn stop(&self, patience: Duration) {
+        let shared = &*self.shared;
+        if shared.stopping.swap(true, Relaxed) {
+            return;
+        }
+        shared.sign();
+        let _ = shared.spool.keep_all();
+        shared.spool.sync();
+        shared.bell.1.notify_all();
+        let (served, ended) = &shared.served;
+        let served = served.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = ended.wait_timeout_while(served, patience, |served| *served > 0);
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        threads.drain(..).for_each(|one| one.thread().unpark());
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.stop(Duration::from_secs(1));
+    }
+}
+
+fn spawn(
+    name: &str,
+    shared: Arc<Shared>,
+    work: impl FnOnce(&Shared) + Send + 'static,
+) -> Result<JoinHandle<()>, OpenError> {
+    let builder = thread::Builder::new().name(name.to_owned());
+    let spawned = builder.spawn(move || work(&shared));
+    spawned.map_err(OpenError::Thread)
+}
+
+impl Shared {
+    fn tell_found(&self, found: &Found) {
+        let now = self.clock.now();
+        if let Some((bytes, last_seq)) = found.damaged {
+            let damaged = Damaged { bytes, last_seq };
+            self.spool.note(&damaged, now);
+        }
+        for (decision, start) in &found.aborted {
+            let aborted = RequestAborted {
+                request: &start.request,
+                decision,
+                start_seq: start.seq,
+            };
+            self.spool.note(&aborted, now);
+        }
+        let _ = self.spool.keep_all();
+    }
+
+    /// Writes what nobody waits for, signs, syncs, and removes what is handed on.
+    fn tend(&self) {
+        let (mut synced, mut signed) = (Instant::now(), Instant::now());
+        while !self.stopping.load(Relaxed) {
+            thread::park_timeout(TICK);
+            let before = self.spool.written();
+            // Why not was told.
+            let _ = self.spool.keep_all();
+            let since = before.saturating_sub(self.signed.load(Relaxed));
+            if since >= SIGNED_AFTER || (since > 0 && signed.elapsed() >= SIGNED_EVERY) {
+                signed = Instant::now();
+                self.sign();
+            }
+            self.bell.1.notify_all();
+            if synced.elapsed() >= SYNCED_EVERY {
+                synced = Instant::now();
+                self.spool.sync();
+            }
+            self.spool.tidy(self.passed());
+        }
+    }
+
+    fn sign(&self) {
+        if self.spool.keep_all().is_ok() && self.spool.written() > self.signed.load(Relaxed) {
+            self.spool.sign(&self.key, self.clock.now());
+            let _ = self.spool.keep_all();
+            self.signed.store(self.spool.written(), Relaxed);
+        }
+    }
+
+    /// All sinks have passed the segments before this one.
+    fn passed(&self) -> u64 {
+        let passed = self.sinks.iter().map(|sink| sink.passed.load(Relaxed));
+        passed.min().unwrap_or(0)
+    }
+
+    /// Hands on to one sink, until the log stops and there is no more, or it takes no more.
+    fn deliver(&self, nth: usize, mut delivery: Delivery) {
+        let state = &self.sinks[nth];
+        loop {
+            let stopping = self.stopping.load(Relaxed);
+            let now = self.clock.now();
+            let step = delivery.step(self.spool.number(), now);
+            state.passed.store(delivery.passed(), Relaxed);
+            state.seq.store(delivery.seq(), Relaxed);
+            match step {
+                Ok(Step::Delivered(_)) => {
+                    state.is_away.store(false, Relaxed);
+                    continue;
+                }
+                Ok(Step::Missed { from, count }) => {
+                    state.missed.fetch_add(count, Relaxed);
+                    let dropped = Dropped {
+                        sink: &delivery.name,
+                        from_seq: from,
+                        count,
+                    };
+                    self.spool.note(&dropped, now);
+                    continue;
+                }
+                Ok(Step::Idle) => {}
+                Ok(Step::Away { .. }) => {
+                    state.is_away.store(true, Relaxed);
+                }
+                Err(error) => {
+                    tracing::error!(sink = delivery.name, %error, "the audit spool cannot be read");
+                }
+            }
+            if stopping {
+                break;
+            }
+            self.wait();
+        }
+        if let Err(error) = delivery.save(self.clock.now()) {
+            tracing::warn!(sink = delivery.name, %error, "how far an audit sink got was not saved");
+        }
+    }
+
+    /// One sink is served no more.
+    fn ended(&self) {
+        let (served, ended) = &self.served;
+        *served.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        ended.notify_all();
+    }
+
+    /// Until there is something new, or for a while.
+    fn wait(&self) {
+        let (mutex, bell) = &self.bell;
+        let guard = mutex.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = bell.wait_timeout(guard, LOOKED_EVERY);
+    }
+}

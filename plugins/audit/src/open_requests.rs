@@ -1,0 +1,106 @@
+//! Which calls have a start on record and no end.
+//!
+//! Nothing on the path of a request keeps this: it is read from the segments, at the start, and before
+//! one of them is removed.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use memchr::memmem;
+use serde::{Deserialize, Serialize};
+
+use crate::segment::Lines;
+
+const FILE: &str = "open.json";
+
+/// As it stands behind a segment.
+#[derive(Clone, Default, Serialize, Deserialize)]
+pub(crate) struct OpenRequests {
+    /// Segments up to this number were read.
+    through: u64,
+    /// By the id of the decision, which is the gateway's own.
+    open: HashMap<String, Start>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Start {
+    pub(crate) request: String,
+    pub(crate) seq: u64,
+}
+
+/// What of a record matters here.
+#[derive(Deserialize)]
+struct Head {
+    seq: u64,
+    event: String,
+    request: String,
+    decision: String,
+}
+
+impl OpenRequests {
+    /// What was saved; nothing where there is none, or it is damaged.
+    pub(crate) fn load(directory: &Path) -> Self {
+        let read = fs::read(directory.join(FILE)).ok();
+        let read = read.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        read.unwrap_or_default()
+    }
+
+    /// In the place of what was saved before, whole or not at all.
+    pub(crate) fn save(&self, directory: &Path) -> io::Result<()> {
+        replace(&directory.join(FILE), &serde_json::to_vec(self)?)
+    }
+
+    /// Reads a segment. They are read in their order; one that was read is passed over.
+    pub(crate) fn read(&mut self, directory: &Path, number: u64) -> io::Result<()> {
+        if number <= self.through {
+            return Ok(());
+        }
+        let (_, mut lines) = Lines::open(directory, number)?;
+        let finder = memmem::Finder::new(r#","event":"request."#);
+        while let Some(line) = lines.next()? {
+            if let Ok(record) = line
+                && finder.find(record).is_some()
+                && let Ok(head) = serde_json::from_slice::<Head>(record)
+            {
+                self.note(head);
+            }
+        }
+        self.through = number;
+        Ok(())
+    }
+
+    fn note(&mut self, head: Head) {
+        match head.event.as_str() {
+            "request.start" => {
+                let (request, seq) = (head.request, head.seq);
+                self.open.insert(head.decision, Start { request, seq });
+            }
+            "request.end" | "request.aborted" => {
+                self.open.remove(&head.decision);
+            }
+            _ => {}
+        }
+    }
+
+    /// In the order in which they began.
+    pub(crate) fn into_starts(self) -> Vec<(String, Start)> {
+        let mut starts: Vec<_> = self.open.into_iter().collect();
+        starts.sort_by_key(|(_, start)| start.seq);
+        starts
+    }
+}
+
+/// Writes a file in the place of another, whole or not at all, also should the machine lose power.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let draft = path.with_extension("new");
+    let mut options = fs::OpenOptions::new();
+    let options = options.write(true).create(true).truncate(true).mode(0o600);
+    let mut file = options.open(&draft)?;
+    file.write_all(bytes)?;
+    file.sync_data()?;
+    fs::rename(&draft, path)
+}

@@ -1,0 +1,206 @@
+//! A file, a line a record.
+//!
+//! When it is large it is renamed to `NAME.1`, the one before to `NAME.2`, and so on. Somebody else may
+//! rename or remove it as well: it is made anew.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use memchr::memmem;
+
+use super::{Batch, Sink, SinkError};
+use crate::record::seq_of;
+
+/// What the file is, and when there is another one.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub path: PathBuf,
+    /// Bytes; a file is as large as its last batch made it.
+    pub max: u64,
+    /// How many files there are beside the one that is written to; the oldest is removed.
+    pub keep: u32,
+}
+
+/// The file.
+pub struct FileSink {
+    options: Options,
+    open: Option<Open>,
+    lines: Vec<u8>,
+    /// The record written last, of this chain.
+    chain: Vec<u8>,
+    last: u64,
+}
+
+struct Open {
+    file: File,
+    len: u64,
+    /// Tells it from another one of its name.
+    inode: u64,
+}
+
+/// A record is shorter.
+const TAIL: u64 = 64 << 10;
+
+impl FileSink {
+    pub fn new(options: Options) -> Self {
+        Self {
+            options,
+            open: None,
+            lines: Vec::new(),
+            chain: Vec::new(),
+            last: 0,
+        }
+    }
+
+    /// The file of this name, which may be another one than before.
+    fn file(&mut self) -> io::Result<&mut Open> {
+        let there = fs::metadata(&self.options.path).ok();
+        let is_it = |open: &Open| there.as_ref().is_some_and(|it| it.ino() == open.inode);
+        if !self.open.as_ref().is_some_and(is_it) {
+            self.open = None;
+        }
+        let open = match self.open.take() {
+            Some(open) => open,
+            None => open(&self.options.path)?,
+        };
+        Ok(self.open.insert(open))
+    }
+
+    /// Of the file, or of the one that was renamed last.
+    fn last_line(&self) -> Option<Vec<u8>> {
+        let path = &self.options.path;
+        last_line(path).or_else(|| last_line(&rotated(path, 1)))
+    }
+
+    fn rotate(&mut self) -> io::Result<()> {
+        if let Some(open) = self.open.take() {
+            open.file.sync_data()?;
+        }
+        let path = &self.options.path;
+        if self.options.keep == 0 {
+            return fs::remove_file(path);
+        }
+        for number in (1..self.options.keep).rev() {
+            let from = rotated(path, number);
+            if from.exists() {
+                fs::rename(from, rotated(path, number + 1))?;
+            }
+        }
+        fs::rename(path, rotated(path, 1))
+    }
+}
+
+impl Sink for FileSink {
+    fn begin(&mut self, chain: &str, seq: u64) {
+        self.chain = format!("\"chain\":\"{chain}\"").into_bytes();
+        self.last = seq;
+        // What was written after its place was saved, before the process was killed.
+        if !chain.is_empty()
+            && let Some(last) = self.last_line()
+            && memmem::find(&last, &self.chain).is_some()
+            && let Some(seq) = seq_of(&last)
+        {
+            self.last = self.last.max(seq);
+        }
+    }
+
+    fn deliver(&mut self, batch: &Batch) -> Result<(), SinkError> {
+        let mut lines = std::mem::take(&mut self.lines);
+        lines.clear();
+        for (record, seq) in batch.records() {
+            let is_written = seq <= self.last && memmem::find(record, &self.chain).is_some();
+            if !is_written {
+                lines.extend_from_slice(record);
+                lines.push(b'\n');
+            }
+        }
+        let max = self.options.max;
+        let written = self.file().and_then(|open| open.append(&lines));
+        self.lines = lines;
+        let is_large = written
+            .map_err(|error| SinkError(format!("{}: {error}", self.options.path.display())))?
+            >= max;
+        if is_large && let Err(error) = self.rotate() {
+            // It grows on, which loses nothing.
+            tracing::warn!(%error, path = %self.options.path.display(), "an audit file was not rotated");
+        }
+        Ok(())
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.open
+            .as_ref()
+            .map_or(Ok(()), |open| open.file.sync_data())
+    }
+}
+
+impl Open {
+    /// All of it or nothing; answers how long the file is.
+    fn append(&mut self, lines: &[u8]) -> io::Result<u64> {
+        if let Err(error) = self.file.write_all(lines) {
+            // It is written again, and half a line must not stand before it.
+            self.file.set_len(self.len)?;
+            self.file.seek(SeekFrom::Start(self.len))?;
+            return Err(error);
+        }
+        self.len += lines.len() as u64;
+        Ok(self.len)
+    }
+}
+
+fn open(path: &Path) -> io::Result<Open> {
+    let mut options = OpenOptions::new();
+    let mut file = options
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)?;
+    let about = file.metadata()?;
+    let mut len = about.len();
+    if len > 0 {
+        // The process was killed in the middle of a line: that record comes again.
+        len -= torn(&mut file, len)?;
+        file.set_len(len)?;
+    }
+    file.seek(SeekFrom::Start(len))?;
+    Ok(Open {
+        file,
+        len,
+        inode: about.ino(),
+    })
+}
+
+/// Bytes behind the last line break.
+fn torn(file: &mut File, len: u64) -> io::Result<u64> {
+    let end = tail(file, len)?;
+    let whole = memchr::memrchr(b'\n', &end).map_or(0, |at| at + 1);
+    Ok((end.len() - whole) as u64)
+}
+
+fn tail(file: &mut File, len: u64) -> io::Result<Vec<u8>> {
+    let mut end = Vec::new();
+    file.seek(SeekFrom::Start(len.saturating_sub(TAIL)))?;
+    file.read_to_end(&mut end)?;
+    Ok(end)
+}
+
+/// The last whole line of a file.
+fn last_line(path: &Path) -> Option<Vec<u8>> {
+    let mut file = File::open(path).ok()?;
+    let len = file.metadata().ok()?.len();
+    let end = tail(&mut file, len).ok()?;
+    let whole = end.get(..memchr::memrchr(b'\n', &end)?)?;
+    let from = memchr::memrchr(b'\n', whole).map_or(0, |at| at + 1);
+    Some(whole[from..].to_vec())
+}
+
+/// The file that was renamed so many times.
+pub fn rotated(path: &Path, number: u32) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{number}"));
+    name.into()
+}

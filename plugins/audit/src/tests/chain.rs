@@ -1,0 +1,112 @@
+use super::*;
+use crate::SigningKey;
+use crate::verify::{Fault, Verifier};
+
+/// Twelve records, the last of them a checkpoint.
+fn twelve() -> Vec<Vec<u8>> {
+    let directory = tempfile::tempdir().unwrap();
+    let spool = large(directory.path());
+    for nth in 0..11 {
+        start(&spool, &format!("d{nth}\n\u{7f}\""));
+    }
+    spool.sign(&key(7), NOW);
+    spool.keep_all().unwrap();
+    records(directory.path())
+}
+
+fn key(seed: u8) -> SigningKey {
+    SigningKey::of(&[seed; 32]).unwrap()
+}
+
+fn faults(records: &[Vec<u8>]) -> Vec<Fault> {
+    let mut verifier = Verifier::new(vec![key(7).public().to_owned()]);
+    records.iter().for_each(|line| verifier.read("f", line));
+    let chain = verifier.summaries().first().map(|one| one.chain.clone());
+    verifier.ends(&chain.unwrap_or_default(), 12);
+    let found = verifier.found().iter();
+    found.map(|found| found.fault.clone()).collect()
+}
+
+#[test]
+fn what_was_written_is_as_it_was() {
+    let records = twelve();
+    assert_eq!(records.len(), 12);
+    assert_eq!(faults(&records), []);
+    let mut again = records.clone();
+    again.splice(5..5, records[2..5].to_vec());
+    assert_eq!(faults(&again), [], "sinks are handed some records twice");
+}
+
+#[test]
+fn any_byte_that_changes_is_found() {
+    let records = twelve();
+    for nth in [0, 5, 11] {
+        for at in 0..records[nth].len() {
+            let mut changed = records.clone();
+            changed[nth][at] ^= 1;
+            assert_ne!(faults(&changed), [], "byte {at} of record {}", nth + 1);
+        }
+    }
+    let mut changed = records;
+    let at = memchr::memmem::find(&changed[4], b"gpt-4o").unwrap();
+    changed[4][at] = b'h';
+    assert_eq!(faults(&changed), [Fault::Altered { seq: 5 }]);
+}
+
+#[test]
+fn any_record_that_is_gone_is_named() {
+    let records = twelve();
+    for nth in 1..11 {
+        let mut fewer = records.clone();
+        fewer.remove(nth);
+        let seq = nth as u64 + 1;
+        assert_eq!(faults(&fewer), [Fault::Missing { from: seq, to: seq }]);
+    }
+    let truncated = Fault::Truncated { after: 9, to: 12 };
+    assert_eq!(faults(&records[..9]), [truncated]);
+}
+
+#[test]
+fn records_that_change_places_are_named() {
+    let mut records = twelve();
+    records.swap(6, 7);
+    let missing = Fault::Missing { from: 7, to: 7 };
+    let misplaced = Fault::Misplaced { seq: 7, after: 8 };
+    assert_eq!(faults(&records), [missing, misplaced]);
+}
+
+#[test]
+fn a_chain_written_anew_does_not_fit() {
+    let (records, other) = (twelve(), {
+        let directory = tempfile::tempdir().unwrap();
+        let spool = large(directory.path());
+        (0..11).for_each(|_| drop(end(&spool, "another")));
+        spool.sign(&key(8), NOW);
+        spool.keep_all().unwrap();
+        super::records(directory.path())
+    });
+    assert_eq!(
+        faults(&other),
+        [Fault::BadSignature { seq: 12 }],
+        "another key signed it"
+    );
+    let mut mixed = records.clone();
+    mixed[3] = other[3].clone();
+    assert_eq!(
+        faults(&mixed),
+        [Fault::Unlinked { seq: 4 }, Fault::Unlinked { seq: 5 }]
+    );
+    let mut mixed = records;
+    mixed.insert(4, other[2].clone());
+    assert_eq!(faults(&mixed), [Fault::Twice { seq: 3 }]);
+}
+
+#[test]
+fn records_are_as_documented() {
+    let text = String::from_utf8(twelve().remove(0)).unwrap();
+    let zeros = "0".repeat(64);
+    let begin = format!(
+        r#"{{"v":1,"chain":"00c0ffee","replica":"here","seq":1,"prev":"{zeros}","time":"2026-09-21T14:13:20.000Z","event":"request.start","request":"r","decision":"d0\u000a\u007f\"","trace":"","operation":"chat_completions","model":"gpt-4o","generation":0,"hash":""#
+    );
+    assert!(text.starts_with(&begin), "{text}");
+}

@@ -1,0 +1,162 @@
+use std::fs;
+
+use super::*;
+use crate::delivery::{Delivery, Step};
+use crate::sinks::file::{FileSink, Options, rotated};
+
+/// Hands on until there is nothing left, or the sink is away; answers how many records it missed.
+fn drain(delivery: &mut Delivery, spool: &Spool, now: u64) -> u64 {
+    let mut missed = 0;
+    loop {
+        match delivery.step(spool.number(), now).unwrap() {
+            Step::Idle | Step::Away { .. } => return missed,
+            Step::Delivered(_) => {}
+            Step::Missed { count, .. } => missed += count,
+        }
+    }
+}
+
+#[test]
+fn a_sink_that_is_away_for_ten_minutes_misses_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let spool = large(directory.path());
+    let memory = Memory::default();
+    let boxed = Box::new(memory.clone());
+    let mut delivery = Delivery::open("memory".into(), boxed, directory.path());
+    memory.is_away.store(true, Relaxed);
+    let (mut now, mut total) = (NOW, 0);
+    for _ in 0..600 {
+        for _ in 0..250 {
+            start(&spool, "a");
+            end(&spool, "a");
+            total += 2;
+        }
+        spool.keep_all().unwrap();
+        drain(&mut delivery, &spool, now);
+        spool.tidy(delivery.passed());
+        now += 1_000;
+    }
+    assert_eq!(total, 300_000);
+    assert!(memory.taken.lock().unwrap().is_empty());
+    assert!(
+        delivery.held() < 1 << 20 && spool.held() < 1 << 20,
+        "memory is bounded"
+    );
+    memory.is_away.store(false, Relaxed);
+    assert_eq!(drain(&mut delivery, &spool, now + 30_000), 0);
+    let taken = memory.taken.lock().unwrap();
+    assert!(taken.iter().copied().eq(1..=300_000), "all, once, in order");
+    delivery.save(now).unwrap();
+    spool.tidy(delivery.passed());
+    assert_eq!(segment::numbers(directory.path()).unwrap().len(), 1);
+}
+
+#[test]
+fn what_is_dropped_is_counted_to_the_record() {
+    let directory = tempfile::tempdir().unwrap();
+    let (spool, _) = open(directory.path(), 1 << 20, WhenFull::DropOldest);
+    let memory = Memory::default();
+    let boxed = Box::new(memory.clone());
+    let mut delivery = Delivery::open("memory".into(), boxed, directory.path());
+    drain(&mut delivery, &spool, NOW);
+    memory.is_away.store(true, Relaxed);
+    let total = 10_000;
+    for _ in 0..total {
+        let mark = start(&spool, "a");
+        assert!(spool.keep(mark).is_ok() && !spool.refuses());
+        spool.tidy(delivery.passed());
+    }
+    assert!(spool.bytes() <= (1 << 20) + (128 << 10));
+    drain(&mut delivery, &spool, NOW);
+    memory.is_away.store(false, Relaxed);
+    let missed = drain(&mut delivery, &spool, NOW + 60_000);
+    let taken = memory.taken.lock().unwrap();
+    assert!(missed > 0);
+    assert_eq!(missed + taken.len() as u64, total);
+    assert_eq!(taken.last(), Some(&total));
+}
+
+#[test]
+fn a_sink_goes_on_where_it_was() {
+    let directory = tempfile::tempdir().unwrap();
+    let spool = large(directory.path());
+    let memory = Memory::default();
+    for round in 1..4 {
+        let boxed = Box::new(memory.clone());
+        let mut delivery = Delivery::open("memory".into(), boxed, directory.path());
+        start(&spool, "a");
+        spool.keep_all().unwrap();
+        drain(&mut delivery, &spool, NOW);
+        delivery.save(NOW).unwrap();
+        assert!(memory.taken.lock().unwrap().iter().copied().eq(1..=round));
+    }
+}
+
+fn file(directory: &Path, max: u64, keep: u32) -> FileSink {
+    FileSink::new(Options {
+        path: directory.join("audit.jsonl"),
+        max,
+        keep,
+    })
+}
+
+#[test]
+fn a_file_has_each_record_once_though_its_place_was_not_saved() {
+    let directory = tempfile::tempdir().unwrap();
+    let spool = large(&directory.path().join("spool"));
+    let path = directory.path().join("audit.jsonl");
+    for _ in 0..3 {
+        // As after a kill: its place is not saved, and the last line may be torn.
+        let sink = Box::new(file(directory.path(), 1 << 30, 1));
+        let mut delivery = Delivery::open("file".into(), sink, spool.directory());
+        start(&spool, "a");
+        spool.keep_all().unwrap();
+        drain(&mut delivery, &spool, NOW);
+        let mut bytes = fs::read(&path).unwrap();
+        bytes.extend_from_slice(b"{\"v\":1,\"chain\":\"");
+        fs::write(&path, bytes).unwrap();
+        fs::read_dir(spool.directory()).unwrap().for_each(|file| {
+            let path = file.unwrap().path();
+            if path.extension().is_some_and(|kind| kind == "cursor") {
+                fs::remove_file(path).unwrap();
+            }
+        });
+    }
+    let text = fs::read_to_string(&path).unwrap();
+    let whole: Vec<_> = text
+        .split_inclusive('\n')
+        .filter(|line| line.ends_with('\n'))
+        .collect();
+    assert_eq!(whole.len(), 3, "{text}");
+}
+
+#[test]
+fn a_file_is_renamed_when_it_is_large_and_made_anew_when_it_is_gone() {
+    let directory = tempfile::tempdir().unwrap();
+    let spool = large(&directory.path().join("spool"));
+    let path = directory.path().join("audit.jsonl");
+    let sink = Box::new(file(directory.path(), 1, 2));
+    let mut delivery = Delivery::open("file".into(), sink, spool.directory());
+    let mut tell = |times| {
+        for _ in 0..times {
+            start(&spool, "a");
+            spool.keep_all().unwrap();
+            drain(&mut delivery, &spool, NOW);
+        }
+    };
+    tell(4);
+    assert!(!path.exists());
+    let read = |path| fs::read_to_string(path).unwrap();
+    assert!(read(rotated(&path, 1)).contains("\"seq\":4,"));
+    assert!(read(rotated(&path, 2)).contains("\"seq\":3,"));
+    assert!(!rotated(&path, 3).exists());
+
+    let sink = Box::new(file(directory.path(), 1 << 30, 2));
+    let mut delivery = Delivery::open("another".into(), sink, spool.directory());
+    drain(&mut delivery, &spool, NOW);
+    fs::rename(&path, directory.path().join("moved")).unwrap();
+    start(&spool, "a");
+    spool.keep_all().unwrap();
+    drain(&mut delivery, &spool, NOW);
+    assert!(read(path).contains("\"seq\":5,"));
+}

@@ -1,0 +1,273 @@
+//! Whether records are what was written, all of them, and in order.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Deserialize;
+
+use crate::checkpoint::is_signed;
+use crate::record::{NONE, hashes};
+
+/// What is wrong, and with which record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The line is no record.
+    NotARecord,
+    /// The record is not what its hash says.
+    Altered { seq: u64 },
+    /// The record does not follow the one before it, though its number does: one of them was replaced.
+    Unlinked { seq: u64 },
+    /// Records are missing before this one.
+    Missing { from: u64, to: u64 },
+    /// The record stands behind one with a higher number.
+    Misplaced { seq: u64, after: u64 },
+    /// There is another record of this number.
+    Twice { seq: u64 },
+    /// The checkpoint is not signed by the key.
+    BadSignature { seq: u64 },
+    /// The chain goes on to this record, and it is not there.
+    Truncated { after: u64, to: u64 },
+}
+
+/// A fault, where it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    pub place: String,
+    pub chain: String,
+    pub fault: Fault,
+}
+
+/// What is known of a chain once it is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    pub chain: String,
+    pub first: u64,
+    pub last: u64,
+    /// Records that came again, as they were: sinks are handed some twice after a kill.
+    pub again: u64,
+    /// The last checkpoint, and the key that signed it.
+    pub signed: Option<(u64, String)>,
+}
+
+/// Reads records, one after the other.
+#[derive(Default)]
+pub struct Verifier {
+    /// The keys that checkpoints may be signed by; none = any.
+    keys: Vec<String>,
+    chains: BTreeMap<String, State>,
+    found: Vec<Found>,
+    records: u64,
+}
+
+struct State {
+    first: u64,
+    last: u64,
+    hash: Vec<u8>,
+    /// Of each record from the first on, the beginning of its hash; 0 = it was not seen.
+    seen: Vec<u64>,
+    again: u64,
+    signed: Option<(u64, String)>,
+}
+
+#[derive(Deserialize)]
+struct Head {
+    chain: String,
+    seq: u64,
+    prev: String,
+    hash: String,
+    event: String,
+    key: Option<String>,
+    signature: Option<String>,
+}
+
+impl Verifier {
+    /// Checkpoints must be signed by one of these keys, where any are given.
+    pub fn new(keys: Vec<String>) -> Self {
+        Self {
+            keys,
+            ..Self::default()
+        }
+    }
+
+    /// Reads a line.
+    pub fn read(&mut self, place: &str, line: &[u8]) {
+        let head = serde_json::from_slice::<Head>(line).ok();
+        let (Some(head), Some((hash, stated))) = (head, hashes(line)) else {
+            return self.find(place, "", Fault::NotARecord);
+        };
+        self.records += 1;
+        if hash != stated || head.hash.as_bytes() != stated {
+            let seq = head.seq;
+            self.find(place, &head.chain, Fault::Altered { seq });
+        }
+        let faults = match self.chains.get_mut(&head.chain) {
+            Some(state) => state.follow(&head),
+            None => {
+                let (state, fault) = State::begin(&head);
+                self.chains.insert(head.chain.clone(), state);
+                fault.into_iter().collect()
+            }
+        };
+        for fault in faults {
+            self.find(place, &head.chain, fault);
+        }
+        if head.event == "checkpoint" {
+            self.checkpoint(place, &head);
+        }
+    }
+
+    fn checkpoint(&mut self, place: &str, head: &Head) {
+        let key = head.key.as_deref().unwrap_or_default();
+        let signature = head.signature.as_deref().unwrap_or_default();
+        let is_expected = self.keys.is_empty() || self.keys.iter().any(|one| one == key);
+        let prev = head.prev.as_bytes();
+        if !is_expected || !is_signed(&head.chain, head.seq, prev, key, signature) {
+            let seq = head.seq;
+            self.find(place, &head.chain, Fault::BadSignature { seq });
+        } else if let Some(state) = self.chains.get_mut(&head.chain) {
+            state.signed = Some((head.seq, key.to_owned()));
+        }
+    }
+
+    /// The chain has records up to this one.
+    pub fn ends(&mut self, chain: &str, seq: u64) {
+        let last = self.chains.get(chain).map_or(0, |state| state.last);
+        if last < seq {
+            let fault = Fault::Truncated {
+                after: last,
+                to: seq,
+            };
+            self.find("the end", chain, fault);
+        }
+    }
+
+    fn find(&mut self, place: &str, chain: &str, fault: Fault) {
+        self.found.push(Found {
+            place: place.to_owned(),
+            chain: chain.to_owned(),
+            fault,
+        });
+    }
+
+    /// How many records were read.
+    pub fn records(&self) -> u64 {
+        self.records
+    }
+
+    pub fn found(&self) -> &[Found] {
+        &self.found
+    }
+
+    /// The chains there were.
+    pub fn summaries(&self) -> Vec<Summary> {
+        let chains = self.chains.iter();
+        let summary = |(chain, state): (&String, &State)| Summary {
+            chain: chain.clone(),
+            first: state.first,
+            last: state.last,
+            again: state.again,
+            signed: state.signed.clone(),
+        };
+        chains.map(summary).collect()
+    }
+}
+
+impl State {
+    fn begin(head: &Head) -> (Self, Option<Fault>) {
+        let seq = head.seq;
+        let is_linked = seq != 1 || head.prev.as_bytes() == NONE;
+        let state = Self {
+            first: seq,
+            last: seq,
+            hash: head.hash.clone().into_bytes(),
+            seen: vec![short(&head.hash)],
+            again: 0,
+            signed: None,
+        };
+        (state, (!is_linked).then_some(Fault::Unlinked { seq }))
+    }
+
+    fn follow(&mut self, head: &Head) -> Vec<Fault> {
+        let (seq, hash) = (head.seq, short(&head.hash));
+        if seq <= self.last {
+            return self.again(seq, hash);
+        }
+        let mut faults = Vec::new();
+        if seq > self.last + 1 {
+            let (from, to) = (self.last + 1, seq - 1);
+            faults.push(Fault::Missing { from, to });
+        } else if head.prev.as_bytes() != self.hash {
+            faults.push(Fault::Unlinked { seq });
+        }
+        // A number of somebody's own choice must not take the memory.
+        if seq - self.last < 1 << 24 {
+            self.seen.resize((seq - self.first) as usize, 0);
+            self.seen.push(hash);
+        } else {
+            (self.first, self.seen) = (seq, vec![hash]);
+        }
+        self.last = seq;
+        self.hash = head.hash.clone().into_bytes();
+        faults
+    }
+
+    /// A number that was passed already.
+    fn again(&mut self, seq: u64, hash: u64) -> Vec<Fault> {
+        let after = self.last;
+        let at = seq.checked_sub(self.first).map(|at| at as usize);
+        match at.and_then(|at| self.seen.get_mut(at)) {
+            Some(seen) if *seen == hash => {
+                self.again += 1;
+                Vec::new()
+            }
+            Some(seen) if *seen == 0 => {
+                *seen = hash;
+                vec![Fault::Misplaced { seq, after }]
+            }
+            Some(_) => vec![Fault::Twice { seq }],
+            None => vec![Fault::Misplaced { seq, after }],
+        }
+    }
+}
+
+/// The beginning of a hash; never 0.
+fn short(hash: &str) -> u64 {
+    let digits = hash.get(..16).unwrap_or("1");
+    u64::from_str_radix(digits, 16).unwrap_or(1).max(1)
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotARecord => f.write_str("the line is no record"),
+            Self::Altered { seq } => write!(f, "record {seq} was altered"),
+            Self::Unlinked { seq } => write!(
+                f,
+                "record {seq} does not follow record {}: one of them was replaced",
+                seq.saturating_sub(1)
+            ),
+            Self::Missing { from, to } if from == to => write!(f, "record {from} is missing"),
+            Self::Missing { from, to } => write!(f, "records {from} to {to} are missing"),
+            Self::Misplaced { seq, after } => {
+                write!(f, "record {seq} stands behind record {after}")
+            }
+            Self::Twice { seq } => write!(f, "there is another record {seq}"),
+            Self::BadSignature { seq } => {
+                write!(f, "record {seq} is a checkpoint that the key did not sign")
+            }
+            Self::Truncated { after, to } => write!(
+                f,
+                "the chain ends at record {after}, and {to} were handed on: the last are missing"
+            ),
+        }
+    }
+}
+
+impl fmt::Display for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.chain.as_str() {
+            "" => write!(f, "{}: {}", self.place, self.fault),
+            chain => write!(f, "{}: chain {chain}: {}", self.place, self.fault),
+        }
+    }
+}
