@@ -80,10 +80,12 @@ fn a_chain_written_anew_does_not_fit() {
     let (records, other) = (twelve(), {
         let directory = tempfile::tempdir().unwrap();
         let spool = large(directory.path());
-        (0..11).for_each(|_| drop(end(&spool, "another")));
+        for _ in 0..11 {
+            end(&spool, "another");
+        }
         spool.sign(&key(8), NOW);
         spool.keep_all().unwrap();
-        super::records(directory.path())
+        records(directory.path())
     });
     assert_eq!(
         faults(&other),

@@ -1,5 +1,4 @@
 //! The spool and what reads it, put together; whole processes are killed in the gateway's tests.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 mod chain;
 mod delivery;
