@@ -1,6 +1,7 @@
 //! Puts so many agent tokens into a store, and prints the one that can be used: the others have its
 //! hash, so that it is computed once.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -34,6 +35,6 @@ async fn main() -> anyhow::Result<()> {
             .put(KIND, &id, record.as_bytes(), None, Expected::Anything)
             .await?;
     }
-    println!("{}", issued.token.expose());
+    std::io::stdout().write_all(issued.token.expose().as_bytes())?;
     Ok(())
 }

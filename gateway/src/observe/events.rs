@@ -221,6 +221,7 @@ impl Managed<'_> {
     pub fn tell(&self) {
         self.audit.tell(&audit::Managed {
             actor: self.actor,
+            tenant: self.tenant,
             action: self.action,
             subject: self.subject,
             before: self.change.map(|(before, _)| before),

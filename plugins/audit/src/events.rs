@@ -380,6 +380,8 @@ events! {
     Managed<'a> = "managed" {
         /// The name of the key, or the person.
         actor: &'a str,
+        /// The tenant that they manage; left out = the whole gateway.
+        tenant: Option<&'a str>,
         /// What was done.
         action: &'a str,
         /// To what.
