@@ -518,6 +518,7 @@ mod tests {
         assert_eq!(
             table,
             [
+                "audit_unavailable 503 server_error/audit_unavailable overloaded_error UNAVAILABLE",
                 "binding_mismatch 401 authentication_error/invalid_api_key authentication_error UNAUTHENTICATED",
                 "body_too_large 413 invalid_request_error/request_too_large request_too_large INVALID_ARGUMENT",
                 "budget_spent 403 insufficient_quota/insufficient_quota permission_error RESOURCE_EXHAUSTED",
