@@ -22,11 +22,14 @@ routing: {{strategy: {strategy}}}
 egress: {{allow_private: true}}
 """
 
+# Each has a folder of its own, for its store and its records.
+EMBEDDED = 'state: {{path: "{own}/turnpike.db"}}\n'
+
 # The same, with all that governs a call: an agent token, a role, four limits of its caller, of each
 # measure one, a quota of the credential, and a Redis that shares all of it. Under valgrind everything
 # is late: the deadlines are long, so that the Redis does not seem to be away.
 GOVERNED = """\
-state: {{backend: redis, path: "{folder}/{name}-{port}.db", redis: {{url: "{redis}", key_prefix: {name}, deadline: 5s, connect_timeout: 10s}}}}
+state: {{backend: redis, path: "{own}/turnpike.db", redis: {{url: "{redis}", key_prefix: {name}, deadline: 5s, connect_timeout: 10s}}}}
 roles:
   bench: {{models: ["gpt-*"], limits: {{requests_per_minute: 1000000000, concurrency: 100000}}}}
 role_bindings: [{{role: bench, everyone: true}}]
@@ -94,7 +97,8 @@ def command(bench, name, upstream, config):
         return governed(bench, f"governed-{next(STARTS)}", values), port
     if name == "turnpike":
         path = bench.folder / f"{name}.yaml"
-        path.write_text(TURNPIKE.format(**values, **config))
+        values["own"] = folder(bench, name, port)
+        path.write_text((TURNPIKE + EMBEDDED).format(**values, **config))
         return [bench.program("turnpike"), "--config", str(path)], port
     if name == "nginx":
         path = bench.folder / "nginx.conf"
@@ -110,6 +114,7 @@ def governed(bench, name, values):
     secret_key = bench.folder / "secret.key"
     secret_key.write_text("a secret key of 32 bytes exactly")
     secret_key.chmod(0o600)
+    values["own"] = folder(bench, name, values["port"])
     text = TURNPIKE.format(**values, **WITH_QUOTA) + GOVERNED.format(**values, name=name, redis=bench.redis())
     path.write_text(text.replace("  threads: 1\n", f'  threads: 1\n  secret_key: "file:{secret_key}"\n'))
     words = [bench.program("turnpike"), "token", "create", "--name", "bench", "--json", "--config", str(path)]
@@ -118,6 +123,12 @@ def governed(bench, name, values):
         raise Failed(f"no agent token could be made:\n{made.stderr}")
     bench.keys[values["port"]] = json.loads(made.stdout)["token"]
     return [bench.program("turnpike"), "--config", str(path)]
+
+
+def folder(bench, name, port):
+    own = bench.folder / f"{name}-{port}"
+    own.mkdir()
+    return own
 
 
 def start(bench, name, upstream, under=(), config=ONE_KEY):

@@ -53,7 +53,7 @@ providers:
 LOGIN_CONFIG = """\
 server: {{port: {proxy}}}
 admin: {{port: {admin}}}
-state: {{path: login.db}}
+state: {{path: login/turnpike.db}}
 sso: {{enabled: true, providers: {{github: {{client_id: suite, client_secret: {client_secret}}}}}}}
 providers:
   openai: {{base_url: "{upstream}/v1", credentials: [{{api_key: sk-good-0123}}]}}
@@ -129,6 +129,8 @@ class House:
         )
         self.spawn("turnpike", "--log-level", "trace", "--config", str(config))
         config = self.directory / "login.yaml"
+        # A gateway each keeps its records beside its store.
+        (self.directory / "login").mkdir()
         admin = free_port()
         config.write_text(LOGIN_CONFIG.format(client_secret=CLIENT_SECRET, proxy=self.login_port, admin=admin, upstream=self.upstream))
         self.spawn("turnpike", "--log-level", "trace", "--config", str(config), name="login")

@@ -40,7 +40,7 @@ pub struct Terms {
 /// Why the spool cannot be used.
 #[derive(Debug, Error)]
 pub enum OpenError {
-    #[error("{}: another gateway uses it", .0.display())]
+    #[error("{}: another gateway uses it; give each its own `audit.spool.path`", .0.display())]
     InUse(PathBuf),
     #[error("{}", path.display())]
     File { path: PathBuf, source: io::Error },
