@@ -40,7 +40,7 @@ pub(super) fn audit(document: &Document, context: &mut Context<'_>) -> Option<Au
     for (index, sink) in written.sinks.iter().enumerate() {
         let key = sinks.item(index);
         if let Some(plan) = self::sink(sink, beside, &key, context) {
-            if plans.contains(&plan) {
+            if plans.iter().any(|one: &AuditSinkPlan| one.is_where(&plan)) {
                 context.report.at(&key, "is written twice");
             }
             plans.push(plan);

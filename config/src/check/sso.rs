@@ -116,6 +116,13 @@ pub(super) fn of_tenant(
             .report
             .at(&at.field("sso").field("providers"), message);
     }
+    let mut written_providers = written.sso.providers.values();
+    if has_own_providers && !written_providers.any(|one| one.enabled) {
+        let message = "none is enabled: nobody of the tenant could log in";
+        context
+            .report
+            .at(&at.field("sso").field("providers"), message);
+    }
     if !has_own_providers && !own.says_something() {
         return None;
     }
@@ -151,8 +158,9 @@ pub(super) fn of_tenant(
     })
 }
 
+/// Also where all are switched off: nobody must come in by others' meanwhile.
 fn has_own_providers(tenant: &Tenant) -> bool {
-    tenant.sso.providers.values().any(|one| one.enabled)
+    !tenant.sso.providers.is_empty()
 }
 
 /// What a tenant says, and for the rest what the top level does.

@@ -29,6 +29,7 @@ pub(super) fn tenants(
         domain,
         context,
     );
+    check_house(document, &hosts, context);
     check_references(document, context);
     warn_of_keys(document, client_keys, context);
     let mut plans = Vec::new();
@@ -66,6 +67,22 @@ fn check_names(document: &Document, context: &mut Context<'_>) {
             let twin = context.report.whereabouts(&at(twin));
             let message = format!("differs from {twin} by the case of letters only; rename one");
             context.report.at(&at(name), message);
+        }
+    }
+}
+
+/// The gateway's own address is the house's: at a tenant's host there is nobody but its own callers.
+fn check_house(document: &Document, hosts: &[Vec<String>], context: &mut Context<'_>) {
+    let url = document.server.public_url.as_ref();
+    let url = url.and_then(|url| ::url::Url::parse(url.as_ref()).ok());
+    let Some(house) = url.as_ref().and_then(::url::Url::host_str) else {
+        return;
+    };
+    for (name, hosts) in document.tenants.keys().zip(hosts) {
+        if hosts.iter().any(|host| host == house) {
+            let message =
+                format!("{house} is the host of `server.public_url`, which is no tenant's");
+            context.report.at(&at(name).field("hosts"), message);
         }
     }
 }

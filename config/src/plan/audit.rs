@@ -27,3 +27,14 @@ pub enum AuditSinkPlan {
     },
     Stdout,
 }
+
+impl AuditSinkPlan {
+    /// Whether both put records into the same place.
+    pub(crate) fn is_where(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::File { path: one, .. }, Self::File { path: other, .. }) => one == other,
+            (Self::Stdout, Self::Stdout) => true,
+            _ => false,
+        }
+    }
+}

@@ -37,7 +37,7 @@ pub async fn begin(
         model: record.model.as_deref(),
         generation: context.snapshot.generation,
     });
-    context.record.is_on_record = true;
+    context.record.is_on_record = mark.is_noted();
     // Calls that begin together are written together.
     others_first().await;
     log.keep(mark).map_err(|_| no_room())

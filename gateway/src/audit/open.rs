@@ -1,6 +1,5 @@
 //! From the plan to a log with its sinks.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use thiserror::Error;
@@ -59,14 +58,10 @@ pub fn signing_key(key: &SecretKey) -> Option<SigningKey> {
 /// By what a sink is known, from start to start.
 pub fn sink_name(sink: &AuditSinkPlan) -> String {
     match sink {
-        AuditSinkPlan::File { path, .. } => format!("file {}", shown(path)),
+        // All of it: two files of one name in two folders are two sinks.
+        AuditSinkPlan::File { path, .. } => format!("file {}", path.display()),
         AuditSinkPlan::Stdout => "stdout".to_owned(),
     }
-}
-
-fn shown(path: &Path) -> String {
-    let name = path.file_name().unwrap_or(path.as_os_str());
-    name.to_string_lossy().into_owned()
 }
 
 fn build(sink: &AuditSinkPlan) -> Box<dyn Sink> {

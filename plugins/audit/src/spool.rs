@@ -57,6 +57,13 @@ pub struct Unavailable;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark(Option<u64>);
 
+impl Mark {
+    /// Whether there is such a record: not where there was no room for it.
+    pub fn is_noted(self) -> bool {
+        self.0.is_some()
+    }
+}
+
 /// As much is held in memory while the disk takes nothing.
 const HELD: usize = 8 << 20;
 
@@ -237,14 +244,15 @@ impl Spool {
 
     fn write(&self, active: &mut Active) -> Result<(), Unavailable> {
         let mut noted = lock(&self.noted);
-        if active.lines.is_empty() {
-            std::mem::swap(&mut active.lines, &mut noted.lines);
-        } else if active.lines.len() <= HELD {
-            active.lines.append(&mut noted.lines);
-        } else {
-            return Err(Unavailable);
+        // What is held already is much: it has to be written first.
+        let is_full = active.lines.len() > HELD;
+        if !is_full {
+            match active.lines.is_empty() {
+                true => std::mem::swap(&mut active.lines, &mut noted.lines),
+                false => active.lines.append(&mut noted.lines),
+            }
+            (active.seq, active.hash) = (noted.chain.seq, noted.chain.hash);
         }
-        (active.seq, active.hash) = (noted.chain.seq, noted.chain.hash);
         drop(noted);
         if active.lines.is_empty() {
             return Ok(());
@@ -270,7 +278,10 @@ impl Spool {
         if active.len >= self.segment {
             self.rotate(active);
         }
-        Ok(())
+        match is_full {
+            true => self.write(active),
+            false => Ok(()),
+        }
     }
 
     /// Begins a new segment. Where that fails the one so far goes on.

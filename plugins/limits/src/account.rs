@@ -78,8 +78,11 @@ struct Ledger {
     dry_until: u64,
     /// The lease is asked for again from then on.
     renew_at: u64,
+    /// Of those who wait, and whose need the store is not asked for yet.
     need: u64,
     waiting: Vec<oneshot::Sender<()>>,
+    /// Those whose need is in the draw that is under way. Who comes meanwhile waits for the next.
+    asked_by: Vec<oneshot::Sender<()>>,
     /// Of [`Kind::Sliding`]: when what was taken comes back, in that order.
     slides: VecDeque<(u64, u64)>,
 }
@@ -127,6 +130,7 @@ impl Account {
                 renew_at: 0,
                 need: 0,
                 waiting: Vec::new(),
+                asked_by: Vec::new(),
                 slides: VecDeque::new(),
             }),
         }
@@ -411,12 +415,15 @@ impl Account {
     /// What there is to say to the store.
     pub(crate) fn draw(&self, turn: u64, now: Moment, keep: Keep) -> Draw {
         let mut ledger = self.lock();
+        let needed = std::mem::take(&mut ledger.need);
+        let mut waiting = std::mem::take(&mut ledger.waiting);
+        ledger.asked_by.append(&mut waiting);
         self.void_what_ended(&mut ledger, now);
         let is_over = now.stores >= self.period.end || keep == Keep::Nothing;
         let keeps = match self.kind {
             _ if is_over => 0,
             Kind::Used if keep == Keep::All => u64::MAX,
-            _ => ledger.chunk.saturating_add(ledger.need),
+            _ => ledger.chunk.saturating_add(needed),
         };
         let free = self.free.load(Ordering::Acquire);
         let surplus = free.max(0).cast_unsigned().saturating_sub(keeps);
@@ -428,8 +435,8 @@ impl Account {
         let free = free.max(0).cast_unsigned();
         // What is used is used; what runs without a slot waits for one.
         let (debt, need) = match self.kind {
-            Kind::Used => (missing, ledger.need),
-            Kind::Running | Kind::Sliding(_) => (0, ledger.need.saturating_add(missing)),
+            Kind::Used => (missing, needed),
+            Kind::Running | Kind::Sliding(_) => (0, needed.saturating_add(missing)),
         };
         ledger.debt = debt;
         let need = need.saturating_sub(free);
@@ -471,7 +478,7 @@ impl Account {
         }
         // The nearer the limit, the less is kept.
         ledger.chunk = ledger.chunk.min(grant.left.saturating_add(grant.units));
-        wake(&mut ledger);
+        wake(&mut ledger.asked_by);
     }
 
     /// Until the store has answered, or was not reached.
@@ -483,7 +490,10 @@ impl Account {
 
     /// The store was not reached: whoever waits looks what there is without it.
     pub(crate) fn not_granted(&self) {
-        wake(&mut self.lock());
+        let mut ledger = self.lock();
+        ledger.need = 0;
+        wake(&mut ledger.asked_by);
+        wake(&mut ledger.waiting);
     }
 
     fn lock(&self) -> MutexGuard<'_, Ledger> {
@@ -510,9 +520,8 @@ pub(crate) struct Look {
     pub(crate) due: bool,
 }
 
-fn wake(ledger: &mut Ledger) {
-    ledger.need = 0;
-    for waiting in ledger.waiting.drain(..) {
+fn wake(waiting: &mut Vec<oneshot::Sender<()>>) {
+    for waiting in waiting.drain(..) {
         // Who gave up does not hear it.
         let _ = waiting.send(());
     }

@@ -267,8 +267,8 @@ async fn refuse(desk: &Desk, person: &Person, provider: &str, denied: Denied) ->
         reason: Some(reason),
     });
     warn!(person = person.shown(), provider, client = %desk.client, reason, "login denied");
-    if matches!(denied, Denied::Refused(_))
-        && let Err(problem) = end_sessions(desk, person).await
+    if let Denied::Refused(reason) = &denied
+        && let Err(problem) = end_sessions(desk, person, reason).await
     {
         return problem;
     }
@@ -276,16 +276,20 @@ async fn refuse(desk: &Desk, person: &Person, provider: &str, denied: Denied) ->
 }
 
 /// Ends what a person has from before. Of whom the authorization API said before that they are of
-/// some tenant, it is theirs of that tenant, too.
-async fn end_sessions(desk: &Desk, person: &Person) -> Result<(), Problem> {
+/// some tenant, it is theirs of that tenant, too, where that goes by the same API. That one tenant has
+/// no role for them says nothing of another.
+async fn end_sessions(desk: &Desk, person: &Person, reason: &str) -> Result<(), Problem> {
     desk.runtime.sign_out(&person.key()).await?;
-    if desk.tenant.has_own_providers || desk.snapshot.tenants.by_name.is_empty() {
+    let is_of_one = [NO_ROLE, NOT_HERE].contains(&reason);
+    if is_of_one || desk.tenant.has_own_providers || desk.snapshot.tenants.by_name.is_empty() {
         return Ok(());
     }
+    let asked = &desk.sso_of(person).mode;
     for (key, session) in session::all(desk.store()).await? {
         let other = &session.person;
         let is_theirs = (&other.issuer, &other.subject) == (&person.issuer, &person.subject);
-        if is_theirs && session.provider_of.is_none() {
+        let is_asked = || desk.sso_of(other).mode == *asked;
+        if is_theirs && session.provider_of.is_none() && is_asked() {
             desk.runtime.sign_out(&key).await?;
         }
     }

@@ -18,6 +18,10 @@ pub(super) async fn returned(desk: Desk, RawQuery(query): RawQuery) -> Result<Re
     let mut provider = String::new();
     let identified = identified(&desk, &query, &mut provider).await;
     let (found, pending, browser) = identified.inspect_err(|problem| {
+        // Who had begun none did not try to log in: anybody can ask for this page, as often as they like.
+        if provider.is_empty() {
+            return;
+        }
         desk.runtime.audit.tell(&Login {
             outcome: "failed",
             provider: &provider,
@@ -44,6 +48,9 @@ async fn identified(
             taken.map_err(|error| Problem::of_login(error, "", &desk.site.redirect_uri))?
         }
     };
+    if let Some(pending) = &pending {
+        of.clone_from(&pending.provider);
+    }
     if !query.get("error").is_empty() {
         return Err(said(query, &desk.site.redirect_uri));
     }
@@ -61,7 +68,6 @@ async fn identified(
     if pending.tenant.as_deref() != desk.tenant.name() {
         return Err(Problem::session());
     }
-    of.clone_from(&pending.provider);
     let name = &pending.provider;
     let provider = desk.sso.provider(name);
     let provider = provider.ok_or_else(|| Problem::unknown_provider(name))?;

@@ -154,9 +154,8 @@ fn open(path: &Path) -> io::Result<Open> {
     let mut options = OpenOptions::new();
     let mut file = options
         .read(true)
-        .write(true)
+        .append(true)
         .create(true)
-        .truncate(false)
         .mode(0o600)
         .open(path)?;
     let about = file.metadata()?;

@@ -329,3 +329,22 @@ fn many_limits_are_asked_for_together() {
     assert_eq!(replica.call(&rules, ONE), 0);
     assert_eq!(replica.exchange(&mut store, &time), 1, "by one exchange");
 }
+
+/// The exchange goes on at once where somebody asks: before those who wait look again.
+#[test]
+fn who_comes_while_the_store_answers_is_heard_with_the_next_round() {
+    let (mut replica, mut store, time) = one();
+    let rules = [rule(Measure::Requests, minutes(), 2)];
+    assert!(call(&mut replica, &mut store, &time, &rules));
+    replica.book.tick();
+    let mut under_way = replica.book.round();
+    assert_eq!(under_way.draws().len(), 1, "what was used is told");
+    let mut admitted = replica.call(&rules, ONE);
+    for _ in 0..20 {
+        let drawn = store.draw(replica.id, under_way.draws(), time.now());
+        replica.book.answered(under_way, Some(drawn));
+        under_way = replica.book.round();
+        admitted += replica.poll();
+    }
+    assert_eq!((admitted, replica.fallen.len()), (1, 0));
+}
