@@ -8,7 +8,6 @@ use bytes::Bytes;
 use http::{Method, Request};
 use http_body_util::Full;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use tokio::net::TcpStream;
 use turnpike::clock::Time;
 use turnpike_identity::sso::session;
@@ -110,15 +109,7 @@ impl Place {
             house,
             time,
         } = self;
-        let House { gateway, dir, .. } = house;
-        gateway.stop().await;
-        drop(gateway);
-        // Whoever is still reading files has the store open.
-        let lock = std::fs::File::open(dir.path().join("turnpike.db.lock")).unwrap();
-        until(|| lock.try_lock().is_ok()).await;
-        drop(lock);
-        let dir: TempDir = dir;
-        let yaml = std::fs::read_to_string(dir.path().join("turnpike.yaml")).unwrap();
+        let (dir, yaml) = house.left().await;
         let house = House::serve_by(time.clone(), dir, &yaml).await;
         Self {
             provider,
