@@ -21,7 +21,7 @@ use turnpike_config::{Environment, Plan};
 use crate::assemble::{Ground, assemble, credential_directory, open_to_others};
 use crate::audit::AuditError;
 use crate::background::{
-    affinity, keep, keys, limits, news, probe, quotas, retention, sessions, usage, uses,
+    affinity, keep, keys, limits, news, probe, quotas, replicas, retention, sessions, usage, uses,
 };
 use crate::clock::Time;
 use crate::listener::{self, Listener};
@@ -180,7 +180,11 @@ pub async fn start(
         app,
         stopping.clone(),
     ))];
-    let background = background(&runtime);
+    let mut background = background(&runtime);
+    background.push(tokio::spawn(replicas::tell(
+        runtime.clone(),
+        reloader.clone(),
+    )));
     listeners.extend(admin_socket.map(|socket| tokio::spawn(serve_admin(socket, pages))));
     tokio::spawn(reload::watch(reloader.clone(), hangup, stopping));
     Ok(Gateway {
@@ -380,6 +384,7 @@ impl Gateway {
         keep::flush(&self.runtime).await;
         uses::flush(&self.runtime).await;
         usage::flush(&self.runtime).await;
+        replicas::leave(&self.runtime).await;
         let audit = self.runtime.audit.clone();
         // It waits for what receives the last records.
         if tokio::task::spawn_blocking(move || audit.stop())
