@@ -120,7 +120,7 @@ pub async fn start(
     }
     let mut directory = credential_directory(&plan);
     let scan = directory.scan();
-    let away = read_records(&ground, &*store, &plan.state).await?;
+    let mut away = read_records(&ground, &*store, &plan.state).await?;
     let snapshot = assemble(&plan, directory.entries(), &ground, 1, true);
     let snapshot = snapshot.map_err(BootError::Assemble)?;
     let opened = keep::open_accounts(snapshot.usable(), &ground.board, &*store).await;
@@ -128,8 +128,8 @@ pub async fn start(
     open_record(&plan, &ground)?;
     reload::carry_over(&snapshot, &ground.board, &ground.metrics, &ground.audit);
     if plan.state.redis.is_some() && away.is_none() {
-        let restored = quotas::restore(&ground.board, &*store).await;
-        restored.map_err(BootError::ReadStore)?;
+        // All of it is read again as soon as the store answers.
+        away = quotas::restore(&ground.board, &*store).await.err();
     }
     ground.last_good.set(snapshot.good_files.clone());
     // Port 0 asks for any free port: asked for twice, it is two.
