@@ -382,6 +382,11 @@ impl Spool {
         self.bytes.load(Relaxed)
     }
 
+    /// As many bytes as it may have.
+    pub(crate) fn most(&self) -> u64 {
+        self.terms.max
+    }
+
     /// Bytes of memory.
     #[cfg(test)]
     pub(crate) fn held(&self) -> usize {
