@@ -61,7 +61,7 @@ impl Families {
                 seen: Mutex::default(),
                 overflows: overflows.with_label_values(&[label.name]),
             }),
-            Bound::Words(_) | Bound::Configured | Bound::As(_) => None,
+            Bound::Words(_) | Bound::There(_) | Bound::As(_) => None,
         });
         Ok(Self {
             registry,

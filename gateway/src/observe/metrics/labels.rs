@@ -24,11 +24,12 @@ pub struct Label {
 pub enum Bound {
     /// These words.
     Words(fn() -> Vec<&'static str>),
-    /// As many as the configuration has of it.
-    Configured,
+    /// As many as there are: how many that is.
+    There(&'static str),
     /// As many as another label has.
     As(&'static str),
-    /// The first so many that were seen; those that come after are [`OTHER`].
+    /// The first so many that were seen; those that come after are [`OTHER`]. Gauges of what there is
+    /// tell of all there are: the configuration bounds them.
     First(usize),
 }
 
@@ -41,7 +42,7 @@ macro_rules! labels {
     };
 }
 
-use Bound::{As, Configured, First, Words};
+use Bound::{As, First, There, Words};
 
 labels! {
     OPERATION = "operation", Words(operations), "what was called; `none` = a path that names no operation";
@@ -72,9 +73,9 @@ labels! {
     RENEWAL = "outcome", Words(|| vec!["renewed", "ended", "not_renewed"]), "ended by its provider, or not renewed and tried again";
     MEASURE = "measure", Words(measures), "what the limits count";
     STORE_OPERATION = "operation", Words(|| STORE_OPERATIONS.to_vec()), "what was asked of it";
-    VERSION = "version", Configured, "the release";
+    VERSION = "version", There("one"), "the release";
     LABEL = "label", Words(capped), "which label";
-    SINK = "sink", Configured, "an audit sink of the configuration";
+    SINK = "sink", There("as many as are configured"), "an audit sink of the configuration";
 }
 
 /// What the store is asked.
@@ -114,7 +115,7 @@ impl Label {
     pub fn has(&self, value: &str) -> bool {
         match self.bound {
             Words(words) => words().contains(&value),
-            As(_) | Configured | First(_) => true,
+            As(_) | There(_) | First(_) => true,
         }
     }
 }

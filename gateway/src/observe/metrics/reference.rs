@@ -13,7 +13,15 @@ by `make reference`; dashboards and alerts (`helm/`) are held against it. What t
 [operating.md](../operating.md#watching).
 
 Callers are in no label: neither people and keys nor tenants, nor what they asked for in their own words. Each
-label has as many values as it says below, at most.
+label has as many values as it says below, at most; gauges of credentials tell of all there are.
+
+Counters and histograms begin anew with the process. A series that names a model, a provider or a credential is there
+from its first call on. What a replica cannot know alone is added up over replicas in Prometheus; a fleet has no number of its
+configuration, but `turnpike_config_hash` differs where configurations do.
+
+To its callers a gateway is the server, so it tells OpenTelemetry's GenAI metrics of model servers. The tokens are the exception: the
+conventions have them for clients only. They are of calls that reached a provider, with the provider's name of the configuration, and
+`responses` and `messages` are a `chat` to them.
 ";
 
 /// The whole page.
@@ -82,7 +90,7 @@ fn values(label: &Label) -> String {
             words.join(", ")
         }
         Bound::As(other) => format!("those of `{other}`"),
-        Bound::Configured => "as many as are configured".to_owned(),
+        Bound::There(many) => many.to_owned(),
         Bound::First(most) => format!("the first {most} in use; then `{OTHER}`"),
     }
 }
