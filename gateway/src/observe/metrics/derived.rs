@@ -68,6 +68,7 @@ impl Sum {
     }
 
     fn told(&self, bounds: &[f64]) -> Histogram {
+        debug_assert_eq!(self.buckets.len(), bounds.len(), "the row's buckets");
         let buckets = bounds.iter().zip(&self.buckets).map(|(bound, count)| {
             let mut bucket = Bucket::default();
             bucket.set_upper_bound(*bound);
