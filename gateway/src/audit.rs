@@ -4,21 +4,22 @@
 //! not there is told where it happens.
 
 pub mod calls;
+mod floods;
 pub mod metrics;
 mod open;
-mod strangers;
 
+use std::net::IpAddr;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use turnpike_api::{Identity, Rejection};
-use turnpike_audit::events::{Stopped, Who};
+use turnpike_audit::events::{ManagementRefused, Stopped, Who};
 use turnpike_audit::log::Status;
 use turnpike_audit::{Event, Log};
 use turnpike_identity::sso::Person;
 
+use floods::Flood;
 pub use open::{AuditError, signing_key, sink_name};
-use strangers::Strangers;
 
 use crate::refusal::{Reason, Refusal};
 use crate::runtime::Runtime;
@@ -31,7 +32,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Default)]
 pub struct Audit {
     log: OnceLock<Log>,
-    strangers: Strangers,
+    /// Refusals of those who are not known, who are, and of wrong keys for the management API.
+    strangers: Flood<100>,
+    denials: Flood<1000>,
+    wrong_keys: Flood<100>,
 }
 
 impl Audit {
@@ -39,6 +43,18 @@ impl Audit {
     pub fn tell<E: Event>(&self, event: &E) {
         if let Some(log) = self.log.get() {
             log.note(event);
+        }
+    }
+
+    /// Tells that a request to the management API came with a wrong key, unless too many do. `now` is in
+    /// milliseconds since 1970.
+    pub fn wrong_key(&self, client: IpAddr, refused_for: u64, now: u64) {
+        if let Some(untold) = self.wrong_keys.may_tell(now) {
+            self.tell(&ManagementRefused {
+                client: Some(client),
+                refused_for,
+                untold: (untold > 0).then_some(untold),
+            });
         }
     }
 

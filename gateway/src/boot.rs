@@ -21,7 +21,7 @@ use turnpike_config::{Environment, Plan};
 use crate::assemble::{Ground, assemble, credential_directory, open_to_others};
 use crate::audit::AuditError;
 use crate::background::{
-    affinity, keep, keys, limits, news, probe, quotas, retention, sessions, usage, uses,
+    affinity, keep, keys, limits, news, probe, quotas, replicas, retention, sessions, usage, uses,
 };
 use crate::clock::Time;
 use crate::listener::{self, Listener};
@@ -121,7 +121,7 @@ pub async fn start(
     }
     let mut directory = credential_directory(&plan);
     let scan = directory.scan();
-    let away = read_records(&ground, &*store, &plan.state).await?;
+    let mut away = read_records(&ground, &*store, &plan.state).await?;
     let snapshot = assemble(&plan, directory.entries(), &ground, 1, true);
     let snapshot = snapshot.map_err(BootError::Assemble)?;
     let opened = keep::open_accounts(snapshot.usable(), &ground.board, &*store).await;
@@ -129,8 +129,8 @@ pub async fn start(
     open_record(&plan, &ground)?;
     reload::carry_over(&snapshot, &ground.board, &ground.metrics, &ground.audit);
     if plan.state.redis.is_some() && away.is_none() {
-        let restored = quotas::restore(&ground.board, &*store).await;
-        restored.map_err(BootError::ReadStore)?;
+        // All of it is read again as soon as the store answers.
+        away = quotas::restore(&ground.board, &*store).await.err();
     }
     ground.last_good.set(snapshot.good_files.clone());
     // Port 0 asks for any free port: asked for twice, it is two.
@@ -181,7 +181,11 @@ pub async fn start(
         app,
         stopping.clone(),
     ))];
-    let background = background(&runtime);
+    let mut background = background(&runtime);
+    background.push(tokio::spawn(replicas::tell(
+        runtime.clone(),
+        reloader.clone(),
+    )));
     listeners.extend(admin_socket.map(|socket| tokio::spawn(serve_admin(socket, pages))));
     tokio::spawn(reload::watch(reloader.clone(), hangup, stopping));
     Ok(Gateway {
@@ -381,6 +385,7 @@ impl Gateway {
         keep::flush(&self.runtime).await;
         uses::flush(&self.runtime).await;
         usage::flush(&self.runtime).await;
+        replicas::leave(&self.runtime).await;
         let audit = self.runtime.audit.clone();
         // It waits for what receives the last records.
         if tokio::task::spawn_blocking(move || audit.stop())

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use thiserror::Error;
 use turnpike_audit::sinks::file::{FileSink, Options};
 use turnpike_audit::sinks::stdout::Stdout;
-use turnpike_audit::spool::Terms;
+use turnpike_audit::spool::{Terms, boot_id};
 use turnpike_audit::{Log, OpenError, Settings, SigningKey, Sink, WhenFull};
 use turnpike_config::plan::{AuditPlan, AuditSinkPlan, SecretKey};
 
@@ -36,6 +36,7 @@ impl Audit {
                     true => WhenFull::Refuse,
                     false => WhenFull::DropOldest,
                 },
+                boot: boot_id(),
             },
             chain: format!("{:016x}", u64::from_le_bytes(chain)),
             replica: gethostname::gethostname().to_string_lossy().into_owned(),

@@ -250,15 +250,14 @@ pub struct ManagementKeyRefused<'a> {
     pub peer: IpAddr,
     /// For how many seconds its address is refused now; 0 = not yet.
     pub refused_for: u64,
+    /// In milliseconds since 1970.
+    pub now: u64,
     pub audit: &'a Audit,
 }
 
 impl ManagementKeyRefused<'_> {
     pub fn tell(&self) {
-        self.audit.tell(&audit::ManagementRefused {
-            client: Some(self.peer),
-            refused_for: self.refused_for,
-        });
+        self.audit.wrong_key(self.peer, self.refused_for, self.now);
         warn!(peer = %self.peer, refused_for = self.refused_for, "wrong key for the management API");
     }
 }

@@ -98,6 +98,8 @@ impl Delivery {
 
     /// Reads and hands on one batch. `number` is the segment that is written to, `now` in milliseconds.
     pub(crate) fn step(&mut self, number: u64, now: u64) -> io::Result<Step> {
+        // A clock that was put back must not have it wait for longer than it was told to.
+        self.retry_at = self.retry_at.min(now + LONGEST_WAIT);
         if now < self.retry_at {
             return Ok(Step::Away {
                 until: self.retry_at,
@@ -202,7 +204,13 @@ impl Delivery {
         let (header, mut lines) = match Lines::open(&self.directory, there) {
             Ok(opened) => opened,
             // Removed meanwhile, or never begun: there is a later one.
-            Err(_) if there < number => {
+            Err(error)
+                if there < number
+                    && matches!(
+                        error.kind(),
+                        io::ErrorKind::NotFound | io::ErrorKind::InvalidData
+                    ) =>
+            {
                 self.next.segment = there + 1;
                 return Ok(None);
             }

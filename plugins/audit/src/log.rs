@@ -117,7 +117,7 @@ impl Log {
             is_away: AtomicBool::new(false),
         };
         let shared = Arc::new(Shared {
-            signed: AtomicU64::new(spool.written()),
+            signed: AtomicU64::new(0),
             spool,
             key: settings.key,
             clock: settings.clock,
@@ -127,6 +127,8 @@ impl Log {
             sinks: sinks.iter().map(state).collect(),
         });
         shared.tell_found(&found);
+        // What a killed process left unsigned is signed before more comes.
+        shared.sign();
         let mut threads = vec![spawn("audit", shared.clone(), |shared| shared.tend())?];
         for (nth, (name, sink)) in sinks.into_iter().enumerate() {
             let delivery = Delivery::open(name, sink, shared.spool.directory());

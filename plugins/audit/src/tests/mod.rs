@@ -22,6 +22,7 @@ pub(crate) fn open(directory: &Path, max: u64, when_full: WhenFull) -> (Spool, F
         directory: directory.to_owned(),
         max,
         when_full,
+        boot: "this".to_owned(),
     };
     Spool::open(terms, "00c0ffee", "here").unwrap()
 }
