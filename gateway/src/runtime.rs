@@ -17,7 +17,7 @@ use crate::assemble::Ground;
 use crate::audit::{self, Audit};
 use crate::decisions::Decisions;
 use crate::jwks::IssuersKeys;
-use crate::observe::metrics::catalogue::COMPUTATIONS;
+use crate::observe::metrics::catalogue::{COMPUTATIONS, CONFIG_HASH};
 use crate::observe::metrics::{self, Metrics};
 use crate::snapshot::Snapshot;
 use crate::upstream::affinity::Affinity;
@@ -181,7 +181,10 @@ impl Runtime {
             ("jwt", self.signature_checks.computed()),
         ];
         let computed = computed.map(|(kind, count)| (vec![kind], count as f64));
-        let mut told = metrics::standing(&self.snapshot().roll, now);
+        let snapshot = self.snapshot();
+        let mut told = metrics::standing(&snapshot.roll, now);
+        let hash = metrics::told::number(&snapshot.management.configuration());
+        told.push(metrics::told::plain(&CONFIG_HASH, hash as f64));
         told.push(metrics::told::told(&COMPUTATIONS, computed));
         told.extend(metrics::limits(&self.limits));
         if let Some(status) = self.audit.status() {

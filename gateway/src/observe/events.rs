@@ -455,14 +455,12 @@ pub struct ConfigurationRead<'a> {
 
 impl ConfigurationRead<'_> {
     pub fn tell(&self) {
-        let digest = turnpike_audit::sha256(self.effective.as_bytes());
         let is_good = self.problems.is_none();
-        self.metrics
-            .reloaded(is_good, self.generation, number(&digest));
+        self.metrics.reloaded(is_good, self.generation);
         self.audit.tell(&audit::Configuration {
             generation: self.generation,
             accepted: is_good,
-            digest: &digest,
+            digest: &turnpike_audit::sha256(self.effective.as_bytes()),
             problems: self.problems,
         });
         match self.problems {
@@ -473,12 +471,6 @@ impl ConfigurationRead<'_> {
             ),
         }
     }
-}
-
-/// As much of a digest as a metric's value can hold.
-fn number(digest: &str) -> u64 {
-    let first = digest.get(..12).unwrap_or_default();
-    u64::from_str_radix(first, 16).unwrap_or_default()
 }
 
 /// A person logged in, or did not.

@@ -65,7 +65,8 @@ struct Handles {
     store_errors: Family<IntCounterVec>,
     reloads: Family<IntCounterVec>,
     generation: IntGauge,
-    config_hash: IntGauge,
+    fleet_replicas: IntGauge,
+    fleet_configurations: IntGauge,
     reload_good: IntGauge,
     reload_time: Gauge,
 }
@@ -123,7 +124,8 @@ impl Metrics {
             store_errors: families.family(&STORE_ERRORS)?,
             reloads: families.family(&RELOADS)?,
             generation: gauge(&GENERATION)?,
-            config_hash: gauge(&CONFIG_HASH)?,
+            fleet_replicas: gauge(&FLEET_REPLICAS)?,
+            fleet_configurations: gauge(&FLEET_CONFIGURATIONS)?,
             reload_good: gauge(&RELOAD_GOOD)?,
             reload_time: families.family::<GaugeVec>(&RELOAD_TIME)?.with(&[]),
             families,
@@ -248,16 +250,20 @@ impl Metrics {
         self.0.leaked.get()
     }
 
-    /// Counts a configuration that was read; `generation` is the one now in force, and `hash` a number
-    /// of what it says.
-    pub fn reloaded(&self, good: bool, generation: u64, hash: u64) {
+    /// Counts a configuration that was read; `generation` is the one now in force.
+    pub fn reloaded(&self, good: bool, generation: u64) {
         self.0.reloads.with(&[done(good)]).inc();
         self.0.reload_good.set(good.into());
         self.0.generation.set(generation.cast_signed());
         if good && let Ok(now) = std::time::SystemTime::UNIX_EPOCH.elapsed() {
-            self.0.config_hash.set(hash.cast_signed());
             self.0.reload_time.set(now.as_secs_f64());
         }
+    }
+
+    /// So many replicas serve by one store, and by so many different configurations.
+    pub fn fleet(&self, replicas: usize, configurations: usize) {
+        self.0.fleet_replicas.set(replicas as i64);
+        self.0.fleet_configurations.set(configurations as i64);
     }
 
     /// The handles of one credential.

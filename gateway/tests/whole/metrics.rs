@@ -239,6 +239,7 @@ async fn limits_and_the_record_are_told_of() {
     assert!(house.metric(drawn) > 0.0);
     assert!(house.metric("turnpike_audit_records_total") >= 6.0);
     assert!(house.metric("turnpike_audit_spool_limit_bytes") > 0.0);
+    until(|| house.metric("turnpike_fleet_replicas") == 1.0).await;
     // The sinks come to have all of it.
     until(|| {
         sum(&house, "turnpike_audit_waiting{") == 0.0

@@ -224,7 +224,11 @@ catalogue! {
         GENERATION = Gauge, Things, "turnpike_config_generation", [],
             "Configurations taken over since start.";
         CONFIG_HASH = Gauge, Things, "turnpike_config_hash", [],
-            "A number made of what the configuration in force says: the same for the same configuration.";
+            "A number made of what the configuration in force says, secrets aside: the same for the same configuration.";
+        FLEET_REPLICAS = Gauge, Things, "turnpike_fleet_replicas", [],
+            "Replicas that serve by one store, as far as this one has heard in the last 35 seconds, itself among them.";
+        FLEET_CONFIGURATIONS = Gauge, Things, "turnpike_fleet_configurations", [],
+            "Different configurations that they have in force.";
         RELOADS = Counter, Things, "turnpike_config_reloads_total", [DONE],
             "Configurations read, by whether they were taken over.";
         RELOAD_GOOD = Gauge, Truth, "turnpike_config_last_reload_successful", [],

@@ -16,8 +16,8 @@ Callers are in no label: neither people and keys nor tenants, nor what they aske
 label has as many values as it says below, at most; gauges of credentials tell of all there are.
 
 Counters and histograms begin anew with the process. A series that names a model, a provider or a credential is there
-from its first call on. What a replica cannot know alone is added up over replicas in Prometheus; a fleet has no number of its
-configuration, but `turnpike_config_hash` differs where configurations do.
+from its first call on. Generations are each replica's own count: whether replicas agree is told by `turnpike_config_hash`, which
+`GET /v0/management/replicas` has as text, and by `turnpike_fleet_configurations`.
 
 To its callers a gateway is the server, so it tells OpenTelemetry's GenAI metrics of model servers. The tokens are the exception: the
 conventions have them for clients only. They are of calls that reached a provider, with the provider's name of the configuration, and

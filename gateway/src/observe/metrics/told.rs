@@ -65,3 +65,9 @@ pub fn labelled(row: &Metric, values: &[&str]) -> Vec<LabelPair> {
     pairs.sort_by(|one, other| one.name().cmp(other.name()));
     pairs
 }
+
+/// As much of a digest in hexadecimal digits as a value can hold.
+pub fn number(digest: &str) -> u64 {
+    let first = digest.get(..12).unwrap_or_default();
+    u64::from_str_radix(first, 16).unwrap_or_default()
+}
