@@ -262,7 +262,8 @@ impl Place {
 
 impl Tenant {
     fn takes_by_host(&self, of: &Attributes) -> bool {
-        of.token_id.is_none() && (!self.has_domains || of.email.is_none())
+        // Of somebody, an address has to say so where the tenant's people have some; a key is nobody.
+        of.token_id.is_none() && (!self.has_domains || of.api_key.is_some())
     }
 }
 

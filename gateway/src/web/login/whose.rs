@@ -34,12 +34,14 @@ pub(super) fn whose(desk: &Desk, person: Person) -> Result<(Person, Whose), Prob
     match by_address {
         Some(tenant) => {
             let person = of(tenant);
-            match desk.is_here(&person) {
+            // Who has providers of their own is let in by nobody else's.
+            match desk.is_here(&person) && !tenant.has_own_providers {
                 true => Ok((person, Whose::Known)),
                 false => Err(not_here(desk, &person)),
             }
         }
-        None if at.has_domains && person.email.is_some() => Ok((of(at), Whose::Outside)),
+        // No address that is proven is no address of theirs either.
+        None if at.has_domains => Ok((of(at), Whose::Outside)),
         None => Ok((of(at), Whose::Assumed)),
     }
 }

@@ -3,6 +3,7 @@
 mod chain;
 mod delivery;
 mod reference;
+mod speed;
 mod spool;
 
 use std::path::Path;
