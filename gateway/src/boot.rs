@@ -32,7 +32,7 @@ use crate::reload::{self, Reloader};
 use crate::runtime::{Listening, Runtime};
 use crate::secret_key::{self, SecretKeyError};
 use crate::sso::Sso;
-use crate::store::{self, StoreOpenError};
+use crate::store::{self, StoreOpenError, Timed};
 use crate::web;
 
 /// The longest a stopping process waits for requests that are under way.
@@ -115,6 +115,7 @@ pub async fn start(
     let hangup = signal(SignalKind::hangup()).map_err(BootError::Signals)?;
     let ground = Ground::new(time.clone(), plan.agent_tokens.max_concurrent_hashes)?;
     let store = store::open(&plan.state, time).await?;
+    let store: Arc<dyn Store> = Arc::new(Timed::new(store, ground.metrics.clone()));
     if plan.server.secret_key.is_none() {
         let _ = ground.kept_key.set(secret_key::beside(&plan.state.path)?);
     }

@@ -1,6 +1,7 @@
 //! Which replicas serve by one store, and by which configuration: each says so now and then, and an
 //! operator sees whether they agree.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,11 +39,16 @@ pub struct Replica {
 /// Says how this one stands, until the process ends.
 pub async fn tell(runtime: Arc<Runtime>, reloader: Arc<Reloader>) {
     if !runtime.is_fleet() {
-        return;
+        return runtime.metrics.fleet(1, 1);
     }
     loop {
         // A store that is away is told later; that it is away is known by others.
         let _ = write(&runtime, &reloader).await;
+        if let Ok(all) = all(&runtime, &reloader).await {
+            let configurations = all.iter().map(|(_, one)| &*one.configuration);
+            let different = configurations.collect::<BTreeSet<_>>().len();
+            runtime.metrics.fleet(all.len(), different);
+        }
         tokio::time::sleep(EVERY).await;
     }
 }

@@ -43,6 +43,7 @@ pub async fn stream(
         count: Count::new(operation),
         hiding: (hides_usage && received.event_stream).then(WithoutUsage::default),
         first: received.event_stream,
+        first_after: None,
         between_events: true,
     };
     let passed = passing.pass(session, context, &mut received).await;
@@ -53,8 +54,10 @@ pub async fn stream(
     let Passing {
         count,
         between_events,
+        first_after,
         ..
     } = passing;
+    context.record.first_chunk = first_after;
     if let Some(lease) = lease {
         count.end(&lease, &received);
         let now = context.runtime.board.time.now();
@@ -115,6 +118,8 @@ struct Passing<'l, 'p, 'm> {
     hiding: Option<WithoutUsage>,
     /// The first piece of a stream has not gone yet.
     first: bool,
+    /// When it went, from the request's head.
+    first_after: Option<Duration>,
     /// What has gone ends with a whole event.
     between_events: bool,
 }
@@ -226,10 +231,11 @@ impl Passing<'_, '_, '_> {
             };
         }
         if std::mem::take(&mut self.first) {
-            context
-                .runtime
-                .metrics
-                .first_chunk(self.operation, context.record.started.elapsed());
+            let after = context.record.started.elapsed();
+            self.first_after = Some(after);
+            if let Some(lease) = self.lease {
+                lease.member.metrics.first_chunk(self.operation, after);
+            }
         }
         self.between_events = piece.ends_with(b"\n\n") || piece.ends_with(b"\r\n\r\n");
         session.write_response_body(piece, end).await

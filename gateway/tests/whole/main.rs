@@ -41,6 +41,7 @@ mod jwt;
 mod limits;
 mod management;
 mod matrix;
+mod metrics;
 mod observation;
 mod operator;
 mod outcomes;

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::open_requests::replace;
-use crate::record::seq_of;
+use crate::record::{seq_of, time_of};
 use crate::segment::{self, Lines};
 use crate::sinks::{Batch, Sink, SinkError};
 
@@ -53,6 +53,10 @@ pub(crate) struct Delivery {
     batch: Batch,
     failures: u32,
     retry_at: u64,
+    /// How often a batch was not taken.
+    failed: u64,
+    /// The sink has all that happened until then; 0 = not known yet.
+    reached: u64,
 }
 
 /// What came of a step.
@@ -87,6 +91,8 @@ impl Delivery {
             batch: Batch::default(),
             failures: 0,
             retry_at: 0,
+            failed: 0,
+            reached: 0,
         }
     }
 
@@ -107,12 +113,17 @@ impl Delivery {
         if self.batch.is_empty() {
             // What was passed over without a record is passed.
             self.done = self.next.clone();
+            self.reached = now;
             self.save_sometimes(now)?;
             return Ok(Step::Idle);
         }
         match self.sink.deliver(&self.batch) {
             Ok(()) => {
                 let count = self.batch.len() as u64;
+                let last = self.batch.records().last();
+                if let Some(time) = last.and_then(|(record, _)| time_of(record)) {
+                    self.reached = time;
+                }
                 self.batch.clear();
                 self.done = self.next.clone();
                 (self.failures, self.retry_at) = (0, 0);
@@ -123,6 +134,11 @@ impl Delivery {
                 if self.failures == 0 {
                     tracing::error!(sink = self.name, %why, "an audit sink takes no records; they are kept");
                 }
+                if self.reached == 0 {
+                    let first = self.batch.records().next();
+                    self.reached = first.and_then(|(record, _)| time_of(record)).unwrap_or(0);
+                }
+                self.failed += 1;
                 let wait = FIRST_WAIT << self.failures.min(10);
                 self.failures += 1;
                 self.retry_at = now + wait.min(LONGEST_WAIT);
@@ -256,6 +272,16 @@ impl Delivery {
     /// All segments before this one are passed for good.
     pub(crate) fn passed(&self) -> u64 {
         self.saved.segment
+    }
+
+    /// How often a batch was not taken.
+    pub(crate) fn failed(&self) -> u64 {
+        self.failed
+    }
+
+    /// The sink has all that happened until then, in milliseconds since 1970; 0 = not known yet.
+    pub(crate) fn reached(&self) -> u64 {
+        self.reached
     }
 
     /// The last record that was handed on.

@@ -403,6 +403,11 @@ impl Spool {
         self.bytes.load(Relaxed)
     }
 
+    /// As many bytes as it may have.
+    pub(crate) fn most(&self) -> u64 {
+        self.terms.max
+    }
+
     /// Writes to this file from now on; answers with the one so far.
     #[cfg(test)]
     pub(crate) fn divert(&self, file: File) -> File {

@@ -171,7 +171,7 @@ pub(super) async fn let_in(
         desk.runtime.agent_tokens.read_one(&token.id, store).await?;
     }
     desk.clear_count(browser).await?;
-    desk.runtime.audit.tell(&audit::Login {
+    desk.told(audit::Login {
         outcome: "granted",
         provider: &login.provider,
         who: Who {
@@ -259,7 +259,7 @@ async fn refuse(desk: &Desk, person: &Person, provider: &str, denied: Denied) ->
         Denied::Refused(reason) => reason.as_str(),
         Denied::Broken(text) => text,
     };
-    desk.runtime.audit.tell(&audit::Login {
+    desk.told(audit::Login {
         outcome: "denied",
         provider,
         who: person_of(person),

@@ -22,7 +22,7 @@ pub(super) async fn returned(desk: Desk, RawQuery(query): RawQuery) -> Result<Re
         if provider.is_empty() {
             return;
         }
-        desk.runtime.audit.tell(&Login {
+        desk.told(Login {
             outcome: "failed",
             provider: &provider,
             who: Who {

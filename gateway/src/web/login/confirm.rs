@@ -70,7 +70,7 @@ pub(super) async fn typed(desk: Desk, form: Form) -> Result<Response, Problem> {
 
 /// That a wrong code was typed is on record.
 fn told(desk: &Desk, reason: &str) {
-    desk.runtime.audit.tell(&Login {
+    desk.told(Login {
         outcome: "failed",
         provider: "",
         who: Who {

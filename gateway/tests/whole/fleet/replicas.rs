@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::Fleet;
-use crate::harness::{House, PATIENCE};
+use crate::harness::{House, PATIENCE, until};
 use crate::usage::{ADMIN, look};
 
 async fn listed(house: &House) -> Value {
@@ -32,6 +32,10 @@ async fn each_is_listed_with_its_configuration_while_it_serves() {
     let fleet = Fleet::of(3, &admin).await;
     let list = known(&fleet.houses[0], 3).await;
     assert_eq!(list["agree"], true, "{list}");
+    let told = || fleet.houses[2].metric("turnpike_fleet_replicas");
+    until(|| told() == 3.0).await;
+    let alike = fleet.houses[2].metric("turnpike_fleet_configurations");
+    assert_eq!(alike, 1.0);
     let replicas = list["replicas"].as_array().unwrap();
     let of_this = replicas.iter().filter(|one| one["this"] == true);
     let runtime = &fleet.houses[0].gateway.runtime;
@@ -51,6 +55,9 @@ async fn each_is_listed_with_its_configuration_while_it_serves() {
         found.unwrap()["generation"].as_u64().unwrap()
     };
     assert_eq!((generation(true), generation(false)), (2, 1));
+    let hash = |at: usize| fleet.houses[at].metric("turnpike_config_hash");
+    assert_eq!(hash(1), hash(2));
+    assert_ne!(hash(0), hash(1));
 
     // One that stops is listed no more.
     fleet.houses[2].gateway.stop().await;

@@ -52,6 +52,27 @@ fn a_sink_that_is_away_for_ten_minutes_misses_nothing() {
 }
 
 #[test]
+fn how_far_behind_a_sink_is_goes_by_what_it_does_not_have() {
+    let directory = tempfile::tempdir().unwrap();
+    let spool = large(directory.path());
+    let memory = Memory::default();
+    let boxed = Box::new(memory.clone());
+    let mut delivery = Delivery::open("memory".into(), boxed, directory.path());
+    start(&spool, "a");
+    spool.keep_all().unwrap();
+    memory.is_away.store(true, Relaxed);
+    drain(&mut delivery, &spool, NOW + 5_000);
+    assert_eq!((delivery.failed(), delivery.reached()), (1, NOW));
+    drain(&mut delivery, &spool, NOW + 10_000);
+    assert_eq!((delivery.failed(), delivery.reached()), (2, NOW));
+    memory.is_away.store(false, Relaxed);
+    let taken = delivery.step(spool.number(), NOW + 20_000).unwrap();
+    assert_eq!((taken, delivery.reached()), (Step::Delivered(1), NOW));
+    drain(&mut delivery, &spool, NOW + 20_000);
+    assert_eq!(delivery.reached(), NOW + 20_000, "there is no more");
+}
+
+#[test]
 fn what_is_dropped_is_counted_to_the_record() {
     let directory = tempfile::tempdir().unwrap();
     let (spool, _) = open(directory.path(), 1 << 20, WhenFull::DropOldest);
