@@ -126,15 +126,15 @@ fn put(open: &mut dyn Connection, frames: &[u8]) -> io::Result<()> {
 /// A message behind its length.
 fn frame(record: &[u8], format: Format, out: &mut Vec<u8>) {
     let mut message = Vec::with_capacity(record.len() + 400);
-    header(record, &mut message);
-    format.write(record, &mut message);
+    let native = Native::read(record);
+    header(native.as_ref().unwrap_or(&Native::default()), &mut message);
+    format.write_read(record, native, &mut message);
     // Into memory, which takes it.
     let _ = write!(out, "{} ", message.len());
     out.extend_from_slice(&message);
 }
 
-fn header(record: &[u8], out: &mut Vec<u8>) {
-    let native: Native = serde_json::from_slice(record).unwrap_or_default();
+fn header(native: &Native, out: &mut Vec<u8>) {
     let severity = match native.severity() {
         Severity::Error => 3,
         Severity::Warning => 4,
