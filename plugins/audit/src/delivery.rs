@@ -1,8 +1,9 @@
 //! A sink's way through the spool: it reads at its own pace, hands on in batches, and goes on only when
 //! a batch is the receiver's.
 //!
-//! Where it is, is saved once a second and at the end: after a kill the last second's records may come
-//! twice, each with the same chain and number.
+//! Where it is, is saved once a second and at the end, when what was handed on is confirmed: after a kill,
+//! or where a receiver has lost what it had taken, the records since then come twice, each with the same
+//! chain and number.
 
 use std::fs;
 use std::io;

@@ -74,6 +74,8 @@ pub(crate) fn records(directory: &Path) -> Vec<Vec<u8>> {
 pub(crate) struct Memory {
     pub(crate) taken: Arc<Mutex<Vec<u64>>>,
     pub(crate) is_away: Arc<AtomicBool>,
+    /// It has lost what it had taken.
+    pub(crate) has_lost: Arc<AtomicBool>,
 }
 
 impl Sink for Memory {
@@ -84,5 +86,12 @@ impl Sink for Memory {
         let numbers = batch.records().map(|(_, seq)| seq);
         self.taken.lock().unwrap().extend(numbers);
         Ok(())
+    }
+
+    fn confirm(&mut self) -> Result<(), SinkError> {
+        match self.has_lost.load(Relaxed) {
+            true => Err(SinkError::new("lost")),
+            false => Ok(()),
+        }
     }
 }
