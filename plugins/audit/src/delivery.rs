@@ -7,6 +7,7 @@
 
 use std::fs;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -61,8 +62,8 @@ pub(crate) struct Delivery {
     failed: u64,
     /// The sink has all that happened until then; 0 = not known yet.
     reached: u64,
-    /// Up to here, of this chain, it was told what is missing.
-    told: (String, u64),
+    /// These, of this chain, were told to be missing.
+    told: (String, Range<u64>),
 }
 
 /// What came of a step.
@@ -253,20 +254,32 @@ impl Delivery {
         Ok(None)
     }
 
-    /// There is no record before this one any more: told once, though the sink goes back and comes here
-    /// again.
+    /// There is no record before this one any more. Each is told of once, though the sink goes back and
+    /// comes here again; `None` where all were.
     fn missed(&mut self, seq: u64) -> Option<Step> {
-        let told = match self.told.0 == self.next.chain {
-            true => self.told.1,
-            false => 0,
+        let (from, to) = (self.next.seq + 1, seq - 1);
+        let of_chain = self.told.0 == self.next.chain && !self.told.1.is_empty();
+        let told = if of_chain {
+            self.told.1.clone()
+        } else {
+            seq..seq
         };
-        let from = (self.next.seq + 1).max(told + 1);
-        self.next.seq = seq - 1;
-        let count = seq.saturating_sub(from);
-        if count == 0 {
+        // What is told of now: before what was, and after it when this is come to again.
+        let missing = match from < told.start {
+            true => from..told.start.min(seq),
+            false => from.max(told.end)..seq,
+        };
+        if missing.is_empty() {
+            self.next.seq = to;
             return None;
         }
-        self.told = (self.next.chain.clone(), seq - 1);
+        self.next.seq = missing.end - 1;
+        let all = match missing.end == told.start || missing.start == told.end {
+            true => missing.start.min(told.start)..missing.end.max(told.end),
+            false => missing.clone(),
+        };
+        self.told = (self.next.chain.clone(), all);
+        let (from, count) = (missing.start, missing.end - missing.start);
         tracing::error!(
             sink = self.name,
             from,

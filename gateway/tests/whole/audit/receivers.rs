@@ -3,8 +3,9 @@
 
 mod rsyslog;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use turnpike::clock::Time;
@@ -241,6 +243,49 @@ async fn splunk_is_left_alone_while_it_is_busy_and_misses_nothing() {
         seqs.into_iter().eq(1..=written.len() as u64),
         "all, once, in order"
     );
+}
+
+#[tokio::test]
+async fn syslog_over_tcp_is_sent_again_where_the_receiver_died() {
+    let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = socket.local_addr().unwrap().port();
+    let received = Arc::new(Mutex::new(Vec::new()));
+    let (reads, dead) = (received.clone(), Arc::new(AtomicBool::new(false)));
+    let dies = dead.clone();
+    tokio::spawn(async move {
+        // The first dies with what it was sent.
+        let (mut first, _) = socket.accept().await.unwrap();
+        let _ = first.read_u8().await;
+        drop(first);
+        dies.store(true, Relaxed);
+        while let Ok((mut tcp, _)) = socket.accept().await {
+            let mut bytes = Vec::new();
+            let _ = tcp.read_to_end(&mut bytes).await;
+            reads.lock().unwrap().extend_from_slice(&bytes);
+        }
+    });
+    let (dir, _authority) = directory();
+    let sink = format!("{{kind: syslog, address: \"tcp://127.0.0.1:{port}\", format: ecs}}");
+    let house = house(dir, Time::system(), "", &sink).await;
+    until(|| dead.load(Relaxed)).await;
+    call(&house, 2).await;
+    let written = stopped(&house).await;
+    let read = received.lock().unwrap();
+    canary::left("syslog", &read);
+    let (mut rest, mut seqs) = (&read[..], BTreeSet::new());
+    while !rest.is_empty() {
+        let blank = rest.iter().position(|byte| *byte == b' ').unwrap();
+        let length: usize = std::str::from_utf8(&rest[..blank])
+            .unwrap()
+            .parse()
+            .unwrap();
+        let (message, after) = rest[blank + 1..].split_at(length);
+        let document = message.windows(2).position(|two| two == b" {").unwrap();
+        let document: Value = serde_json::from_slice(&message[document..]).unwrap();
+        seqs.insert(document["event"]["sequence"].as_u64().unwrap());
+        rest = after;
+    }
+    assert!(seqs.into_iter().eq(1..=written.len() as u64), "all of them");
 }
 
 #[tokio::test]

@@ -105,6 +105,7 @@ fn what_a_receiver_has_lost_comes_again_and_what_is_missing_is_told_once() {
     let memory = Memory::default();
     let boxed = Box::new(memory.clone());
     let mut delivery = Delivery::open("memory".into(), boxed, directory.path());
+    drain(&mut delivery, &spool, NOW);
     for _ in 0..10_000 {
         start(&spool, "a");
         spool.keep_all().unwrap();
