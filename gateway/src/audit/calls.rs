@@ -193,6 +193,7 @@ fn kind(reason: Reason) -> Kind {
         | Reason::Overloaded
         | Reason::ProxyRequest
         | Reason::RequestTimeout
+        | Reason::ShuttingDown
         | Reason::StorageUnavailable
         | Reason::UnknownPath
         | Reason::UnsupportedPathForModel

@@ -43,6 +43,7 @@ struct Families {
     first_chunk: ByOperation<Histogram>,
     overhead: Histogram,
     in_flight: IntGauge,
+    draining: IntGauge,
     buffered: IntGauge,
     tokens: IntCounterVec,
     usage_missing: IntCounterVec,
@@ -149,6 +150,11 @@ impl Metrics {
                 )?,
             )?,
             in_flight: gauge(&registry, "turnpike_requests_in_flight", "Requests being served.")?,
+            draining: gauge(
+                &registry,
+                "turnpike_draining",
+                "1 once the process was told to end: /ready says 503, and what is under way is finished.",
+            )?,
             buffered: gauge(
                 &registry,
                 "turnpike_request_body_bytes",
@@ -398,6 +404,10 @@ impl Metrics {
 
     pub fn in_flight(&self) -> &IntGauge {
         &self.0.in_flight
+    }
+
+    pub fn draining(&self) {
+        self.0.draining.set(1);
     }
 
     pub fn buffered(&self) -> &IntGauge {
