@@ -102,13 +102,13 @@ impl Load {
 
 async fn provider() -> FakeProvider {
     let provider = FakeProvider::start(Options::new(Protocol::Http1)).await;
-    provider.always(CHAT.key, Behaviour::Gated);
+    let after_events = CHAT.openings + 1;
+    provider.always(CHAT.key, Behaviour::GatedAfter { after_events });
     provider
 }
 
-/// Streams that have begun and wait.
-async fn streams(binary: &Binary, provider: &FakeProvider, count: usize) -> Vec<(Client, Events)> {
-    provider.gate(CHAT.key).release(2 * count);
+/// Streams that have begun and wait for the gate.
+async fn streams(binary: &Binary, count: usize) -> Vec<(Client, Events)> {
     let mut streams = Vec::new();
     for _ in 0..count {
         let mut client = binary.client(Http::One).await;
@@ -143,7 +143,7 @@ async fn one_after_the_other_refuses_nobody() {
         ..Launch::of(&yaml)
     };
     let mut before = Binary::launch(on(None)).await;
-    let streams = streams(&before, &provider, 20).await;
+    let streams = streams(&before, 20).await;
     let load = Load::on(&sockets.proxy);
     load.goes_on(20).await;
     before.signal("-TERM").await;
@@ -176,7 +176,7 @@ async fn one_beside_the_other_keeps_nobody_waiting() {
         ..Launch::of(&yaml)
     };
     let mut before = Binary::launch(launch).await;
-    let streams = streams(&before, &provider, 50).await;
+    let streams = streams(&before, 50).await;
     let load = Load::on(&sockets.proxy);
     load.goes_on(20).await;
 
