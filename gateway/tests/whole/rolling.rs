@@ -5,6 +5,7 @@ use std::net::TcpListener as StdListener;
 use std::path::Path;
 use std::process::Stdio;
 
+use tokio::net::TcpSocket;
 use tokio::process::{Child, Command};
 use turnpike_loadtest::{FakeProvider, Options, Protocol};
 
@@ -31,10 +32,14 @@ backend gateways
   option httpchk GET /ready
 ";
 
-/// A port that was free just now.
-fn free_port() -> u16 {
-    let socket = StdListener::bind("127.0.0.1:0").unwrap();
-    socket.local_addr().unwrap().port()
+/// A port that stays a replica's while it is replaced: whoever asks for any does not get one that is
+/// bound, and a replica may listen beside who does not.
+fn reserved() -> (TcpSocket, u16) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_reuseaddr(true).unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let port = socket.local_addr().unwrap().port();
+    (socket, port)
 }
 
 fn balancer(dir: &Path, clients: &StdListener, ports: &[(u16, u16)]) -> Child {
@@ -87,7 +92,9 @@ async fn each_replica_is_replaced_and_no_call_fails() {
         "state: {{backend: redis, redis: {{url: \"{}\", deadline: 10s, connect_timeout: 20s}}}}\n",
         redis.url()
     );
-    let ports: Vec<_> = (0..REPLICAS).map(|_| (free_port(), free_port())).collect();
+    let reserved: Vec<_> = (0..REPLICAS).map(|_| (reserved(), reserved())).collect();
+    let ports = reserved.iter().map(|(proxy, admin)| (proxy.1, admin.1));
+    let ports: Vec<(u16, u16)> = ports.collect();
     let yaml = |(proxy, admin): (u16, u16)| {
         let server = format!(
             "server: {{port: {proxy}, secret_key: secret-of-the-fleet-0123456789ab, drain: {{lame_duck: 3s, limit: 5m}}}}"
