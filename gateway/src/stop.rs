@@ -44,10 +44,7 @@ impl Gateway {
             }
         };
         let cut = tokio::select! {
-            cut = self.drain(terms) => {
-                self.hand_back().await;
-                cut
-            }
+            cut = self.end(terms) => cut,
             () = again => self.end_at_once().await,
         };
         Ended { cut }.tell();
@@ -56,17 +53,21 @@ impl Gateway {
 
     /// Ends in good order, without a lame duck's time. Answers with how many requests were cut.
     pub async fn stop(&self) -> u64 {
-        let cut = self.drain(Terms {
+        let terms = Terms {
             lame_duck: Duration::ZERO,
             limit: self.runtime.snapshot().drain.limit,
-        });
-        let cut = cut.await;
+        };
+        self.end(terms).await
+    }
+
+    async fn end(&self, terms: Terms) -> u64 {
+        let cut = self.drain(terms).await;
         self.hand_back().await;
         cut
     }
 
     /// Ends serving. Answers with how many requests were cut.
-    pub async fn drain(&self, terms: Terms) -> u64 {
+    async fn drain(&self, terms: Terms) -> u64 {
         let (runtime, drain) = (&self.runtime, &self.runtime.drain);
         drain.begin();
         runtime.metrics.draining();
