@@ -1,5 +1,5 @@
 """A fleet on this machine: a Redis, a provider that makes its answers up, and gateways before it.
-scripts/fleet-demo and scripts/fleet-faults use it.
+scripts/fleet-demo, scripts/fleet-faults and scripts/fleet-rolling use it.
 """
 
 import http.client
@@ -16,7 +16,7 @@ KEY, OPERATOR = "key-of-a-client-0123456789", "key-of-the-operator-0123456789"
 
 # What all have in common; `rest` is the rest of it.
 CONFIGURATION = """\
-server: {{port: {port}, secret_key: "secret-of-a-fleet-0123456789abcd"}}
+server: {{port: {port}, drain: {{lame_duck: 2s}}, secret_key: "secret-of-a-fleet-0123456789abcd"}}
 admin: {{port: {admin}, keys: [{{name: operator, key: {operator}, scopes: ["admin:*"]}}]}}
 logging: {{level: warn}}
 state: {{backend: redis, path: {directory}/turnpike.db, redis: {{url: "unix://{redis}"}}}}
@@ -56,6 +56,11 @@ class Processes:
     def kill(self, name):
         self.running[name].kill()
         self.running.pop(name).wait()
+
+    def stop(self, name):
+        """In good order; answers with the exit code."""
+        self.running[name].terminate()
+        return self.running.pop(name).wait()
 
     def signal(self, name, which):
         self.running[name].send_signal(getattr(signal, f"SIG{which}"))

@@ -2,6 +2,8 @@
 
 # Everything here talks to this machine only.
 unset HTTP_PROXY HTTPS_PROXY ALL_PROXY http_proxy https_proxy all_proxy
+# Nobody sends callers to these gateways who would have to hear of their end.
+export TURNPIKE_SERVER__DRAIN__LAME_DUCK=-1
 
 directory=$(mktemp -d "${TMPDIR:-/tmp}/turnpike.XXXXXX")
 started=()

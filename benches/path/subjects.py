@@ -12,6 +12,7 @@ server:
   host: 127.0.0.1
   port: {port}
   threads: 1
+  drain: {{lame_duck: -1}}
 admin: {{host: 127.0.0.1, port: {admin}}}
 api_keys: [{{key: bench-client-key, name: bench, models: ["gpt-*"]}}]
 providers:

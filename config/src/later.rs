@@ -14,7 +14,6 @@ const KEYS: &[&str] = &[
     "auth.notifications",
     "auth.refresh",
     "providers.*.credentials[].websockets",
-    "server.drain",
     "telemetry",
 ];
 

@@ -140,6 +140,7 @@ pub struct ServerPlan {
     pub threads: usize,
     pub limits: LimitsPlan,
     pub timeouts: TimeoutsPlan,
+    pub drain: DrainPlan,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -185,6 +186,15 @@ pub struct TimeoutsPlan {
     pub idle: Duration,
     /// From the caller's head to the last byte of the answer, the upload included.
     pub total: Duration,
+}
+
+/// How a process ends that is told to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DrainPlan {
+    /// New connections are still served for so long; zero = not at all.
+    pub lame_duck: Duration,
+    /// Requests under way may go on for so long after that.
+    pub limit: Duration,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

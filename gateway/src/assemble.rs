@@ -165,6 +165,7 @@ pub fn assemble<'e>(
         unknown_model: plan.prices.unknown_model,
         spent_status: plan.spent_status.as_u16(),
         timeouts: plan.server.timeouts.clone(),
+        drain: plan.server.drain,
         trusted_proxies: plan.server.trusted_proxies.clone(),
         allowed_origins: allowed_origins(plan),
         retention: plan.state.retention,

@@ -5,17 +5,15 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 use turnpike_api::{Store, StoreError};
 use turnpike_audit::events::Started;
-use turnpike_config::plan::{ListenAddr, LoginModePlan, StatePlan};
+use turnpike_config::plan::{LoginModePlan, StatePlan};
 use turnpike_config::{Environment, Plan};
 
 use crate::assemble::{Ground, assemble, credential_directory, open_to_others};
@@ -31,21 +29,15 @@ use crate::proxy::Proxy;
 use crate::reload::{self, Reloader};
 use crate::runtime::{Listening, Runtime};
 use crate::secret_key::{self, SecretKeyError};
+use crate::sockets::{SocketError, Sockets};
 use crate::sso::Sso;
 use crate::store::{self, StoreOpenError, Timed};
 use crate::web;
 
-/// The longest a stopping process waits for requests that are under way.
-const DRAIN: Duration = Duration::from_secs(600);
-
 #[derive(Debug, Error)]
 pub enum BootError {
-    #[error("cannot listen on {address}; stop what holds it, or change `{key}`")]
-    Listen {
-        address: String,
-        key: &'static str,
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Listen(#[from] SocketError),
     #[error("the configuration cannot be served:\n{}", .0.join("\n"))]
     Assemble(Vec<String>),
     #[error("the system gives no random numbers: {0}")]
@@ -79,9 +71,11 @@ pub struct Gateway {
     pub admin: SocketAddr,
     pub runtime: Arc<Runtime>,
     pub reloader: Arc<Reloader>,
-    shutdown: watch::Sender<bool>,
-    listeners: Vec<JoinHandle<()>>,
-    background: Vec<JoinHandle<()>>,
+    /// Where callers come.
+    pub(crate) listener: JoinHandle<()>,
+    /// Where it is managed; `None` when that is the same.
+    pub(crate) admin_listener: Option<JoinHandle<()>>,
+    pub(crate) background: Vec<JoinHandle<()>>,
 }
 
 /// The signals that end the process.
@@ -89,8 +83,8 @@ pub struct Gateway {
 /// They are caught before anything listens: one that came between would end the process with
 /// requests under way and without its exit code.
 pub struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
+    pub(crate) terminate: Signal,
+    pub(crate) interrupt: Signal,
 }
 
 impl Signals {
@@ -107,6 +101,17 @@ impl Signals {
 
 /// Starts serving `plan` on the current tokio runtime, by this clock.
 pub async fn start(
+    plan: Plan,
+    source: Source,
+    logging: Option<logging::Handle>,
+    time: Time,
+) -> Result<Gateway, BootError> {
+    start_on(Sockets::default(), plan, source, logging, time).await
+}
+
+/// The same on sockets that somebody else has opened.
+pub async fn start_on(
+    mut sockets: Sockets,
     plan: Plan,
     source: Source,
     logging: Option<logging::Handle>,
@@ -136,12 +141,20 @@ pub async fn start(
     ground.last_good.set(snapshot.good_files.clone());
     // Port 0 asks for any free port: asked for twice, it is two.
     let shared = plan.admin == plan.server.listen && plan.admin.port != 0;
-    let proxy_socket = bind(&plan.server.listen, "server.host` and `server.port").await?;
+    let listen = &plan.server.listen;
+    let proxy_socket = sockets
+        .listen(listen, "server.host` and `server.port")
+        .await?;
     let admin_socket = if shared {
         None
     } else {
-        Some(bind(&plan.admin, "admin.host` and `admin.port").await?)
+        Some(
+            sockets
+                .listen(&plan.admin, "admin.host` and `admin.port")
+                .await?,
+        )
     };
+    sockets.none_left()?;
     let proxy = local(&proxy_socket)?;
     let admin = admin_socket.as_ref().map_or(Ok(proxy), local)?;
 
@@ -172,30 +185,25 @@ pub async fn start(
     let _ = runtime.pages.set(pages.clone());
     let _ = runtime.login_pages.set(web::login::router(&runtime));
 
-    let (shutdown, stopping) = watch::channel(false);
     let app = Arc::new(Proxy::new(runtime.clone()));
     let listener = Listener {
         socket: proxy_socket,
     };
-    let mut listeners = vec![tokio::spawn(listener::serve(
-        listener,
-        app,
-        stopping.clone(),
-    ))];
+    let listener = tokio::spawn(listener::serve(listener, app));
     let mut background = background(&runtime);
     background.push(tokio::spawn(replicas::tell(
         runtime.clone(),
         reloader.clone(),
     )));
-    listeners.extend(admin_socket.map(|socket| tokio::spawn(serve_admin(socket, pages))));
-    tokio::spawn(reload::watch(reloader.clone(), hangup, stopping));
+    background.push(tokio::spawn(reload::watch(reloader.clone(), hangup)));
+    let admin_listener = admin_socket.map(|socket| tokio::spawn(serve_admin(socket, pages)));
     Ok(Gateway {
         proxy,
         admin,
         runtime,
         reloader,
-        shutdown,
-        listeners,
+        listener,
+        admin_listener,
         background,
     })
 }
@@ -256,17 +264,6 @@ async fn serve_admin(socket: TcpListener, pages: axum::Router) {
     if let Err(error) = axum::serve(socket, pages).await {
         warn!(%error, "the admin listener stopped");
     }
-}
-
-async fn bind(address: &ListenAddr, key: &'static str) -> Result<TcpListener, BootError> {
-    let failed = |source| BootError::Listen {
-        address: address.to_string(),
-        key,
-        source,
-    };
-    TcpListener::bind((address.host.as_str(), address.port))
-        .await
-        .map_err(failed)
 }
 
 fn local(socket: &TcpListener) -> Result<SocketAddr, BootError> {
@@ -340,60 +337,4 @@ fn logins(sso: &Sso) -> String {
         LoginModePlan::Enterprise { .. } => "enterprise",
     };
     format!(", single sign-on ({mode}): {}", names.join(", "))
-}
-
-impl Gateway {
-    /// Serves until SIGTERM or SIGINT, then drains.
-    pub async fn run(self, signals: Signals) {
-        let Signals {
-            mut terminate,
-            mut interrupt,
-        } = signals;
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        info!("stopping: requests under way are finished; a second signal ends them");
-        tokio::select! {
-            () = self.stop() => info!("stopped"),
-            _ = terminate.recv() => warn!("stopped at once"),
-            _ = interrupt.recv() => warn!("stopped at once"),
-        }
-    }
-
-    /// Refuses new connections and waits for the requests under way.
-    pub async fn stop(&self) {
-        self.runtime.start_draining();
-        // Nobody listening any more is as good as told.
-        let _ = self.shutdown.send(true);
-        let drained = async {
-            while self.runtime.metrics.in_flight().get() > 0 {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        if tokio::time::timeout(DRAIN, drained).await.is_err() {
-            warn!(
-                "requests are still under way after {} s; they are cut",
-                DRAIN.as_secs()
-            );
-        }
-        let tasks = self.listeners.iter().chain(&self.background);
-        tasks.for_each(JoinHandle::abort);
-        while !self.background.iter().all(JoinHandle::is_finished) {
-            tokio::task::yield_now().await;
-        }
-        limits::flush(&self.runtime).await;
-        keep::flush(&self.runtime).await;
-        uses::flush(&self.runtime).await;
-        usage::flush(&self.runtime).await;
-        replicas::leave(&self.runtime).await;
-        let audit = self.runtime.audit.clone();
-        // It waits for what receives the last records.
-        if tokio::task::spawn_blocking(move || audit.stop())
-            .await
-            .is_err()
-        {
-            warn!("the last records of what happened are handed on after the next start");
-        }
-    }
 }

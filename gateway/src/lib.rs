@@ -23,7 +23,7 @@
 //!
 //! [`audit`] has each admitted call on record before step 7, and how it ended after step 9.
 //!
-//! [`boot`] starts it all: [`configuration`] reads the file to a plan, [`assemble`] makes a
+//! [`boot`] starts it all, and ends it in the stages of [`drain`]: [`configuration`] reads the file to a plan, [`assemble`] makes a
 //! snapshot of it, [`reload`] does so again when files change. [`runtime`] holds what outlives a
 //! snapshot, [`upstream`] what is on the other side, [`observe`] tells what happened.
 
@@ -40,6 +40,7 @@ pub mod conduit;
 pub mod configuration;
 pub mod context;
 pub mod decisions;
+pub mod drain;
 pub mod encryption;
 pub mod jwks;
 pub mod listener;
@@ -54,7 +55,9 @@ pub mod request;
 pub mod runtime;
 pub mod secret_key;
 pub mod snapshot;
+pub mod sockets;
 pub mod sso;
+pub mod stop;
 pub mod store;
 pub mod tenant;
 pub mod tls;

@@ -4,20 +4,19 @@
 //! not a panic on another thread, the first bytes of a connection have a deadline, and the number
 //! of connections has a cap.
 
-use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+use std::{io, iter};
 
 use bytes::BytesMut;
 use pingora::apps::ServerApp;
-use pingora::protocols::l4::stream::Stream as TcpStream;
+use pingora::protocols::l4::stream::Stream as L4Stream;
 use pingora::protocols::{GetSocketDigest, SocketDigest, Stream};
-use pingora::server::ShutdownWatch;
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 use tracing::{debug, warn};
@@ -31,6 +30,9 @@ const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// As much as a usual request's head needs; Pingora reads on where it is not enough.
 pub const FIRST_READ: usize = 4096;
 
+/// As many as the kernel holds of connections that are not accepted yet.
+const QUEUE: usize = 1024;
+
 /// A socket that listens. How connections on it are treated is the configuration's in force.
 pub struct Listener {
     pub socket: TcpListener,
@@ -38,7 +40,7 @@ pub struct Listener {
 
 /// The connections that are open, and word when one closes.
 #[derive(Default)]
-struct Open {
+pub struct Open {
     count: AtomicUsize,
     closed: Notify,
 }
@@ -54,6 +56,10 @@ impl Drop for Slot {
 }
 
 impl Open {
+    pub fn count(&self) -> usize {
+        self.count.load(Ordering::Acquire)
+    }
+
     /// Waits until one more may be opened: beyond the cap, connections wait in the kernel's
     /// queue, not in memory.
     async fn slot(self: &Arc<Self>, proxy: &Proxy) -> Slot {
@@ -69,24 +75,16 @@ impl Open {
     }
 }
 
-/// Accepts until `shutdown` turns true. Connections that are open then are served on.
-pub async fn serve(listener: Listener, proxy: Arc<Proxy>, mut shutdown: ShutdownWatch) {
-    let open = Arc::new(Open::default());
+/// Accepts until the gateway closes. Connections that are open then are served on.
+pub async fn serve(listener: Listener, proxy: Arc<Proxy>) {
+    let open = proxy.runtime.drain.open.clone();
     loop {
         let accepted = tokio::select! {
             accepted = async { (open.slot(&proxy).await, listener.socket.accept().await) } => accepted,
-            _ = shutdown.wait_for(|stopping| *stopping) => return,
+            () = proxy.runtime.drain.until_closed() => break,
         };
         match accepted {
-            (slot, Ok((tcp, peer))) => {
-                let (proxy, shutdown) = (proxy.clone(), shutdown.clone());
-                tokio::spawn(async move {
-                    let _slot = slot;
-                    if let Err(error) = connection(tcp, peer, &proxy, &shutdown).await {
-                        debug!(%error, %peer, "connection closed before a request");
-                    }
-                });
-            }
+            (slot, Ok((tcp, peer))) => serve_one(tcp, peer, slot, &proxy),
             (_, Err(error)) => {
                 warn!(%error, "cannot accept a connection; if files ran out, raise the limit of open files");
                 // Out of descriptors, accept fails at once and for as long as none is closed.
@@ -94,21 +92,45 @@ pub async fn serve(listener: Listener, proxy: Arc<Proxy>, mut shutdown: Shutdown
             }
         }
     }
+    for (tcp, peer) in queued(listener.socket) {
+        let slot = open.slot(&proxy).await;
+        serve_one(tcp, peer, slot, &proxy);
+    }
 }
 
-async fn connection(
-    tcp: tokio::net::TcpStream,
-    peer: SocketAddr,
-    proxy: &Arc<Proxy>,
-    shutdown: &ShutdownWatch,
-) -> io::Result<()> {
+/// Those whom the kernel has let in: they would be reset by the socket's closing.
+fn queued(socket: TcpListener) -> Vec<(TcpStream, SocketAddr)> {
+    let Ok(socket) = socket.into_std() else {
+        return Vec::new();
+    };
+    let next = || {
+        let (tcp, peer) = socket.accept().ok()?;
+        tcp.set_nonblocking(true).ok()?;
+        Some((TcpStream::from_std(tcp).ok()?, peer))
+    };
+    // No longer than the queue: others may go on with the same socket.
+    iter::from_fn(next).take(QUEUE).collect()
+}
+
+fn serve_one(tcp: TcpStream, peer: SocketAddr, slot: Slot, proxy: &Arc<Proxy>) {
+    let proxy = proxy.clone();
+    tokio::spawn(async move {
+        let _slot = slot;
+        if let Err(error) = connection(tcp, peer, &proxy).await {
+            debug!(%error, %peer, "connection closed before a request");
+        }
+    });
+}
+
+async fn connection(tcp: TcpStream, peer: SocketAddr, proxy: &Arc<Proxy>) -> io::Result<()> {
+    let shutdown = proxy.runtime.drain.watch();
     tcp.set_nodelay(true)?;
     let snapshot = proxy.runtime.snapshot();
     let header_timeout = snapshot.limits.header_timeout;
     let digest = SocketDigest::from_raw_fd(tcp.as_raw_fd());
     // Known from accept: the kernel need not be asked again.
     let _ = digest.peer_addr.set(Some(peer.into()));
-    let mut tcp = TcpStream::from(tcp);
+    let mut tcp = L4Stream::from(tcp);
     tcp.set_socket_digest(digest);
 
     let mut stream: Stream = match &snapshot.acceptor {
@@ -130,7 +152,7 @@ async fn connection(
         .map_err(|_| io::ErrorKind::TimedOut)??;
     drop(snapshot);
     let conduit: Stream = Box::new(Conduit::new(prefix, stream));
-    proxy.process_new(conduit, shutdown).await;
+    proxy.process_new(conduit, &shutdown).await;
     Ok(())
 }
 

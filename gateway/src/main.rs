@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::thread;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use clap::Parser;
 use turnpike::boot::{self, Signals, Source};
 use turnpike::cli::{
@@ -14,6 +14,7 @@ use turnpike::cli::{
 };
 use turnpike::clock::Time;
 use turnpike::observe::logging;
+use turnpike::sockets::Sockets;
 use turnpike::web::management;
 use turnpike::{assemble, configuration};
 use turnpike_config::plan::LogLevel;
@@ -60,6 +61,7 @@ fn serve(flags: &Serve) -> Result<()> {
         }
         return Ok(());
     }
+    let sockets = Sockets::handed_over()?;
     let logging = logging::start(&plan.logging)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(plan.server.threads)
@@ -77,9 +79,14 @@ fn serve(flags: &Serve) -> Result<()> {
             Some(_) => logging.pinned(),
             None => logging,
         };
-        let gateway = boot::start(plan, source, Some(logging), Time::system()).await?;
-        gateway.run(signals).await;
-        Ok(())
+        let time = Time::system();
+        let gateway = boot::start_on(sockets, plan, source, Some(logging), time).await?;
+        match gateway.run(signals).await {
+            0 => Ok(()),
+            cut => {
+                bail!("stopped with {cut} requests under way, which were cut (server.drain.limit)")
+            }
+        }
     })
 }
 

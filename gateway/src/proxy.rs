@@ -18,6 +18,7 @@ use tracing::debug;
 use turnpike_api::Dialect;
 
 use crate::context::Context;
+use crate::drain::Drain;
 use crate::listener::FIRST_READ;
 use crate::refusal::unreadable_head;
 use crate::request::identify::client_address;
@@ -52,12 +53,13 @@ impl HttpServerApp for Proxy {
     async fn process_new_http(
         self: &Arc<Self>,
         mut session: ServerSession,
-        shutdown: &ShutdownWatch,
+        _: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
         if !self.read_head(&mut session).await {
             return None;
         }
-        if *shutdown.borrow() {
+        if self.runtime.drain.is_begun() {
+            // Says so in the answer.
             session.set_keepalive(None);
         }
         // The next request may already be on the wire: it waits its turn instead of being taken
@@ -86,7 +88,7 @@ impl HttpServerApp for Proxy {
         }
         let mut settings = HttpPersistentSettings::for_session(&session);
         let connection = session.finish().await.ok().flatten()?;
-        let (stream, first_bytes) = next_request(connection).await?;
+        let (stream, first_bytes) = next_request(connection, &self.runtime.drain).await?;
         settings.set_pipelined_prefix(first_bytes);
         Some(ReusedHttpStream::new(stream, Some(settings)))
     }
@@ -152,14 +154,19 @@ async fn linger(session: &mut ServerSession) {
 /// Only this wait may be long: a head that drips in is cut as soon on a connection that is kept
 /// alive as on a new one. And a connection that is merely idle is closed without a word: a 408
 /// would meet the next request half-way and be taken for its answer.
-async fn next_request(connection: ReusableHttpStream) -> Option<(Stream, BytesMut)> {
+async fn next_request(connection: ReusableHttpStream, drain: &Drain) -> Option<(Stream, BytesMut)> {
     let (mut stream, pipelined) = connection.into_parts();
     if let Some(bytes) = pipelined {
         return Some((stream, bytes));
     }
     let mut bytes = BytesMut::with_capacity(FIRST_READ);
-    match timeout(KEEP_ALIVE, stream.read_buf(&mut bytes)).await {
-        Ok(Ok(1..)) => Some((stream, bytes)),
+    let read = tokio::select! {
+        biased;
+        read = timeout(KEEP_ALIVE, stream.read_buf(&mut bytes)) => read.ok(),
+        () = drain.until_closed() => None,
+    };
+    match read {
+        Some(Ok(1..)) => Some((stream, bytes)),
         _ => {
             // The peer may have left already.
             let _ = stream.shutdown().await;

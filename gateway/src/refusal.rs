@@ -45,6 +45,7 @@ pub enum Reason {
     RateLimited,
     RequestTimeout,
     SessionExpired,
+    ShuttingDown,
     StorageUnavailable,
     TokenRevoked,
     UnknownPath,
@@ -67,7 +68,7 @@ pub struct Words {
 
 impl Reason {
     /// Every reason, for tables and tests.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::AuditUnavailable,
         Self::BindingMismatch,
         Self::BodyTooLarge,
@@ -91,6 +92,7 @@ impl Reason {
         Self::RateLimited,
         Self::RequestTimeout,
         Self::SessionExpired,
+        Self::ShuttingDown,
         Self::StorageUnavailable,
         Self::TokenRevoked,
         Self::UnknownPath,
@@ -240,6 +242,7 @@ impl Reason {
             Self::UpstreamTimeout => upstream("upstream_timeout", 504, "DEADLINE_EXCEEDED"),
             Self::AuditUnavailable => unavailable("audit_unavailable"),
             Self::Overloaded => unavailable("overloaded"),
+            Self::ShuttingDown => unavailable("shutting_down"),
             Self::StorageUnavailable => unavailable("storage_unavailable"),
             Self::LimitsUnavailable => unavailable("limits_unavailable"),
         }
@@ -541,6 +544,7 @@ mod tests {
                 "rate_limited 429 rate_limit_error/rate_limit_exceeded rate_limit_error RESOURCE_EXHAUSTED",
                 "request_timeout 408 invalid_request_error/request_timeout invalid_request_error DEADLINE_EXCEEDED",
                 "session_expired 401 authentication_error/invalid_api_key authentication_error UNAUTHENTICATED",
+                "shutting_down 503 server_error/shutting_down overloaded_error UNAVAILABLE",
                 "storage_unavailable 503 server_error/storage_unavailable overloaded_error UNAVAILABLE",
                 "token_revoked 401 authentication_error/invalid_api_key authentication_error UNAUTHENTICATED",
                 "unknown_path 404 invalid_request_error/unknown_path not_found_error NOT_FOUND",

@@ -9,7 +9,6 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use futures::executor::block_on;
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
-use pingora::server::ShutdownWatch;
 use tokio::signal::unix::Signal;
 use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval};
@@ -385,7 +384,7 @@ fn warn_of_what_stays(before: &Plan, after: &Plan) {
 
 /// Waits for changed files and for `hangup`, and reloads. The signal is caught by who starts this,
 /// before the start is told: one that is sent then must not be lost.
-pub async fn watch(reloader: Arc<Reloader>, mut hangup: Signal, mut shutdown: ShutdownWatch) {
+pub async fn watch(reloader: Arc<Reloader>, mut hangup: Signal) {
     let woken = Arc::new(Notify::new());
     let mut watched = Watched::new(&woken, reloader.written());
     let mut poll = interval(POLL);
@@ -396,7 +395,6 @@ pub async fn watch(reloader: Arc<Reloader>, mut hangup: Signal, mut shutdown: Sh
             () = woken.notified() => { tokio::time::sleep(DEBOUNCE).await; false }
             _ = poll.tick() => false,
             _ = hangup.recv() => true,
-            () = stopping(&mut shutdown) => return,
         };
         let reloader = reloader.clone();
         // Reading files, and with a large configuration compiling it, is no work for a thread
@@ -416,11 +414,6 @@ pub async fn watch(reloader: Arc<Reloader>, mut hangup: Signal, mut shutdown: Sh
             }
         }
     }
-}
-
-async fn stopping(shutdown: &mut ShutdownWatch) {
-    // An error is a sender that is gone: the process is stopping all the same.
-    drop(shutdown.wait_for(|stopping| *stopping).await);
 }
 
 /// The directories that wake the loop up. Directories, not files: a file that is replaced, or

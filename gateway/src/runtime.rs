@@ -16,6 +16,7 @@ use turnpike_limits::Book;
 use crate::assemble::Ground;
 use crate::audit::{self, Audit};
 use crate::decisions::Decisions;
+use crate::drain::Drain;
 use crate::jwks::IssuersKeys;
 use crate::observe::metrics::catalogue::{COMPUTATIONS, CONFIG_HASH};
 use crate::observe::metrics::{self, Metrics};
@@ -54,7 +55,8 @@ pub struct Runtime {
     pub pages: OnceLock<axum::Router>,
     /// Those that people log in by, likewise.
     pub login_pages: OnceLock<axum::Router>,
-    draining: AtomicBool,
+    /// How serving ends.
+    pub drain: Drain,
     usage_is_lost: AtomicBool,
     /// Others have the same store.
     is_fleet: bool,
@@ -96,7 +98,7 @@ impl Runtime {
             audit: ground.audit.clone(),
             pages: OnceLock::new(),
             login_pages: OnceLock::new(),
-            draining: AtomicBool::new(false),
+            drain: Drain::default(),
             usage_is_lost: AtomicBool::new(false),
             is_fleet: false,
             away: ArcSwapOption::empty(),
@@ -206,13 +208,5 @@ impl Runtime {
     /// Puts another configuration in force for requests that begin from now on.
     pub fn swap(&self, next: Snapshot) {
         self.snapshot.store(Arc::new(next));
-    }
-
-    pub fn start_draining(&self) {
-        self.draining.store(true, Ordering::Release);
-    }
-
-    pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Acquire)
     }
 }

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use pingora::listeners::tls::Acceptor;
 use turnpike_api::Authenticator;
 use turnpike_config::plan::{
-    LimitsPlan, QuotaExceededPlan, RetentionPlan, TimeoutsPlan, UnknownModel,
+    DrainPlan, LimitsPlan, QuotaExceededPlan, RetentionPlan, TimeoutsPlan, UnknownModel,
 };
 use turnpike_credentials::BackOff;
 
@@ -53,6 +53,7 @@ pub struct Snapshot {
     /// Of refusals for a budget that is spent.
     pub spent_status: u16,
     pub timeouts: TimeoutsPlan,
+    pub drain: DrainPlan,
     /// TLS for the proxy listener's next connections; `None` = clear text.
     pub acceptor: Option<Acceptor>,
     pub trusted_proxies: Vec<IpNet>,

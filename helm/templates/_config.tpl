@@ -1,6 +1,10 @@
 {{/* The gateway's configuration: what the chart fills in, under what the operator wrote. */}}
 {{- define "turnpike.config" -}}
 {{- $server := dict "host" "0.0.0.0" "port" 8080 "limits" (dict "max_buffered" "256MiB") }}
+{{- with .Values.shutdown }}
+{{- $lameDuck := ternary "-1" (printf "%ds" (int64 .lameDuckSeconds)) (eq (int64 .lameDuckSeconds) 0) }}
+{{- $_ := set $server "drain" (dict "lame_duck" $lameDuck "limit" (printf "%ds" (int64 .drainSeconds))) }}
+{{- end }}
 {{- with .Values.secretKey }}
 {{- if .existingSecret }}
 {{- $_ := set $server "secret_key" (printf "file:/etc/turnpike/secret-key/%s" .existingSecretKey) }}
@@ -85,8 +89,9 @@ tls:
   | toJson | sha256sum }}
 {{- end }}
 
-{{/* Seconds of a duration as the configuration writes it: 5s, 10m, 1h, 1500ms. */}}
+{{/* Seconds of a duration as the configuration writes it: 5s, 10m, 1h, 1500ms; -1 is none. */}}
 {{- define "turnpike.seconds" -}}
+{{- if eq (toString .) "-1" }}0{{ else }}
 {{- $number := regexFind "^[0-9]+" (toString .) }}
 {{- $unit := regexFind "[a-z]+$" (toString .) }}
 {{- $units := dict "ms" 0.001 "s" 1 "m" 60 "h" 3600 }}
@@ -95,13 +100,10 @@ tls:
 {{- end }}
 {{- mulf (float64 $number) (get $units $unit) | ceil | int64 }}
 {{- end }}
-
-{{- define "turnpike.gracePeriod" -}}
-{{- $drain := default dict (default dict .Values.config.server).drain }}
-{{- $lameDuck := int64 (include "turnpike.seconds" (default "0s" $drain.lame_duck)) }}
-{{- $limit := int64 .Values.shutdown.drainSeconds }}
-{{- if $drain.limit }}
-{{- $limit = int64 (include "turnpike.seconds" $drain.limit) }}
 {{- end }}
-{{- add (int64 .Values.shutdown.preStopSeconds) $lameDuck $limit 15 }}
+
+{{/* What the gateway itself takes, and a while to tell the store and the audit's sinks. */}}
+{{- define "turnpike.gracePeriod" -}}
+{{- $drain := (include "turnpike.config" . | fromYaml).server.drain }}
+{{- add (include "turnpike.seconds" $drain.lame_duck | int64) (include "turnpike.seconds" $drain.limit | int64) 15 }}
 {{- end }}

@@ -125,11 +125,6 @@ spec:
         periodSeconds: 2
         timeoutSeconds: 2
         failureThreshold: 2
-      {{- with .Values.shutdown.preStopSeconds }}
-      lifecycle:
-        preStop:
-          sleep: {seconds: {{ . }}}
-      {{- end }}
       resources:
         {{- toYaml .Values.resources | nindent 8 }}
       securityContext:

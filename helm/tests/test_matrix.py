@@ -51,7 +51,7 @@ class Matrix(unittest.TestCase):
                     "topologySpread": {"enabled": False},
                     "podDisruptionBudget": {"enabled": False},
                 },
-                {"serviceAccount": {"create": False, "name": "mine"}, "shutdown": {"preStopSeconds": 0}},
+                {"serviceAccount": {"create": False, "name": "mine"}, "shutdown": {"lameDuckSeconds": 0}},
             ],
         ]
         for chosen in itertools.product(*choices):

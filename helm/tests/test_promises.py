@@ -58,9 +58,12 @@ class Promises(unittest.TestCase):
             return pod(render(BASE, *values))["terminationGracePeriodSeconds"]
 
         self.assertEqual(grace(), 10 + 600 + 15)
-        self.assertEqual(grace({"shutdown": {"preStopSeconds": 5, "drainSeconds": 60}}), 80)
+        self.assertEqual(grace({"shutdown": {"lameDuckSeconds": 5, "drainSeconds": 60}}), 80)
+        self.assertEqual(grace({"shutdown": {"lameDuckSeconds": 0}}), 600 + 15)
         drain = {"config": {"server": {"drain": {"lame_duck": "1500ms", "limit": "20m"}}}}
-        self.assertEqual(grace(drain), 10 + 2 + 1200 + 15)
+        self.assertEqual(grace(drain), 2 + 1200 + 15)
+        none = {"config": {"server": {"drain": {"lame_duck": "-1"}}}}
+        self.assertEqual(grace(none), 600 + 15)
 
     def test_a_change_of_the_configuration_restarts_only_when_it_must(self):
         def pods(*values):

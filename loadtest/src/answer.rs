@@ -29,6 +29,8 @@ pub(crate) struct Answering<'a> {
     pub(crate) line: &'a Line,
     pub(crate) gap: Option<Duration>,
     pub(crate) gate: Option<Gate>,
+    /// As many events do not wait for it.
+    pub(crate) ungated: usize,
 }
 
 type Answered = Result<Response<AnswerBody>, Cut>;
@@ -36,7 +38,7 @@ type Answered = Result<Response<AnswerBody>, Cut>;
 impl Answering<'_> {
     pub(crate) async fn answer(mut self, behaviour: Behaviour) -> Answered {
         match behaviour {
-            Behaviour::Ok | Behaviour::Gated => self.ok(),
+            Behaviour::Ok | Behaviour::Gated | Behaviour::GatedAfter { .. } => self.ok(),
             Behaviour::Held(then) => {
                 if let Some(gate) = self.gate.take() {
                     gate.pass().await;
@@ -270,8 +272,9 @@ impl Answering<'_> {
         last: [Step; N],
     ) -> Response<AnswerBody> {
         let mut steps = Vec::with_capacity(events.len() * 2 + N);
-        for Event { bytes, told } in events {
-            steps.extend(self.gate.clone().map(Step::Pass));
+        for (nth, Event { bytes, told }) in events.into_iter().enumerate() {
+            let gate = self.gate.as_ref().filter(|_| nth >= self.ungated);
+            steps.extend(gate.cloned().map(Step::Pass));
             steps.extend(self.gap.filter(|gap| !gap.is_zero()).map(Step::Wait));
             steps.push(Step::Data(bytes, told));
         }

@@ -46,13 +46,18 @@ pub(crate) async fn handle(
     };
     let gap = shared.options.gap;
     let gate = || shared.scripts.gate(&call.key);
-    let gate = matches!(behaviour, Behaviour::Gated | Behaviour::Held(_)).then(gate);
+    let (gate, ungated) = match behaviour {
+        Behaviour::Gated | Behaviour::Held(_) => (Some(gate()), 0),
+        Behaviour::GatedAfter { after_events } => (Some(gate()), after_events),
+        _ => (None, 0),
+    };
     Answering {
         ask,
         call,
         line: &line,
         gap,
         gate,
+        ungated,
     }
     .answer(behaviour)
     .await

@@ -58,6 +58,8 @@ pub enum Behaviour {
     /// [`Gate`](crate::FakeProvider::gate). Without a stream, the body waits
     /// for one release.
     Gated,
+    /// The same behind this many events, which come at once.
+    GatedAfter { after_events: usize },
     /// Says nothing until the key's [`Gate`](crate::FakeProvider::gate)
     /// releases one, then does this. Not for what the gate itself is for.
     Held(Box<Self>),

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use crate::document::{Admin, Limits, Server};
 use crate::locate::Path;
-use crate::plan::{LimitsPlan, ListenAddr, ServerPlan, TimeoutsPlan, TlsPlan};
+use crate::plan::{DrainPlan, LimitsPlan, ListenAddr, ServerPlan, TimeoutsPlan, TlsPlan};
 
 use super::secret_key::secret_key;
 use super::{Context, tls, url};
@@ -34,6 +34,10 @@ pub(super) fn server(written: &Server, context: &mut Context<'_>) -> Option<Serv
             first_byte: written.timeouts.first_byte.0,
             idle: written.timeouts.idle.0,
             total: written.timeouts.total.0,
+        },
+        drain: DrainPlan {
+            lame_duck: written.drain.lame_duck.0.unwrap_or_default(),
+            limit: written.drain.limit.0,
         },
         threads: threads(written.threads),
         public_url: public_url?,

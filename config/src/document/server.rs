@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{AdminKey, SecretText, Size, Span};
+use super::{AdminKey, SecretText, Size, Span, SpanOrOff};
 
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -25,6 +25,7 @@ pub(crate) struct Server {
     pub(crate) threads: u16,
     pub(crate) limits: Limits,
     pub(crate) timeouts: Timeouts,
+    pub(crate) drain: Drain,
 }
 
 /// Which web pages of other origins may call models.
@@ -49,6 +50,7 @@ impl Default for Server {
             threads: 0,
             limits: Limits::default(),
             timeouts: Timeouts::default(),
+            drain: Drain::default(),
         }
     }
 }
@@ -135,6 +137,26 @@ impl Default for Timeouts {
             first_byte: Span::seconds(120),
             idle: Span::seconds(60),
             total: Span::seconds(30 * 60),
+        }
+    }
+}
+
+/// How a process ends that is told to (SIGTERM).
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Drain {
+    /// How long new connections are still served after readiness is off, so that whoever sends them here
+    /// has time to notice; -1 = not at all.
+    pub(crate) lame_duck: SpanOrOff,
+    /// How long requests under way may go on after that; then they are cut.
+    pub(crate) limit: Span,
+}
+
+impl Default for Drain {
+    fn default() -> Self {
+        Self {
+            lame_duck: SpanOrOff::seconds(5),
+            limit: Span::seconds(10 * 60),
         }
     }
 }

@@ -208,6 +208,7 @@ fn kind(reason: Reason) -> Kind {
         | Reason::Overloaded
         | Reason::ProxyRequest
         | Reason::RequestTimeout
+        | Reason::ShuttingDown
         | Reason::StorageUnavailable
         | Reason::UnknownPath
         | Reason::UnsupportedPathForModel

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tracing::debug;
 use turnpike_api::StoreError;
 use turnpike_limits::{Round, TICK};
 
@@ -47,9 +48,14 @@ pub async fn exchange(runtime: Arc<Runtime>) {
     }
 }
 
-/// Gives back what is not needed: the process ends.
+/// Gives back what is not needed, and has the others know that there is one less of them: the process
+/// ends.
 pub async fn flush(runtime: &Runtime) {
     carry(runtime, runtime.limits.close()).await;
+    let left = runtime.store.draw(runtime.name(), Duration::ZERO, &[]);
+    if !matches!(timeout(PATIENCE, left).await, Ok(Ok(_))) {
+        debug!("other replicas notice by themselves that this one has ended");
+    }
 }
 
 async fn carry(runtime: &Runtime, round: Round) {

@@ -87,7 +87,7 @@ pub fn this(runtime: &Runtime, reloader: &Reloader) -> Replica {
         generation: snapshot.generation,
         configuration: snapshot.management.configuration(),
         has_problem: reloader.last_read().problem.is_some(),
-        draining: runtime.is_draining(),
+        draining: runtime.drain.is_begun(),
         at: runtime.board.time.now(),
     }
 }

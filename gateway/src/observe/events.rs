@@ -2,6 +2,7 @@
 //! neither can be forgotten. No field ever holds a credential, a prompt or a completion.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use tracing::{Level, debug, error, info, warn};
 use turnpike_api::{Fault, Operation, StoreError};
@@ -101,6 +102,39 @@ impl RequestEnded<'_> {
                 took,
                 "request aborted inside the gateway"
             ),
+        }
+    }
+}
+
+/// The process is to end, and this is under way still.
+pub struct Draining {
+    pub requests: u64,
+    pub connections: usize,
+    /// Until it is cut.
+    pub left: Duration,
+}
+
+impl Draining {
+    pub fn tell(&self) {
+        info!(
+            requests = self.requests,
+            connections = self.connections,
+            cut_in_s = self.left.as_secs(),
+            "stopping: requests under way are finished; a second signal cuts them"
+        );
+    }
+}
+
+/// The process ends now.
+pub struct ProcessEnded {
+    pub cut: u64,
+}
+
+impl ProcessEnded {
+    pub fn tell(&self) {
+        match self.cut {
+            0 => info!("stopped"),
+            cut => warn!(cut, "stopped; requests that were under way were cut"),
         }
     }
 }

@@ -47,6 +47,7 @@ struct Handles {
     good: ByOperation<IntCounter>,
     overhead: Histogram,
     in_flight: IntGauge,
+    draining: IntGauge,
     buffered: IntGauge,
     sessions_kept: IntCounter,
     sessions_moved: IntCounter,
@@ -106,6 +107,7 @@ impl Metrics {
                 .family::<HistogramVec>(&OVERHEAD_SECONDS)?
                 .with(&[]),
             in_flight: gauge(&IN_FLIGHT)?,
+            draining: gauge(&DRAINING)?,
             buffered: gauge(&BUFFERED)?,
             sessions_kept: sessions.with(&["kept"]),
             sessions_moved: sessions.with(&["other"]),
@@ -168,6 +170,10 @@ impl Metrics {
 
     pub fn in_flight(&self) -> &IntGauge {
         &self.0.in_flight
+    }
+
+    pub fn draining(&self) {
+        self.0.draining.set(1);
     }
 
     pub fn buffered(&self) -> &IntGauge {

@@ -273,6 +273,14 @@ fn wrong_method(path: &str, allow: &'static str) -> Refusal {
     }
 }
 
+/// There was no answer yet.
+fn shutting_down() -> Refusal {
+    Refusal::new(
+        Reason::ShuttingDown,
+        "the gateway is shutting down: try again in a moment",
+    )
+}
+
 fn unknown_path(path: &str, context: &Context<'_>) -> Refusal {
     let url = &context.site().public_url;
     let path: String = path.chars().take(120).collect();

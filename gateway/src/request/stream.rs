@@ -21,6 +21,8 @@ enum Passed {
     ClientGone,
     /// The provider broke off, or stopped short of what completes an answer.
     Short(Refusal),
+    /// The gateway ends.
+    Cut,
 }
 
 /// Passes a committed answer on.
@@ -79,10 +81,14 @@ pub async fn stream(
             }
             Err(Stop::ClientGone)
         }
-        (Passed::Short(refusal), rest) => {
+        (passed @ (Passed::Short(_) | Passed::Cut), rest) => {
             if let Some(rest) = rest {
                 rest.abandon().await;
             }
+            let refusal = match passed {
+                Passed::Short(refusal) => refusal,
+                _ => shut_down(),
+            };
             context.record.ending = Ending::Incomplete {
                 status,
                 reason: refusal.reason.words().reason,
@@ -102,6 +108,7 @@ fn outcome(passed: &Passed, received: &Received, now: u64) -> Outcome {
     match (passed, received.progress) {
         (Passed::ClientGone, _) => Outcome::ClientGone,
         (Passed::Short(_), _) => Outcome::Broken("incomplete"),
+        (Passed::Cut, _) => Outcome::Broken("cut_here"),
         (Passed::Whole, Progress::Failed(fault)) => Outcome::Fault(fault, received.meter.hint(now)),
         (Passed::Whole, _) => Outcome::Good,
     }
@@ -152,10 +159,10 @@ impl Passing<'_, '_, '_> {
         }
         while let Some(rest) = &mut received.rest {
             let patience = idle.min(self.deadline.saturating_duration_since(Instant::now()));
-            let piece = match rest.next(session, patience).await {
+            let piece = match rest.next(session, &context.runtime.drain, patience).await {
                 Next::Piece(piece) => piece,
                 Next::End => break,
-                Next::BrokeOff(_) | Next::Silent
+                Next::BrokeOff(_) | Next::Silent | Next::Cut
                     if self.write_rest(session, context).await.is_err() =>
                 {
                     return Passed::ClientGone;
@@ -163,6 +170,7 @@ impl Passing<'_, '_, '_> {
                 Next::BrokeOff(_) => return Passed::Short(broke_off()),
                 Next::Silent => return Passed::Short(silent(patience)),
                 Next::ClientGone => return Passed::ClientGone,
+                Next::Cut => return Passed::Cut,
             };
             received.progress = received.meter.read(&piece);
             // The end goes out with the last piece when it is known by then: one send, not two.
@@ -286,6 +294,13 @@ fn silent(patience: Duration) -> Refusal {
     Refusal::new(
         Reason::UpstreamTimeout,
         format!("the provider said nothing for {seconds} s; the answer is not complete"),
+    )
+}
+
+fn shut_down() -> Refusal {
+    Refusal::new(
+        Reason::ShuttingDown,
+        "the gateway shut down; the answer is not complete",
     )
 }
 

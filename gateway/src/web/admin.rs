@@ -36,8 +36,9 @@ async fn ready(State(runtime): State<Shared>) -> Response {
         return stopped();
     };
     let generation = runtime.snapshot().generation;
-    if runtime.is_draining() {
-        let body = json!({ "status": "draining", "generation": generation });
+    if runtime.drain.is_begun() {
+        let left = runtime.metrics.in_flight().get();
+        let body = json!({ "status": "draining", "generation": generation, "requests": left });
         return (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response();
     }
     let mut body = json!({ "status": "ready", "generation": generation });

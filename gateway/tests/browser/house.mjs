@@ -25,7 +25,7 @@ const SECRETS = [new RegExp(`${SECRET}|${KEY}|${LOOKING}`), /tp-[a-z0-9]{16}\.[\
 
 // GitHub is there to be chosen from, and never asked.
 const configuration = ({ ports, idp, models, authorization }) => `\
-server: {port: ${ports.proxy}}
+server: {port: ${ports.proxy}, drain: {lame_duck: -1}}
 admin:
   port: ${ports.admin}
   keys:

@@ -25,7 +25,7 @@ TEXT = "Hello from the fake provider."
 # `broken` always answers 500, and is asked every time; `cutting` breaks off after two events of a
 # stream.
 CONFIG = """\
-server: {{port: {proxy}}}
+server: {{port: {proxy}, drain: {{lame_duck: -1}}}}
 admin: {{port: {admin}}}
 api_keys:
   - {{key: {key}, name: suite}}
@@ -51,7 +51,7 @@ providers:
 
 # Nobody is known here, and there is a page to sign in at.
 LOGIN_CONFIG = """\
-server: {{port: {proxy}}}
+server: {{port: {proxy}, drain: {{lame_duck: -1}}}}
 admin: {{port: {admin}}}
 state: {{path: login/turnpike.db}}
 sso: {{enabled: true, providers: {{github: {{client_id: suite, client_secret: {client_secret}}}}}}}

@@ -1,10 +1,11 @@
 //! The real binary, for what is of the whole process: its signals and what it writes.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener as StdListener};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 
+use command_fds::{CommandFdExt, FdMapping};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, BufReader};
 use tokio::net::TcpStream;
@@ -18,6 +19,52 @@ use crate::pools::copy_files;
 
 /// The release that is tested.
 pub(crate) const THIS: &str = env!("CARGO_BIN_EXE_turnpike");
+
+/// How one is started.
+#[derive(Clone, Copy)]
+pub(crate) struct Launch<'a> {
+    pub(crate) release: &'a Path,
+    pub(crate) yaml: &'a str,
+    pub(crate) flags: &'a [&'a str],
+    /// Copied to beside its configuration.
+    pub(crate) files: Option<&'a Path>,
+    /// Handed over as systemd does.
+    pub(crate) sockets: &'a [&'a StdListener],
+    /// Where systemd would be told how it stands.
+    pub(crate) supervisor: Option<&'a Path>,
+}
+
+impl<'a> Launch<'a> {
+    pub(crate) fn of(yaml: &'a str) -> Self {
+        Self {
+            release: THIS.as_ref(),
+            yaml,
+            flags: &[],
+            files: None,
+            sockets: &[],
+            supervisor: None,
+        }
+    }
+
+    /// Without its flags.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new(self.release);
+        command.env_clear();
+        if !self.sockets.is_empty() {
+            command.env("LISTEN_FDS", self.sockets.len().to_string());
+        }
+        if let Some(supervisor) = self.supervisor {
+            command.env("NOTIFY_SOCKET", supervisor);
+        }
+        let sockets = self.sockets.iter().zip(3..);
+        let mappings = sockets.map(|(socket, child_fd)| FdMapping {
+            parent_fd: socket.try_clone().unwrap().into(),
+            child_fd,
+        });
+        command.fd_mappings(mappings.collect()).unwrap();
+        command
+    }
+}
 
 /// A running gateway. It is killed when dropped.
 pub(crate) struct Binary {
@@ -33,22 +80,35 @@ pub(crate) struct Binary {
 impl Binary {
     /// Starts it with this configuration and waits until it serves.
     pub(crate) async fn start(yaml: &str, flags: &[&str]) -> Self {
-        Self::start_with(THIS.as_ref(), yaml, flags, None).await
+        Self::launch(Launch {
+            flags,
+            ..Launch::of(yaml)
+        })
+        .await
     }
 
     /// Another release.
     pub(crate) async fn start_other(release: &Path, yaml: &str) -> Self {
-        Self::start_with(release, yaml, &[], None).await
+        Self::launch(Launch {
+            release,
+            ..Launch::of(yaml)
+        })
+        .await
     }
 
     /// The same with the files of one before, which are copied.
     pub(crate) async fn start_after(yaml: &str, files: &Path) -> Self {
-        Self::start_with(THIS.as_ref(), yaml, &[], Some(files)).await
+        Self::launch(Launch {
+            files: Some(files),
+            ..Launch::of(yaml)
+        })
+        .await
     }
 
-    async fn start_with(release: &Path, yaml: &str, flags: &[&str], files: Option<&Path>) -> Self {
+    pub(crate) async fn launch(launch: Launch<'_>) -> Self {
+        let Launch { yaml, flags, .. } = launch;
         let dir = tempfile::tempdir().unwrap();
-        if let Some(files) = files {
+        if let Some(files) = launch.files {
             copy_files(files, dir.path());
         }
         let config = dir.path().join("turnpike.yaml");
@@ -59,8 +119,8 @@ impl Binary {
             true => &[],
             false => &["--log-level", "trace"],
         };
-        let mut child = Command::new(release)
-            .env_clear()
+        let mut child = launch
+            .command()
             .arg("--config")
             .arg(&config)
             .args(flags)
@@ -138,6 +198,14 @@ impl Binary {
         resident.parse::<u64>().unwrap() * 4096
     }
 
+    /// Waits until it has ended by itself.
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
+        let exit = tokio::time::timeout(PATIENCE, self.child.wait()).await;
+        let exit = exit.expect("it ends").unwrap();
+        (&mut self.reading).await.unwrap();
+        exit
+    }
+
     /// Stops it in good order and returns all that it wrote.
     pub(crate) async fn stop(mut self) -> String {
         self.stop_in_place().await
@@ -145,10 +213,9 @@ impl Binary {
 
     /// The same; its files stay.
     pub(crate) async fn stop_in_place(&mut self) -> String {
-        self.signal("-TERM").await;
-        let exit = tokio::time::timeout(PATIENCE, self.child.wait()).await;
-        assert!(exit.expect("it stops").unwrap().success());
-        (&mut self.reading).await.unwrap();
+        // There is nobody who would have to be told to send no more.
+        self.signal("-INT").await;
+        assert!(self.ended().await.success());
         self.log()
     }
 }

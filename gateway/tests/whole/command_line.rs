@@ -433,10 +433,11 @@ async fn a_second_signal_ends_it_with_requests_under_way() {
         .says("stopping: requests under way are finished")
         .await;
     terminate(&running.child).await;
-    timeout(PATIENCE, running.child.wait())
+    let status = timeout(PATIENCE, running.child.wait())
         .await
         .expect("it ends")
         .unwrap();
+    assert_eq!(status.code(), Some(1), "not all is well");
     assert!(held.await.unwrap(), "the request is cut");
 }
 
@@ -491,6 +492,7 @@ impl Place {
             .env_clear()
             .current_dir(self.dir.path())
             .args(arguments)
+            .env("TURNPIKE_SERVER__DRAIN__LAME_DUCK", "-1")
             .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -166,6 +166,18 @@ pub async fn until(condition: impl Fn() -> bool) {
         .expect("the condition came about");
 }
 
+/// The same of a condition that has to be asked for.
+pub async fn until_async(condition: impl AsyncFn() -> bool) {
+    let waiting = async {
+        while !condition().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting)
+        .await
+        .expect("the condition came about");
+}
+
 /// How a test's client speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Http {

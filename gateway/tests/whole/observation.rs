@@ -70,7 +70,7 @@ async fn one_listener_serves_both_when_the_addresses_are_equal() {
 async fn a_stopping_gateway_is_not_ready_and_still_tells_its_metrics() {
     let (_provider, house) = served(Options::default(), 1).await;
     let mut admin = admin(&house).await;
-    house.gateway.runtime.start_draining();
+    house.gateway.runtime.drain.begin();
     let ready = get_with(&mut admin, "/ready", &[]).await;
     assert_eq!(
         (ready.status, &ready.json()["status"]),

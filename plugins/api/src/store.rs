@@ -250,7 +250,7 @@ pub trait Ledger: Send + Sync {
 
     /// Draws from limits, and tells what was used of them. `replica` is the process that draws,
     /// another one after every start; what it was granted of running calls is its own until `lease`
-    /// after it last said so. Each draw stands for itself; a replica sends one after another.
+    /// after it last said so. With a `lease` of zero, and no draws, it ends. Each draw stands for itself; a replica sends one after another.
     fn draw<'a>(
         &'a self,
         replica: &'a str,

@@ -105,6 +105,8 @@ catalogue! {
             "Requests answered, by operation, status and, where the gateway refused, reason.";
         IN_FLIGHT = Gauge, Things, "turnpike_requests_in_flight", [],
             "Requests being served.";
+        DRAINING = Gauge, Things, "turnpike_draining", [],
+            "1 once the process was told to end: /ready says 503, and what is under way is finished.";
         BUFFERED = Gauge, Bytes, "turnpike_request_body_bytes", [],
             "Bytes of request bodies held, of at most `server.limits.max_buffered`.";
         DURATION_SECONDS = Histogram(DURATION), Seconds, "turnpike_request_duration_seconds", [OPERATION],

@@ -12,7 +12,7 @@ use pingora::protocols::http::ServerSession;
 use turnpike_api::{Clock, Dialect, Fault, Hint, Judgement, Meter, Progress};
 
 use super::Outgoing;
-use super::exchange::{Broken, Exchanged, Next, Rest, exchange, watching};
+use super::exchange::{Broken, Exchanged, FOR_EVER, Next, Rest, Waited, exchange, watching};
 use super::heads::{self, Client};
 use crate::answer_head::{DECISION, ready};
 use crate::context::Context;
@@ -41,6 +41,8 @@ pub(super) enum Attempt {
     /// Without one.
     Broken(Broken),
     ClientGone,
+    /// The gateway ends.
+    Cut,
 }
 
 /// An answer, as far as it was read.
@@ -68,10 +70,11 @@ pub(super) async fn attempt(
     let began = Instant::now();
     let credential = lease.member.credential;
     let asking = pin!(credential.access(context.runtime));
-    let attempt = match watching(session, asking).await {
-        None => Attempt::ClientGone,
-        Some(Err(error)) => Attempt::Broken(Broken::NoToken(error)),
-        Some(Ok(access)) => with(&access, session, context, lease, call, deadline).await,
+    let attempt = match watching(session, &context.runtime.drain, FOR_EVER, asking).await {
+        Waited::Done(Ok(access)) => with(&access, session, context, lease, call, deadline).await,
+        Waited::Done(Err(error)) => Attempt::Broken(Broken::NoToken(error)),
+        Waited::ClientGone => Attempt::ClientGone,
+        Waited::Silent | Waited::Cut => Attempt::Cut,
     };
     let took = began.elapsed();
     if let Attempt::Good(_) | Attempt::Refused(..) = attempt {
@@ -102,6 +105,7 @@ async fn with(
         }
         Exchanged::Broken(broken) | Exchanged::Stale(broken) => Attempt::Broken(broken),
         Exchanged::ClientGone => Attempt::ClientGone,
+        Exchanged::Cut => Attempt::Cut,
     };
     if let Attempt::Refused(_, Fault::Unauthorized, _) = attempt {
         lease.member.credential.distrust(access);
@@ -141,6 +145,12 @@ async fn judge(
             Attempt::ClientGone
         }
         (Held::ClientGone, Some(_), _) => Attempt::ClientGone,
+        (Held::Cut, headers, _) => {
+            if headers.is_none() {
+                Count::of_held(call.operation, &received).end(lease, &received);
+            }
+            Attempt::Cut
+        }
         // A refusal whose body broke off is still that refusal.
         (held @ (Held::Enough | Held::Broken(_)), Some(headers), _) => {
             let is_whole = received.rest.is_none() && matches!(held, Held::Enough);
@@ -249,6 +259,7 @@ enum Held {
     Enough,
     Broken(Broken),
     ClientGone,
+    Cut,
 }
 
 /// Reads pieces of the body until `enough`, its end, or [`JUDGED`] bytes. An answer read to its
@@ -269,7 +280,8 @@ async fn hold(
             .timeouts
             .first_byte
             .min(until.saturating_duration_since(Instant::now()));
-        let piece = match rest.next(session, patience).await {
+        let drain = &context.runtime.drain;
+        let piece = match rest.next(session, drain, patience).await {
             Next::Piece(piece) => piece,
             Next::End => {
                 if let Some(rest) = received.rest.take() {
@@ -278,6 +290,7 @@ async fn hold(
                 return Held::Enough;
             }
             Next::ClientGone => return Held::ClientGone,
+            Next::Cut => return Held::Cut,
             Next::Silent if held_until.is_some_and(|until| until < deadline) => {
                 return Held::Enough;
             }

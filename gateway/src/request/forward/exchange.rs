@@ -16,6 +16,7 @@ use turnpike_api::Fault;
 
 use super::{Outgoing, heads, send};
 use crate::context::Context;
+use crate::drain::Drain;
 use crate::refusal::{Reason, Refusal};
 use crate::request::count;
 use crate::request::select::Lease;
@@ -32,6 +33,8 @@ pub(super) enum Exchanged {
     /// The provider had closed the idle connection that was taken from the pool.
     Stale(Broken),
     ClientGone,
+    /// The gateway ends.
+    Cut,
 }
 
 /// Why there was no answer. The texts reach logs, never callers.
@@ -113,14 +116,19 @@ impl Rest {
     }
 
     /// Waits for the next piece of the body while watching the caller.
-    pub async fn next(&mut self, session: &mut ServerSession, patience: Duration) -> Next {
-        let reading = pin!(timeout(patience, self.read()));
-        match watching(session, reading).await {
-            None => Next::ClientGone,
-            Some(Err(_)) => Next::Silent,
-            Some(Ok(Err(error))) => Next::BrokeOff(error),
-            Some(Ok(Ok(None))) => Next::End,
-            Some(Ok(Ok(Some(piece)))) => Next::Piece(piece),
+    pub async fn next(
+        &mut self,
+        session: &mut ServerSession,
+        drain: &Drain,
+        patience: Duration,
+    ) -> Next {
+        match watching(session, drain, patience, pin!(self.read())).await {
+            Waited::Done(Ok(Some(piece))) => Next::Piece(piece),
+            Waited::Done(Ok(None)) => Next::End,
+            Waited::Done(Err(error)) => Next::BrokeOff(error),
+            Waited::Silent => Next::Silent,
+            Waited::ClientGone => Next::ClientGone,
+            Waited::Cut => Next::Cut,
         }
     }
 
@@ -167,17 +175,53 @@ pub enum Next {
     /// The provider said nothing for as long as was waited.
     Silent,
     ClientGone,
+    /// The gateway ends.
+    Cut,
 }
 
-/// Waits for `work` while watching the caller; `None` when it left.
+/// What came of a wait.
+pub(super) enum Waited<T> {
+    Done(T),
+    /// It took longer than one was ready to wait.
+    Silent,
+    ClientGone,
+    /// The gateway ends.
+    Cut,
+}
+
+/// A wait looks so often whether the gateway ends. To be woken by that would cost every piece of every
+/// answer something; this costs those who wait for long.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// Nothing else ends the wait.
+pub(super) const FOR_EVER: Duration = Duration::MAX;
+
+/// Waits for `work`, for so long, while watching the caller.
 pub(super) async fn watching<T>(
     session: &mut ServerSession,
-    work: Pin<&mut impl Future<Output = T>>,
-) -> Option<T> {
-    tokio::select! {
-        biased;
-        done = work => Some(done),
-        _ = session.read_body_or_idle(true) => None,
+    drain: &Drain,
+    patience: Duration,
+    mut work: Pin<&mut impl Future<Output = T>>,
+) -> Waited<T> {
+    let mut left = patience;
+    loop {
+        if drain.is_cut() {
+            return Waited::Cut;
+        }
+        let look = left.min(LOOK);
+        tokio::select! {
+            biased;
+            done = timeout(look, work.as_mut()) => {
+                if let Ok(done) = done {
+                    return Waited::Done(done);
+                }
+            }
+            _ = session.read_body_or_idle(true) => return Waited::ClientGone,
+        }
+        left -= look;
+        if left.is_zero() {
+            return Waited::Silent;
+        }
     }
 }
 
@@ -196,11 +240,13 @@ pub(super) async fn exchange(
     let patience = context.snapshot.timeouts.first_byte.min(left);
     let body = call.body_for(&lease.member);
     let connecting = context.runtime.connections.get(endpoint, fresh);
-    let (connection, reused) = match watching(session, pin!(timeout(left, connecting))).await {
-        None => return Exchanged::ClientGone,
-        Some(Err(_)) => return Exchanged::Broken(Broken::Late(left)),
-        Some(Ok(Err(error))) => return Exchanged::Broken(Broken::Unreachable(error)),
-        Some(Ok(Ok(connected))) => connected,
+    let drain = &context.runtime.drain;
+    let (connection, reused) = match watching(session, drain, left, pin!(connecting)).await {
+        Waited::Done(Ok(connected)) => connected,
+        Waited::Done(Err(error)) => return Exchanged::Broken(Broken::Unreachable(error)),
+        Waited::Silent => return Exchanged::Broken(Broken::Late(left)),
+        Waited::ClientGone => return Exchanged::ClientGone,
+        Waited::Cut => return Exchanged::Cut,
     };
     let client = &session.req_header().headers;
     let prepared = match connection {
@@ -219,18 +265,22 @@ pub(super) async fn exchange(
         }
     };
     lease.sent();
-    let talking = pin!(timeout(patience, talk(prepared, endpoint, body)));
-    match watching(session, talking).await {
-        None => {
+    let talking = pin!(talk(prepared, endpoint, body));
+    match watching(session, drain, patience, talking).await {
+        Waited::Done(Ok(rest)) => Exchanged::Answered(rest),
+        Waited::Done(Err(lost)) if reused && lost.stale => Exchanged::Stale(Broken::Cut(lost.why)),
+        Waited::Done(Err(lost)) => Exchanged::Broken(Broken::Cut(lost.why)),
+        Waited::Silent => {
+            count::unanswered(lease, call.operation);
+            Exchanged::Broken(Broken::silent(patience, context))
+        }
+        Waited::ClientGone => {
             count::unanswered(lease, call.operation);
             Exchanged::ClientGone
         }
-        Some(Ok(Ok(rest))) => Exchanged::Answered(rest),
-        Some(Ok(Err(lost))) if reused && lost.stale => Exchanged::Stale(Broken::Cut(lost.why)),
-        Some(Ok(Err(lost))) => Exchanged::Broken(Broken::Cut(lost.why)),
-        Some(Err(_)) => {
+        Waited::Cut => {
             count::unanswered(lease, call.operation);
-            Exchanged::Broken(Broken::silent(patience, context))
+            Exchanged::Cut
         }
     }
 }

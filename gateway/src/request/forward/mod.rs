@@ -30,7 +30,7 @@ use super::body::Body;
 use super::read::{ModelSpan, UnaskedUsage};
 use super::route::{Route, When};
 use super::select::{Lease, Outcome, Selection};
-use super::{Line, Stop, identify, usage_chunk};
+use super::{Line, Stop, identify, shutting_down, usage_chunk};
 use crate::context::Context;
 use crate::observe::events::{AttemptBroken, AttemptFailed};
 use crate::path::without_credentials;
@@ -321,6 +321,10 @@ impl<'p> Forwarding<'p, '_> {
                 Attempt::ClientGone => {
                     lease.settle(Outcome::ClientGone, context);
                     return Err(Stop::ClientGone);
+                }
+                Attempt::Cut => {
+                    lease.settle(Outcome::Broken("cut_here"), context);
+                    return Err(shutting_down().into());
                 }
             }
         }

@@ -7,10 +7,10 @@ use pingora::protocols::http::ServerSession;
 use turnpike_api::Clock;
 
 use super::Forwarding;
-use super::exchange::watching;
+use super::exchange::{FOR_EVER, Waited, watching};
 use crate::clock::millis;
 use crate::context::Context;
-use crate::request::Stop;
+use crate::request::{Stop, shutting_down};
 use crate::upstream::Pool;
 
 /// What came of a wait.
@@ -92,8 +92,11 @@ impl Wait {
                 }
             };
             waited = true;
-            if watching(session, pin!(waking)).await.is_none() {
-                return Err(Stop::ClientGone);
+            let drain = &context.runtime.drain;
+            match watching(session, drain, FOR_EVER, pin!(waking)).await {
+                Waited::Done(()) => {}
+                Waited::ClientGone => return Err(Stop::ClientGone),
+                Waited::Silent | Waited::Cut => return Err(shutting_down().into()),
             }
         };
         if !waited {

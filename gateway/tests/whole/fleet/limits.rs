@@ -60,6 +60,17 @@ async fn calls_that_run_anywhere_count_everywhere() {
 
 /// What is held is spent, then each limit does as it says; and it is counted again when the Redis is
 /// back, without anybody's help.
+/// Not only when its lease has lapsed: what is shared out among replicas is shared out anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_ends_is_no_replica_any_more() {
+    let fleet = Fleet::of(2, &limit("requests", "window: total, ", 60, "deny")).await;
+    let known = || fleet.redis.ask(&["ZCARD", "tp1:1:{fleet}:replicas"]);
+    until(|| known() == "2").await;
+    fleet.houses[0].gateway.stop().await;
+    assert_eq!(known(), "1");
+    assert_eq!(fleet.chat(1).await.status, 200);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn without_its_redis_a_limit_does_as_it_says() {
     for (away, status, code) in [

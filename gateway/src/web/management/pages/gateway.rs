@@ -87,7 +87,7 @@ pub(super) async fn show(
         frame: &Frame::of(&operator, Place::Gateway, &query),
         version: env!("CARGO_PKG_VERSION"),
         generation: visitor.snapshot.generation,
-        is_draining: visitor.runtime.is_draining(),
+        is_draining: visitor.runtime.drain.is_begun(),
         scopes: scopes.join(", "),
         read,
         may_reload: may(Scope::ConfigWrite),

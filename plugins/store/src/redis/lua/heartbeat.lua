@@ -1,4 +1,4 @@
--- A replica is alive. Answers with the time in ms, how many are, this life of the Redis, and 1 while
+-- A replica is alive, or ends where its lease is nought. Answers with the time in ms, how many are, this life of the Redis, and 1 while
 -- what was known in an earlier one is not to be granted again.
 -- KEYS: the replicas by when they were last heard of, the life (id, since, lost)
 -- ARGV: the replica, its lease in ms, the life it knows or '', another life's id, in case
@@ -24,7 +24,11 @@ if settles and ARGV[3] ~= '' and ARGV[3] ~= id and not lost then
   redis.call('HSET', life, 'lost', lost)
 end
 
-redis.call('ZADD', replicas, string.format('%.0f', now), ARGV[1])
+if lease == 0 then
+  redis.call('ZREM', replicas, ARGV[1])
+else
+  redis.call('ZADD', replicas, string.format('%.0f', now), ARGV[1])
+end
 redis.call('ZREMRANGEBYSCORE', replicas, '-inf', '(' .. string.format('%.0f', now - math.max(AN_HOUR, lease)))
 redis.call('PEXPIRE', replicas, string.format('%.0f', math.max(AN_HOUR, lease)))
 local alive = redis.call('ZCOUNT', replicas, string.format('%.0f', now - lease), '+inf')
