@@ -166,6 +166,7 @@ pub fn not_let_in(
     audit.tell(&AuthenticationRefused {
         request: record.id.as_str(),
         decision: record.decision.as_str(),
+        tenant: context.tenant.name(),
         client: record.client,
         user_agent: head.and_then(user_agent),
         status: status.into(),

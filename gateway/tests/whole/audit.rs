@@ -52,7 +52,7 @@ fn spooled(house: &House) -> String {
 }
 
 /// Stops the gateway, which hands on what there is.
-async fn stopped(house: &House) -> Vec<Value> {
+pub(crate) async fn stopped(house: &House) -> Vec<Value> {
     house.gateway.stop().await;
     records(&file(house))
 }

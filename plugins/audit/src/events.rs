@@ -222,6 +222,8 @@ events! {
         request: &'a str,
         /// The decision's id.
         decision: &'a str,
+        /// The tenant at whose host it was.
+        tenant: Option<&'a str>,
         /// The caller's address, after trusted proxies.
         client: Option<IpAddr>,
         /// What the caller says its program is.

@@ -25,7 +25,10 @@ pub(super) async fn returned(desk: Desk, RawQuery(query): RawQuery) -> Result<Re
         desk.told(Login {
             outcome: "failed",
             provider: &provider,
-            who: Who::default(),
+            who: Who {
+                tenant: desk.tenant.name(),
+                ..Who::default()
+            },
             client: Some(desk.client),
             reason: Some(problem.id()),
         });

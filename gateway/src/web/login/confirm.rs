@@ -73,7 +73,10 @@ fn told(desk: &Desk, reason: &str) {
     desk.told(Login {
         outcome: "failed",
         provider: "",
-        who: Who::default(),
+        who: Who {
+            tenant: desk.tenant.name(),
+            ..Who::default()
+        },
         client: Some(desk.client),
         reason: Some(reason),
     });

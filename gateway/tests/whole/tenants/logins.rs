@@ -409,6 +409,16 @@ async fn who_has_a_provider_of_their_own_comes_in_by_nobody_elses() {
     let back = ada.visit_provider("/auth/login/acmes-own").await;
     let answer = ada.get(&back).await;
     assert_eq!(answer.header("location"), Some("/auth/success"));
+
+    let all = crate::audit::stopped(&place.house).await;
+    let logins = all.iter().filter(|record| record["event"] == "login");
+    let told: Vec<_> = logins
+        .map(|login| (&login["outcome"], &login["provider"], &login["reason"]))
+        .collect();
+    let (denied, reason) = (&json!("denied"), &json!("not_of_this_tenant"));
+    let test = &json!("test");
+    assert_eq!(told[..2], [(denied, test, reason), (denied, test, reason)]);
+    assert_eq!(told[2].0, "granted");
 }
 
 /// An authorization API that answers as it is told, and keeps what it was asked.
