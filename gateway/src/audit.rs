@@ -7,11 +7,13 @@ pub mod calls;
 mod floods;
 pub mod metrics;
 mod open;
+mod outside;
 
 use std::net::IpAddr;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use turnpike_api::{Identity, Rejection};
 use turnpike_audit::events::{ManagementRefused, Stopped, Who};
 use turnpike_audit::log::Status;
@@ -21,6 +23,7 @@ use turnpike_identity::sso::Person;
 use floods::Flood;
 pub use open::{AuditError, signing_key, sink_name};
 
+use crate::assemble::egress::Egress;
 use crate::refusal::{Reason, Refusal};
 use crate::runtime::Runtime;
 
@@ -36,6 +39,8 @@ pub struct Audit {
     strangers: Flood<100>,
     denials: Flood<1000>,
     wrong_keys: Flood<100>,
+    /// How its sinks reach what is outside, by the configuration in force.
+    egress: Arc<ArcSwapOption<Egress>>,
 }
 
 impl Audit {
@@ -56,6 +61,11 @@ impl Audit {
                 untold: (untold > 0).then_some(untold),
             });
         }
+    }
+
+    /// Has its sinks take the ways of this configuration.
+    pub fn leave_by(&self, egress: &Egress) {
+        self.egress.store(Some(Arc::new(egress.clone())));
     }
 
     /// Whether anything is kept.

@@ -54,6 +54,7 @@ pub fn end(context: &Context<'_>) {
         request: record.id.as_str(),
         decision: record.decision.as_str(),
         who: record.identity.as_deref().map(who).unwrap_or_default(),
+        client: record.client,
         operation: record.operation.map_or("", Operation::as_str),
         model: record.model.as_deref(),
         served: record.served.as_deref(),

@@ -1,11 +1,13 @@
 //! A sink's way through the spool: it reads at its own pace, hands on in batches, and goes on only when
 //! a batch is the receiver's.
 //!
-//! Where it is, is saved once a second and at the end: after a kill the last second's records may come
-//! twice, each with the same chain and number.
+//! Where it is, is saved once a second and at the end, when what was handed on is confirmed: after a kill,
+//! or where a receiver has lost what it had taken, the records since then come twice, each with the same
+//! chain and number.
 
 use std::fs;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -24,6 +26,9 @@ const BYTES: usize = 256 << 10;
 /// How long a sink is left alone after its first failure, in milliseconds, and at most.
 const FIRST_WAIT: u64 = 500;
 const LONGEST_WAIT: u64 = 30_000;
+
+/// How long it is left alone at most because it asked for that, in milliseconds.
+const LONGEST_ASKED: u64 = 600_000;
 
 /// How often its place is saved, in milliseconds.
 const SAVED_EVERY: u64 = 1_000;
@@ -57,6 +62,8 @@ pub(crate) struct Delivery {
     failed: u64,
     /// The sink has all that happened until then; 0 = not known yet.
     reached: u64,
+    /// These, of this chain, were told to be missing.
+    told: (String, Range<u64>),
 }
 
 /// What came of a step.
@@ -93,13 +100,14 @@ impl Delivery {
             retry_at: 0,
             failed: 0,
             reached: 0,
+            told: Default::default(),
         }
     }
 
     /// Reads and hands on one batch. `number` is the segment that is written to, `now` in milliseconds.
     pub(crate) fn step(&mut self, number: u64, now: u64) -> io::Result<Step> {
         // A clock that was put back must not have it wait for longer than it was told to.
-        self.retry_at = self.retry_at.min(now + LONGEST_WAIT);
+        self.retry_at = self.retry_at.min(now + LONGEST_ASKED);
         if now < self.retry_at {
             return Ok(Step::Away {
                 until: self.retry_at,
@@ -114,8 +122,8 @@ impl Delivery {
             // What was passed over without a record is passed.
             self.done = self.next.clone();
             self.reached = now;
-            self.save_sometimes(now)?;
-            return Ok(Step::Idle);
+            let failed = self.save_sometimes(now)?;
+            return Ok(failed.unwrap_or(Step::Idle));
         }
         match self.sink.deliver(&self.batch) {
             Ok(()) => {
@@ -126,32 +134,47 @@ impl Delivery {
                 }
                 self.batch.clear();
                 self.done = self.next.clone();
-                (self.failures, self.retry_at) = (0, 0);
-                self.save_sometimes(now)?;
-                Ok(Step::Delivered(count))
+                let failed = self.save_sometimes(now)?;
+                Ok(failed.unwrap_or(Step::Delivered(count)))
             }
-            Err(SinkError(why)) => {
-                if self.failures == 0 {
-                    tracing::error!(sink = self.name, %why, "an audit sink takes no records; they are kept");
-                }
-                if self.reached == 0 {
-                    let first = self.batch.records().next();
-                    self.reached = first.and_then(|(record, _)| time_of(record)).unwrap_or(0);
-                }
-                self.failed += 1;
-                let wait = FIRST_WAIT << self.failures.min(10);
-                self.failures += 1;
-                self.retry_at = now + wait.min(LONGEST_WAIT);
-                Ok(Step::Away {
-                    until: self.retry_at,
-                })
-            }
+            Err(error) => Ok(self.leave_alone(error, now)),
         }
+    }
+
+    /// Leaves the sink alone for a while.
+    fn leave_alone(&mut self, error: SinkError, now: u64) -> Step {
+        let SinkError { why, wait } = error;
+        if self.failures == 0 {
+            tracing::error!(sink = self.name, %why, "an audit sink takes no records; they are kept");
+        }
+        if self.reached == 0 {
+            let first = self.batch.records().next();
+            self.reached = first.and_then(|(record, _)| time_of(record)).unwrap_or(0);
+        }
+        self.failed += 1;
+        let backed_off = LONGEST_WAIT.min(FIRST_WAIT << self.failures.min(10));
+        let asked = wait.map_or(0, |wait| {
+            u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)
+        });
+        self.failures += 1;
+        self.retry_at = now + backed_off.max(asked.min(LONGEST_ASKED));
+        Step::Away {
+            until: self.retry_at,
+        }
+    }
+
+    /// Goes back to where its place was saved last.
+    fn go_back(&mut self) {
+        self.batch.clear();
+        self.lines = None;
+        self.done = self.saved.clone();
+        self.next = self.saved.clone();
+        self.sink.begin(&self.saved.chain, self.saved.seq);
     }
 
     /// Fills the batch; `Some` where records are missing before the next.
     fn read(&mut self, number: u64) -> io::Result<Option<Step>> {
-        loop {
+        'segment: loop {
             if self.lines.is_none()
                 && let Some(missed) = self.open_next(number)?
             {
@@ -167,11 +190,12 @@ impl Delivery {
                 {
                     let expected = self.next.seq + 1;
                     if seq > expected {
-                        self.next.seq = seq - 1;
                         let offset = self.next.offset;
                         lines.seek(offset)?;
-                        let count = seq - expected;
-                        return Ok(Some(self.missed(expected, count)));
+                        if let Some(missed) = self.missed(seq) {
+                            return Ok(Some(missed));
+                        }
+                        continue 'segment;
                     }
                     self.batch.push(record, seq);
                     self.next.seq = seq;
@@ -225,34 +249,73 @@ impl Delivery {
             self.sink.begin(&header.chain, header.seq);
             (self.next.chain, self.next.seq) = (header.chain, header.seq);
         } else if header.seq > self.next.seq {
-            let (from, count) = (self.next.seq + 1, header.seq - self.next.seq);
-            self.next.seq = header.seq;
-            return Ok(Some(self.missed(from, count)));
+            return Ok(self.missed(header.seq + 1));
         }
         Ok(None)
     }
 
-    /// What was read before is handed on first, and told then.
-    fn missed(&mut self, from: u64, count: u64) -> Step {
+    /// There is no record before this one any more. Each is told of once, though the sink goes back and
+    /// comes here again; `None` where all were.
+    fn missed(&mut self, seq: u64) -> Option<Step> {
+        let (from, to) = (self.next.seq + 1, seq - 1);
+        let of_chain = self.told.0 == self.next.chain && !self.told.1.is_empty();
+        let told = if of_chain {
+            self.told.1.clone()
+        } else {
+            seq..seq
+        };
+        // What is told of now: before what was, and after it when this is come to again.
+        let missing = match from < told.start {
+            true => from..told.start.min(seq),
+            false => from.max(told.end)..seq,
+        };
+        if missing.is_empty() {
+            self.next.seq = to;
+            return None;
+        }
+        self.next.seq = missing.end - 1;
+        let all = match missing.end == told.start || missing.start == told.end {
+            true => missing.start.min(told.start)..missing.end.max(told.end),
+            false => missing.clone(),
+        };
+        self.told = (self.next.chain.clone(), all);
+        let (from, count) = (missing.start, missing.end - missing.start);
         tracing::error!(
             sink = self.name,
             from,
             count,
             "an audit sink missed records"
         );
-        Step::Missed { from, count }
+        Some(Step::Missed { from, count })
     }
 
-    fn save_sometimes(&mut self, now: u64) -> io::Result<()> {
+    /// `Some` where the receiver has lost what it had taken.
+    fn save_sometimes(&mut self, now: u64) -> io::Result<Option<Step>> {
         let is_late = now.saturating_sub(self.saved_at) >= SAVED_EVERY;
-        match is_late || self.done.segment > self.saved.segment {
-            true => self.save(now),
-            false => Ok(()),
+        if !is_late && self.failures == 0 && self.done.segment <= self.saved.segment {
+            return Ok(None);
         }
+        if self.saved != self.done
+            && let Err(error) = self.sink.confirm()
+        {
+            self.go_back();
+            return Ok(Some(self.leave_alone(error, now)));
+        }
+        (self.failures, self.retry_at) = (0, 0);
+        self.note_place(now)?;
+        Ok(None)
     }
 
     /// Notes where it is, once what it handed on is the receiver's for good.
     pub(crate) fn save(&mut self, now: u64) -> io::Result<()> {
+        if self.saved != self.done {
+            let confirmed = self.sink.confirm();
+            confirmed.map_err(|error| io::Error::other(error.why))?;
+        }
+        self.note_place(now)
+    }
+
+    fn note_place(&mut self, now: u64) -> io::Result<()> {
         self.saved_at = now;
         if self.saved != self.done {
             self.sink.sync()?;

@@ -180,6 +180,8 @@ events! {
         decision: &'a str,
         /// Who called.
         who: Who<'a>,
+        /// The caller's address, after trusted proxies.
+        client: Option<IpAddr>,
         /// What was asked for.
         operation: &'a str,
         /// The model, as it was asked for.

@@ -1,6 +1,7 @@
 use std::fs;
 
 use super::*;
+use crate::Format;
 use crate::delivery::{Delivery, Step};
 use crate::sinks::file::{FileSink, Options, rotated};
 
@@ -98,6 +99,37 @@ fn what_is_dropped_is_counted_to_the_record() {
 }
 
 #[test]
+fn what_a_receiver_has_lost_comes_again_and_what_is_missing_is_told_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let (spool, _) = open(directory.path(), 1 << 20, WhenFull::DropOldest);
+    let memory = Memory::default();
+    let boxed = Box::new(memory.clone());
+    let mut delivery = Delivery::open("memory".into(), boxed, directory.path());
+    drain(&mut delivery, &spool, NOW);
+    for _ in 0..10_000 {
+        start(&spool, "a");
+        spool.keep_all().unwrap();
+        spool.tidy(delivery.passed());
+    }
+    memory.has_lost.store(true, Relaxed);
+    let mut now = NOW;
+    let mut missed = drain(&mut delivery, &spool, now);
+    assert!(missed > 0);
+    assert!(!memory.taken.lock().unwrap().is_empty());
+    assert_eq!(delivery.seq(), 0, "nothing is the receiver's");
+    for _ in 0..3 {
+        now += 30_000;
+        missed += drain(&mut delivery, &spool, now);
+    }
+    memory.taken.lock().unwrap().clear();
+    memory.has_lost.store(false, Relaxed);
+    missed += drain(&mut delivery, &spool, now + 30_000);
+    let taken = memory.taken.lock().unwrap();
+    assert_eq!(missed + taken.len() as u64, 10_000);
+    assert!(taken.iter().copied().eq(missed + 1..=10_000));
+}
+
+#[test]
 fn a_sink_goes_on_where_it_was() {
     let directory = tempfile::tempdir().unwrap();
     let spool = large(directory.path());
@@ -116,6 +148,7 @@ fn a_sink_goes_on_where_it_was() {
 fn file(directory: &Path, max: u64, keep: u32) -> FileSink {
     FileSink::new(Options {
         path: directory.join("audit.jsonl"),
+        format: Format::Json,
         max,
         keep,
     })

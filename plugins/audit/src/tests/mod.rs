@@ -2,7 +2,10 @@
 
 mod chain;
 mod delivery;
+mod formats;
+mod receivers;
 mod reference;
+mod samples;
 mod speed;
 mod spool;
 
@@ -73,15 +76,24 @@ pub(crate) fn records(directory: &Path) -> Vec<Vec<u8>> {
 pub(crate) struct Memory {
     pub(crate) taken: Arc<Mutex<Vec<u64>>>,
     pub(crate) is_away: Arc<AtomicBool>,
+    /// It has lost what it had taken.
+    pub(crate) has_lost: Arc<AtomicBool>,
 }
 
 impl Sink for Memory {
     fn deliver(&mut self, batch: &Batch) -> Result<(), SinkError> {
         if self.is_away.load(Relaxed) {
-            return Err(SinkError("away".into()));
+            return Err(SinkError::new("away"));
         }
         let numbers = batch.records().map(|(_, seq)| seq);
         self.taken.lock().unwrap().extend(numbers);
         Ok(())
+    }
+
+    fn confirm(&mut self) -> Result<(), SinkError> {
+        match self.has_lost.load(Relaxed) {
+            true => Err(SinkError::new("lost")),
+            false => Ok(()),
+        }
     }
 }
