@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use http::Method;
-use turnpike::observe::metrics::{Ended, Metrics};
+use turnpike::observe::metrics::{Metrics, Request};
 use turnpike_api::{
     Answer, Authenticator, Identity, ModelRules, Operation, Presented, Provider, Secret, Usage,
     Verdict, find,
@@ -228,7 +228,7 @@ fn count(criterion: &mut Criterion) {
             model.cost(6_000);
             credential.good();
             metrics.in_flight().dec();
-            metrics.ended(&Ended {
+            metrics.ended(&Request {
                 operation: Some(Operation::ChatCompletions),
                 status: 200,
                 reason: "",

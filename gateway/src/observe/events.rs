@@ -11,7 +11,7 @@ use turnpike_identity::jwt::FetchError;
 
 use turnpike_audit::events as audit;
 
-use super::metrics::{Ended, Metrics};
+use super::metrics::{Metrics, Request};
 use crate::audit::Audit;
 use crate::record::{Ending, Record};
 use crate::upstream::call::Listed;
@@ -65,7 +65,7 @@ impl RequestEnded<'_> {
             Ending::ClientGone => (499, "client_gone"),
             Ending::Aborted => (500, "aborted"),
         };
-        self.metrics.ended(&Ended {
+        self.metrics.ended(&Request {
             operation: record.operation,
             status,
             reason,

@@ -73,7 +73,7 @@ struct Handles {
 }
 
 /// A request that is over.
-pub struct Ended<'a> {
+pub struct Request<'a> {
     /// `None` where the path named none.
     pub operation: Option<Operation>,
     pub status: u16,
@@ -135,7 +135,7 @@ impl Metrics {
     }
 
     /// Counts a request that is over.
-    pub fn ended(&self, ended: &Ended<'_>) {
+    pub fn ended(&self, ended: &Request<'_>) {
         let (status, reason) = (labels::status(ended.status), ended.reason);
         let Some(operation) = ended.operation else {
             return self.0.requests.with(&["none", status, reason]).inc();

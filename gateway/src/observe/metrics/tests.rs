@@ -20,8 +20,8 @@ fn value(metrics: &Metrics, series: &str) -> Option<f64> {
     found.and_then(|value| value.trim().parse().ok())
 }
 
-fn ended(model: Option<&ModelMetrics>, status: u16) -> Ended<'_> {
-    Ended {
+fn ended(model: Option<&ModelMetrics>, status: u16) -> Request<'_> {
+    Request {
         operation: Some(Operation::Messages),
         status,
         reason: "",
@@ -67,7 +67,7 @@ fn called(metrics: &Metrics, provider: &str, model: &str, credential: &str) {
     model.missing();
     model.first_chunk(Operation::Messages, Duration::from_millis(300));
     for status in [200, 400] {
-        metrics.ended(&Ended {
+        metrics.ended(&Request {
             first_chunk: Some(Duration::from_millis(300)),
             usage: Some(usage),
             ..ended(Some(&model), status)
@@ -151,7 +151,7 @@ fn an_answer_of_one_token_has_no_time_per_token() {
     let metrics = Metrics::new().unwrap();
     let model = metrics.model("openai", "a");
     for output in [0, 1] {
-        metrics.ended(&Ended {
+        metrics.ended(&Request {
             first_chunk: Some(Duration::ZERO),
             usage: Some(Usage {
                 output,

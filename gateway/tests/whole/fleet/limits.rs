@@ -99,6 +99,10 @@ async fn without_its_redis_a_limit_does_as_it_says() {
             };
             assert_eq!(refused.status, status, "{}", refused.text());
             assert_eq!(refused.json()["error"]["code"], code);
+            let house = &fleet.houses[at];
+            assert_eq!(house.metric("turnpike_limits_away"), 1.0);
+            let failed = r#"turnpike_store_seconds_count{operation="draw",result="failed"}"#;
+            assert!(house.metric(failed) >= 1.0);
         }
         assert!(admitted.iter().sum::<usize>() <= 200, "{admitted:?}");
         fleet.redis.signal("CONT");
