@@ -15,7 +15,6 @@ const KEYS: &[&str] = &[
     "auth.refresh",
     "providers.*.credentials[].websockets",
     "server.drain",
-    "telemetry",
 ];
 
 /// Keys of an entry of any of the lists `openai_api_key` and so on.

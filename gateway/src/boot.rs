@@ -21,7 +21,7 @@ use turnpike_config::{Environment, Plan};
 use crate::assemble::{Ground, assemble, credential_directory, open_to_others};
 use crate::audit::AuditError;
 use crate::background::{
-    affinity, keep, keys, limits, news, probe, quotas, retention, sessions, usage, uses,
+    affinity, keep, keys, limits, news, probe, quotas, retention, sessions, traces, usage, uses,
 };
 use crate::clock::Time;
 use crate::listener::{self, Listener};
@@ -240,6 +240,7 @@ fn background(runtime: &Arc<Runtime>) -> Vec<JoinHandle<()>> {
         tokio::spawn(keys::keep_fresh(runtime.clone())),
         tokio::spawn(sessions::renew(runtime.clone())),
         tokio::spawn(retention::keep(runtime.clone())),
+        tokio::spawn(traces::export(runtime.clone())),
     ]
 }
 
@@ -380,6 +381,7 @@ impl Gateway {
         keep::flush(&self.runtime).await;
         uses::flush(&self.runtime).await;
         usage::flush(&self.runtime).await;
+        traces::flush(&self.runtime).await;
         let audit = self.runtime.audit.clone();
         // It waits for what receives the last records.
         if tokio::task::spawn_blocking(move || audit.stop())

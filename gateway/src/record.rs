@@ -47,6 +47,8 @@ pub struct Record {
     pub waited: Duration,
     /// From the head to the moment the answer was under way.
     pub committed: Option<Duration>,
+    /// From the head to the first piece of a streamed answer.
+    pub first_chunk: Option<Duration>,
     pub ending: Ending,
     /// Its start is, so that its end has to be.
     pub is_on_record: bool,
@@ -71,6 +73,7 @@ impl Record {
             cost: None,
             waited: Duration::ZERO,
             committed: None,
+            first_chunk: None,
             ending: Ending::Aborted,
             is_on_record: false,
         }

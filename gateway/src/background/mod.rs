@@ -9,5 +9,6 @@ pub mod probe;
 pub mod quotas;
 pub mod retention;
 pub mod sessions;
+pub mod traces;
 pub mod usage;
 pub mod uses;

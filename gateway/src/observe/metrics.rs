@@ -62,6 +62,7 @@ struct Families {
     store_errors: IntCounterVec,
     computations: IntCounterVec,
     reloads: IntCounterVec,
+    spans: IntCounterVec,
     generation: IntGauge,
     reload_good: IntGauge,
     reload_time: Gauge,
@@ -255,6 +256,12 @@ impl Metrics {
                 "Hashes of agent tokens and signatures of signed tokens that were computed to know a caller.",
                 &["kind"],
             )?,
+            spans: counters(
+                &registry,
+                "turnpike_trace_spans_total",
+                "Spans of traces: sent, refused by the collector, or dropped: for want of room, or lost at the end.",
+                &["result"],
+            )?,
             generation: gauge(&registry, "turnpike_config_generation", "Configurations taken over since start.")?,
             reload_good: gauge(
                 &registry,
@@ -308,6 +315,14 @@ impl Metrics {
     pub fn credential_files(&self, good: i64, broken: i64) {
         self.0.files.with_label_values(&["good"]).set(good);
         self.0.files.with_label_values(&["error"]).set(broken);
+    }
+
+    /// So many spans were `sent`, `refused`, `lost`, or there was `no_room` for them.
+    pub fn spans(&self, result: &'static str, spans: usize) {
+        if spans > 0 {
+            let counter = self.0.spans.with_label_values(&[result]);
+            counter.inc_by(spans as u64);
+        }
     }
 
     pub fn store_failed(&self, what: &str) {

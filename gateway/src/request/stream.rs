@@ -43,12 +43,14 @@ pub async fn stream(
         count: Count::new(operation),
         hiding: (hides_usage && received.event_stream).then(WithoutUsage::default),
         first: received.event_stream,
+        first_after: None,
         between_events: true,
     };
     let passed = passing.pass(session, context, &mut received).await;
     let usage = received.meter.usage();
     let price = lease.as_ref().and_then(|lease| lease.member.price);
     context.record.usage = usage;
+    context.record.first_chunk = passing.first_after;
     context.record.cost = price.zip(usage).map(|(price, usage)| price.of(&usage));
     let Passing {
         count,
@@ -115,6 +117,8 @@ struct Passing<'l, 'p, 'm> {
     hiding: Option<WithoutUsage>,
     /// The first piece of a stream has not gone yet.
     first: bool,
+    /// After so long it went.
+    first_after: Option<Duration>,
     /// What has gone ends with a whole event.
     between_events: bool,
 }
@@ -226,10 +230,9 @@ impl Passing<'_, '_, '_> {
             };
         }
         if std::mem::take(&mut self.first) {
-            context
-                .runtime
-                .metrics
-                .first_chunk(self.operation, context.record.started.elapsed());
+            let after = context.record.started.elapsed();
+            context.runtime.metrics.first_chunk(self.operation, after);
+            self.first_after = Some(after);
         }
         self.between_events = piece.ends_with(b"\n\n") || piece.ends_with(b"\r\n\r\n");
         session.write_response_body(piece, end).await

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderName, HeaderValue, Method, header};
 use memchr::memmem;
-use pingora::http::RequestHeader;
+use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::client::HttpSession;
 use pingora::protocols::http::v1::client::HttpSession as Http1;
 use pingora::time::timeout;
@@ -34,6 +34,8 @@ pub struct Request<'r> {
 pub struct Answer {
     pub status: u16,
     pub body: Bytes,
+    /// After so long it may be asked again; a date is not understood.
+    pub retry_after: Option<Duration>,
 }
 
 /// Why there is none. The texts hold nothing of the request.
@@ -132,6 +134,7 @@ async fn talk(
     let status = session
         .response_header()
         .map_or(0, |head| head.status.as_u16());
+    let retry_after = session.response_header().and_then(retry_after);
     let mut body = BytesMut::new();
     while let Some(piece) = session.read_response_body().await? {
         if body.len() + piece.len() > LONGEST {
@@ -144,7 +147,13 @@ async fn talk(
     Ok(Some(Answer {
         status,
         body: body.freeze(),
+        retry_after,
     }))
+}
+
+fn retry_after(head: &ResponseHeader) -> Option<Duration> {
+    let seconds = head.headers.get(header::RETRY_AFTER)?.to_str().ok()?;
+    seconds.trim().parse().ok().map(Duration::from_secs)
 }
 
 fn head(endpoint: &Endpoint, request: &Request<'_>) -> pingora::Result<Box<RequestHeader>> {

@@ -60,5 +60,6 @@ mod sso;
 mod streams;
 mod tenants;
 mod tls;
+mod traces;
 mod usage;
 mod wire;
