@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, header};
+use http::{HeaderMap, HeaderValue, Method, header};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
 use prost::Message as _;
 use tracing::{info, warn};
@@ -39,10 +39,10 @@ pub async fn export(runtime: Arc<Runtime>) {
             () = queue.holds(BATCH) => {}
             () = time.sleep_until(at) => {}
         }
-        while let Some(batch) = queue.take() {
-            if let Some(wait) = sender.send(batch).await {
-                time.sleep_until(time.now() + millis(wait)).await;
-            }
+        if let Some(batch) = queue.take()
+            && let Some(wait) = sender.send(batch).await
+        {
+            time.sleep_until(time.now() + millis(wait)).await;
         }
     }
 }
@@ -169,8 +169,14 @@ fn judge(answer: Result<Answer, CallError>) -> Sent {
         }
         status @ (429 | 502 | 503 | 504) => Sent::Away(
             format!("the collector answered {status}"),
-            answer.retry_after,
+            retry_after(&answer.headers),
         ),
         status => Sent::Refused(format!("the collector answered {status}")),
     }
+}
+
+/// A date is not understood: it says what the own back-off says as well.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
+    seconds.trim().parse().ok().map(Duration::from_secs)
 }

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderName, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use memchr::memmem;
-use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::http::RequestHeader;
 use pingora::protocols::http::client::HttpSession;
 use pingora::protocols::http::v1::client::HttpSession as Http1;
 use pingora::time::timeout;
@@ -33,9 +33,8 @@ pub struct Request<'r> {
 /// An answer to it.
 pub struct Answer {
     pub status: u16,
+    pub headers: HeaderMap,
     pub body: Bytes,
-    /// After so long it may be asked again; a date is not understood.
-    pub retry_after: Option<Duration>,
 }
 
 /// Why there is none. The texts hold nothing of the request.
@@ -131,10 +130,10 @@ async fn talk(
     }
     session.finish_request_body().await?;
     session.read_response_header().await?;
-    let status = session
-        .response_header()
-        .map_or(0, |head| head.status.as_u16());
-    let retry_after = session.response_header().and_then(retry_after);
+    let head = session.response_header();
+    let (status, headers) = head.map_or_else(Default::default, |head| {
+        (head.status.as_u16(), head.headers.clone())
+    });
     let mut body = BytesMut::new();
     while let Some(piece) = session.read_response_body().await? {
         if body.len() + piece.len() > LONGEST {
@@ -146,14 +145,9 @@ async fn talk(
     connections.keep(session, endpoint);
     Ok(Some(Answer {
         status,
+        headers,
         body: body.freeze(),
-        retry_after,
     }))
-}
-
-fn retry_after(head: &ResponseHeader) -> Option<Duration> {
-    let seconds = head.headers.get(header::RETRY_AFTER)?.to_str().ok()?;
-    seconds.trim().parse().ok().map(Duration::from_secs)
 }
 
 fn head(endpoint: &Endpoint, request: &Request<'_>) -> pingora::Result<Box<RequestHeader>> {

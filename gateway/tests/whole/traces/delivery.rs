@@ -53,9 +53,15 @@ async fn spans_are_sent_while_calls_go_on() {
     until(|| count(&house, "sent") == 3).await;
     // As soon as there are many, without waiting.
     refusals(&house, 600).await;
-    until(|| collector.spans().len() >= 3 + 512).await;
+    until(|| count(&house, "sent") >= 512).await;
+    until(|| {
+        time.advance(Duration::from_secs(1));
+        count(&house, "sent") == 603
+    })
+    .await;
     house.gateway.stop().await;
-    assert_eq!(collector.spans().len(), 603);
+    assert_eq!((collector.spans().len(), count(&house, "lost")), (603, 0));
+    assert!(collector.asked() <= 4, "many at once");
 }
 
 #[tokio::test]
