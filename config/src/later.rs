@@ -31,11 +31,7 @@ const LISTS: &[&str] = &[
 
 /// Values of keys that are served, by the pattern of the key.
 const VALUES: &[(&str, &[&str])] = &[
-    ("audit.sinks[].format", &["ocsf", "cef", "ecs"]),
-    (
-        "audit.sinks[].kind",
-        &["syslog", "webhook", "splunk_hec", "otlp"],
-    ),
+    ("audit.sinks[].kind", &["otlp"]),
     (
         "providers.*.kind",
         &[

@@ -172,6 +172,7 @@ pub fn assemble<'e>(
         allowed_origins: allowed_origins(plan),
         retention: plan.state.retention,
         management: Terms::new(plan, ground),
+        egress: providers.egress,
     })
 }
 

@@ -6,11 +6,13 @@
 pub mod calls;
 pub mod metrics;
 mod open;
+mod outside;
 mod strangers;
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use turnpike_api::{Identity, Rejection};
 use turnpike_audit::events::{Stopped, Who};
 use turnpike_audit::log::Status;
@@ -20,6 +22,7 @@ use turnpike_identity::sso::Person;
 pub use open::{AuditError, signing_key, sink_name};
 use strangers::Strangers;
 
+use crate::assemble::egress::Egress;
 use crate::refusal::{Reason, Refusal};
 use crate::runtime::Runtime;
 
@@ -32,6 +35,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub struct Audit {
     log: OnceLock<Log>,
     strangers: Strangers,
+    /// How its sinks reach what is outside, by the configuration in force.
+    egress: Arc<ArcSwapOption<Egress>>,
 }
 
 impl Audit {
@@ -40,6 +45,11 @@ impl Audit {
         if let Some(log) = self.log.get() {
             log.note(event);
         }
+    }
+
+    /// Has its sinks take the ways of this configuration.
+    pub fn leave_by(&self, egress: &Egress) {
+        self.egress.store(Some(Arc::new(egress.clone())));
     }
 
     /// Whether anything is kept.

@@ -125,6 +125,7 @@ pub async fn start(
     let snapshot = snapshot.map_err(BootError::Assemble)?;
     let opened = keep::open_accounts(snapshot.usable(), &ground.board, &*store).await;
     opened.map_err(BootError::ReadStore)?;
+    ground.audit.leave_by(&snapshot.egress);
     open_record(&plan, &ground)?;
     reload::carry_over(&snapshot, &ground.board, &ground.metrics, &ground.audit);
     if plan.state.redis.is_some() && away.is_none() {
@@ -201,7 +202,7 @@ fn open_record(plan: &Plan, ground: &Ground) -> Result<(), AuditError> {
     };
     let key = plan.server.secret_key.as_ref().or(ground.kept_key.get());
     let key = key.ok_or(AuditError::Key)?;
-    ground.audit.open(audit, key, ground.board.time.clone())
+    ground.audit.open(audit, key, ground)
 }
 
 /// Takes over what the process before left, and what others share. Of a Redis that is away the

@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{error, warn};
 use turnpike_api::Clock;
-use turnpike_config::plan::{AuditSinkPlan, AuthPlan};
+use turnpike_config::plan::{AuditReceiverPlan, AuthPlan};
 use turnpike_config::{Environment, Plan};
 use turnpike_credentials::{CredentialDirectory, Scan};
 
@@ -325,9 +325,9 @@ impl Reloader {
     fn written(&self) -> Vec<PathBuf> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let sinks = state.plan.audit.iter().flat_map(|audit| &audit.sinks);
-        let records = sinks.filter_map(|sink| match sink {
-            AuditSinkPlan::File { path, .. } => Some(path.clone()),
-            AuditSinkPlan::Stdout => None,
+        let records = sinks.filter_map(|sink| match &sink.to {
+            AuditReceiverPlan::File { path, .. } => Some(path.clone()),
+            _ => None,
         });
         records.chain([state.plan.state.path.clone()]).collect()
     }

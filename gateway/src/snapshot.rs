@@ -14,6 +14,7 @@ use turnpike_config::plan::{
 use turnpike_credentials::BackOff;
 
 use crate::assemble::GoodFiles;
+use crate::assemble::egress::Egress;
 use crate::tenant::Tenants;
 use crate::traces::Traces;
 use crate::upstream::Credential;
@@ -64,6 +65,8 @@ pub struct Snapshot {
     pub retention: RetentionPlan,
     /// What the management API works by.
     pub management: Terms,
+    /// How calls that are no credential's leave.
+    pub egress: Egress,
 }
 
 impl Snapshot {

@@ -1,10 +1,12 @@
 //! The section `audit`.
 
+mod receivers;
+
 use std::path::{Path as FilePath, PathBuf};
 
-use crate::document::{AuditSink, AuditSinkKind, Document, Size, WhenSpoolFull};
+use crate::document::{AuditFormat, AuditSink, AuditSinkKind, Document, Size, WhenSpoolFull};
 use crate::locate::Path;
-use crate::plan::{AuditPlan, AuditSinkPlan};
+use crate::plan::{AuditFormatPlan, AuditPlan, AuditReceiverPlan, AuditSinkPlan};
 
 use super::Context;
 
@@ -40,7 +42,8 @@ pub(super) fn audit(document: &Document, context: &mut Context<'_>) -> Option<Au
     for (index, sink) in written.sinks.iter().enumerate() {
         let key = sinks.item(index);
         if let Some(plan) = self::sink(sink, beside, &key, context) {
-            if plans.iter().any(|one: &AuditSinkPlan| one.is_where(&plan)) {
+            let is_there = |one: &AuditSinkPlan| one.to.is_where(&plan.to);
+            if plans.iter().any(is_there) {
                 context.report.at(&key, "is written twice");
             }
             plans.push(plan);
@@ -60,25 +63,63 @@ fn sink(
     key: &Path,
     context: &mut Context<'_>,
 ) -> Option<AuditSinkPlan> {
-    if written.kind == AuditSinkKind::File {
-        return Some(AuditSinkPlan::File {
+    without_effect(written, key, context);
+    let to = match written.kind {
+        AuditSinkKind::File => AuditReceiverPlan::File {
             path: file(written, beside, key, context)?,
             max: written.max_size.map_or(FILE, |size| size.0),
             keep: written.keep.unwrap_or(FILES),
-        });
-    }
-    let of_files = [
-        ("path", written.path.is_some()),
-        ("max_size", written.max_size.is_some()),
-        ("keep", written.keep.is_some()),
+        },
+        AuditSinkKind::Stdout => AuditReceiverPlan::Stdout,
+        AuditSinkKind::Syslog => receivers::syslog(written, key, context)?,
+        AuditSinkKind::Webhook => receivers::webhook(written, key, context)?,
+        AuditSinkKind::SplunkHec => receivers::splunk_hec(written, key, context)?,
+    };
+    let format = match written.format {
+        AuditFormat::Json => AuditFormatPlan::Json,
+        AuditFormat::Ocsf => AuditFormatPlan::Ocsf,
+        AuditFormat::Cef => AuditFormatPlan::Cef,
+        AuditFormat::Ecs => AuditFormatPlan::Ecs,
+    };
+    Some(AuditSinkPlan { format, to })
+}
+
+/// Keys that are those of another kind.
+fn without_effect(written: &AuditSink, key: &Path, context: &mut Context<'_>) {
+    use AuditSinkKind::{File, SplunkHec, Syslog, Webhook};
+    let keys: [(&str, bool, &[AuditSinkKind], &str); 10] = [
+        ("path", written.path.is_some(), &[File], "file"),
+        ("max_size", written.max_size.is_some(), &[File], "file"),
+        ("keep", written.keep.is_some(), &[File], "file"),
+        ("address", written.address.is_some(), &[Syslog], "syslog"),
+        ("tls", written.tls.is_some(), &[Syslog], "syslog"),
+        (
+            "url",
+            written.url.is_some(),
+            &[Webhook, SplunkHec],
+            "webhook or splunk_hec",
+        ),
+        ("secret", written.secret.is_some(), &[Webhook], "webhook"),
+        (
+            "token",
+            written.token.is_some(),
+            &[Webhook, SplunkHec],
+            "webhook or splunk_hec",
+        ),
+        ("index", written.index.is_some(), &[SplunkHec], "splunk_hec"),
+        (
+            "acknowledge",
+            written.acknowledge.is_some(),
+            &[SplunkHec],
+            "splunk_hec",
+        ),
     ];
-    for (name, is_written) in of_files {
-        if is_written {
-            let message = "has no effect unless `kind` is file";
+    for (name, is_written, kinds, words) in keys {
+        if is_written && !kinds.contains(&written.kind) {
+            let message = format!("has no effect unless `kind` is {words}");
             context.report.at(&key.field(name), message);
         }
     }
-    Some(AuditSinkPlan::Stdout)
 }
 
 fn file(

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Size;
+use super::{SecretText, Size};
 
 /// What happened, on record. It is read at the start; a change takes a restart.
 #[derive(Serialize, Deserialize, JsonSchema)]
@@ -40,20 +40,55 @@ pub(crate) enum WhenSpoolFull {
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AuditSink {
-    /// `file`, or `stdout`.
     pub(crate) kind: AuditSinkKind,
-    /// Of a `file`: relative to the directory of the database.
-    #[serde(default)]
-    pub(crate) path: Option<String>,
+    /// `json` is the record itself; `ocsf` is OCSF 1.8.0.
     #[serde(default)]
     pub(crate) format: AuditFormat,
+    /// Of a `file`: relative to the directory of the database.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) path: Option<String>,
     /// Of a `file`: how large it may get before it is renamed to `PATH.1`.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) max_size: Option<Size>,
     /// Of a `file`: how many renamed ones are kept. The oldest is removed.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = 100_000))]
     pub(crate) keep: Option<u32>,
+    /// Of `syslog`: `tls://host:port`, or `tcp://host:port` in clear text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) address: Option<String>,
+    /// Of `syslog`, where `address` begins with `tls://`. Paths are relative to this file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tls: Option<AuditTls>,
+    /// Of a `webhook`: where batches are posted. Of `splunk_hec`: where the collector is, such as
+    /// `https://splunk:8088`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) url: Option<String>,
+    /// Of a `webhook`: what batches are signed with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) secret: Option<SecretText>,
+    /// Of `splunk_hec`: the collector's. Of a `webhook`: sent as `Authorization: Bearer`, where it is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) token: Option<SecretText>,
+    /// Of `splunk_hec`: the index; the default is the token's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) index: Option<String>,
+    /// Of `splunk_hec`: a record is Splunk's when it says that it has indexed it, for which the token must
+    /// have indexer acknowledgement switched on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) acknowledge: Option<bool>,
+}
+
+/// How a receiver is known, and what the gateway shows of itself.
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct AuditTls {
+    /// PEM, the authorities of the receiver's certificate; the default is the system's and `egress.ca_file`.
+    pub(crate) ca_file: Option<String>,
+    /// PEM, the certificate that the gateway shows, and its chain.
+    pub(crate) cert: Option<String>,
+    /// PEM, the key of `cert`.
+    pub(crate) key: Option<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -61,6 +96,9 @@ pub(crate) struct AuditSink {
 pub(crate) enum AuditSinkKind {
     File,
     Stdout,
+    Syslog,
+    Webhook,
+    SplunkHec,
 }
 
 /// How a record is written.
@@ -69,6 +107,29 @@ pub(crate) enum AuditSinkKind {
 pub(crate) enum AuditFormat {
     #[default]
     Json,
+    Ocsf,
+    Cef,
+    Ecs,
+}
+
+impl AuditSink {
+    /// Of which nothing is said.
+    pub(crate) fn of(kind: AuditSinkKind) -> Self {
+        Self {
+            kind,
+            format: AuditFormat::default(),
+            path: None,
+            max_size: None,
+            keep: None,
+            address: None,
+            tls: None,
+            url: None,
+            secret: None,
+            token: None,
+            index: None,
+            acknowledge: None,
+        }
+    }
 }
 
 impl Default for Audit {
@@ -77,11 +138,8 @@ impl Default for Audit {
             enabled: true,
             spool: AuditSpool::default(),
             sinks: vec![AuditSink {
-                kind: AuditSinkKind::File,
                 path: Some("audit.jsonl".into()),
-                format: AuditFormat::default(),
-                max_size: None,
-                keep: None,
+                ..AuditSink::of(AuditSinkKind::File)
             }],
         }
     }

@@ -2,8 +2,13 @@
 
 use std::path::PathBuf;
 
+use turnpike_api::Secret;
+use url::Url;
+
+use super::CertificatePlan;
+
 /// What becomes of what happened.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct AuditPlan {
     /// A directory.
     pub spool: PathBuf,
@@ -15,9 +20,24 @@ pub struct AuditPlan {
     pub sinks: Vec<AuditSinkPlan>,
 }
 
+/// Where records go, and how they are written.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AuditSinkPlan {
+    pub format: AuditFormatPlan,
+    pub to: AuditReceiverPlan,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuditFormatPlan {
+    Json,
+    Ocsf,
+    Cef,
+    Ecs,
+}
+
 /// Where records go.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AuditSinkPlan {
+#[derive(Clone, PartialEq, Eq)]
+pub enum AuditReceiverPlan {
     File {
         path: PathBuf,
         /// Bytes after which it is renamed.
@@ -26,13 +46,45 @@ pub enum AuditSinkPlan {
         keep: u32,
     },
     Stdout,
+    Syslog {
+        /// `tls` or `tcp`, with a host and a port.
+        address: Url,
+        /// `None` = the system's authorities and those of `egress`.
+        ca_file: Option<PathBuf>,
+        /// What the gateway shows of itself.
+        client: Option<CertificatePlan>,
+    },
+    Webhook {
+        url: Url,
+        secret: Secret,
+        token: Option<Secret>,
+    },
+    SplunkHec {
+        /// That of the collector, without the path of an endpoint.
+        url: Url,
+        token: Secret,
+        index: Option<String>,
+        acknowledge: bool,
+    },
 }
 
-impl AuditSinkPlan {
+impl AuditReceiverPlan {
     /// Whether both put records into the same place.
     pub(crate) fn is_where(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::File { path: one, .. }, Self::File { path: other, .. }) => one == other,
+            (Self::Syslog { address: one, .. }, Self::Syslog { address: other, .. }) => {
+                one == other
+            }
+            (Self::Webhook { url: one, .. }, Self::Webhook { url: other, .. }) => one == other,
+            (
+                Self::SplunkHec { url, index, .. },
+                Self::SplunkHec {
+                    url: other_url,
+                    index: other,
+                    ..
+                },
+            ) => (url, index) == (other_url, other),
             (Self::Stdout, Self::Stdout) => true,
             _ => false,
         }

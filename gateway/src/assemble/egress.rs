@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
+use std::path::Path;
 
 use pingora::utils::tls::{WrappedX509, parse_x509};
 use rustls::pki_types::CertificateDer;
@@ -12,7 +13,7 @@ use url::Url;
 
 use super::Ground;
 use crate::upstream::Endpoint;
-use crate::upstream::dial::{EgressProxy, ProxyProtocol};
+use crate::upstream::dial::{Dialer, EgressProxy, ProxyProtocol};
 use crate::upstream::endpoint::{Roots, Way};
 
 /// Makes the endpoints of one configuration.
@@ -58,6 +59,18 @@ impl Egress {
             .clone())
     }
 
+    /// The way to a host and a port that speak no HTTP, if it may be called.
+    pub fn dialer(&self, address: &Url) -> Result<Dialer, String> {
+        self.allowed(address)?;
+        let proxy = self.proxy(&ProxyChoice::Inherit, address);
+        Ok(Dialer::new(address, proxy, &self.way))
+    }
+
+    /// Additional authorities, as they are configured.
+    pub fn ca_file(&self) -> Option<&Path> {
+        self.plan.ca_file.as_deref()
+    }
+
     fn allowed(&self, base_url: &Url) -> Result<(), String> {
         let allowed = &self.plan.allowed_hosts;
         let host = base_url.host_str().unwrap_or_default();
@@ -76,7 +89,9 @@ impl Egress {
             ProxyChoice::Direct => None,
             ProxyChoice::Url(url) => Some(url),
             ProxyChoice::Inherit if bypasses_proxy(&self.plan.no_proxy, base_url) => None,
-            ProxyChoice::Inherit if base_url.scheme() == "https" => self.plan.https_proxy.as_ref(),
+            ProxyChoice::Inherit if matches!(base_url.scheme(), "https" | "tls" | "tcp") => {
+                self.plan.https_proxy.as_ref()
+            }
             ProxyChoice::Inherit => self.plan.http_proxy.as_ref(),
         };
         chosen.map(egress_proxy)

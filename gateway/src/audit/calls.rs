@@ -57,6 +57,7 @@ pub fn end(context: &Context<'_>) {
         decision: record.decision.as_str(),
         trace: trace.as_ref().map(TraceId::as_str),
         who: record.identity.as_deref().map(who).unwrap_or_default(),
+        client: record.client,
         operation: record.operation.map_or("", Operation::as_str),
         model: record.model.as_deref(),
         served: record.served.as_deref(),

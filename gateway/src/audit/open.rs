@@ -3,13 +3,23 @@
 use std::sync::Arc;
 
 use thiserror::Error;
+use tokio::runtime::Handle;
 use turnpike_audit::sinks::file::{FileSink, Options};
+use turnpike_audit::sinks::splunk_hec::{self, Acknowledge, SplunkHec};
 use turnpike_audit::sinks::stdout::Stdout;
+use turnpike_audit::sinks::syslog::Syslog;
+use turnpike_audit::sinks::webhook::{self, Webhook};
 use turnpike_audit::spool::Terms;
-use turnpike_audit::{Log, OpenError, Settings, SigningKey, Sink, WhenFull};
-use turnpike_config::plan::{AuditPlan, AuditSinkPlan, SecretKey};
+use turnpike_audit::{Format, Log, OpenError, Settings, SigningKey, Sink, WhenFull};
+use turnpike_config::plan::{
+    AuditFormatPlan, AuditPlan, AuditReceiverPlan, AuditSinkPlan, SecretKey,
+};
+use url::Url;
+use uuid::Uuid;
 
 use super::Audit;
+use super::outside::{Receiver, Ways};
+use crate::assemble::Ground;
 use crate::clock::Time;
 
 /// Why there is no record.
@@ -24,10 +34,21 @@ pub enum AuditError {
 }
 
 impl Audit {
-    /// Keeps record from now on.
-    pub fn open(&self, plan: &AuditPlan, key: &SecretKey, time: Time) -> Result<(), AuditError> {
+    /// Keeps record from now on. Its sinks make their calls on the runtime that this is called on.
+    pub fn open(
+        &self,
+        plan: &AuditPlan,
+        key: &SecretKey,
+        ground: &Ground,
+    ) -> Result<(), AuditError> {
         let mut chain = [0; 8];
         getrandom::fill(&mut chain).map_err(AuditError::Random)?;
+        let time = ground.board.time.clone();
+        let ways = Ways {
+            runtime: Handle::current(),
+            connections: ground.connections.clone(),
+            egress: self.egress.clone(),
+        };
         let settings = Settings {
             terms: Terms {
                 directory: plan.spool.clone(),
@@ -40,9 +61,10 @@ impl Audit {
             chain: format!("{:016x}", u64::from_le_bytes(chain)),
             replica: gethostname::gethostname().to_string_lossy().into_owned(),
             key: signing_key(key).ok_or(AuditError::Key)?,
-            clock: Arc::new(time),
+            clock: Arc::new(time.clone()),
         };
-        let sinks = plan.sinks.iter().map(|sink| (sink_name(sink), build(sink)));
+        let sinks = plan.sinks.iter();
+        let sinks = sinks.map(|sink| (sink_name(&sink.to), build(sink, &ways, &time)));
         let log = Log::open(settings, sinks.collect())?;
         // It is opened once.
         let _ = self.log.set(log);
@@ -55,22 +77,95 @@ pub fn signing_key(key: &SecretKey) -> Option<SigningKey> {
     SigningKey::of(&blake3::derive_key("turnpike audit 1", key.bytes()))
 }
 
-/// By what a sink is known, from start to start.
-pub fn sink_name(sink: &AuditSinkPlan) -> String {
-    match sink {
+/// By what a sink is known, from start to start. It is a label of metrics: no URL stands there, whose path
+/// may be a secret of the receiver's.
+pub fn sink_name(to: &AuditReceiverPlan) -> String {
+    match to {
         // All of it: two files of one name in two folders are two sinks.
-        AuditSinkPlan::File { path, .. } => format!("file {}", path.display()),
-        AuditSinkPlan::Stdout => "stdout".to_owned(),
+        AuditReceiverPlan::File { path, .. } => format!("file {}", path.display()),
+        AuditReceiverPlan::Stdout => "stdout".to_owned(),
+        AuditReceiverPlan::Syslog { address, .. } => format!("syslog {address}"),
+        AuditReceiverPlan::Webhook { url, .. } => named("webhook", url, ""),
+        AuditReceiverPlan::SplunkHec { url, index, .. } => {
+            named("splunk_hec", url, index.as_deref().unwrap_or_default())
+        }
     }
 }
 
-fn build(sink: &AuditSinkPlan) -> Box<dyn Sink> {
-    match sink {
-        AuditSinkPlan::File { path, max, keep } => Box::new(FileSink::new(Options {
+/// The host, and a digest of the rest.
+fn named(kind: &str, url: &Url, more: &str) -> String {
+    let host = url.host_str().unwrap_or_default();
+    let digest = blake3::hash(format!("{url} {more}").as_bytes()).to_hex();
+    format!("{kind} {host} {}", &digest[..8])
+}
+
+fn build(sink: &AuditSinkPlan, ways: &Ways, time: &Time) -> Box<dyn Sink> {
+    let format = format(sink.format);
+    let (world, clock) = (Arc::new(ways.clone()), Arc::new(time.clone()));
+    match &sink.to {
+        AuditReceiverPlan::File { path, max, keep } => Box::new(FileSink::new(Options {
             path: path.clone(),
+            format,
             max: *max,
             keep: *keep,
         })),
-        AuditSinkPlan::Stdout => Box::new(Stdout),
+        AuditReceiverPlan::Stdout => Box::new(Stdout(format)),
+        AuditReceiverPlan::Syslog {
+            address,
+            ca_file,
+            client,
+        } => {
+            let receiver = Receiver {
+                address: address.clone(),
+                ca_file: ca_file.clone(),
+                client: client.clone(),
+                ways: ways.clone(),
+            };
+            Box::new(Syslog::new(Box::new(receiver), format, clock))
+        }
+        AuditReceiverPlan::Webhook { url, secret, token } => {
+            let options = webhook::Options {
+                url: url.to_string(),
+                secret: secret.clone(),
+                token: token.clone(),
+                format,
+            };
+            Box::new(Webhook::new(options, world, clock))
+        }
+        AuditReceiverPlan::SplunkHec {
+            url,
+            token,
+            index,
+            acknowledge,
+        } => {
+            let at = |path| {
+                format!(
+                    "{}/services/collector/{path}",
+                    url.as_str().trim_end_matches('/')
+                )
+            };
+            let options = splunk_hec::Options {
+                url: at("event"),
+                acknowledge: acknowledge.then(|| Acknowledge::new(at("ack"), channel())),
+                token: token.clone(),
+                index: index.clone(),
+                format,
+            };
+            Box::new(SplunkHec::new(options, world, clock))
+        }
+    }
+}
+
+/// Of a process: what another one waited for is not waited for any more.
+fn channel() -> String {
+    Uuid::now_v7().to_string()
+}
+
+fn format(plan: AuditFormatPlan) -> Format {
+    match plan {
+        AuditFormatPlan::Json => Format::Json,
+        AuditFormatPlan::Ocsf => Format::Ocsf,
+        AuditFormatPlan::Cef => Format::Cef,
+        AuditFormatPlan::Ecs => Format::Ecs,
     }
 }

@@ -11,7 +11,7 @@ use thiserror::Error;
 use turnpike_audit::delivery::last_delivered;
 use turnpike_audit::sinks::file::rotated;
 use turnpike_audit::verify::{Summary, Verifier};
-use turnpike_config::plan::AuditSinkPlan;
+use turnpike_config::plan::{AuditFormatPlan, AuditReceiverPlan};
 use turnpike_config::{Environment, Plan, Problems};
 
 use crate::audit::{signing_key, sink_name};
@@ -24,7 +24,7 @@ use crate::secret_key::{self, SecretKeyError};
 pub enum AuditCommandError {
     #[error(transparent)]
     Configuration(#[from] Problems),
-    #[error("no sink of the configuration is a file; name the files")]
+    #[error("no sink of the configuration is a file in the format json; name the files")]
     NoFile,
     #[error("{}", path.display())]
     File { path: PathBuf, source: io::Error },
@@ -207,12 +207,14 @@ fn sources(
     Ok((files, Some(plan)))
 }
 
-/// The first sink that is a file: its path, how many there are, and its name.
+/// The first sink that is a file of the records themselves: its path, how many there are, and its name.
 fn file_sink(plan: &Plan) -> Option<(PathBuf, u32, String)> {
     let mut sinks = plan.audit.iter().flat_map(|audit| &audit.sinks);
-    sinks.find_map(|sink| match sink {
-        AuditSinkPlan::File { path, keep, .. } => Some((path.clone(), *keep, sink_name(sink))),
-        AuditSinkPlan::Stdout => None,
+    sinks.find_map(|sink| match &sink.to {
+        AuditReceiverPlan::File { path, keep, .. } if sink.format == AuditFormatPlan::Json => {
+            Some((path.clone(), *keep, sink_name(&sink.to)))
+        }
+        _ => None,
     })
 }
 

@@ -15,6 +15,7 @@ use crate::upstream::Board;
 /// so is the standing: a key that replaces a refused one is used at once. Where the file says that
 /// more or less was used, that much is counted.
 pub(crate) fn carry_over(next: &Snapshot, board: &Board, metrics: &Metrics, audit: &Audit) {
+    audit.leave_by(&next.egress);
     for credential in next.usable() {
         let standing = &credential.standing;
         if let Some(replaced) = board.enter(standing) {

@@ -99,8 +99,44 @@ pub async fn send(
     endpoint: &Endpoint,
     request: Request<'_>,
 ) -> Result<Answer, CallError> {
+    let talk = talk(connections, endpoint, request, Connect::Anew);
+    in_time(endpoint, talk).await
+}
+
+/// The same for one of many: on a connection that has served before, where there is one. What it sends
+/// may arrive twice.
+pub async fn send_again(
+    connections: &Connections,
+    endpoint: &Endpoint,
+    request: Request<'_>,
+) -> Result<Answer, CallError> {
+    let again = Request {
+        method: request.method.clone(),
+        path: request.path,
+        headers: request.headers.clone(),
+        body: request.body.clone(),
+    };
+    let kept = talk(connections, endpoint, request, Connect::IfThereIsNone);
+    match in_time(endpoint, kept).await {
+        // It may have been closed meanwhile, which tells nothing.
+        Err(CallError::Broken { .. }) => send(connections, endpoint, again).await,
+        answered => answered,
+    }
+}
+
+/// Which connection is used.
+#[derive(PartialEq, Eq)]
+enum Connect {
+    Anew,
+    IfThereIsNone,
+}
+
+async fn in_time(
+    endpoint: &Endpoint,
+    talk: impl Future<Output = pingora::Result<Option<Answer>>>,
+) -> Result<Answer, CallError> {
     let name = || endpoint.to_string();
-    match timeout(PATIENCE, talk(connections, endpoint, request)).await {
+    match timeout(PATIENCE, talk).await {
         Err(_) => Err(CallError::TimedOut { endpoint: name() }),
         Ok(Ok(Some(answer))) => Ok(answer),
         Ok(Ok(None)) => Err(CallError::TooLong { endpoint: name() }),
@@ -116,10 +152,11 @@ async fn talk(
     connections: &Connections,
     endpoint: &Endpoint,
     request: Request<'_>,
+    connect: Connect,
 ) -> pingora::Result<Option<Answer>> {
     let head = head(endpoint, &request)?;
-    // Tells of the way there, too; and one that was closed meanwhile would tell of nothing.
-    let (connection, _) = connections.get(endpoint, true).await?;
+    // A new one tells of the way there, too; and one that was closed meanwhile would tell of nothing.
+    let (connection, _) = connections.get(endpoint, connect == Connect::Anew).await?;
     let mut session: HttpSession<()> = match connection {
         Connection::H1(stream) => HttpSession::H1(Http1::new_with_options(stream, endpoint)),
         Connection::H2(stream) => HttpSession::H2(*stream),

@@ -156,11 +156,7 @@ impl std::fmt::Debug for Dialer {
 #[async_trait]
 impl L4Connect for Dialer {
     async fn connect(&self, _: &PeerAddr) -> pingora::Result<Stream> {
-        let dialled = match &self.proxy {
-            None => self.direct().await,
-            Some(proxy) => self.through(proxy).await,
-        };
-        match dialled {
+        match self.dial().await {
             Ok(tcp) => Ok(tcp.into()),
             Err(error) => Err(Error::because(ErrorType::ConnectError, "dialling", error)),
         }
@@ -168,6 +164,14 @@ impl L4Connect for Dialer {
 }
 
 impl Dialer {
+    /// A connection, through the proxy where there is one.
+    pub async fn dial(&self) -> Result<TcpStream, DialError> {
+        match &self.proxy {
+            None => self.direct().await,
+            Some(proxy) => self.through(proxy).await,
+        }
+    }
+
     async fn direct(&self) -> Result<TcpStream, DialError> {
         connect(&self.resolver, &self.host, self.port, Some(self.policy)).await
     }

@@ -93,16 +93,7 @@ impl Endpoint {
             (proxy.protocol, &proxy.host, proxy.port, user).hash(&mut hasher);
         }
 
-        let policy = Policy {
-            allow_private: way.allow_private || names_private_host(base_url),
-        };
-        let dialer = Dialer {
-            host: sni.clone(),
-            port,
-            proxy,
-            policy,
-            resolver: way.resolver.clone(),
-        };
+        let dialer = Dialer::new(base_url, proxy, way);
         Self(Arc::new(Inner {
             origin: format!("{}://{host_header}", base_url.scheme()),
             host_header,
@@ -150,6 +141,22 @@ fn options(alpn: ALPN, dialer: Dialer, way: &Way) -> PeerOptions {
     options.ca = way.roots.as_ref().map(|roots| roots.certificates.clone());
     options.custom_l4 = Some(Arc::new(dialer));
     options
+}
+
+impl Dialer {
+    /// The way to where this URL is.
+    pub fn new(url: &Url, proxy: Option<EgressProxy>, way: &Way) -> Self {
+        let host = url.host_str().unwrap_or_default();
+        Self {
+            host: host.trim_matches(['[', ']']).to_owned(),
+            port: url.port_or_known_default().unwrap_or(80),
+            proxy,
+            policy: Policy {
+                allow_private: way.allow_private || names_private_host(url),
+            },
+            resolver: way.resolver.clone(),
+        }
+    }
 }
 
 /// Whether the operator wrote a private or loopback address, or `localhost`: it is allowed as

@@ -25,6 +25,9 @@ const BYTES: usize = 256 << 10;
 const FIRST_WAIT: u64 = 500;
 const LONGEST_WAIT: u64 = 30_000;
 
+/// How long it is left alone at most because it asked for that, in milliseconds.
+const LONGEST_ASKED: u64 = 600_000;
+
 /// How often its place is saved, in milliseconds.
 const SAVED_EVERY: u64 = 1_000;
 
@@ -53,6 +56,8 @@ pub(crate) struct Delivery {
     batch: Batch,
     failures: u32,
     retry_at: u64,
+    /// Up to here, of this chain, it was told what is missing.
+    told: (String, u64),
 }
 
 /// What came of a step.
@@ -87,6 +92,7 @@ impl Delivery {
             batch: Batch::default(),
             failures: 0,
             retry_at: 0,
+            told: Default::default(),
         }
     }
 
@@ -105,35 +111,50 @@ impl Delivery {
         if self.batch.is_empty() {
             // What was passed over without a record is passed.
             self.done = self.next.clone();
-            self.save_sometimes(now)?;
-            return Ok(Step::Idle);
+            let failed = self.save_sometimes(now)?;
+            return Ok(failed.unwrap_or(Step::Idle));
         }
         match self.sink.deliver(&self.batch) {
             Ok(()) => {
                 let count = self.batch.len() as u64;
                 self.batch.clear();
                 self.done = self.next.clone();
-                (self.failures, self.retry_at) = (0, 0);
-                self.save_sometimes(now)?;
-                Ok(Step::Delivered(count))
+                let failed = self.save_sometimes(now)?;
+                Ok(failed.unwrap_or(Step::Delivered(count)))
             }
-            Err(SinkError(why)) => {
-                if self.failures == 0 {
-                    tracing::error!(sink = self.name, %why, "an audit sink takes no records; they are kept");
-                }
-                let wait = FIRST_WAIT << self.failures.min(10);
-                self.failures += 1;
-                self.retry_at = now + wait.min(LONGEST_WAIT);
-                Ok(Step::Away {
-                    until: self.retry_at,
-                })
-            }
+            Err(error) => Ok(self.failed(error, now)),
         }
+    }
+
+    /// Leaves the sink alone for a while.
+    fn failed(&mut self, error: SinkError, now: u64) -> Step {
+        let SinkError { why, wait } = error;
+        if self.failures == 0 {
+            tracing::error!(sink = self.name, %why, "an audit sink takes no records; they are kept");
+        }
+        let backed_off = LONGEST_WAIT.min(FIRST_WAIT << self.failures.min(10));
+        let asked = wait.map_or(0, |wait| {
+            u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)
+        });
+        self.failures += 1;
+        self.retry_at = now + backed_off.max(asked.min(LONGEST_ASKED));
+        Step::Away {
+            until: self.retry_at,
+        }
+    }
+
+    /// Goes back to where its place was saved last.
+    fn go_back(&mut self) {
+        self.batch.clear();
+        self.lines = None;
+        self.done = self.saved.clone();
+        self.next = self.saved.clone();
+        self.sink.begin(&self.saved.chain, self.saved.seq);
     }
 
     /// Fills the batch; `Some` where records are missing before the next.
     fn read(&mut self, number: u64) -> io::Result<Option<Step>> {
-        loop {
+        'segment: loop {
             if self.lines.is_none()
                 && let Some(missed) = self.open_next(number)?
             {
@@ -149,11 +170,12 @@ impl Delivery {
                 {
                     let expected = self.next.seq + 1;
                     if seq > expected {
-                        self.next.seq = seq - 1;
                         let offset = self.next.offset;
                         lines.seek(offset)?;
-                        let count = seq - expected;
-                        return Ok(Some(self.missed(expected, count)));
+                        if let Some(missed) = self.missed(seq) {
+                            return Ok(Some(missed));
+                        }
+                        continue 'segment;
                     }
                     self.batch.push(record, seq);
                     self.next.seq = seq;
@@ -201,34 +223,61 @@ impl Delivery {
             self.sink.begin(&header.chain, header.seq);
             (self.next.chain, self.next.seq) = (header.chain, header.seq);
         } else if header.seq > self.next.seq {
-            let (from, count) = (self.next.seq + 1, header.seq - self.next.seq);
-            self.next.seq = header.seq;
-            return Ok(Some(self.missed(from, count)));
+            return Ok(self.missed(header.seq + 1));
         }
         Ok(None)
     }
 
-    /// What was read before is handed on first, and told then.
-    fn missed(&mut self, from: u64, count: u64) -> Step {
+    /// There is no record before this one any more: told once, though the sink goes back and comes here
+    /// again.
+    fn missed(&mut self, seq: u64) -> Option<Step> {
+        let told = match self.told.0 == self.next.chain {
+            true => self.told.1,
+            false => 0,
+        };
+        let from = (self.next.seq + 1).max(told + 1);
+        self.next.seq = seq - 1;
+        let count = seq.saturating_sub(from);
+        if count == 0 {
+            return None;
+        }
+        self.told = (self.next.chain.clone(), seq - 1);
         tracing::error!(
             sink = self.name,
             from,
             count,
             "an audit sink missed records"
         );
-        Step::Missed { from, count }
+        Some(Step::Missed { from, count })
     }
 
-    fn save_sometimes(&mut self, now: u64) -> io::Result<()> {
+    /// `Some` where the receiver has lost what it had taken.
+    fn save_sometimes(&mut self, now: u64) -> io::Result<Option<Step>> {
         let is_late = now.saturating_sub(self.saved_at) >= SAVED_EVERY;
-        match is_late || self.done.segment > self.saved.segment {
-            true => self.save(now),
-            false => Ok(()),
+        if !is_late && self.failures == 0 && self.done.segment <= self.saved.segment {
+            return Ok(None);
         }
+        if self.saved != self.done
+            && let Err(error) = self.sink.confirm()
+        {
+            self.go_back();
+            return Ok(Some(self.failed(error, now)));
+        }
+        (self.failures, self.retry_at) = (0, 0);
+        self.note_place(now)?;
+        Ok(None)
     }
 
     /// Notes where it is, once what it handed on is the receiver's for good.
     pub(crate) fn save(&mut self, now: u64) -> io::Result<()> {
+        if self.saved != self.done {
+            let confirmed = self.sink.confirm();
+            confirmed.map_err(|error| io::Error::other(error.why))?;
+        }
+        self.note_place(now)
+    }
+
+    fn note_place(&mut self, now: u64) -> io::Result<()> {
         self.saved_at = now;
         if self.saved != self.done {
             self.sink.sync()?;

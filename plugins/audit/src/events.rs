@@ -182,6 +182,8 @@ events! {
         trace: Option<&'a str>,
         /// Who called.
         who: Who<'a>,
+        /// The caller's address, after trusted proxies.
+        client: Option<IpAddr>,
         /// What was asked for.
         operation: &'a str,
         /// The model, as it was asked for.

@@ -4,8 +4,9 @@
 //! 2. [`record`]: an event as a line of JSON, linked to the one before by its hash.
 //! 3. [`spool`]: lines are appended to segments on the disk, many with one write.
 //! 4. [`delivery`]: each sink reads the segments at its own pace, and forgets nothing it did not hand on.
-//! 5. [`sinks`]: where the lines go.
-//! 6. [`verify`]: whether lines are what was written, all of them and in order.
+//! 5. [`formats`]: how a line is written for who receives it.
+//! 6. [`sinks`]: where the lines go.
+//! 7. [`verify`]: whether lines are what was written, all of them and in order.
 //!
 //! [`log`] is all of that behind one handle. It has threads of its own and no runtime: what a call
 //! waits for is one append to a file.
@@ -13,6 +14,7 @@
 mod checkpoint;
 pub mod delivery;
 pub mod events;
+pub mod formats;
 mod json;
 pub mod log;
 mod open_requests;
@@ -26,6 +28,7 @@ pub mod verify;
 
 pub use checkpoint::SigningKey;
 pub use events::Event;
+pub use formats::Format;
 pub use log::{Log, Settings};
 pub use sinks::{Sink, SinkError};
 pub use spool::{Mark, OpenError, Unavailable, WhenFull};

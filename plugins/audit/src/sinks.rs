@@ -1,10 +1,17 @@
 //! Where records go. One file a kind.
 
 pub mod file;
+pub mod outside;
+pub mod splunk_hec;
 pub mod stdout;
+pub mod syslog;
+pub mod webhook;
 
 use std::io;
 use std::ops::Range;
+use std::time::Duration;
+
+use memchr::memmem;
 
 use thiserror::Error;
 
@@ -17,8 +24,12 @@ pub struct Batch {
 
 /// Why a batch is not the receiver's. It is handed on again.
 #[derive(Debug, Error)]
-#[error("{0}")]
-pub struct SinkError(pub String);
+#[error("{why}")]
+pub struct SinkError {
+    pub why: String,
+    /// The receiver asks to be left alone so long.
+    pub wait: Option<Duration>,
+}
 
 /// Takes records.
 ///
@@ -30,15 +41,30 @@ pub trait Sink: Send {
 
     fn deliver(&mut self, batch: &Batch) -> Result<(), SinkError>;
 
+    /// Answers `Ok` once all that was taken is the receiver's for good: its place is saved then. After an
+    /// error all is handed on again that came since it was saved last.
+    fn confirm(&mut self) -> Result<(), SinkError> {
+        Ok(())
+    }
+
     /// Makes sure that what was taken survives a loss of power.
     fn sync(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
 
+impl SinkError {
+    pub fn new(why: impl Into<String>) -> Self {
+        Self {
+            why: why.into(),
+            wait: None,
+        }
+    }
+}
+
 impl From<io::Error> for SinkError {
     fn from(error: io::Error) -> Self {
-        Self(error.to_string())
+        Self::new(error.to_string())
     }
 }
 
@@ -71,9 +97,25 @@ impl Batch {
         self.bytes.len()
     }
 
+    /// Unlike that of any other batch, and the same when this one is handed on again.
+    pub(crate) fn id(&self) -> String {
+        let first = self.records().next();
+        let (chain, seq) = first.map_or(("", 0), |(record, seq)| (chain_of(record), seq));
+        format!("{chain}-{seq}-{}", self.len())
+    }
+
     /// The records, without line breaks, and their numbers.
     pub fn records(&self) -> impl Iterator<Item = (&[u8], u64)> {
         let records = self.records.iter();
         records.map(|(range, seq)| (&self.bytes[range.clone()], *seq))
     }
+}
+
+/// The chain that a record is of.
+fn chain_of(record: &[u8]) -> &str {
+    const NAME: &[u8] = b"\"chain\":\"";
+    let begin = memmem::find(record, NAME).map_or(record.len(), |at| at + NAME.len());
+    let rest = &record[begin..];
+    let end = memchr::memchr(b'"', rest).unwrap_or(0);
+    str::from_utf8(&rest[..end]).unwrap_or_default()
 }

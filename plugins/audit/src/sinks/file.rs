@@ -11,12 +11,13 @@ use std::path::{Path, PathBuf};
 use memchr::memmem;
 
 use super::{Batch, Sink, SinkError};
-use crate::record::seq_of;
+use crate::Format;
 
 /// What the file is, and when there is another one.
 #[derive(Clone, Debug)]
 pub struct Options {
     pub path: PathBuf,
+    pub format: Format,
     /// Bytes; a file is as large as its last batch made it.
     pub max: u64,
     /// How many files there are beside the one that is written to; the oldest is removed.
@@ -40,7 +41,7 @@ struct Open {
     inode: u64,
 }
 
-/// A record is shorter.
+/// A record is shorter, in any format.
 const TAIL: u64 = 64 << 10;
 
 impl FileSink {
@@ -99,8 +100,7 @@ impl Sink for FileSink {
         // What was written after its place was saved, before the process was killed.
         if !chain.is_empty()
             && let Some(last) = self.last_line()
-            && memmem::find(&last, &self.chain).is_some()
-            && let Some(seq) = seq_of(&last)
+            && let Some(seq) = self.options.format.seq_of(&last, chain)
         {
             self.last = self.last.max(seq);
         }
@@ -112,7 +112,7 @@ impl Sink for FileSink {
         for (record, seq) in batch.records() {
             let is_written = seq <= self.last && memmem::find(record, &self.chain).is_some();
             if !is_written {
-                lines.extend_from_slice(record);
+                self.options.format.write(record, &mut lines);
                 lines.push(b'\n');
             }
         }
@@ -120,7 +120,7 @@ impl Sink for FileSink {
         let written = self.file().and_then(|open| open.append(&lines));
         self.lines = lines;
         let is_large = written
-            .map_err(|error| SinkError(format!("{}: {error}", self.options.path.display())))?
+            .map_err(|error| SinkError::new(format!("{}: {error}", self.options.path.display())))?
             >= max;
         if is_large && let Err(error) = self.rotate() {
             // It grows on, which loses nothing.

@@ -1,6 +1,7 @@
 use std::fs;
 
 use super::*;
+use crate::Format;
 use crate::delivery::{Delivery, Step};
 use crate::sinks::file::{FileSink, Options, rotated};
 
@@ -95,6 +96,7 @@ fn a_sink_goes_on_where_it_was() {
 fn file(directory: &Path, max: u64, keep: u32) -> FileSink {
     FileSink::new(Options {
         path: directory.join("audit.jsonl"),
+        format: Format::Json,
         max,
         keep,
     })

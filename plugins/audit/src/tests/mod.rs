@@ -2,7 +2,10 @@
 
 mod chain;
 mod delivery;
+mod formats;
+mod receivers;
 mod reference;
+mod samples;
 mod spool;
 
 use std::path::Path;
@@ -76,7 +79,7 @@ pub(crate) struct Memory {
 impl Sink for Memory {
     fn deliver(&mut self, batch: &Batch) -> Result<(), SinkError> {
         if self.is_away.load(Relaxed) {
-            return Err(SinkError("away".into()));
+            return Err(SinkError::new("away"));
         }
         let numbers = batch.records().map(|(_, seq)| seq);
         self.taken.lock().unwrap().extend(numbers);
