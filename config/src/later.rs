@@ -30,19 +30,16 @@ const LISTS: &[&str] = &[
 ];
 
 /// Values of keys that are served, by the pattern of the key.
-const VALUES: &[(&str, &[&str])] = &[
-    ("audit.sinks[].kind", &["otlp"]),
-    (
-        "providers.*.kind",
-        &[
-            "vertex",
-            "azure-openai",
-            "claude",
-            "gemini",
-            "openai-compatible",
-        ],
-    ),
-];
+const VALUES: &[(&str, &[&str])] = &[(
+    "providers.*.kind",
+    &[
+        "vertex",
+        "azure-openai",
+        "claude",
+        "gemini",
+        "openai-compatible",
+    ],
+)];
 
 pub(crate) const MESSAGE: &str = "not available in this release";
 

@@ -39,8 +39,10 @@ pub(super) struct Attributes(pub(super) Vec<KeyValue>);
 
 impl Attributes {
     pub(super) fn text(&mut self, name: &str, value: &str) {
-        let value = &value[..value.floor_char_boundary(LONGEST)];
-        self.put(name, Value::StringValue(value.to_owned()));
+        let mut ends = (0..=value.len().min(LONGEST)).rev();
+        let end = ends.find(|end| value.is_char_boundary(*end));
+        let value = value[..end.unwrap_or(0)].to_owned();
+        self.put(name, Value::StringValue(value));
     }
 
     pub(super) fn maybe(&mut self, name: &str, value: Option<&str>) {

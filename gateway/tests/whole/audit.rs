@@ -1,6 +1,7 @@
 //! What happens is on record: before it goes out, whole, in order, and without a secret.
 
 mod killed;
+mod otlp;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -23,6 +23,7 @@ mod caller;
 mod calls;
 mod canary;
 mod chaos;
+mod collector;
 mod command_line;
 mod confusion;
 mod cooldown;

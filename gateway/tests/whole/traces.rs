@@ -1,6 +1,5 @@
 //! Traces: what a collector gets of calls, which calls it gets, and that no call waits for it.
 
-mod collector;
 mod delivery;
 
 use opentelemetry_proto::tonic::trace::v1::Span;
@@ -8,12 +7,12 @@ use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use turnpike::clock::Time;
 use turnpike_loadtest::{Behaviour, FakeProvider, Options, Recorded};
 
-use crate::binary::replace;
+use crate::binary::{Binary, replace};
 use crate::calls::{
     CHAT, Caller, Events, SIDES, STREAMS, bearer, client, get_with, post_with, upstream,
 };
-use crate::harness::{Answer, Client, House, Http, chat, config};
-use collector::{Collector, Told};
+use crate::collector::{Collector, Told};
+use crate::harness::{Answer, Client, House, Http, KEY, chat, config, until};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const PARENT: &str = "00f067aa0ba902b7";
@@ -384,4 +383,75 @@ async fn another_configuration_is_another_collector() {
     }
     assert_eq!(spans_at_the_end(&house, &after).await.len(), 2);
     assert!(before.spans().is_empty());
+}
+
+/// The collector reads along: it ends the run where a secret of any test, or a canary, is in what it gets.
+#[tokio::test]
+async fn no_secret_and_no_prompt_is_in_a_span() {
+    let provider = FakeProvider::start(Options::default()).await;
+    let collector = Collector::start().await;
+    let house = told(&provider, &collector, "1", 2).await;
+    let quoting = Behaviour::Status {
+        code: 400,
+        body: Some(r#"{"error":{"message":"sk-openai-1 said CANARY"}}"#.into()),
+        headers: vec![("x-request-id".to_owned(), "CANARY".to_owned())],
+    };
+    provider.script("sk-openai-1", [quoting]);
+    let bearer = bearer();
+    let odd = [
+        ("authorization", &*bearer),
+        ("x-session-id", "CANARY"),
+        ("cookie", "a=CANARY"),
+        ("tracestate", "CANARY=1"),
+        ("baggage", "a=CANARY"),
+    ];
+    for http in [Http::One, Http::Two] {
+        let mut client = client(&house, http).await;
+        for call in &STREAMS {
+            let body = call.body.replace("hello", "CANARY of a prompt");
+            let sign = if call.path.contains('?') { '&' } else { '?' };
+            let path = format!("{}{sign}canary=CANARY", call.path);
+            post_with(&mut client, &path, &odd, body).await;
+        }
+        let key = format!("/v1beta/models/gemini-2.5-pro:generateContent?key={KEY}");
+        post_with(&mut client, &key, &[], "{}").await;
+        for (path, body) in [
+            ("/v1/nowhere?key=CANARY", "{}"),
+            (CHAT.path, r#"{"CANARY"#),
+            ("/v1/files?purpose=CANARY", "{}"),
+        ] {
+            post_with(&mut client, path, &odd, body).await;
+            client = self::client(&house, http).await;
+        }
+    }
+    let spans = spans_at_the_end(&house, &collector).await;
+    let calls = spans.iter().filter(|one| one.is(SpanKind::Server)).count();
+    assert_eq!(calls, 2 * 8);
+}
+
+#[tokio::test]
+async fn a_trace_is_named_in_the_log_and_in_the_audit() {
+    let provider = FakeProvider::start(Options::default()).await;
+    let yaml = config(&provider.base_url(), 1);
+    let binary = Binary::start(&yaml, &["--log-level", "debug"]).await;
+    let mut client = binary.client(Http::One).await;
+    let sent = format!("00-{TRACE}-{PARENT}-00");
+    assert_eq!(
+        asked(&mut client, &[("traceparent", &sent)]).await.status,
+        200
+    );
+    assert_eq!(asked(&mut client, &[]).await.status, 200);
+    until(|| binary.log().matches("operation=\"chat\"").count() == 2).await;
+    let log = binary.log();
+    // That of the other is of nobody but its own request, whose id it is.
+    assert_eq!(log.matches(" trace=").count(), 1, "{log}");
+    assert_eq!(log.matches(&format!(" trace={TRACE}")).count(), 1, "{log}");
+    let recorded = |event: &str| {
+        let named = format!("\"event\":\"{event}\"");
+        let (kept, trace) = (binary.kept(), format!("\"trace\":\"{TRACE}\""));
+        let lines = kept.lines().filter(|line| line.contains(&named));
+        lines.filter(|line| line.contains(&trace)).count()
+    };
+    until(|| (recorded("request.start"), recorded("request.end")) == (1, 1)).await;
+    binary.stop().await;
 }

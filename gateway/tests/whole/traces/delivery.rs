@@ -6,9 +6,9 @@ use std::time::Duration;
 use turnpike::clock::Time;
 use turnpike_loadtest::{FakeProvider, Options};
 
-use super::collector::{Collector, Said};
 use super::{asked, told};
 use crate::calls::{CHAT, client, post_with};
+use crate::collector::{Collector, Said};
 use crate::harness::{House, Http, chat, config, until};
 
 /// Half past something.

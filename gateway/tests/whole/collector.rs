@@ -11,10 +11,12 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
 };
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use prost::Message as _;
@@ -39,6 +41,9 @@ pub struct Collector {
 #[derive(Default)]
 struct Heard {
     requests: Mutex<Vec<ExportTraceServiceRequest>>,
+    logs: Mutex<Vec<LogRecord>>,
+    /// How those came who brought logs.
+    bearers: Mutex<Vec<String>>,
     /// What it says first; then it takes all.
     script: Mutex<VecDeque<Said>>,
 }
@@ -75,7 +80,17 @@ impl Collector {
         format!("telemetry: {{otlp_endpoint: \"http://{addr}/otlp\", sample_ratio: {ratio}}}\n")
     }
 
-    /// How many times it was asked.
+    /// Log records that it was sent.
+    pub fn logs(&self) -> Vec<LogRecord> {
+        self.heard.logs.lock().unwrap().clone()
+    }
+
+    /// What those said of themselves who brought them.
+    pub fn bearers(&self) -> Vec<String> {
+        self.heard.bearers.lock().unwrap().clone()
+    }
+
+    /// How many times it was asked about spans.
     pub fn asked(&self) -> usize {
         self.heard.requests.lock().unwrap().len()
     }
@@ -98,12 +113,27 @@ async fn answer(
     heard: Arc<Heard>,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
-    assert_eq!(request.uri().path(), "/otlp/v1/traces");
     assert_eq!(request.headers()["content-type"], "application/x-protobuf");
+    let path = request.uri().path().to_owned();
+    let bearer = request.headers().get("authorization").cloned();
     let body = request.into_body().collect().await.unwrap().to_bytes();
     canary::left("a span", &body);
-    let request = ExportTraceServiceRequest::decode(body).unwrap();
-    heard.requests.lock().unwrap().push(request);
+    match &*path {
+        "/otlp/v1/traces" => {
+            let request = ExportTraceServiceRequest::decode(body).unwrap();
+            heard.requests.lock().unwrap().push(request);
+        }
+        "/otlp/v1/logs" => {
+            let request = ExportLogsServiceRequest::decode(body).unwrap();
+            let resources = request.resource_logs.into_iter();
+            let scopes = resources.flat_map(|resource| resource.scope_logs);
+            let records = scopes.flat_map(|scope| scope.log_records);
+            heard.logs.lock().unwrap().extend(records);
+            let bearer = bearer.map(|bearer| bearer.to_str().unwrap().to_owned());
+            heard.bearers.lock().unwrap().extend(bearer);
+        }
+        path => panic!("{path}"),
+    }
     let said = heard.script.lock().unwrap().pop_front();
     let response = Response::builder().header("content-type", "application/x-protobuf");
     Ok(match said.unwrap_or(Said::Taken) {
