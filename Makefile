@@ -70,7 +70,7 @@ lint: ## Format, clippy, dependency directions, the documents; cargo-deny and ca
 fmt: ## Format the Rust code
 	cargo fmt --all
 
-reference: ## Renew config/schema.json, docs/configuration.md and docs/reference/openapi.json
+reference: ## Renew config/schema.json, docs/configuration.md and docs/reference/
 	RENEW=1 cargo test --locked -p turnpike-config the_committed_copy_is_up_to_date
 	RENEW=1 cargo test --locked -p turnpike --lib the_committed_copy_is_up_to_date
 	python3 docs/configuration.py

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use http::Method;
+use turnpike::observe::metrics::{Ended, Metrics};
 use turnpike_api::{
-    Answer, Authenticator, Identity, ModelRules, Operation, Presented, Provider, Secret, Verdict,
-    find,
+    Answer, Authenticator, Identity, ModelRules, Operation, Presented, Provider, Secret, Usage,
+    Verdict, find,
 };
 use turnpike_credentials::SELECTORS;
 use turnpike_identity::ApiKeys;
@@ -28,7 +29,7 @@ criterion_group! {
     config = Criterion::default()
         .warm_up_time(Duration::from_millis(500))
         .measurement_time(Duration::from_secs(2));
-    targets = path, identify, read, authorize, route, select, stream, answer
+    targets = path, identify, read, authorize, route, select, stream, answer, count
 }
 criterion_main!(stages);
 
@@ -204,6 +205,42 @@ fn answer(criterion: &mut Criterion) {
             });
         });
     }
+}
+
+/// What is counted of a good stream from its first chunk on.
+fn count(criterion: &mut Criterion) {
+    let metrics = Metrics::new().expect("metrics");
+    let model = metrics.model("openai", "gpt-4o");
+    let credential = metrics.credential(&"openai".into(), &"openai/main".into());
+    let usage = Usage {
+        input: 1_200,
+        output: 300,
+        ..Usage::default()
+    };
+    let took = Duration::from_millis(4_000);
+    let mut group = criterion.benchmark_group("count");
+    group.bench_function("a stream", |bencher| {
+        bencher.iter(|| {
+            metrics.in_flight().inc();
+            credential.answered(took / 8);
+            model.first_chunk(Operation::ChatCompletions, took / 7);
+            model.used(black_box(&usage));
+            model.cost(6_000);
+            credential.good();
+            metrics.in_flight().dec();
+            metrics.ended(&Ended {
+                operation: Some(Operation::ChatCompletions),
+                status: 200,
+                reason: "",
+                error: None,
+                took: black_box(took),
+                first_chunk: Some(took / 7),
+                usage: Some(usage),
+                model: Some(&model),
+            });
+            metrics.overhead(Duration::from_micros(40));
+        });
+    });
 }
 
 fn openai() -> Arc<dyn Provider> {

@@ -106,7 +106,7 @@ class Process:
 
     def stop(self, pid=None):
         """SIGTERM, again every few seconds (nginx can miss one under valgrind), in the end SIGKILL."""
-        for _ in range(6):
+        for _ in range(24):
             if self.popen.poll() is None:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid or self.pid, signal.SIGTERM)

@@ -4,23 +4,24 @@
 //! not there is told where it happens.
 
 pub mod calls;
+mod floods;
 pub mod metrics;
 mod open;
 mod outside;
-mod strangers;
 
+use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use turnpike_api::{Identity, Rejection};
-use turnpike_audit::events::{Stopped, Who};
+use turnpike_audit::events::{ManagementRefused, Stopped, Who};
 use turnpike_audit::log::Status;
 use turnpike_audit::{Event, Log};
 use turnpike_identity::sso::Person;
 
+use floods::Flood;
 pub use open::{AuditError, signing_key, sink_name};
-use strangers::Strangers;
 
 use crate::assemble::egress::Egress;
 use crate::refusal::{Reason, Refusal};
@@ -34,7 +35,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Default)]
 pub struct Audit {
     log: OnceLock<Log>,
-    strangers: Strangers,
+    /// Refusals of those who are not known, who are, and of wrong keys for the management API.
+    strangers: Flood<100>,
+    denials: Flood<1000>,
+    wrong_keys: Flood<100>,
     /// How its sinks reach what is outside, by the configuration in force.
     egress: Arc<ArcSwapOption<Egress>>,
 }
@@ -44,6 +48,18 @@ impl Audit {
     pub fn tell<E: Event>(&self, event: &E) {
         if let Some(log) = self.log.get() {
             log.note(event);
+        }
+    }
+
+    /// Tells that a request to the management API came with a wrong key, unless too many do. `now` is in
+    /// milliseconds since 1970.
+    pub fn wrong_key(&self, client: IpAddr, refused_for: u64, now: u64) {
+        if let Some(untold) = self.wrong_keys.may_tell(now) {
+            self.tell(&ManagementRefused {
+                client: Some(client),
+                refused_for,
+                untold: (untold > 0).then_some(untold),
+            });
         }
     }
 

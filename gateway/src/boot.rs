@@ -21,7 +21,8 @@ use turnpike_config::{Environment, Plan};
 use crate::assemble::{Ground, assemble, credential_directory, open_to_others};
 use crate::audit::AuditError;
 use crate::background::{
-    affinity, keep, keys, limits, news, probe, quotas, retention, sessions, traces, usage, uses,
+    affinity, keep, keys, limits, news, probe, quotas, replicas, retention, sessions, traces,
+    usage, uses,
 };
 use crate::clock::Time;
 use crate::listener::{self, Listener};
@@ -32,7 +33,7 @@ use crate::reload::{self, Reloader};
 use crate::runtime::{Listening, Runtime};
 use crate::secret_key::{self, SecretKeyError};
 use crate::sso::Sso;
-use crate::store::{self, StoreOpenError};
+use crate::store::{self, StoreOpenError, Timed};
 use crate::web;
 
 /// The longest a stopping process waits for requests that are under way.
@@ -115,12 +116,13 @@ pub async fn start(
     let hangup = signal(SignalKind::hangup()).map_err(BootError::Signals)?;
     let ground = Ground::new(time.clone(), plan.agent_tokens.max_concurrent_hashes)?;
     let store = store::open(&plan.state, time).await?;
+    let store: Arc<dyn Store> = Arc::new(Timed::new(store, ground.metrics.clone()));
     if plan.server.secret_key.is_none() {
         let _ = ground.kept_key.set(secret_key::beside(&plan.state.path)?);
     }
     let mut directory = credential_directory(&plan);
     let scan = directory.scan();
-    let away = read_records(&ground, &*store, &plan.state).await?;
+    let mut away = read_records(&ground, &*store, &plan.state).await?;
     let snapshot = assemble(&plan, directory.entries(), &ground, 1, true);
     let snapshot = snapshot.map_err(BootError::Assemble)?;
     let opened = keep::open_accounts(snapshot.usable(), &ground.board, &*store).await;
@@ -129,8 +131,8 @@ pub async fn start(
     open_record(&plan, &ground)?;
     reload::carry_over(&snapshot, &ground.board, &ground.metrics, &ground.audit);
     if plan.state.redis.is_some() && away.is_none() {
-        let restored = quotas::restore(&ground.board, &*store).await;
-        restored.map_err(BootError::ReadStore)?;
+        // All of it is read again as soon as the store answers.
+        away = quotas::restore(&ground.board, &*store).await.err();
     }
     ground.last_good.set(snapshot.good_files.clone());
     // Port 0 asks for any free port: asked for twice, it is two.
@@ -181,7 +183,11 @@ pub async fn start(
         app,
         stopping.clone(),
     ))];
-    let background = background(&runtime);
+    let mut background = background(&runtime);
+    background.push(tokio::spawn(replicas::tell(
+        runtime.clone(),
+        reloader.clone(),
+    )));
     listeners.extend(admin_socket.map(|socket| tokio::spawn(serve_admin(socket, pages))));
     tokio::spawn(reload::watch(reloader.clone(), hangup, stopping));
     Ok(Gateway {
@@ -383,6 +389,7 @@ impl Gateway {
         uses::flush(&self.runtime).await;
         usage::flush(&self.runtime).await;
         traces::flush(&self.runtime).await;
+        replicas::leave(&self.runtime).await;
         let audit = self.runtime.audit.clone();
         // It waits for what receives the last records.
         if tokio::task::spawn_blocking(move || audit.stop())

@@ -19,6 +19,7 @@ use url::Url;
 use crate::assemble::Ground;
 use crate::assemble::egress::Egress;
 use crate::observe::events::IssuerKeysFetched;
+use crate::observe::metrics::Metrics;
 use crate::upstream::call::{self, Request};
 use crate::upstream::{Connections, Endpoint};
 
@@ -38,6 +39,7 @@ impl IssuersKeys {
             jwks_url: issuer.jwks_url.clone(),
             egress: Mutex::new(egress.clone()),
             connections: ground.connections.clone(),
+            metrics: ground.metrics.clone(),
         };
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let clock = Arc::new(ground.board.time.clone());
@@ -81,6 +83,7 @@ struct Published {
     jwks_url: Option<Url>,
     egress: Mutex<Egress>,
     connections: Arc<Connections>,
+    metrics: Metrics,
 }
 
 #[derive(Deserialize)]
@@ -102,6 +105,7 @@ impl FetchKeys for Published {
             IssuerKeysFetched {
                 issuer: &self.issuer,
                 problem: fetched.as_ref().err(),
+                metrics: &self.metrics,
             }
             .tell();
             fetched

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use turnpike_api::{Identity, Operation, Usage};
 
 use crate::context::RequestId;
+use crate::observe::metrics::{CallError, ModelMetrics};
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +39,8 @@ pub struct Record {
     /// What its provider calls the model.
     pub served: Option<Arc<str>>,
     pub provider: Option<Arc<str>>,
+    /// How it is counted, likewise.
+    pub model_metrics: Option<ModelMetrics>,
     pub attempts: u32,
     pub stream: bool,
     pub usage: Option<Usage>,
@@ -47,7 +50,7 @@ pub struct Record {
     pub waited: Duration,
     /// From the head to the moment the answer was under way.
     pub committed: Option<Duration>,
-    /// From the head to the first piece of a streamed answer.
+    /// From the head to the first of a stream.
     pub first_chunk: Option<Duration>,
     pub ending: Ending,
     /// Its start is, so that its end has to be.
@@ -67,6 +70,7 @@ impl Record {
             credential: None,
             served: None,
             provider: None,
+            model_metrics: None,
             attempts: 0,
             stream: false,
             usage: None,
@@ -83,5 +87,19 @@ impl Record {
     pub fn overhead(&self) -> Option<Duration> {
         self.committed
             .map(|committed| committed.saturating_sub(self.waited))
+    }
+
+    /// How it ended, where that was not well.
+    pub fn error(&self) -> Option<CallError> {
+        match self.ending {
+            Ending::Incomplete { .. } => Some(CallError::Incomplete),
+            Ending::ClientGone => Some(CallError::ClientGone),
+            Ending::Aborted => Some(CallError::Server),
+            Ending::Answered { status } | Ending::Refused { status, .. } => match status {
+                400..500 => Some(CallError::Client),
+                500.. => Some(CallError::Server),
+                _ => None,
+            },
+        }
     }
 }

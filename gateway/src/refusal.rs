@@ -66,8 +66,8 @@ pub struct Words {
 }
 
 impl Reason {
-    #[cfg(test)]
-    const ALL: [Self; 31] = [
+    /// Every reason, for tables and tests.
+    pub const ALL: [Self; 31] = [
         Self::AuditUnavailable,
         Self::BindingMismatch,
         Self::BodyTooLarge,

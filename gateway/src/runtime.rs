@@ -17,7 +17,8 @@ use crate::assemble::Ground;
 use crate::audit::{self, Audit};
 use crate::decisions::Decisions;
 use crate::jwks::IssuersKeys;
-use crate::observe::metrics::Metrics;
+use crate::observe::metrics::catalogue::{COMPUTATIONS, CONFIG_HASH};
+use crate::observe::metrics::{self, Metrics};
 use crate::snapshot::Snapshot;
 use crate::traces;
 use crate::upstream::affinity::Affinity;
@@ -186,13 +187,17 @@ impl Runtime {
             ("agent_token", self.agent_tokens.computed()),
             ("jwt", self.signature_checks.computed()),
         ];
-        let mut text = self
-            .metrics
-            .render_with(&self.snapshot().roll, computed, now)?;
+        let computed = computed.map(|(kind, count)| (vec![kind], count as f64));
+        let snapshot = self.snapshot();
+        let mut told = metrics::standing(&snapshot.roll, now);
+        let hash = metrics::told::number(&snapshot.management.configuration());
+        told.push(metrics::told::plain(&CONFIG_HASH, hash as f64));
+        told.push(metrics::told::told(&COMPUTATIONS, computed));
+        told.extend(metrics::limits(&self.limits));
         if let Some(status) = self.audit.status() {
-            audit::metrics::expose(&status, &mut text);
+            told.extend(audit::metrics::families(&status));
         }
-        Ok(text)
+        self.metrics.render(told)
     }
 
     /// The configuration in force. A request loads it once and sees no other.

@@ -1,5 +1,7 @@
 //! The store that the configuration names, for the gateway and for the commands beside it.
 
+mod timed;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,6 +13,8 @@ use turnpike_config::plan::{RedisPlan, RedisServersPlan, StatePlan};
 use turnpike_store::{
     ClientCertificate, Embedded, OpenError, Options, Redis, Servers, SetupError, Shared,
 };
+
+pub use timed::Timed;
 
 use crate::clock::Time;
 

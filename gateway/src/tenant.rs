@@ -9,9 +9,9 @@ use http::header::HOST;
 use pingora::http::RequestHeader;
 use quick_cache::sync::Cache;
 use turnpike_access::RoleTable;
-use turnpike_api::{Attributes, Authorizer, Identity};
+use turnpike_api::{Attributes, Authorizer, Identity, Presented};
 use turnpike_identity::TokenBook;
-use turnpike_identity::agent_tokens::id_of;
+use turnpike_identity::agent_tokens::{Binding, id_of};
 use turnpike_identity::jwt::unproven_issuer;
 use turnpike_limits::Rules;
 
@@ -33,6 +33,8 @@ pub struct Tenant {
     pub authorizers: Arc<[Arc<dyn Authorizer>]>,
     /// The roles, and who has them; `None` = there are none.
     pub roles: Option<Arc<RoleTable>>,
+    /// Roles that are good from some places only.
+    pub bound: Arc<[(Box<str>, Binding)]>,
     /// Its roles are not those of the top level.
     pub has_own_roles: bool,
     /// The limits of its callers.
@@ -112,6 +114,18 @@ impl Tenant {
     /// The models of its callers, and who serves them.
     pub fn catalogue(&self) -> &Catalogue {
         &self.shelf
+    }
+
+    /// Whether somebody may call from there, with the roles that they have. A role that is bound binds
+    /// whoever has it: what gives it is of no use elsewhere, whatever else it gives.
+    pub fn admits(&self, identity: &Identity, presented: &Presented<'_>) -> bool {
+        let Some(roles) = self.roles.as_ref().filter(|_| !self.bound.is_empty()) else {
+            return true;
+        };
+        let grants = roles.grants(identity);
+        let has = |name: &str| grants.roles.iter().any(|role| &*role.name == name);
+        let mut bound = self.bound.iter();
+        bound.all(|(role, binding)| !has(role) || binding.admits(presented))
     }
 
     /// As it is written.
@@ -248,7 +262,8 @@ impl Place {
 
 impl Tenant {
     fn takes_by_host(&self, of: &Attributes) -> bool {
-        of.token_id.is_none() && (!self.has_domains || of.email.is_none())
+        // Of somebody, an address has to say so where the tenant's people have some; a key is nobody.
+        of.token_id.is_none() && (!self.has_domains || of.api_key.is_some())
     }
 }
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from catalogue import METRICS, asked
+from catalogue import METRICS, asked, unknown_words
 from chart import CHART, HERE
 
 BOARDS = sorted(CHART.glob("dashboards/*.json"))
@@ -52,6 +52,7 @@ class Dashboards(unittest.TestCase):
             for title, expression in expressions(path):
                 with self.subTest(board=path.stem, panel=title):
                     self.assertEqual(asked(expression), (set(), set()), expression)
+                    self.assertEqual(unknown_words(expression), set(), expression)
 
     def test_every_expression_is_one_that_prometheus_reads(self):
         records = [
@@ -99,6 +100,10 @@ class Dashboards(unittest.TestCase):
         self.assertEqual(METRICS["turnpike_credential_state"], {"provider", "credential", "state"})
         self.assertEqual(METRICS["turnpike_time_to_first_chunk_seconds"], {"operation"})
         self.assertEqual(METRICS["turnpike_overhead_seconds"], set())
+        self.assertEqual(
+            unknown_words('turnpike_requests_total{status=~"5..|7..",operation="none",reason!=""}'),
+            {("status", "7..")},
+        )
 
 
 class Alerts(unittest.TestCase):
@@ -106,6 +111,7 @@ class Alerts(unittest.TestCase):
         for rule in rules():
             with self.subTest(rule["alert"]):
                 self.assertEqual(asked(rule["expr"]), (set(), set()))
+                self.assertEqual(unknown_words(rule["expr"]), set())
                 used = set(re.findall(r"\$labels\.(\w+)", rule["annotations"]["summary"]))
                 grouped = set(re.findall(r"\w+", " ".join(re.findall(r"by \(([^)]*)\)", rule["expr"])))) | {
                     "instance"

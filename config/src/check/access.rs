@@ -11,7 +11,7 @@ use crate::locate::Path;
 use crate::nearest::hint;
 use crate::plan::{ClientKeyPlan, RoleBindingPlan, RolePlan, Scope, TenantAccessPlan};
 
-use super::{Context, keys, limits};
+use super::{Context, keys, limits, server};
 
 pub(super) use bindings::domain;
 
@@ -132,10 +132,29 @@ fn role(name: &str, written: &Role, section: &Path, context: &mut Context<'_>) -
         providers: written.providers.clone(),
         permissions: permissions.filter_map(|one| llm(*one)).collect(),
         management,
+        cidrs: server::networks(&written.cidrs, &at.field("cidrs"), context),
+        certificates: digests(&written.certificates, &at.field("certificates"), context),
         limits: limits::of_role(name, &written.limits, &at.field("limits"), context),
     };
     warn_of_nothing(&plan, &at, context);
     plan
+}
+
+/// As `openssl x509 -fingerprint -sha256` prints them, or without the colons.
+fn digests(written: &[String], key: &Path, context: &mut Context<'_>) -> Vec<String> {
+    let mut digests = Vec::new();
+    for (index, text) in written.iter().enumerate() {
+        let digits = text.replace(':', "").to_ascii_lowercase();
+        let is_digest = digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+        match is_digest {
+            true => digests.push(digits),
+            false => {
+                let message = "expected the 64 hexadecimal digits of a SHA-256";
+                context.report.at(&key.item(index), message);
+            }
+        }
+    }
+    digests
 }
 
 /// Rules that say nothing, or both yes and no.

@@ -22,7 +22,11 @@ pub(super) fn server(written: &Server, context: &mut Context<'_>) -> Option<Serv
         .and_then(|tls| tls::tls(tls, &tls_section, context));
     let public_url = public_url(written, &listen, tls.as_ref(), &section, context);
     Some(ServerPlan {
-        trusted_proxies: networks(written, &section.field("trusted_proxies"), context),
+        trusted_proxies: networks(
+            &written.trusted_proxies,
+            &section.field("trusted_proxies"),
+            context,
+        ),
         allowed_origins: origins(written, &section.field("cors"), context),
         limits: limits(&written.limits, &section.field("limits"), context),
         timeouts: TimeoutsPlan {
@@ -157,9 +161,9 @@ fn origins(written: &Server, section: &Path, context: &mut Context<'_>) -> Vec<S
     origins
 }
 
-fn networks(written: &Server, key: &Path, context: &mut Context<'_>) -> Vec<IpNet> {
+pub(super) fn networks(written: &[String], key: &Path, context: &mut Context<'_>) -> Vec<IpNet> {
     let mut networks = Vec::new();
-    for (index, text) in written.trusted_proxies.iter().enumerate() {
+    for (index, text) in written.iter().enumerate() {
         let network = text
             .parse()
             .or_else(|_| text.parse::<IpAddr>().map(IpNet::from));

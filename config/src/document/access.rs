@@ -20,6 +20,11 @@ pub(crate) struct Role {
     /// `llm:read` to list models and count tokens, `llm:write` to generate; also scopes of the
     /// management API.
     pub(crate) permissions: Vec<Permission>,
+    /// Networks, such as `10.0.0.0/8`, from which whoever has the role may call; the default is all.
+    pub(crate) cidrs: Vec<String>,
+    /// SHA-256 of the client certificates, in hexadecimal digits, with which whoever has the role may
+    /// call; the default is any, and none.
+    pub(crate) certificates: Vec<String>,
     /// Of each user who calls by this role: `measure_per_window`, `measure_total`, `concurrency`, such
     /// as `requests_per_minute`. The measures are `requests`, `tokens`, `input_tokens`, `output_tokens`
     /// and `usd`, the windows `second` to `month`.
@@ -32,6 +37,8 @@ impl Default for Role {
             models: Vec::new(),
             providers: vec!["*".into()],
             permissions: vec![Permission::LlmRead, Permission::LlmWrite],
+            cidrs: Vec::new(),
+            certificates: Vec::new(),
             limits: LimitMap::default(),
         }
     }

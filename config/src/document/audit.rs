@@ -40,6 +40,7 @@ pub(crate) enum WhenSpoolFull {
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AuditSink {
+    /// Each kind has keys of its own.
     pub(crate) kind: AuditSinkKind,
     /// `json` is the record itself; `ocsf` is OCSF 1.8.0.
     #[serde(default)]

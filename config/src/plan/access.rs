@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use turnpike_api::{Limit, Permission};
 
 use super::Scope;
@@ -16,6 +17,10 @@ pub struct RolePlan {
     pub providers: Vec<String>,
     pub permissions: Vec<Permission>,
     pub management: Vec<Scope>,
+    /// From where whoever has it may call; none = from anywhere.
+    pub cidrs: Vec<IpNet>,
+    /// With which client certificates, by their SHA-256 in lower-case hexadecimal digits; none = any.
+    pub certificates: Vec<String>,
     /// On the level of users: `role:NAME:requests_per_minute`.
     pub limits: Vec<Arc<Limit>>,
 }

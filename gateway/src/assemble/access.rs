@@ -6,6 +6,7 @@ use std::sync::Arc;
 use turnpike_access::{Binding, Matchers, RoleTable};
 use turnpike_api::{Attributes, Identity, ModelRules, Role, Secret};
 use turnpike_config::plan::{ClientKeyPlan, Plan, RoleBindingPlan, RolePlan};
+use turnpike_identity::agent_tokens::Binding as Whence;
 
 /// The roles and who has them; `None` = everything is allowed.
 pub(super) fn roles(roles: &[RolePlan], bindings: &[RoleBindingPlan]) -> Option<Arc<RoleTable>> {
@@ -29,6 +30,18 @@ fn role(plan: &RolePlan) -> Role {
         permissions: plan.permissions.clone(),
         management: management.map(|scope| scope.as_str().into()).collect(),
     }
+}
+
+/// The roles that are good from some places only.
+pub(super) fn bound(roles: &[RolePlan]) -> Arc<[(Box<str>, Whence)]> {
+    let bound = roles.iter().map(|role| {
+        let whence = Whence {
+            cidrs: role.cidrs.clone(),
+            certificates: role.certificates.clone(),
+        };
+        (role.name.as_str().into(), whence)
+    });
+    bound.filter(|(_, whence)| !whence.is_empty()).collect()
 }
 
 fn binding(plan: &RoleBindingPlan) -> Binding {

@@ -363,6 +363,7 @@ impl<'a> Providers<'a> {
             selector: known.vendor.selector.clone(),
         });
         let minting = Minting {
+            provider: vendor.name.clone(),
             id: draft.id.as_str().into(),
             account: account.clone(),
             at,

@@ -78,6 +78,7 @@ fn house(plan: &Plan, shelf: Shelf, logins: Option<&Logins<'_>>) -> Tenant {
         name: None,
         authorizers: authorizers(roles.clone()),
         roles,
+        bound: access::bound(&plan.roles),
         has_own_roles: false,
         rules: limits::rules(plan, None),
         sso: sso.map(|(sso, logins)| Arc::new(Sso::new(sso, logins.providers(sso), logins))),
@@ -116,6 +117,10 @@ fn tenant(
     Tenant {
         name: Some(written.name.as_str().into()),
         authorizers,
+        bound: match own {
+            Some(own) => access::bound(&own.roles),
+            None => house.bound.clone(),
+        },
         has_own_roles: roles.is_some(),
         roles: roles.unwrap_or_else(|| house.roles.clone()),
         rules: limits::rules(plan, Some(written)),

@@ -99,8 +99,20 @@ pub fn refused(head: Option<&RequestHeader>, refusal: &Refusal, context: &Contex
         return;
     }
     let (status, reason) = (refusal.status(), refusal.reason.words().reason);
-    match kind(refusal.reason) {
-        Kind::Authentication => not_let_in(head, status, reason, context),
+    let kind = kind(refusal.reason);
+    let untold = match kind {
+        Kind::Authentication => return not_let_in(head, status, reason, context),
+        Kind::Other => return,
+        Kind::Authorization | Kind::Limit => {
+            match audit.denials.may_tell(context.runtime.board.time.now()) {
+                Some(untold) => untold,
+                None => return,
+            }
+        }
+    };
+    let untold = (untold > 0).then_some(untold);
+    match kind {
+        Kind::Authentication | Kind::Other => {}
         Kind::Authorization => {
             let record = &context.record;
             audit.tell(&AuthorizationDenied {
@@ -113,6 +125,7 @@ pub fn refused(head: Option<&RequestHeader>, refusal: &Refusal, context: &Contex
                 status: status.into(),
                 reason,
                 generation: context.snapshot.generation,
+                untold,
             });
         }
         Kind::Limit => {
@@ -132,9 +145,9 @@ pub fn refused(head: Option<&RequestHeader>, refusal: &Refusal, context: &Contex
                     window: told.window,
                     reset: told.reset_time.as_deref(),
                 }),
+                untold,
             });
         }
-        Kind::Other => {}
     }
 }
 
@@ -157,6 +170,7 @@ pub fn not_let_in(
     audit.tell(&AuthenticationRefused {
         request: record.id.as_str(),
         decision: record.decision.as_str(),
+        tenant: context.tenant.name(),
         client: record.client,
         user_agent: head.and_then(user_agent),
         status: status.into(),

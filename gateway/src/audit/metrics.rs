@@ -1,66 +1,38 @@
 //! How the record stands, as Prometheus reads it. It is put together when it is asked for.
 
-use std::fmt::Write as _;
-
+use prometheus::proto::MetricFamily;
 use turnpike_audit::log::{SinkStatus, Status};
 
-/// Puts the series behind what is there.
-pub fn expose(status: &Status, out: &mut Vec<u8>) {
-    let mut text = String::new();
-    let plain = |n: u64| vec![(String::new(), n)];
-    let of_sinks = |value: fn(&Status, &SinkStatus) -> u64| {
-        let sinks = status.sinks.iter();
-        let series = sinks.map(|sink| (label(&sink.name), value(status, sink)));
-        series.collect::<Vec<_>>()
-    };
-    for (name, kind, help, series) in [
-        (
-            "turnpike_audit_records_total",
-            "counter",
-            "Audit records that were written.",
-            plain(status.written),
-        ),
-        (
-            "turnpike_audit_lost_total",
-            "counter",
-            "Audit records that there was no room for, not even in memory.",
-            plain(status.lost),
-        ),
-        (
-            "turnpike_audit_spool_bytes",
-            "gauge",
-            "Bytes of the audit spool.",
-            plain(status.bytes),
-        ),
-        (
-            "turnpike_audit_waiting",
-            "gauge",
-            "Audit records that a sink does not have yet.",
-            of_sinks(|status, sink| status.written.saturating_sub(sink.seq)),
-        ),
-        (
-            "turnpike_audit_missed_total",
-            "counter",
-            "Audit records that were dropped before a sink had them.",
-            of_sinks(|_, sink| sink.missed),
-        ),
-        (
-            "turnpike_audit_sink_away",
-            "gauge",
-            "1 while a sink takes no audit records.",
-            of_sinks(|_, sink| sink.is_away.into()),
-        ),
-    ] {
-        // Into memory, which takes it.
-        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
-        for (labels, value) in series {
-            let _ = writeln!(text, "{name}{labels} {value}");
-        }
-    }
-    out.extend_from_slice(text.as_bytes());
-}
+use crate::observe::metrics::catalogue::*;
+use crate::observe::metrics::told::{plain, told};
 
-fn label(sink: &str) -> String {
-    let plain = sink.replace('\\', "\\\\").replace('"', "\\\"");
-    format!("{{sink=\"{}\"}}", plain.replace('\n', "\\n"))
+/// The metrics of a record that is kept.
+pub fn families(status: &Status) -> Vec<MetricFamily> {
+    let of_sinks = |row: &Metric, value: fn(&Status, &SinkStatus) -> u64| {
+        let sinks = status.sinks.iter();
+        told(
+            row,
+            sinks.map(|sink| (vec![&*sink.name], value(status, sink) as f64)),
+        )
+    };
+    vec![
+        plain(&AUDIT_RECORDS, status.written as f64),
+        plain(&AUDIT_LOST, status.lost as f64),
+        plain(&AUDIT_SPOOL, status.bytes as f64),
+        plain(&AUDIT_SPOOL_LIMIT, status.most_bytes as f64),
+        of_sinks(&AUDIT_WAITING, |status, sink| {
+            status.written.saturating_sub(sink.seq)
+        }),
+        told(
+            &AUDIT_BEHIND,
+            status
+                .sinks
+                .iter()
+                .map(|sink| (vec![&*sink.name], sink.behind as f64 / 1_000.0)),
+        ),
+        of_sinks(&AUDIT_DELIVERED, |_, sink| sink.delivered),
+        of_sinks(&AUDIT_FAILURES, |_, sink| sink.failures),
+        of_sinks(&AUDIT_MISSED, |_, sink| sink.missed),
+        of_sinks(&AUDIT_AWAY, |_, sink| sink.is_away.into()),
+    ]
 }

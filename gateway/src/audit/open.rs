@@ -10,7 +10,7 @@ use turnpike_audit::sinks::splunk_hec::{self, Acknowledge, SplunkHec};
 use turnpike_audit::sinks::stdout::Stdout;
 use turnpike_audit::sinks::syslog::Syslog;
 use turnpike_audit::sinks::webhook::{self, Webhook};
-use turnpike_audit::spool::Terms;
+use turnpike_audit::spool::{Terms, boot_id};
 use turnpike_audit::{Format, Log, OpenError, Settings, SigningKey, Sink, WhenFull};
 use turnpike_config::plan::{
     AuditFormatPlan, AuditPlan, AuditReceiverPlan, AuditSinkPlan, SecretKey,
@@ -58,6 +58,7 @@ impl Audit {
                     true => WhenFull::Refuse,
                     false => WhenFull::DropOldest,
                 },
+                boot: boot_id(),
             },
             chain: format!("{:016x}", u64::from_le_bytes(chain)),
             replica: gethostname::gethostname().to_string_lossy().into_owned(),

@@ -7,6 +7,7 @@ pub mod limits;
 pub mod news;
 pub mod probe;
 pub mod quotas;
+pub mod replicas;
 pub mod retention;
 pub mod sessions;
 pub mod traces;

@@ -16,7 +16,7 @@ use turnpike_identity::sso::{LoginError, Person, Session};
 
 use crate::audit::person;
 use crate::clock::millis;
-use crate::observe::events::StoreFailed;
+use crate::observe::events::{SessionRenewed, StoreFailed};
 use crate::runtime::Runtime;
 use crate::snapshot::Snapshot;
 use crate::sso::Sso;
@@ -222,12 +222,17 @@ async fn renew_one(
 
 /// What became of a renewal is on record.
 fn told(runtime: &Runtime, session: &Session, outcome: &str, reason: Option<&str>) {
-    runtime.audit.tell(&audit::Session {
-        outcome,
-        who: person(&session.person),
-        provider: &session.provider,
-        reason,
-    });
+    SessionRenewed {
+        session: audit::Session {
+            outcome,
+            who: person(&session.person),
+            provider: &session.provider,
+            reason,
+        },
+        metrics: &runtime.metrics,
+        audit: &runtime.audit,
+    }
+    .tell();
 }
 
 /// The refresh token of this session.

@@ -10,7 +10,7 @@ use turnpike_identity::jwt::FetchError;
 
 use turnpike_audit::events as audit;
 
-use super::metrics::Metrics;
+use super::metrics::{Ended, Metrics};
 use crate::audit::Audit;
 use crate::record::{Ending, Record};
 use crate::trace_context::TraceContext;
@@ -68,8 +68,16 @@ impl RequestEnded<'_> {
             Ending::ClientGone => (499, "client_gone"),
             Ending::Aborted => (500, "aborted"),
         };
-        self.metrics
-            .answered(record.operation, status, reason, took);
+        self.metrics.ended(&Ended {
+            operation: record.operation,
+            status,
+            reason,
+            error: record.error(),
+            took,
+            first_chunk: record.first_chunk,
+            usage: record.usage,
+            model: record.model_metrics.as_ref(),
+        });
         if let Some(overhead) = record.overhead() {
             self.metrics.overhead(overhead);
         }
@@ -256,15 +264,14 @@ pub struct ManagementKeyRefused<'a> {
     pub peer: IpAddr,
     /// For how many seconds its address is refused now; 0 = not yet.
     pub refused_for: u64,
+    /// In milliseconds since 1970.
+    pub now: u64,
     pub audit: &'a Audit,
 }
 
 impl ManagementKeyRefused<'_> {
     pub fn tell(&self) {
-        self.audit.tell(&audit::ManagementRefused {
-            client: Some(self.peer),
-            refused_for: self.refused_for,
-        });
+        self.audit.wrong_key(self.peer, self.refused_for, self.now);
         warn!(peer = %self.peer, refused_for = self.refused_for, "wrong key for the management API");
     }
 }
@@ -462,11 +469,11 @@ pub struct ConfigurationRead<'a> {
 
 impl ConfigurationRead<'_> {
     pub fn tell(&self) {
-        self.metrics
-            .reloaded(self.problems.is_none(), self.generation);
+        let is_good = self.problems.is_none();
+        self.metrics.reloaded(is_good, self.generation);
         self.audit.tell(&audit::Configuration {
             generation: self.generation,
-            accepted: self.problems.is_none(),
+            accepted: is_good,
             digest: &turnpike_audit::sha256(self.effective.as_bytes()),
             problems: self.problems,
         });
@@ -480,15 +487,65 @@ impl ConfigurationRead<'_> {
     }
 }
 
+/// A person logged in, or did not.
+pub struct LoginEnded<'a> {
+    pub login: audit::Login<'a>,
+    pub metrics: &'a Metrics,
+    pub audit: &'a Audit,
+}
+
+impl LoginEnded<'_> {
+    pub fn tell(&self) {
+        self.metrics.login(self.login.outcome);
+        self.audit.tell(&self.login);
+    }
+}
+
+/// A person's session was to be renewed.
+pub struct SessionRenewed<'a> {
+    pub session: audit::Session<'a>,
+    pub metrics: &'a Metrics,
+    pub audit: &'a Audit,
+}
+
+impl SessionRenewed<'_> {
+    pub fn tell(&self) {
+        self.metrics.session_renewed(self.session.outcome);
+        self.audit.tell(&self.session);
+    }
+}
+
+/// An access token was asked for with a credential.
+pub struct CredentialRefreshed<'a> {
+    pub provider: &'a str,
+    pub credential: &'a str,
+    /// Why there is none.
+    pub error: Option<&'a str>,
+    pub metrics: &'a Metrics,
+    pub audit: &'a Audit,
+}
+
+impl CredentialRefreshed<'_> {
+    pub fn tell(&self) {
+        self.metrics.refreshed(self.provider, self.error.is_none());
+        self.audit.tell(&audit::CredentialRefreshed {
+            credential: self.credential,
+            error: self.error,
+        });
+    }
+}
+
 /// The keys of an issuer of signed tokens were asked for.
 pub struct IssuerKeysFetched<'a> {
     pub issuer: &'a str,
     pub problem: Option<&'a FetchError>,
+    pub metrics: &'a Metrics,
 }
 
 impl IssuerKeysFetched<'_> {
     pub fn tell(&self) {
         let issuer = self.issuer;
+        self.metrics.keys_fetched(self.problem.is_none());
         match self.problem {
             None => debug!(issuer, "the issuer's keys were fetched"),
             Some(error) => warn!(

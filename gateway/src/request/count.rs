@@ -51,7 +51,7 @@ impl Count {
         }
         let more = beyond(usage, before);
         let first = self.told.replace(usage).is_none();
-        lease.member.tokens.used(&more);
+        lease.member.metrics.used(&more);
         Some(lease.spend(more, false, first.into()))
     }
 
@@ -82,7 +82,7 @@ impl Count {
             Some(told) => return lease.member.answers.had(told.output),
         };
         if self.told.is_none() {
-            lease.member.tokens.missing();
+            lease.member.metrics.missing();
         }
         if missing != Usage::default() {
             lease.keep(lease.spend(missing, true, self.told.is_none().into()));

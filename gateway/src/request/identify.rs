@@ -65,7 +65,12 @@ pub async fn identify(
     let identity = match is_open && context.place.is_none() {
         true => anyone(head)?,
         false => {
-            let (identity, tenant) = known(head, query, context, &snapshot).await?;
+            let from = presented(head, context);
+            let (identity, tenant) = known(from, head, query, context, &snapshot).await?;
+            let other = tenant.as_ref().unwrap_or(&context.tenant);
+            if !other.admits(&identity, &from) {
+                return Err(refusal(Some(Rejection::Elsewhere)).into());
+            }
             if let Some(tenant) = tenant {
                 context.tenant = tenant;
             }
@@ -89,22 +94,27 @@ pub fn still(context: &Context<'_>) -> Result<(), Refusal> {
     }
 }
 
+/// From where the call comes; its credential is to be found yet.
+fn presented<'c>(head: &'c RequestHeader, context: &'c Context<'_>) -> Presented<'c> {
+    let user_agent = head.headers.get(USER_AGENT);
+    Presented {
+        token: "",
+        // A listener always knows its peer.
+        client: context.record.client.unwrap_or(UNKNOWN),
+        certificate: context.certificate.as_deref(),
+        user_agent: user_agent.and_then(|agent| agent.to_str().ok()),
+    }
+}
+
 /// Who it is, and for whom they act, where that is not the house.
 async fn known(
+    from: Presented<'_>,
     head: &RequestHeader,
     query: &str,
     context: &Context<'_>,
     snapshot: &Snapshot,
 ) -> Result<(Arc<Identity>, Option<Arc<Tenant>>), Stranger> {
     let (tenants, here) = (&snapshot.tenants, context.place.as_deref());
-    let user_agent = head.headers.get(USER_AGENT);
-    let from = Presented {
-        token: "",
-        // A listener always knows its peer.
-        client: context.record.client.unwrap_or(UNKNOWN),
-        certificate: context.certificate.as_deref(),
-        user_agent: user_agent.and_then(|agent| agent.to_str().ok()),
-    };
     let mut failure: Option<(Rejection, Option<MaySignIn>)> = None;
     for place in places(&head.headers, query) {
         let token = match place? {
@@ -317,7 +327,7 @@ fn refusal(failure: Option<Rejection>) -> Refusal {
         ),
         Some(Rejection::Elsewhere) => Refusal::new(
             Reason::BindingMismatch,
-            "the agent token is bound to other networks or another client certificate",
+            "the key is bound to other networks or another client certificate",
         ),
         Some(Rejection::Busy) => Refusal::new(
             Reason::Overloaded,

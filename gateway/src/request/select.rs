@@ -296,6 +296,9 @@ impl Lease<'_, '_> {
     /// [`kept`](Self::keep), the answer may be completed.
     pub fn spend(&self, usage: Usage, estimated: bool, calls: u32) -> Mark {
         let cost = self.charge(&usage);
+        if let Some(cost) = cost {
+            self.member.metrics.cost(cost);
+        }
         let credential = self.member.credential;
         let now = self.runtime.board.time.now();
         credential.begin_period(now);

@@ -55,8 +55,10 @@ pub async fn stream(
     let Passing {
         count,
         between_events,
+        first_after,
         ..
     } = passing;
+    context.record.first_chunk = first_after;
     if let Some(lease) = lease {
         count.end(&lease, &received);
         let now = context.runtime.board.time.now();
@@ -117,7 +119,7 @@ struct Passing<'l, 'p, 'm> {
     hiding: Option<WithoutUsage>,
     /// The first piece of a stream has not gone yet.
     first: bool,
-    /// After so long it went.
+    /// When it went, from the request's head.
     first_after: Option<Duration>,
     /// What has gone ends with a whole event.
     between_events: bool,
@@ -231,8 +233,10 @@ impl Passing<'_, '_, '_> {
         }
         if std::mem::take(&mut self.first) {
             let after = context.record.started.elapsed();
-            context.runtime.metrics.first_chunk(self.operation, after);
             self.first_after = Some(after);
+            if let Some(lease) = self.lease {
+                lease.member.metrics.first_chunk(self.operation, after);
+            }
         }
         self.between_events = piece.ends_with(b"\n\n") || piece.ends_with(b"\r\n\r\n");
         session.write_response_body(piece, end).await

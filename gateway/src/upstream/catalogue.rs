@@ -431,7 +431,7 @@ impl Catalogue {
                 },
                 price: self.price(kind, provider, &found.model),
                 answers: Arc::default(),
-                tokens: self.metrics.tokens(provider, label),
+                metrics: self.metrics.model(provider, label),
             }
         });
         Some(Arc::new(self.pool_of(parts.collect(), selector)))

@@ -10,13 +10,13 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Uri, header};
 use tokio::sync::{Mutex, MutexGuard};
 use turnpike_api::{Account, Clock, Provider, Scheme, Secret};
-use turnpike_audit::events::CredentialRefreshed;
 use turnpike_credentials::{CredentialFile, GrantError, ServiceAccount, read_token};
 
 use super::Endpoint;
 use super::call::{self, CallError, Request};
 use super::credential::Access;
 use crate::clock::millis;
+use crate::observe::events::CredentialRefreshed;
 use crate::runtime::Runtime;
 
 /// So long before its end a token is renewed, or from half of its life on.
@@ -40,6 +40,8 @@ pub struct Mint {
 
 /// What a mint is made of.
 pub struct Minting {
+    /// The provider's name.
+    pub provider: Arc<str>,
     /// The credential's.
     pub id: Arc<str>,
     pub account: ServiceAccount,
@@ -191,10 +193,14 @@ impl Mint {
     }
 
     fn told(&self, runtime: &Runtime, error: Option<&str>) {
-        runtime.audit.tell(&CredentialRefreshed {
+        CredentialRefreshed {
+            provider: &self.minting.provider,
             credential: &self.minting.id,
             error,
-        });
+            metrics: &runtime.metrics,
+            audit: &runtime.audit,
+        }
+        .tell();
     }
 
     fn kept(&self, is_good: impl Fn(&Token) -> bool) -> Option<Arc<Token>> {

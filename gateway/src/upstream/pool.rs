@@ -13,7 +13,7 @@ use super::answers::Answers;
 use super::board::Board;
 use super::credential::Credential;
 use super::outlook::{Outlook, Outlooks};
-use crate::observe::metrics::TokenMetrics;
+use crate::observe::metrics::ModelMetrics;
 
 /// Nobody was chosen yet: a round begins anywhere, or all replicas of a fleet would begin with the same
 /// one; who fills one first begins with the first.
@@ -104,7 +104,7 @@ pub struct Part {
     pub price: Option<Price>,
     /// How long answers of it are.
     pub answers: Arc<Answers>,
-    pub tokens: TokenMetrics,
+    pub metrics: ModelMetrics,
 }
 
 impl Part {
@@ -122,7 +122,7 @@ pub struct Member<'p> {
     pub model: &'p Arc<str>,
     pub price: Option<Price>,
     pub answers: &'p Answers,
-    pub tokens: &'p TokenMetrics,
+    pub metrics: &'p ModelMetrics,
 }
 
 /// The credentials that serve one name in one dialect.
@@ -258,7 +258,7 @@ impl Pool {
             model: &part.model,
             price: part.price,
             answers: &part.answers,
-            tokens: &part.tokens,
+            metrics: &part.metrics,
         }
     }
 

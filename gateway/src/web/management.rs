@@ -7,6 +7,7 @@ mod access;
 mod attempts;
 mod auths;
 mod body;
+mod credential_changes;
 mod credential_files;
 mod decisions;
 mod document;
@@ -18,6 +19,7 @@ mod pages;
 mod process;
 mod refusal;
 mod replay;
+mod replicas;
 mod roles;
 mod tokens;
 mod usage;
@@ -69,6 +71,8 @@ fn routes() -> Routes {
             OpenApiRouter::new()
                 .routes(routes!(credential_files::add))
                 .routes(routes!(credential_files::remove))
+                .routes(routes!(credential_changes::update))
+                .routes(routes!(credential_changes::set_quota))
                 .routes(routes!(auths::reset)),
         ))
         .merge(access::needing(
@@ -107,7 +111,9 @@ fn routes() -> Routes {
         ))
         .merge(access::needing(
             Scope::ConfigRead,
-            OpenApiRouter::new().routes(routes!(process::config)),
+            OpenApiRouter::new()
+                .routes(routes!(process::config))
+                .routes(routes!(replicas::list)),
         ))
         .merge(access::needing(
             Scope::ConfigWrite,

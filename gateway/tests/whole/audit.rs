@@ -2,6 +2,7 @@
 
 mod killed;
 mod otlp;
+mod receivers;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -53,7 +54,7 @@ fn spooled(house: &House) -> String {
 }
 
 /// Stops the gateway, which hands on what there is.
-async fn stopped(house: &House) -> Vec<Value> {
+pub(crate) async fn stopped(house: &House) -> Vec<Value> {
     house.gateway.stop().await;
     records(&file(house))
 }

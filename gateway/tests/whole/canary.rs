@@ -255,6 +255,7 @@ fn know_written(key: &str, value: &Value) {
             | "api_key"
             | "api-key"
             | "client_secret"
+            | "secret"
             | "secret_key"
             | "secret-key"
             | "token"

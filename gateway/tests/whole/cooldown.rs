@@ -12,7 +12,7 @@ use crate::calls;
 use crate::harness::{Client, House, Http, chat, until};
 use crate::pools::{
     CLAUDE, GOOGLE, OPENAI, Pools, SPEECHES, START, Speech, assert_whole, copy_files, seconds,
-    server, stopped, yaml,
+    server, yaml,
 };
 
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -596,7 +596,7 @@ async fn a_key_that_was_changed_between_two_processes_begins_anew() {
         provider,
         house,
     } = pools;
-    let (dir, _) = stopped(house).await;
+    let (dir, _) = house.left().await;
     let house = House::serve_by(time.clone(), dir, &yaml(&url, "sk-claude-2")).await;
     let pools = Pools {
         time,

@@ -168,14 +168,14 @@ async fn ask(house: &House, model: &str) -> Answer {
 }
 
 /// A proxy that asks who uses it.
-struct Proxy {
-    url: String,
+pub(crate) struct Proxy {
+    pub(crate) url: String,
     /// Where each tunnel was to lead.
     tunnels: Arc<Mutex<Vec<String>>>,
 }
 
 impl Proxy {
-    async fn start(scheme: &'static str, refuses: bool) -> Self {
+    pub(crate) async fn start(scheme: &'static str, refuses: bool) -> Self {
         let tunnels = Arc::new(Mutex::new(Vec::new()));
         let asked = tunnels.clone();
         let origin = stub(move |mut tcp| {
@@ -203,7 +203,7 @@ impl Proxy {
         }
     }
 
-    fn tunnels(&self) -> Vec<String> {
+    pub(crate) fn tunnels(&self) -> Vec<String> {
         self.tunnels.lock().unwrap().clone()
     }
 }

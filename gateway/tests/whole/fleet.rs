@@ -6,6 +6,7 @@ mod cooldowns;
 mod limits;
 mod partition;
 mod quotas;
+mod replicas;
 pub(crate) mod server;
 mod sessions;
 mod tokens;

@@ -68,6 +68,27 @@ impl House {
         }
     }
 
+    /// Stops the gateway, and answers with the directory and the configuration that it leaves. Its files
+    /// are free: another one can be started on them, and they can be read or copied.
+    pub async fn left(self) -> (TempDir, String) {
+        let Self {
+            watch,
+            gateway,
+            config,
+            dir,
+        } = self;
+        gateway.stop().await;
+        drop(gateway);
+        for held in ["turnpike.db.lock", "audit-spool/lock"] {
+            if let Ok(lock) = std::fs::File::open(dir.path().join(held)) {
+                until(|| lock.try_lock().is_ok()).await;
+            }
+        }
+        drop(watch);
+        let yaml = std::fs::read_to_string(config).unwrap();
+        (dir, yaml)
+    }
+
     /// Serves one provider of each dialect, all of them `provider`, with one credential each:
     /// `sk-openai-1`, `sk-claude-1`, `AIza-gemini-1`.
     pub async fn before(provider: &FakeProvider) -> Self {

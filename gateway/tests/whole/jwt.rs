@@ -157,6 +157,8 @@ async fn a_signed_token_is_taken_and_its_issuer_asked_once() {
             .iter()
             .all(|call| call.key == "sk-upstream")
     );
+    let fetched = r#"turnpike_issuer_key_fetches_total{result="ok"}"#;
+    assert_eq!(place.house.metric(fetched), 1.0);
     // Another configuration that does not change the issuer keeps what is known of it.
     place.house.gateway.reloader.reload().unwrap();
     assert_eq!(place.ask(&token).await.status, 200);

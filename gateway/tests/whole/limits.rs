@@ -7,12 +7,11 @@ mod told;
 use std::time::Duration;
 
 use serde_json::Value;
-use tempfile::TempDir;
 use turnpike::clock::Time;
 use turnpike_loadtest::{FakeProvider, Options};
 
 use crate::calls::{client, get_with, post_with};
-use crate::harness::{Answer, Client, House, Http, chat, until};
+use crate::harness::{Answer, Client, House, Http, chat};
 
 /// A key of the management API.
 const MANAGER: &str = "key-of-the-manager";
@@ -62,19 +61,7 @@ impl Place {
             house,
             time,
         } = self;
-        let House {
-            gateway,
-            dir,
-            config,
-            ..
-        } = house;
-        gateway.stop().await;
-        drop(gateway);
-        let lock = std::fs::File::open(dir.path().join("turnpike.db.lock")).unwrap();
-        until(|| lock.try_lock().is_ok()).await;
-        drop(lock);
-        let yaml = std::fs::read_to_string(config).unwrap();
-        let dir: TempDir = dir;
+        let (dir, yaml) = house.left().await;
         let house = House::serve_by(time.clone(), dir, &yaml).await;
         Self {
             provider,

@@ -42,6 +42,7 @@ mod jwt;
 mod limits;
 mod management;
 mod matrix;
+mod metrics;
 mod observation;
 mod operator;
 mod outcomes;

@@ -8,7 +8,6 @@ use bytes::Bytes;
 use http::{Method, Request};
 use http_body_util::Full;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use tokio::net::TcpStream;
 use turnpike::clock::Time;
 use turnpike_identity::sso::session;
@@ -110,15 +109,7 @@ impl Place {
             house,
             time,
         } = self;
-        let House { gateway, dir, .. } = house;
-        gateway.stop().await;
-        drop(gateway);
-        // Whoever is still reading files has the store open.
-        let lock = std::fs::File::open(dir.path().join("turnpike.db.lock")).unwrap();
-        until(|| lock.try_lock().is_ok()).await;
-        drop(lock);
-        let dir: TempDir = dir;
-        let yaml = std::fs::read_to_string(dir.path().join("turnpike.yaml")).unwrap();
+        let (dir, yaml) = house.left().await;
         let house = House::serve_by(time.clone(), dir, &yaml).await;
         Self {
             provider,
@@ -659,6 +650,145 @@ async fn a_credential_is_added_used_and_removed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_credential_is_changed_and_nobodys_change_is_lost() {
+    let place = Place::with(&keys()).await;
+    let body = json!({
+        "provider": "openai", "type": "api_key", "token": "CANARY-added-1", "label": "late",
+        "priority": 0, "quota": {"limit": 1000}
+    });
+    let added = place.post("/auths", &body.to_string()).await;
+    let id = added.json()["id"].as_str().unwrap().to_owned();
+    let put = async |path: &str, headers: &[(&str, &str)], body: Value| {
+        let headers = [&[("x-management-key", ALL)], headers].concat();
+        place
+            .ask(Method::PUT, path, &headers, &body.to_string())
+            .await
+    };
+    let auth = format!("/auths/openai?id={id}");
+    let quota = format!("/auths/openai/quota?id={id}");
+    assert_eq!(place.call("CANARY-of-a-client").await, 200);
+    let before = place.get(&quota).await;
+    let used = before.json()["used"].as_u64().unwrap();
+    assert!(used > 0);
+    let tag = before.header("etag").unwrap().to_owned();
+
+    // What is not named stays, and what was used stays used.
+    let set = put(&quota, &[("if-match", &tag)], json!({"limit": used + 5})).await;
+    assert_eq!(set.status, 200, "{}", set.text());
+    let (now, next) = (set.json(), set.header("etag").unwrap().to_owned());
+    assert_eq!(
+        [&now["limit"], &now["used"], &now["remaining"]],
+        [&json!(used + 5), &json!(used), &json!(5)]
+    );
+    // Of two who looked at the same one changes it.
+    let late = put(&quota, &[("if-match", &tag)], json!({"limit": 1})).await;
+    refused(&late, 412, "changed");
+    let late = put(&auth, &[("if-match", &tag)], json!({"weight": 9})).await;
+    refused(&late, 412, "changed");
+    let changed = put(
+        &auth,
+        &[("if-match", &next)],
+        json!({"weight": 9, "label": "later"}),
+    )
+    .await;
+    assert_eq!(changed.status, 200, "{}", changed.text());
+    let entry = changed.json();
+    assert_eq!(
+        [
+            &entry["weight"],
+            &entry["label"],
+            &entry["priority"],
+            &entry["quota"]["limit"]
+        ],
+        [&json!(9), &json!("later"), &json!(0), &json!(used + 5)]
+    );
+
+    // Another key, at once; switched off, and on again.
+    let other = put(
+        &auth,
+        &[],
+        json!({"type": "api_key", "token": "CANARY-added-2"}),
+    )
+    .await;
+    assert_eq!(other.status, 200, "{}", other.text());
+    assert!(!other.text().contains("CANARY"));
+    let free = put(&quota, &[], json!({"limit": null})).await;
+    assert_eq!(free.json()["limit"], Value::Null, "{}", free.text());
+    assert_eq!(place.call("CANARY-of-a-client").await, 200);
+    assert_eq!(place.provider.calls().last().unwrap().key, "CANARY-added-2");
+    let off = put(&auth, &[], json!({"disabled": true})).await;
+    assert_eq!(off.json()["status"], "disabled", "{}", off.text());
+    assert_eq!(place.call("CANARY-of-a-client").await, 200);
+    assert_ne!(place.provider.calls().last().unwrap().key, "CANARY-added-2");
+    let on = put(&auth, &[], json!({"disabled": false})).await;
+    assert_eq!(on.json()["status"], "active", "{}", on.text());
+
+    for (path, body, status, code) in [
+        ("/auths/openai", json!({"weight": 2}), 409, "ambiguous"),
+        (
+            "/auths/openai?id=openai/one",
+            json!({"weight": 2}),
+            409,
+            "configured",
+        ),
+        (
+            "/auths/claude/quota",
+            json!({"limit": 2}),
+            409,
+            "configured",
+        ),
+        (
+            "/auths/mistral",
+            json!({"weight": 2}),
+            404,
+            "no_credentials",
+        ),
+        (
+            "/auths/openai?id=none",
+            json!({"weight": 2}),
+            404,
+            "unknown_credential",
+        ),
+        (&*auth, json!({"weight": 0}), 400, "invalid_request"),
+        (
+            &*auth,
+            json!({"provider": "claude"}),
+            400,
+            "invalid_request",
+        ),
+        (&*auth, json!({"type": "oauth"}), 400, "invalid_request"),
+        (
+            &*auth,
+            json!({"token": "CANARY with blanks"}),
+            400,
+            "invalid_request",
+        ),
+        (
+            &*auth,
+            json!({"token": "CANARY-upstream-1"}),
+            409,
+            "same_secret",
+        ),
+        (&*quota, json!({}), 400, "invalid_request"),
+        (&*quota, json!({"limit": -1}), 400, "invalid_request"),
+    ] {
+        let answer = put(path, &[], body.clone()).await;
+        assert_eq!(answer.status, status, "{path} {body}: {}", answer.text());
+        refused(&answer, status, code);
+        assert!(!answer.text().contains("CANARY"), "{}", answer.text());
+    }
+    // It is so after a restart, too.
+    let place = place.restarted().await;
+    let listed = place.get("/auths/openai").await.json();
+    let mut listed = listed["auths"].as_array().unwrap().iter();
+    let entry = listed.find(|one| one["id"] == *id).unwrap();
+    assert_eq!(
+        [&entry["weight"], &entry["label"]],
+        [&json!(9), &json!("later")]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_configuration_is_shown_and_read_again() {
     let place = Place::new().await;
     let shown = place.get("/config").await;
@@ -783,7 +913,9 @@ async fn the_document_says_what_is_done() {
             };
             let under = under.replace("{provider}", "claude").replace("{id}", &id);
             let under = match operation["operationId"].as_str() {
-                Some("remove_credential") => format!("{under}?id=claude/main"),
+                Some("remove_credential" | "update_credential" | "set_quota") => {
+                    format!("{under}?id=claude/main")
+                }
                 _ => under,
             };
             let method: Method = method.to_uppercase().parse().unwrap();
@@ -794,6 +926,8 @@ async fn the_document_says_what_is_done() {
                 }
                 "create_token" => r#"{"name":"made-by-the-walk"}"#,
                 "set_log_level" => r#"{"level":"debug"}"#,
+                "update_credential" => r#"{"weight":2}"#,
+                "set_quota" => r#"{"limit":2}"#,
                 _ => "",
             };
             let answer = place
@@ -802,7 +936,8 @@ async fn the_document_says_what_is_done() {
             conforms(&document, operation, &answer);
             // What there is no log for in this process is proven with the binary.
             let is_good = answer.status < 300
-                || (name == "remove_credential" && answer.status == 409)
+                // What is written in the configuration is changed there.
+                || (under.ends_with("?id=claude/main") && answer.status == 409)
                 || name.ends_with("log_level");
             assert!(is_good, "{name}: {}", answer.text());
             // A key without the scope that the document asks for.
@@ -823,7 +958,7 @@ async fn the_document_says_what_is_done() {
             walked += 1;
         }
     }
-    assert_eq!(walked, 26, "a new operation belongs into this walk");
+    assert_eq!(walked, 29, "a new operation belongs into this walk");
 }
 
 /// Somebody who is logged in: the id of their session.

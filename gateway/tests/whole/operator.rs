@@ -13,7 +13,7 @@ use tower::ServiceExt;
 use turnpike::clock::Time;
 use turnpike_loadtest::{FakeProvider, Options};
 
-use crate::harness::{Answer, House, until};
+use crate::harness::{Answer, House};
 use crate::sso::browser::{Browser, field};
 
 pub(super) const ALL: &str = "CANARY-of-the-operator";
@@ -106,13 +106,7 @@ impl Place {
             house,
             time,
         } = self;
-        let House { gateway, dir, .. } = house;
-        gateway.stop().await;
-        drop(gateway);
-        let lock = std::fs::File::open(dir.path().join("turnpike.db.lock")).unwrap();
-        until(|| lock.try_lock().is_ok()).await;
-        drop(lock);
-        let yaml = std::fs::read_to_string(dir.path().join("turnpike.yaml")).unwrap();
+        let (dir, yaml) = house.left().await;
         let house = House::serve_by(time.clone(), dir, &yaml).await;
         Self {
             provider,

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use tempfile::TempDir;
 use turnpike::clock::Time;
 use turnpike::upstream::Credential;
 use turnpike::upstream::credential::Source;
@@ -105,7 +104,7 @@ impl Pools {
             provider,
             house,
         } = self;
-        let (dir, yaml) = stopped(house).await;
+        let (dir, yaml) = house.left().await;
         let house = House::serve_by(time.clone(), dir, &yaml).await;
         Self {
             time,
@@ -267,17 +266,8 @@ pub(crate) fn server(rest: &str) -> String {
     )
 }
 
-/// Stops a house's gateway and hands back what it left behind, in another directory, and its
-/// configuration. The old files stay locked: the pages hold the process's store until it ends.
-pub(crate) async fn stopped(house: House) -> (TempDir, String) {
-    house.gateway.stop().await;
-    let yaml = std::fs::read_to_string(&house.config).unwrap();
-    let left = tempfile::tempdir().unwrap();
-    copy_files(house.dir.path(), left.path());
-    (left, yaml)
-}
-
-/// The files of one directory, but for what only the process that made them may have.
+/// The files of one directory that no process has open any more, but for what only the one that made
+/// them may have.
 pub(crate) fn copy_files(from: &Path, to: &Path) {
     for entry in std::fs::read_dir(from).unwrap() {
         let path = entry.unwrap().path();

@@ -341,6 +341,36 @@ async fn no_fallback_and_no_twin_gets_around_a_denial() {
     }
 }
 
+#[tokio::test]
+async fn a_role_may_be_good_from_some_networks_only() {
+    let access = |networks: &str| {
+        format!(
+            "roles:\n\
+             \x20 near: {{models: [\"gpt-*\"], cidrs: [{networks}]}}\n\
+             \x20 anywhere: {{models: [\"gpt-*\"]}}\n\
+             api_keys:\n\
+             - {{key: key-of-near-00001, name: near, roles: [near]}}\n\
+             - {{key: key-of-anywhere-01, name: anywhere, roles: [anywhere]}}\n\
+             - {{key: key-of-both-000001, name: both, roles: [anywhere, near]}}\n"
+        )
+    };
+    let place = Place::with(&access("10.0.0.0/8, 2001:db8::1")).await;
+    for key in ["key-of-near-00001", "key-of-both-000001"] {
+        let answer = place.chat(key, "gpt-4o").await;
+        assert_eq!(answer.status, 401, "{key}");
+        let text = answer.text();
+        assert!(text.contains("is bound to other networks"), "{text}");
+        assert_eq!(place.get(key, "/v1/models", &[]).await.status, 401, "{key}");
+    }
+    assert_eq!(place.chat("key-of-anywhere-01", "gpt-4o").await.status, 200);
+    assert_eq!(place.provider.take_calls().len(), 1);
+
+    place.reload(&access("10.0.0.0/8, 127.0.0.0/8"));
+    for key in ["key-of-near-00001", "key-of-both-000001"] {
+        assert_eq!(place.chat(key, "gpt-4o").await.status, 200, "{key}");
+    }
+}
+
 /// A gateway that takes the tokens of an issuer, with these roles.
 async fn trusting(issuer: &Issuer, bindings: &str) -> Place {
     Place::with(&format!(

@@ -129,6 +129,12 @@ async fn a_token_that_cannot_be_renewed_serves_to_its_end() {
     served_with(&place, &endpoint, 0).await;
     assert_eq!(endpoint.asked(), 2);
     assert_eq!(place.status(ID), Some(Status::Active));
+    for result in ["ok", "failed"] {
+        let series = format!(
+            "turnpike_credential_refreshes_total{{provider=\"vertex\",result=\"{result}\"}}"
+        );
+        assert_eq!(place.house.metric(&series), 1.0, "{result}");
+    }
     // Nobody waits for a renewal while the old one is good.
     advance(&place, &endpoint, 2);
     endpoint.hold();

@@ -178,6 +178,8 @@ async fn a_token_works_while_its_owners_session_lasts_and_again_after_the_next_l
     assert_eq!(place.status(&token).await, 200, "the same token");
     let page = place.signed_in().await.get("/auth/success").await;
     assert!(page.text().contains("work again") && page.text().contains("laptop"));
+    let granted = r#"turnpike_logins_total{outcome="granted"}"#;
+    assert_eq!(place.house.metric(granted), 3.0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -343,12 +343,12 @@ struct Certified {
 }
 
 /// An authority that both sides trust.
-struct Authority {
+pub(crate) struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params
@@ -358,8 +358,12 @@ impl Authority {
         Self { issuer }
     }
 
+    pub(crate) fn pem(&self) -> String {
+        self.issuer.pem()
+    }
+
     /// Writes `{file}.crt` and `{file}.key`.
-    fn write(&self, dir: &Path, file: &str, names: &[&str], serial: u8) {
+    pub(crate) fn write(&self, dir: &Path, file: &str, names: &[&str], serial: u8) {
         let mut params = CertificateParams::new(
             names
                 .iter()

@@ -131,7 +131,12 @@ impl Place {
 
 /// Asks a gateway for a report.
 pub(crate) async fn ask(house: &House, query: &str, headers: &[(&str, &str)]) -> Answer {
-    let mut request = Request::get(format!("/v0/management/usage?{query}"));
+    look(house, &format!("/usage?{query}"), headers).await
+}
+
+/// Asks its management API.
+pub(crate) async fn look(house: &House, path: &str, headers: &[(&str, &str)]) -> Answer {
+    let mut request = Request::get(format!("/v0/management{path}"));
     for (name, value) in [("host", "admin"), ("x-management-key", ADMIN)]
         .iter()
         .chain(headers)

@@ -22,6 +22,16 @@ pub enum Measure {
 }
 
 impl Measure {
+    /// Every measure, for tables.
+    pub const ALL: [Self; 6] = [
+        Self::Requests,
+        Self::Tokens,
+        Self::InputTokens,
+        Self::OutputTokens,
+        Self::Usd,
+        Self::Concurrency,
+    ];
+
     /// Whether it counts what answers say they used.
     pub fn is_of_usage(self) -> bool {
         match self {

@@ -1,17 +1,19 @@
 //! A sink's way through the spool: it reads at its own pace, hands on in batches, and goes on only when
 //! a batch is the receiver's.
 //!
-//! Where it is, is saved once a second and at the end: after a kill the last second's records may come
-//! twice, each with the same chain and number.
+//! Where it is, is saved once a second and at the end, when what was handed on is confirmed: after a kill,
+//! or where a receiver has lost what it had taken, the records since then come twice, each with the same
+//! chain and number.
 
 use std::fs;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::open_requests::replace;
-use crate::record::seq_of;
+use crate::record::{seq_of, time_of};
 use crate::segment::{self, Lines};
 use crate::sinks::{Batch, Sink, SinkError};
 
@@ -56,8 +58,12 @@ pub(crate) struct Delivery {
     batch: Batch,
     failures: u32,
     retry_at: u64,
-    /// Up to here, of this chain, it was told what is missing.
-    told: (String, u64),
+    /// How often a batch was not taken.
+    failed: u64,
+    /// The sink has all that happened until then; 0 = not known yet.
+    reached: u64,
+    /// These, of this chain, were told to be missing.
+    told: (String, Range<u64>),
 }
 
 /// What came of a step.
@@ -92,12 +98,16 @@ impl Delivery {
             batch: Batch::default(),
             failures: 0,
             retry_at: 0,
+            failed: 0,
+            reached: 0,
             told: Default::default(),
         }
     }
 
     /// Reads and hands on one batch. `number` is the segment that is written to, `now` in milliseconds.
     pub(crate) fn step(&mut self, number: u64, now: u64) -> io::Result<Step> {
+        // A clock that was put back must not have it wait for longer than it was told to.
+        self.retry_at = self.retry_at.min(now + LONGEST_ASKED);
         if now < self.retry_at {
             return Ok(Step::Away {
                 until: self.retry_at,
@@ -111,27 +121,37 @@ impl Delivery {
         if self.batch.is_empty() {
             // What was passed over without a record is passed.
             self.done = self.next.clone();
+            self.reached = now;
             let failed = self.save_sometimes(now)?;
             return Ok(failed.unwrap_or(Step::Idle));
         }
         match self.sink.deliver(&self.batch) {
             Ok(()) => {
                 let count = self.batch.len() as u64;
+                let last = self.batch.records().last();
+                if let Some(time) = last.and_then(|(record, _)| time_of(record)) {
+                    self.reached = time;
+                }
                 self.batch.clear();
                 self.done = self.next.clone();
                 let failed = self.save_sometimes(now)?;
                 Ok(failed.unwrap_or(Step::Delivered(count)))
             }
-            Err(error) => Ok(self.failed(error, now)),
+            Err(error) => Ok(self.leave_alone(error, now)),
         }
     }
 
     /// Leaves the sink alone for a while.
-    fn failed(&mut self, error: SinkError, now: u64) -> Step {
+    fn leave_alone(&mut self, error: SinkError, now: u64) -> Step {
         let SinkError { why, wait } = error;
         if self.failures == 0 {
             tracing::error!(sink = self.name, %why, "an audit sink takes no records; they are kept");
         }
+        if self.reached == 0 {
+            let first = self.batch.records().next();
+            self.reached = first.and_then(|(record, _)| time_of(record)).unwrap_or(0);
+        }
+        self.failed += 1;
         let backed_off = LONGEST_WAIT.min(FIRST_WAIT << self.failures.min(10));
         let asked = wait.map_or(0, |wait| {
             u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)
@@ -208,7 +228,13 @@ impl Delivery {
         let (header, mut lines) = match Lines::open(&self.directory, there) {
             Ok(opened) => opened,
             // Removed meanwhile, or never begun: there is a later one.
-            Err(_) if there < number => {
+            Err(error)
+                if there < number
+                    && matches!(
+                        error.kind(),
+                        io::ErrorKind::NotFound | io::ErrorKind::InvalidData
+                    ) =>
+            {
                 self.next.segment = there + 1;
                 return Ok(None);
             }
@@ -228,20 +254,32 @@ impl Delivery {
         Ok(None)
     }
 
-    /// There is no record before this one any more: told once, though the sink goes back and comes here
-    /// again.
+    /// There is no record before this one any more. Each is told of once, though the sink goes back and
+    /// comes here again; `None` where all were.
     fn missed(&mut self, seq: u64) -> Option<Step> {
-        let told = match self.told.0 == self.next.chain {
-            true => self.told.1,
-            false => 0,
+        let (from, to) = (self.next.seq + 1, seq - 1);
+        let of_chain = self.told.0 == self.next.chain && !self.told.1.is_empty();
+        let told = if of_chain {
+            self.told.1.clone()
+        } else {
+            seq..seq
         };
-        let from = (self.next.seq + 1).max(told + 1);
-        self.next.seq = seq - 1;
-        let count = seq.saturating_sub(from);
-        if count == 0 {
+        // What is told of now: before what was, and after it when this is come to again.
+        let missing = match from < told.start {
+            true => from..told.start.min(seq),
+            false => from.max(told.end)..seq,
+        };
+        if missing.is_empty() {
+            self.next.seq = to;
             return None;
         }
-        self.told = (self.next.chain.clone(), seq - 1);
+        self.next.seq = missing.end - 1;
+        let all = match missing.end == told.start || missing.start == told.end {
+            true => missing.start.min(told.start)..missing.end.max(told.end),
+            false => missing.clone(),
+        };
+        self.told = (self.next.chain.clone(), all);
+        let (from, count) = (missing.start, missing.end - missing.start);
         tracing::error!(
             sink = self.name,
             from,
@@ -261,7 +299,7 @@ impl Delivery {
             && let Err(error) = self.sink.confirm()
         {
             self.go_back();
-            return Ok(Some(self.failed(error, now)));
+            return Ok(Some(self.leave_alone(error, now)));
         }
         (self.failures, self.retry_at) = (0, 0);
         self.note_place(now)?;
@@ -297,6 +335,16 @@ impl Delivery {
     /// All segments before this one are passed for good.
     pub(crate) fn passed(&self) -> u64 {
         self.saved.segment
+    }
+
+    /// How often a batch was not taken.
+    pub(crate) fn failed(&self) -> u64 {
+        self.failed
+    }
+
+    /// The sink has all that happened until then, in milliseconds since 1970; 0 = not known yet.
+    pub(crate) fn reached(&self) -> u64 {
+        self.reached
     }
 
     /// The last record that was handed on.

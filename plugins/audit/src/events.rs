@@ -226,6 +226,8 @@ events! {
         request: &'a str,
         /// The decision's id.
         decision: &'a str,
+        /// The tenant at whose host it was.
+        tenant: Option<&'a str>,
         /// The caller's address, after trusted proxies.
         client: Option<IpAddr>,
         /// What the caller says its program is.
@@ -257,6 +259,8 @@ events! {
         reason: &'a str,
         /// The number of the configuration it was judged by.
         generation: u64,
+        /// How many denials and limits that fell were not told one by one, for there were too many.
+        untold: Option<u64>,
     }
     /// A call did not fit within a limit.
     LimitHit<'a> = "limit.hit" {
@@ -276,6 +280,8 @@ events! {
         reason: &'a str,
         /// The limit that fell.
         limit: Option<Fell<'a>>,
+        /// How many denials and limits that fell were not told one by one, for there were too many.
+        untold: Option<u64>,
     }
     /// Somebody logged in, or was not let in.
     Login<'a> = "login" {
@@ -401,6 +407,8 @@ events! {
         client: Option<IpAddr>,
         /// For how many seconds it is refused now.
         refused_for: u64,
+        /// How many such requests were not told one by one, for there were too many.
+        untold: Option<u64>,
     }
     /// All records before this one are signed.
     Checkpoint<'a> = "checkpoint" {

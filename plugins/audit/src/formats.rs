@@ -29,24 +29,29 @@ pub enum Format {
 
 impl Format {
     /// Puts a record behind `out`, in one line.
-    ///
-    /// One that cannot be read goes as it is: nothing is kept back for its form.
     pub(crate) fn write(self, record: &[u8], out: &mut Vec<u8>) {
-        let begin = out.len();
         let native = match self {
             Self::Json => None,
-            Self::Ocsf | Self::Cef | Self::Ecs => serde_json::from_slice::<Native>(record).ok(),
+            Self::Ocsf | Self::Cef | Self::Ecs => Native::read(record),
         };
+        self.write_read(record, native, out);
+    }
+
+    /// The same of one that was read already.
+    ///
+    /// One that cannot be read goes as it is: nothing is kept back for its form.
+    pub(crate) fn write_read(self, record: &[u8], native: Option<Native>, out: &mut Vec<u8>) {
+        let begin = out.len();
         let written = match (self, native) {
-            (Self::Json, _) | (_, None) => None,
-            (Self::Ocsf, Some(native)) => ocsf::write(native, out).ok(),
-            (Self::Ecs, Some(native)) => ecs::write(native, out).ok(),
+            (Self::Json, _) | (_, None) => false,
+            (Self::Ocsf, Some(native)) => ocsf::write(native, out).is_ok(),
+            (Self::Ecs, Some(native)) => ecs::write(native, out).is_ok(),
             (Self::Cef, Some(native)) => {
                 cef::write(native, out);
-                Some(())
+                true
             }
         };
-        if written.is_none() {
+        if !written {
             out.truncate(begin);
             out.extend_from_slice(record);
         }

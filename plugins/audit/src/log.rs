@@ -62,6 +62,10 @@ struct SinkState {
     passed: AtomicU64,
     seq: AtomicU64,
     missed: AtomicU64,
+    delivered: AtomicU64,
+    failures: AtomicU64,
+    /// It has all that happened until then; 0 = not known yet.
+    reached: AtomicU64,
     is_away: AtomicBool,
 }
 
@@ -71,6 +75,8 @@ pub struct Status {
     pub written: u64,
     /// Bytes of the spool.
     pub bytes: u64,
+    /// As many as it may have.
+    pub most_bytes: u64,
     /// Records that there was no room for.
     pub lost: u64,
     pub sinks: Vec<SinkStatus>,
@@ -82,6 +88,12 @@ pub struct SinkStatus {
     pub seq: u64,
     /// Records it did not get.
     pub missed: u64,
+    /// Records that it took, since the start.
+    pub delivered: u64,
+    /// How often it did not take a batch, since the start.
+    pub failures: u64,
+    /// For how many milliseconds the oldest record that it does not have has been waiting, at most.
+    pub behind: u64,
     /// It takes none now.
     pub is_away: bool,
 }
@@ -99,10 +111,13 @@ impl Log {
             passed: AtomicU64::new(0),
             seq: AtomicU64::new(0),
             missed: AtomicU64::new(0),
+            delivered: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
+            reached: AtomicU64::new(0),
             is_away: AtomicBool::new(false),
         };
         let shared = Arc::new(Shared {
-            signed: AtomicU64::new(spool.written()),
+            signed: AtomicU64::new(0),
             spool,
             key: settings.key,
             clock: settings.clock,
@@ -112,6 +127,8 @@ impl Log {
             sinks: sinks.iter().map(state).collect(),
         });
         shared.tell_found(&found);
+        // What a killed process left unsigned is signed before more comes.
+        shared.sign();
         let mut threads = vec![spawn("audit", shared.clone(), |shared| shared.tend())?];
         for (nth, (name, sink)) in sinks.into_iter().enumerate() {
             let delivery = Delivery::open(name, sink, shared.spool.directory());
@@ -151,15 +168,24 @@ impl Log {
 
     pub fn status(&self) -> Status {
         let shared = &*self.shared;
+        let (written, now) = (shared.spool.written(), shared.clock.now());
         let sinks = shared.sinks.iter().map(|sink| SinkStatus {
             name: sink.name.clone(),
             seq: sink.seq.load(Relaxed),
             missed: sink.missed.load(Relaxed),
+            delivered: sink.delivered.load(Relaxed),
+            failures: sink.failures.load(Relaxed),
+            behind: match sink.reached.load(Relaxed) {
+                0 => 0,
+                _ if sink.seq.load(Relaxed) >= written => 0,
+                reached => now.saturating_sub(reached),
+            },
             is_away: sink.is_away.load(Relaxed),
         });
         Status {
-            written: shared.spool.written(),
+            written,
             bytes: shared.spool.bytes(),
+            most_bytes: shared.spool.most(),
             lost: shared.spool.lost(),
             sinks: sinks.collect(),
         }
@@ -263,8 +289,11 @@ impl Shared {
             let step = delivery.step(self.spool.number(), now);
             state.passed.store(delivery.passed(), Relaxed);
             state.seq.store(delivery.seq(), Relaxed);
+            state.reached.store(delivery.reached(), Relaxed);
+            state.failures.store(delivery.failed(), Relaxed);
             match step {
-                Ok(Step::Delivered(_)) => {
+                Ok(Step::Delivered(count)) => {
+                    state.delivered.fetch_add(count, Relaxed);
                     state.is_away.store(false, Relaxed);
                     continue;
                 }

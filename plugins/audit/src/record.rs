@@ -114,6 +114,15 @@ pub(crate) fn seq_of(record: &[u8]) -> Option<u64> {
     str::from_utf8(digits).ok()?.parse().ok()
 }
 
+/// When it happened, in milliseconds since 1970.
+pub(crate) fn time_of(record: &[u8]) -> Option<u64> {
+    const NAME: &[u8] = b",\"time\":\"";
+    let at = memchr::memmem::find(record, NAME)? + NAME.len();
+    let text = record[at..].split(|byte| *byte == b'"').next()?;
+    let time: Timestamp = str::from_utf8(text).ok()?.parse().ok()?;
+    u64::try_from(time.as_millisecond()).ok()
+}
+
 /// The hash that a record states.
 pub(crate) fn stated_hash(record: &[u8]) -> Option<Hash> {
     let from = record.len().checked_sub(DIGITS + 2)?;

@@ -14,7 +14,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use thiserror::Error;
 
-use crate::open_requests::{OpenRequests, Start};
+use crate::open_requests::{OpenRequests, Start, replace};
 use crate::record::{Chain, Hash, seq_of, stated_hash};
 use crate::segment::{self, Header, Lines};
 use crate::{Event, SigningKey};
@@ -35,6 +35,14 @@ pub struct Terms {
     /// Bytes.
     pub max: u64,
     pub when_full: WhenFull,
+    /// Tells this start of the machine from others, as [`boot_id`] does; empty = nobody can.
+    pub boot: String,
+}
+
+/// What the system calls this start of the machine.
+pub fn boot_id() -> String {
+    let read = fs::read_to_string("/proc/sys/kernel/random/boot_id");
+    read.unwrap_or_default().trim().to_owned()
 }
 
 /// Why the spool cannot be used.
@@ -75,7 +83,9 @@ pub(crate) struct Spool {
     segment: u64,
     noted: Mutex<Noted>,
     active: Mutex<Active>,
-    kept: Mutex<Kept>,
+    /// The segments there are, with their lengths; that which is written to is not among them.
+    kept: Mutex<BTreeMap<u64, u64>>,
+    open: Mutex<OpenRequests>,
     /// The number of the last record that is written.
     written: AtomicU64,
     /// The segment that is written to.
@@ -110,12 +120,6 @@ struct Active {
     full: Vec<File>,
 }
 
-/// The segments there are, with their lengths; that which is written to is not among them.
-struct Kept {
-    lens: BTreeMap<u64, u64>,
-    open: OpenRequests,
-}
-
 /// What was found at the start.
 pub(crate) struct Found {
     /// Calls that were under way when the process before was killed.
@@ -126,6 +130,9 @@ pub(crate) struct Found {
 
 impl Spool {
     /// Opens the spool and goes on with its chain, or begins one named `chain`.
+    ///
+    /// When the machine was started anew a chain begins: of the one before, sinks may have records that
+    /// the disk lost with the power, and no other record may have their numbers.
     pub(crate) fn open(
         terms: Terms,
         chain: &str,
@@ -146,26 +153,29 @@ impl Spool {
             return Err(OpenError::InUse(directory));
         }
         let numbers = segment::numbers(&directory).map_err(failed)?;
-        let mut kept = Kept {
-            lens: BTreeMap::new(),
-            open: OpenRequests::load(&directory),
-        };
-        let mut open = kept.open.clone();
+        let mut kept = BTreeMap::new();
+        let saved = OpenRequests::load(&directory);
+        let mut open = saved.clone();
         for number in &numbers {
             let about = fs::metadata(segment::path(&directory, *number)).map_err(failed)?;
-            kept.lens.insert(*number, about.len());
+            kept.insert(*number, about.len());
             // One without a whole header has no records.
             if let Err(error) = open.read(&directory, *number) {
                 tracing::warn!(%error, number, "a segment of the audit spool cannot be read");
             }
         }
         let (header, torn) = end(&directory, &numbers).map_err(failed)?;
+        let damaged = header.as_ref().filter(|_| torn > 0);
+        let damaged = damaged.map(|header| (torn, header.seq));
+        let is_same_boot = is_same_boot(&directory, &terms.boot);
+        let header = header.filter(|_| is_same_boot);
         let header = header.unwrap_or_else(|| Header::begin(chain.to_owned()));
         let number = numbers.last().map_or(1, |last| last + 1);
         let (file, len) = segment::create(&directory, number, &header).map_err(failed)?;
+        replace(&directory.join(BOOT), terms.boot.as_bytes()).map_err(failed)?;
         let found = Found {
             aborted: open.into_starts(),
-            damaged: (torn > 0).then_some((torn, header.seq)),
+            damaged,
         };
         let spool = Self {
             // Small enough that what was handed on is given back soon.
@@ -185,8 +195,9 @@ impl Spool {
             }),
             written: AtomicU64::new(header.seq),
             number: AtomicU64::new(number),
-            bytes: AtomicU64::new(kept.lens.values().sum::<u64>() + len),
+            bytes: AtomicU64::new(kept.values().sum::<u64>() + len),
             kept: Mutex::new(kept),
+            open: Mutex::new(saved),
             failed: AtomicBool::new(false),
             lost: AtomicU64::new(0),
             terms,
@@ -296,7 +307,7 @@ impl Spool {
             Ok((file, len)) => {
                 let before = std::mem::replace(&mut active.file, file);
                 active.full.push(before);
-                lock(&self.kept).lens.insert(number, active.len);
+                lock(&self.kept).insert(number, active.len);
                 active.len = len;
                 self.bytes.fetch_add(len, Relaxed);
                 self.number.store(number + 1, Relaxed);
@@ -309,14 +320,19 @@ impl Spool {
 
     /// Brings what was written to the disk itself.
     pub(crate) fn sync(&self) {
-        let files = {
+        let (mut files, is_rotated) = {
             let mut active = lock(&self.active);
             let mut files = std::mem::take(&mut active.full);
+            let is_rotated = !files.is_empty();
             if std::mem::take(&mut active.dirty) {
                 files.extend(active.file.try_clone());
             }
-            files
+            (files, is_rotated)
         };
+        // That there is a segment is written in the directory.
+        if is_rotated {
+            files.extend(File::open(&self.terms.directory));
+        }
         for file in files {
             if let Err(error) = file.sync_data() {
                 tracing::warn!(%error, "the audit spool was not synced");
@@ -328,8 +344,11 @@ impl Spool {
     /// large and may drop, the oldest there are.
     pub(crate) fn tidy(&self, passed: u64) {
         loop {
-            let mut kept = lock(&self.kept);
-            let Some((number, len)) = kept.lens.first_key_value().map(|(n, len)| (*n, *len)) else {
+            // Who writes a segment to its end waits for this lock, and calls wait for who writes.
+            let oldest = lock(&self.kept)
+                .first_key_value()
+                .map(|(n, len)| (*n, *len));
+            let Some((number, len)) = oldest else {
                 return;
             };
             let drops = self.terms.when_full == WhenFull::DropOldest;
@@ -338,8 +357,10 @@ impl Spool {
                 return;
             }
             let directory = &self.terms.directory;
-            let read = kept.open.read(directory, number);
-            let saved = read.and_then(|()| kept.open.save(directory));
+            let mut open = lock(&self.open);
+            let read = open.read(directory, number);
+            let saved = read.and_then(|()| open.save(directory));
+            drop(open);
             let removed = saved.and_then(|()| fs::remove_file(segment::path(directory, number)));
             match removed {
                 Err(error)
@@ -353,7 +374,7 @@ impl Spool {
                     let _ = fs::remove_file(segment::path(directory, number));
                 }
             }
-            kept.lens.remove(&number);
+            lock(&self.kept).remove(&number);
             self.bytes.fetch_sub(len, Relaxed);
         }
     }
@@ -382,6 +403,17 @@ impl Spool {
         self.bytes.load(Relaxed)
     }
 
+    /// As many bytes as it may have.
+    pub(crate) fn most(&self) -> u64 {
+        self.terms.max
+    }
+
+    /// Writes to this file from now on; answers with the one so far.
+    #[cfg(test)]
+    pub(crate) fn divert(&self, file: File) -> File {
+        std::mem::replace(&mut lock(&self.active).file, file)
+    }
+
     /// Bytes of memory.
     #[cfg(test)]
     pub(crate) fn held(&self) -> usize {
@@ -392,6 +424,15 @@ impl Spool {
     pub(crate) fn lost(&self) -> u64 {
         self.lost.load(Relaxed)
     }
+}
+
+/// In which start of the machine the spool was opened last.
+const BOOT: &str = "boot";
+
+/// Whether the machine was not started anew since the spool was open; also where nobody can tell.
+fn is_same_boot(directory: &Path, boot: &str) -> bool {
+    let before = fs::read_to_string(directory.join(BOOT)).unwrap_or_default();
+    before.is_empty() || boot.is_empty() || before == boot
 }
 
 /// As much as the file takes.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use jiff::Timestamp;
 use serde::Deserialize;
 
 use crate::checkpoint::is_signed;
@@ -23,6 +24,9 @@ pub enum Fault {
     Misplaced { seq: u64, after: u64 },
     /// There is another record of this number.
     Twice { seq: u64 },
+    /// So many records, or so long, and no checkpoint signs them: the chain was written anew from here
+    /// on, or without its key.
+    Unsigned { from: u64, to: u64 },
     /// The checkpoint is not signed by the key.
     BadSignature { seq: u64 },
     /// The chain goes on to this record, and it is not there.
@@ -67,12 +71,34 @@ struct State {
     seen: Vec<u64>,
     again: u64,
     signed: Option<(u64, String)>,
+    unsigned: Unsigned,
 }
+
+/// Records behind the last checkpoint.
+#[derive(Default)]
+struct Unsigned {
+    /// The first of them.
+    from: Option<u64>,
+    /// Milliseconds in which there were some: a machine that slept signed nothing meanwhile.
+    lasted: u64,
+    /// When the last of them was written.
+    at: Option<i64>,
+    is_told: bool,
+}
+
+/// A gateway signs each minute, and after 10,000 records; what it holds while the disk is full is more.
+const UNSIGNED_FOR: u64 = 300_000;
+const UNSIGNED_RECORDS: u64 = 200_000;
+
+/// So much of a time without records counts, in milliseconds.
+const GAP: u64 = 60_000;
 
 #[derive(Deserialize)]
 struct Head {
     chain: String,
     seq: u64,
+    #[serde(default)]
+    time: String,
     prev: String,
     hash: String,
     event: String,
@@ -113,6 +139,10 @@ impl Verifier {
         }
         if head.event == "checkpoint" {
             self.checkpoint(place, &head);
+        } else if let Some(state) = self.chains.get_mut(&head.chain)
+            && let Some(fault) = state.unsigned.more(&head)
+        {
+            self.find(place, &head.chain, fault);
         }
     }
 
@@ -126,6 +156,7 @@ impl Verifier {
             self.find(place, &head.chain, Fault::BadSignature { seq });
         } else if let Some(state) = self.chains.get_mut(&head.chain) {
             state.signed = Some((head.seq, key.to_owned()));
+            state.unsigned = Unsigned::default();
         }
     }
 
@@ -172,6 +203,23 @@ impl Verifier {
     }
 }
 
+impl Unsigned {
+    /// One more; a fault the first time that they are too many.
+    fn more(&mut self, head: &Head) -> Option<Fault> {
+        let time = head.time.parse::<Timestamp>().ok();
+        let time = time.map(Timestamp::as_millisecond);
+        if let (Some(before), Some(now)) = (self.at, time) {
+            self.lasted += now.saturating_sub(before).max(0).cast_unsigned().min(GAP);
+        }
+        self.at = time.or(self.at);
+        let from = *self.from.get_or_insert(head.seq);
+        let count = head.seq.saturating_sub(from);
+        let is_much = self.lasted > UNSIGNED_FOR || count > UNSIGNED_RECORDS;
+        let is_new = is_much && !std::mem::replace(&mut self.is_told, is_much);
+        is_new.then_some(Fault::Unsigned { from, to: head.seq })
+    }
+}
+
 impl State {
     fn begin(head: &Head) -> (Self, Option<Fault>) {
         let seq = head.seq;
@@ -183,6 +231,7 @@ impl State {
             seen: vec![short(&head.hash)],
             again: 0,
             signed: None,
+            unsigned: Unsigned::default(),
         };
         (state, (!is_linked).then_some(Fault::Unlinked { seq }))
     }
@@ -252,6 +301,10 @@ impl fmt::Display for Fault {
                 write!(f, "record {seq} stands behind record {after}")
             }
             Self::Twice { seq } => write!(f, "there is another record {seq}"),
+            Self::Unsigned { from, to } => write!(
+                f,
+                "records {from} to {to} are not signed, and should be: they were not written by the gateway"
+            ),
             Self::BadSignature { seq } => {
                 write!(f, "record {seq} is a checkpoint that the key did not sign")
             }

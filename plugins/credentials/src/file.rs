@@ -5,6 +5,7 @@
 //! key of the wrong type is an error, because it would be obeyed only half.
 
 mod document;
+mod edit;
 mod error;
 mod expiry;
 mod lists;
@@ -18,6 +19,7 @@ use turnpike_api::Secret;
 use crate::ServiceAccount;
 
 pub(crate) use document::{Document, Fields};
+pub use edit::{Edit, edit};
 pub use error::FileError;
 pub(crate) use rules::{name as check_name, project as check_project, secret as check_secret};
 

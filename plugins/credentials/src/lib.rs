@@ -22,7 +22,7 @@ pub use directory::{
     CredentialDirectory, Entry, Policy, ReadError, Scan, add_file, open_file, remove_file,
     replace_file, seal_file,
 };
-pub use file::{CredentialFile, FileError, FileQuota, Material, ModelAlias, parse};
+pub use file::{CredentialFile, Edit, FileError, FileQuota, Material, ModelAlias, edit, parse};
 pub use fill_first::FillFirst;
 pub use priority::Priority;
 pub use quota_aware::QuotaAware;

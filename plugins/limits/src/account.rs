@@ -164,6 +164,12 @@ impl Account {
         }
     }
 
+    /// What was granted, and what of that is free.
+    pub(crate) fn leased(&self) -> (u64, i64) {
+        let ledger = self.lock();
+        (ledger.granted, self.free.load(Ordering::Relaxed))
+    }
+
     /// What the store knows of what was used here; `None` = it has not answered yet.
     pub fn told(&self) -> Option<u64> {
         let is_heard = self.heard.load(Ordering::Acquire);

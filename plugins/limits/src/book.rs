@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures::channel::oneshot;
 use futures::task::AtomicWaker;
 use hashbrown::{DefaultHashBuilder, HashTable};
-use turnpike_api::{Clock, Draw, Drawn, Limit};
+use turnpike_api::{Clock, Draw, Drawn, Limit, Measure};
 
 use crate::account::{Account, Keep, Moment, Short};
 use crate::bucket::Bucket;
@@ -53,7 +53,19 @@ pub struct Book {
 struct Slot {
     rule: Arc<str>,
     subject: Box<str>,
+    measure: Measure,
     bucket: Arc<Bucket>,
+}
+
+/// What a replica has drawn of limits, in the periods that run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Leased {
+    /// Of so many buckets.
+    pub buckets: u64,
+    /// From the store, or by its own share while the store was away.
+    pub granted: u64,
+    /// Of that, what no call has taken. Below nought where calls used more than was reserved.
+    pub free: i64,
 }
 
 impl Slot {
@@ -146,6 +158,7 @@ impl Book {
             Slot {
                 rule: rule.name().clone(),
                 subject: subject.into(),
+                measure: rule.limit.measure,
                 bucket: Arc::new(Bucket::new(name, &rule.limit, self.now())),
             }
         });
@@ -426,6 +439,28 @@ impl Book {
                 look(&slot.rule, &slot.subject, &slot.bucket.newest());
             }
         }
+    }
+
+    /// What is drawn of all limits of each measure, for metrics.
+    pub fn leased(&self) -> [(Measure, Leased); Measure::ALL.len()] {
+        let now = self.now();
+        let mut all = Measure::ALL.map(|measure| (measure, Leased::default()));
+        for shard in &self.shards {
+            let buckets = shard.read().unwrap_or_else(PoisonError::into_inner);
+            for slot in buckets.iter() {
+                let account = slot.bucket.newest();
+                let of = all.iter_mut().find(|(measure, _)| *measure == slot.measure);
+                if let Some((_, sum)) = of
+                    && now < account.period().end
+                {
+                    let (granted, free) = account.leased();
+                    sum.buckets += 1;
+                    sum.granted = sum.granted.saturating_add(granted);
+                    sum.free = sum.free.saturating_add(free);
+                }
+            }
+        }
+        all
     }
 
     /// Lets go of buckets that nothing is known of any more but that they are empty.

@@ -94,13 +94,12 @@ pub(super) fn webhook(
             context.report.at(&key.field("secret"), message);
         }
     }
+    let token = written.token.as_ref();
+    let token = token.map(|token| header(token, key, context));
     Some(AuditReceiverPlan::Webhook {
         url: url?,
         secret: secret?.0.clone(),
-        token: written
-            .token
-            .as_ref()
-            .map(|token| header(token, key, context)),
+        token,
     })
 }
 

@@ -283,6 +283,7 @@ impl<'p> Forwarding<'p, '_> {
             context.record.credential = Some(lease.member.credential.id.clone());
             context.record.provider = Some(lease.member.credential.vendor.name.clone());
             context.record.served = Some(lease.member.model.clone());
+            context.record.model_metrics = Some(lease.member.metrics.clone());
             context.record.attempts += 1;
             context.attempts(&lease.member);
             match attempt::attempt(session, context, &lease, self.call, self.deadline).await {

@@ -31,8 +31,8 @@ pub(super) async fn authorize(
     pending: Pending,
     browser: &str,
 ) -> Result<Response, Problem> {
-    let (person, whose) = whose(desk, person)?;
     let provider = &pending.provider;
+    let (person, whose) = whose(desk, person, provider)?;
     let said = match said(desk, desk.sso_of(&person), &person, provider).await {
         Ok(said) => said,
         Err(denied) => return Err(refuse(desk, &person, provider, denied).await),
@@ -41,7 +41,7 @@ pub(super) async fn authorize(
         Said::Granted(granted) => granted.tenant.as_deref(),
         Said::ToConfirm(_) => None,
     };
-    let person = assigned(desk, person, whose, named)?;
+    let person = assigned(desk, person, whose, named, provider)?;
     // Who has been assigned to a tenant is let in as that says, too.
     let said = match said {
         Said::Granted(granted) if granted.tenant.is_some() && whose != Whose::Known => {
@@ -152,7 +152,7 @@ pub(super) async fn let_in(
     browser: &str,
 ) -> Result<Response, Problem> {
     if !desk.is_here(&login.person) {
-        return Err(not_here(desk, &login.person));
+        return Err(not_here(desk, &login.person, &login.provider));
     }
     let store = desk.store();
     let link = errand.link.as_deref();
@@ -171,7 +171,7 @@ pub(super) async fn let_in(
         desk.runtime.agent_tokens.read_one(&token.id, store).await?;
     }
     desk.clear_count(browser).await?;
-    desk.runtime.audit.tell(&audit::Login {
+    desk.told(audit::Login {
         outcome: "granted",
         provider: &login.provider,
         who: Who {
@@ -259,7 +259,7 @@ async fn refuse(desk: &Desk, person: &Person, provider: &str, denied: Denied) ->
         Denied::Refused(reason) => reason.as_str(),
         Denied::Broken(text) => text,
     };
-    desk.runtime.audit.tell(&audit::Login {
+    desk.told(audit::Login {
         outcome: "denied",
         provider,
         who: person_of(person),

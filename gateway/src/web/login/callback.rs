@@ -22,10 +22,13 @@ pub(super) async fn returned(desk: Desk, RawQuery(query): RawQuery) -> Result<Re
         if provider.is_empty() {
             return;
         }
-        desk.runtime.audit.tell(&Login {
+        desk.told(Login {
             outcome: "failed",
             provider: &provider,
-            who: Who::default(),
+            who: Who {
+                tenant: desk.tenant.name(),
+                ..Who::default()
+            },
             client: Some(desk.client),
             reason: Some(problem.id()),
         });

@@ -70,10 +70,13 @@ pub(super) async fn typed(desk: Desk, form: Form) -> Result<Response, Problem> {
 
 /// That a wrong code was typed is on record.
 fn told(desk: &Desk, reason: &str) {
-    desk.runtime.audit.tell(&Login {
+    desk.told(Login {
         outcome: "failed",
         provider: "",
-        who: Who::default(),
+        who: Who {
+            tenant: desk.tenant.name(),
+            ..Who::default()
+        },
         client: Some(desk.client),
         reason: Some(reason),
     });

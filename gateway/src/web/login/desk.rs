@@ -7,11 +7,13 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use turnpike_api::{Clock, Store};
+use turnpike_audit::events as audit;
 use turnpike_identity::sso::{LoginRate, Person, Purpose, Session, digest, random};
 
 use super::form::Form;
 use super::problem::Problem;
 use super::{Shared, Visit, cookies};
+use crate::observe::events::LoginEnded;
 use crate::runtime::Runtime;
 use crate::snapshot::Snapshot;
 use crate::sso::Sso;
@@ -70,6 +72,16 @@ impl FromRequestParts<Shared> for Desk {
 impl Desk {
     pub(super) fn store(&self) -> &dyn Store {
         &*self.runtime.store
+    }
+
+    /// What came of a login.
+    pub(super) fn told(&self, login: audit::Login<'_>) {
+        LoginEnded {
+            login,
+            metrics: &self.runtime.metrics,
+            audit: &self.runtime.audit,
+        }
+        .tell();
     }
 
     /// What the browser is known by, if it has begun a login before.

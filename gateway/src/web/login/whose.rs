@@ -1,10 +1,12 @@
 //! Whose somebody who logged in is: by the provider, the address, the host, or the authorization API.
 
 use tracing::warn;
+use turnpike_audit::events::Login;
 use turnpike_identity::sso::Person;
 
 use super::desk::Desk;
 use super::problem::Problem;
+use crate::audit::person as person_of;
 use crate::tenant::Tenant;
 
 /// How it is known whose a person is, before anybody is asked.
@@ -20,7 +22,11 @@ pub(super) enum Whose {
 }
 
 /// The person as one of their tenant. At another tenant's host they are nobody.
-pub(super) fn whose(desk: &Desk, person: Person) -> Result<(Person, Whose), Problem> {
+pub(super) fn whose(
+    desk: &Desk,
+    person: Person,
+    provider: &str,
+) -> Result<(Person, Whose), Problem> {
     let at = &desk.tenant;
     let of = |tenant: &Tenant| Person {
         tenant: tenant.name().map(str::to_owned),
@@ -34,12 +40,14 @@ pub(super) fn whose(desk: &Desk, person: Person) -> Result<(Person, Whose), Prob
     match by_address {
         Some(tenant) => {
             let person = of(tenant);
-            match desk.is_here(&person) {
+            // Who has providers of their own is let in by nobody else's.
+            match desk.is_here(&person) && !tenant.has_own_providers {
                 true => Ok((person, Whose::Known)),
-                false => Err(not_here(desk, &person)),
+                false => Err(not_here(desk, &person, provider)),
             }
         }
-        None if at.has_domains && person.email.is_some() => Ok((of(at), Whose::Outside)),
+        // No address that is proven is no address of theirs either.
+        None if at.has_domains => Ok((of(at), Whose::Outside)),
         None => Ok((of(at), Whose::Assumed)),
     }
 }
@@ -50,10 +58,11 @@ pub(super) fn assigned(
     person: Person,
     whose: Whose,
     named: Option<&str>,
+    provider: &str,
 ) -> Result<Person, Problem> {
     let Some(named) = named else {
         return match whose {
-            Whose::Outside => Err(not_here(desk, &person)),
+            Whose::Outside => Err(not_here(desk, &person, provider)),
             Whose::Known | Whose::Assumed => Ok(person),
         };
     };
@@ -72,7 +81,7 @@ pub(super) fn assigned(
     }
     match desk.is_here(&assigned) && !contradicts {
         true => Ok(assigned),
-        false => Err(not_here(desk, &person)),
+        false => Err(not_here(desk, &person, provider)),
     }
 }
 
@@ -80,8 +89,15 @@ pub(super) fn assigned(
 pub(super) const NOT_HERE: &str =
     "You cannot sign in here: ask your platform team for your address";
 
-pub(super) fn not_here(desk: &Desk, person: &Person) -> Problem {
+pub(super) fn not_here(desk: &Desk, person: &Person, provider: &str) -> Problem {
     let at = desk.tenant.name().unwrap_or_default();
+    desk.runtime.audit.tell(&Login {
+        outcome: "denied",
+        provider,
+        who: person_of(person),
+        client: Some(desk.client),
+        reason: Some("not_of_this_tenant"),
+    });
     warn!(
         person = person.shown(),
         of = person.tenant,

@@ -99,6 +99,11 @@ impl Actor {
 }
 
 impl Terms {
+    /// A digest of the configuration, without its secrets: the same for the same one.
+    pub fn configuration(&self) -> String {
+        blake3::hash(self.effective.as_bytes()).to_hex()[..16].to_owned()
+    }
+
     pub fn new(plan: &Plan, ground: &Ground) -> Self {
         let digest_key = ground.digest_key;
         let entrance = Entrance::new(plan, ground);

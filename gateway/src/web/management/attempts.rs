@@ -61,6 +61,7 @@ impl Attempts {
         ManagementKeyRefused {
             peer,
             refused_for,
+            now,
             audit,
         }
         .tell();

@@ -4,12 +4,16 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Extension, Path, Query, State};
+use axum::response::{IntoResponse, Response};
+use http::header::ETAG;
 use serde::{Deserialize, Serialize};
+use tokio::task::spawn_blocking;
 use turnpike_api::{Clock, StoreError};
 use utoipa::ToSchema;
 
 use super::access::Actor;
 use super::body::Body;
+use super::credential_changes::{chosen, version};
 use super::office::Office;
 use super::refusal::Refused;
 use crate::background::quotas;
@@ -80,30 +84,29 @@ pub(super) async fn of_provider(
 #[utoipa::path(get, path = "/auths/{provider}/quota", tag = "credentials", operation_id = "show_quota",
     params(("provider" = String, Path),
         ("id" = Option<String>, Query, description = "The credential's, where its provider has several")),
-    responses((status = 200, description = "Its tokens of the period that runs", body = QuotaEntry)))]
+    responses((status = 200, description = "Its tokens of the period that runs", body = QuotaEntry,
+        headers(("etag" = String, description = "For `If-Match`, of one of `auth.dir`")))))]
 pub(super) async fn quota(
     State(office): Shared,
     Extension(actor): Extension<Actor>,
     Path(provider): Path<String>,
     Query(Which { id }): Query<Which>,
-) -> Result<Json<QuotaEntry>, Refused> {
+) -> Result<Response, Refused> {
     let runtime = office.runtime()?;
-    let mut found = entries(&runtime, &actor, |entry| entry.provider == provider);
-    if found.is_empty() {
-        return Err(Refused::NoCredentials(provider));
-    }
-    if let Some(id) = id {
-        found.retain(|entry| entry.id == id);
-        if found.is_empty() {
-            return Err(Refused::NoCredential(id));
-        }
-    }
-    match found.pop() {
-        Some(entry) if found.is_empty() => {
-            let unusable = || Refused::NoCredential(entry.id.clone());
-            entry.quota.map(Json).ok_or_else(unusable)
-        }
-        _ => Err(Refused::Ambiguous(provider)),
+    let snapshot = runtime.snapshot();
+    let one = chosen(&snapshot.roll, &provider, id.as_deref(), &actor)?;
+    let entry = CredentialEntry::new(one, runtime.board.time.now());
+    let unusable = || Refused::NoCredential(entry.id.clone());
+    let quota = entry.quota.map(Json).ok_or_else(unusable)?;
+    let Some(name) = &one.file else {
+        return Ok(quota.into_response());
+    };
+    let path = snapshot.management.auth_dir.join(name);
+    let tag = spawn_blocking(move || std::fs::read(path).map(|bytes| version(&bytes)));
+    match tag.await {
+        Ok(Ok(tag)) => Ok(([(ETAG, tag)], quota).into_response()),
+        // It was removed meanwhile.
+        _ => Ok(quota.into_response()),
     }
 }
 

@@ -61,7 +61,7 @@ pub(super) struct NewCredential {
 #[serde(deny_unknown_fields)]
 pub(super) struct NewQuota {
     /// Tokens, input and output, of one period.
-    limit: u64,
+    pub(super) limit: u64,
 }
 
 #[derive(Deserialize)]
@@ -130,14 +130,14 @@ pub(super) async fn remove(
 }
 
 /// Where the files are, and who takes them over.
-struct Place {
-    runtime: Arc<Runtime>,
+pub(super) struct Place {
+    pub(super) runtime: Arc<Runtime>,
     reloader: Arc<Reloader>,
-    directory: PathBuf,
+    pub(super) directory: PathBuf,
 }
 
 /// One edit at a time, to its end, on a thread that may wait for the disk.
-async fn editing<T: Send + 'static>(
+pub(super) async fn editing<T: Send + 'static>(
     office: Arc<Office>,
     edit: impl FnOnce(&Place) -> Result<T, Refused> + Send + 'static,
 ) -> Result<T, Refused> {
@@ -215,7 +215,7 @@ impl Place {
     }
 
     /// The watcher would do so a moment later.
-    fn take_over(&self) {
+    pub(super) fn take_over(&self) {
         // A file that was written meanwhile is looked at again.
         for _ in 0..3 {
             if !self.reloader.reload_if_changed() {
@@ -224,7 +224,7 @@ impl Place {
         }
     }
 
-    fn failed(&self, error: &std::io::Error) -> Refused {
+    pub(super) fn failed(&self, error: &std::io::Error) -> Refused {
         let directory = self.directory.display();
         Refused::Files(format!("{directory}: {error} (`auth.dir`)"))
     }
@@ -311,7 +311,7 @@ fn written(new: &NewCredential) -> Result<Zeroizing<Vec<u8>>, Refused> {
 }
 
 /// Whether a credential's secret is this one.
-fn holds(one: &Enrolled, secret: &str) -> bool {
+pub(super) fn holds(one: &Enrolled, secret: &str) -> bool {
     let credential = one.credential();
     credential.is_some_and(|credential| match &credential.source {
         Source::Fixed(access) => digest(&access.secret) == digest(&Secret::new(secret)),

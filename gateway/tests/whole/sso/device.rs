@@ -12,7 +12,6 @@ use super::browser::{Browser, back_of, field};
 use super::provider::Idp;
 use super::{HOUR, NOW, Place, configuration};
 use crate::harness::{Answer, House};
-use crate::pools::stopped;
 
 pub(super) const GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
 
@@ -510,14 +509,14 @@ async fn a_login_survives_a_restart_and_nothing_secret_is_kept() {
     let asked = place.device().await;
     let mut ada = place.signed_in().await;
 
-    let (dir, _) = stopped(place.house).await;
+    let (dir, _) = place.house.left().await;
     place.house = House::serve_by(time.clone(), dir, &yaml).await;
     let cookies = ada.cookies.clone();
     ada = place.browser();
     ada.cookies = cookies;
     allow(&mut ada, &asked).await;
 
-    let (dir, _) = stopped(place.house).await;
+    let (dir, _) = place.house.left().await;
     let kept: Vec<u8> = std::fs::read_dir(dir.path())
         .unwrap()
         .map(|file| file.unwrap().path())

@@ -105,6 +105,8 @@ async fn a_provider_that_withdraws_its_grant_ends_the_session() {
         "before the stated time"
     );
     answered(&place, &token, 401).await;
+    let ended = r#"turnpike_session_renewals_total{outcome="ended"}"#;
+    assert_eq!(place.house.metric(ended), 1.0);
     let answer = place.ask(&token).await;
     assert!(
         answer.text().contains("Session expired"),

@@ -158,14 +158,14 @@ async fn a_signed_token_is_found_by_its_issuer_its_address_or_the_host() {
             (200, "sk-umbra-1"),
         ),
         (UMBRA_HOST, token(&open, None), (200, "sk-umbra-1")),
-        // Its people have other addresses; of whom none is known, the host says it.
+        // Its people have other addresses: who has none that is proven is none of them for the host.
         (ACME_HOST, token(&open, Some("x@y.example")), (401, "")),
         (
             ACME_HOST,
             token(&open, Some("ada@acme.example@y.example")),
             (401, ""),
         ),
-        (ACME_HOST, token(&open, None), (200, "sk-acme-")),
+        (ACME_HOST, token(&open, None), (401, "")),
     ] {
         let (status, served_by) = place.served(host, &token).await;
         assert_eq!(status, expected.0, "{host}");

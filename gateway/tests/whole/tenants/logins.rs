@@ -390,6 +390,37 @@ async fn a_tenants_own_provider_is_offered_at_its_hosts_alone() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_a_provider_of_their_own_comes_in_by_nobody_elses() {
+    let own = Idp::start(Time::simulated(NOON)).await;
+    let acme = format!(
+        ", email_domains: [example.com], sso: {{providers: {{{}}}}}",
+        test(&own).replace("test:", "acmes-own:")
+    );
+    let place = Place::of(EVERYBODY, &acme, "").await;
+    for host in ["gateway.example", UMBRA_HOST] {
+        let mut ada = place.at(host);
+        let back = ada.visit_provider("/auth/login/test").await;
+        let answer = ada.get(&back).await;
+        assert_ne!(answer.header("location"), Some("/auth/success"), "{host}");
+        assert!(answer.text().contains("You cannot sign in here"), "{host}");
+    }
+    let mut ada = place.at(ACME_HOST);
+    let back = ada.visit_provider("/auth/login/acmes-own").await;
+    let answer = ada.get(&back).await;
+    assert_eq!(answer.header("location"), Some("/auth/success"));
+
+    let all = crate::audit::stopped(&place.house).await;
+    let logins = all.iter().filter(|record| record["event"] == "login");
+    let told: Vec<_> = logins
+        .map(|login| (&login["outcome"], &login["provider"], &login["reason"]))
+        .collect();
+    let (denied, reason) = (&json!("denied"), &json!("not_of_this_tenant"));
+    let test = &json!("test");
+    assert_eq!(told[..2], [(denied, test, reason), (denied, test, reason)]);
+    assert_eq!(told[2].0, "granted");
+}
+
 /// An authorization API that answers as it is told, and keeps what it was asked.
 #[derive(Clone, Default)]
 struct Api {

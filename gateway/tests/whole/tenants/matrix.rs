@@ -102,6 +102,15 @@ fn rows(operation: &str, of: &Umbras) -> Vec<Row> {
             // The same secret as umbra's is any secret.
             key(json!({"token": "sk-umbra-1"})),
         ],
+        "update_credential" => vec![
+            credential("/auths/openai?id=openai%2Fumbra-1").with(json!({"weight": 2})),
+            provider("/auths/umbras").with(json!({"weight": 2})),
+            provider("/auths/umbras?id=umbras%2Fonly").with(json!({"disabled": true})),
+        ],
+        "set_quota" => vec![
+            credential("/auths/openai/quota?id=openai%2Fumbra-1").with(json!({"limit": 9})),
+            provider("/auths/umbras/quota").with(json!({"limit": 9})),
+        ],
         "remove_credential" => vec![
             credential("/auths/openai?id=openai%2Fumbra-1"),
             row("/auths/openai?id=sk-umbra-9").about("sk-umbra-9", "sk-nobody-9"),
@@ -155,6 +164,7 @@ fn rows(operation: &str, of: &Umbras) -> Vec<Row> {
         "list_decisions" => vec![row("/decisions")],
         "show_decision" => vec![row(format!("/decisions/{decision}")).about(decision, nobody)],
         "show_config" => vec![row("/config")],
+        "list_replicas" => vec![row("/replicas")],
         "reload" => vec![row("/reload")],
         "show_log_level" => vec![row("/log-level")],
         "set_log_level" => vec![row("/log-level").with(json!({"level": "debug"}))],
@@ -163,7 +173,13 @@ fn rows(operation: &str, of: &Umbras) -> Vec<Row> {
 }
 
 /// These are of the whole gateway: a tenant's key does none of them.
-const OF_THE_PROCESS: [&str; 4] = ["show_config", "reload", "show_log_level", "set_log_level"];
+const OF_THE_PROCESS: [&str; 5] = [
+    "show_config",
+    "list_replicas",
+    "reload",
+    "show_log_level",
+    "set_log_level",
+];
 
 /// Umbra with everything that there is.
 async fn furnished(place: &Place) -> Umbras {

@@ -69,6 +69,10 @@ impl Native {
 }
 
 impl Native {
+    pub(crate) fn read(record: &[u8]) -> Option<Self> {
+        serde_json::from_slice(record).ok()
+    }
+
     pub(crate) fn event(&self) -> &str {
         self.event.as_deref().unwrap_or_default()
     }

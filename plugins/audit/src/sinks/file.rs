@@ -161,9 +161,16 @@ fn open(path: &Path) -> io::Result<Open> {
     let about = file.metadata()?;
     let mut len = about.len();
     if len > 0 {
-        // The process was killed in the middle of a line: that record comes again.
-        len -= torn(&mut file, len)?;
-        file.set_len(len)?;
+        let torn = torn(&mut file, len)?;
+        if RECORD.starts_with(&torn) || torn.starts_with(RECORD) {
+            // The process was killed in the middle of a line: that record comes again.
+            len -= torn.len() as u64;
+            file.set_len(len)?;
+        } else {
+            // What is not ours is not ours to cut.
+            file.write_all(b"\n")?;
+            len += 1;
+        }
     }
     file.seek(SeekFrom::Start(len))?;
     Ok(Open {
@@ -173,11 +180,14 @@ fn open(path: &Path) -> io::Result<Open> {
     })
 }
 
-/// Bytes behind the last line break.
-fn torn(file: &mut File, len: u64) -> io::Result<u64> {
-    let end = tail(file, len)?;
+/// How a record begins.
+const RECORD: &[u8] = b"{\"v\":";
+
+/// What stands behind the last line break.
+fn torn(file: &mut File, len: u64) -> io::Result<Vec<u8>> {
+    let mut end = tail(file, len)?;
     let whole = memchr::memrchr(b'\n', &end).map_or(0, |at| at + 1);
-    Ok((end.len() - whole) as u64)
+    Ok(end.split_off(whole))
 }
 
 fn tail(file: &mut File, len: u64) -> io::Result<Vec<u8>> {

@@ -181,7 +181,7 @@ impl Sink for SplunkHec {
 fn events(batch: &Batch, options: &Options) -> Vec<u8> {
     let mut body = Vec::with_capacity(batch.bytes() + 200 * batch.len());
     for (record, _) in batch.records() {
-        let native: Native = serde_json::from_slice(record).unwrap_or_default();
+        let native = Native::read(record).unwrap_or_default();
         body.extend_from_slice(b"{\"sourcetype\":\"turnpike:audit\",\"source\":\"turnpike\"");
         if let Some(time) = native.milliseconds() {
             let (seconds, rest) = (time / 1000, time % 1000);

@@ -25,7 +25,8 @@ const FACILITY: u32 = 13;
 /// The number is the one for examples (RFC 5612): a private one is registered by who runs a network.
 const SD_ID: &str = "turnpike@32473";
 
-/// What is kept in case that the connection breaks: bytes, and for how long, in milliseconds.
+/// What is kept in case that the connection breaks: bytes, and for how long while it is open, in
+/// milliseconds.
 const KEPT: usize = 2 << 20;
 const KEPT_FOR: u64 = 10_000;
 
@@ -57,6 +58,7 @@ impl Syslog {
             && put(&mut *open, frames).is_ok()
         {
             self.open = Some(open);
+            self.forget();
             return Ok(());
         }
         let mut open = self.connect()?;
@@ -68,26 +70,29 @@ impl Syslog {
     /// A new connection, and on it what the one before may have lost.
     fn connect(&mut self) -> Result<Box<dyn Connection>, SinkError> {
         let mut open = self.line.connect()?;
-        self.forget();
-        for (_, frames) in &self.sent {
+        let now = self.clock.now();
+        for (at, frames) in &mut self.sent {
             put(&mut *open, frames)?;
+            *at = now;
         }
         Ok(open)
     }
 
     fn keep(&mut self, frames: Vec<u8>) {
         self.sent.push_back((self.clock.now(), frames));
-        self.forget();
-    }
-
-    /// Lets go of what has been sent for so long that it has arrived.
-    fn forget(&mut self) {
-        let now = self.clock.now();
         let mut bytes: usize = self.sent.iter().map(|(_, frames)| frames.len()).sum();
-        while let Some((at, frames)) = self.sent.front()
-            && (now.saturating_sub(*at) > KEPT_FOR || bytes > KEPT)
+        while bytes > KEPT
+            && let Some((_, frames)) = self.sent.pop_front()
         {
             bytes -= frames.len();
+        }
+    }
+
+    /// Lets go of what was sent so long ago, on a connection that is still open: it has arrived.
+    fn forget(&mut self) {
+        let now = self.clock.now();
+        let has_arrived = |(at, _): &(u64, _)| now.saturating_sub(*at) > KEPT_FOR;
+        while self.sent.front().is_some_and(has_arrived) {
             self.sent.pop_front();
         }
     }
@@ -126,15 +131,15 @@ fn put(open: &mut dyn Connection, frames: &[u8]) -> io::Result<()> {
 /// A message behind its length.
 fn frame(record: &[u8], format: Format, out: &mut Vec<u8>) {
     let mut message = Vec::with_capacity(record.len() + 400);
-    header(record, &mut message);
-    format.write(record, &mut message);
+    let native = Native::read(record);
+    header(native.as_ref().unwrap_or(&Native::default()), &mut message);
+    format.write_read(record, native, &mut message);
     // Into memory, which takes it.
     let _ = write!(out, "{} ", message.len());
     out.extend_from_slice(&message);
 }
 
-fn header(record: &[u8], out: &mut Vec<u8>) {
-    let native: Native = serde_json::from_slice(record).unwrap_or_default();
+fn header(native: &Native, out: &mut Vec<u8>) {
     let severity = match native.severity() {
         Severity::Error => 3,
         Severity::Warning => 4,

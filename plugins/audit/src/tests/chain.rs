@@ -103,6 +103,49 @@ fn a_chain_written_anew_does_not_fit() {
     assert_eq!(faults(&mixed), [Fault::Twice { seq: 3 }]);
 }
 
+/// Records at these times, in seconds; at `None` a checkpoint.
+fn at_times(times: impl IntoIterator<Item = Option<u64>>) -> Vec<Fault> {
+    let directory = tempfile::tempdir().unwrap();
+    let spool = large(directory.path());
+    let mut now = 0;
+    for time in times {
+        match time {
+            Some(seconds) => {
+                now = NOW + seconds * 1000;
+                spool.note(&crate::events::Stopped {}, now);
+            }
+            None => {
+                spool.sign(&key(7), now);
+            }
+        }
+    }
+    spool.keep_all().unwrap();
+    let mut verifier = Verifier::new(Vec::new());
+    let records = records(directory.path());
+    records.iter().for_each(|line| verifier.read("f", line));
+    verifier
+        .found()
+        .iter()
+        .map(|found| found.fault.clone())
+        .collect()
+}
+
+#[test]
+fn a_chain_that_nobody_signed_is_found() {
+    let steady = |seconds: u64| (0..seconds).map(Some);
+    assert_eq!(at_times(steady(300)), []);
+    let unsigned = Fault::Unsigned { from: 1, to: 302 };
+    assert_eq!(at_times(steady(400)), [unsigned]);
+    let minutes =
+        (0..40).flat_map(|minute| (0..60).map(move |at| Some(minute * 60 + at)).chain([None]));
+    assert_eq!(at_times(minutes), []);
+    // Few records, far from each other: each is signed a minute later.
+    let rare = (0..40).flat_map(|hour| [Some(hour * 3600), None]);
+    assert_eq!(at_times(rare), []);
+    // The machine slept.
+    assert_eq!(at_times([Some(0), Some(1), Some(40_000), Some(40_001)]), []);
+}
+
 #[test]
 fn records_are_as_documented() {
     let text = String::from_utf8(twelve().remove(0)).unwrap();

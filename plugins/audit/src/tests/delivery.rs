@@ -53,6 +53,27 @@ fn a_sink_that_is_away_for_ten_minutes_misses_nothing() {
 }
 
 #[test]
+fn how_far_behind_a_sink_is_goes_by_what_it_does_not_have() {
+    let directory = tempfile::tempdir().unwrap();
+    let spool = large(directory.path());
+    let memory = Memory::default();
+    let boxed = Box::new(memory.clone());
+    let mut delivery = Delivery::open("memory".into(), boxed, directory.path());
+    start(&spool, "a");
+    spool.keep_all().unwrap();
+    memory.is_away.store(true, Relaxed);
+    drain(&mut delivery, &spool, NOW + 5_000);
+    assert_eq!((delivery.failed(), delivery.reached()), (1, NOW));
+    drain(&mut delivery, &spool, NOW + 10_000);
+    assert_eq!((delivery.failed(), delivery.reached()), (2, NOW));
+    memory.is_away.store(false, Relaxed);
+    let taken = delivery.step(spool.number(), NOW + 20_000).unwrap();
+    assert_eq!((taken, delivery.reached()), (Step::Delivered(1), NOW));
+    drain(&mut delivery, &spool, NOW + 20_000);
+    assert_eq!(delivery.reached(), NOW + 20_000, "there is no more");
+}
+
+#[test]
 fn what_is_dropped_is_counted_to_the_record() {
     let directory = tempfile::tempdir().unwrap();
     let (spool, _) = open(directory.path(), 1 << 20, WhenFull::DropOldest);
@@ -75,6 +96,37 @@ fn what_is_dropped_is_counted_to_the_record() {
     assert!(missed > 0);
     assert_eq!(missed + taken.len() as u64, total);
     assert_eq!(taken.last(), Some(&total));
+}
+
+#[test]
+fn what_a_receiver_has_lost_comes_again_and_what_is_missing_is_told_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let (spool, _) = open(directory.path(), 1 << 20, WhenFull::DropOldest);
+    let memory = Memory::default();
+    let boxed = Box::new(memory.clone());
+    let mut delivery = Delivery::open("memory".into(), boxed, directory.path());
+    drain(&mut delivery, &spool, NOW);
+    for _ in 0..10_000 {
+        start(&spool, "a");
+        spool.keep_all().unwrap();
+        spool.tidy(delivery.passed());
+    }
+    memory.has_lost.store(true, Relaxed);
+    let mut now = NOW;
+    let mut missed = drain(&mut delivery, &spool, now);
+    assert!(missed > 0);
+    assert!(!memory.taken.lock().unwrap().is_empty());
+    assert_eq!(delivery.seq(), 0, "nothing is the receiver's");
+    for _ in 0..3 {
+        now += 30_000;
+        missed += drain(&mut delivery, &spool, now);
+    }
+    memory.taken.lock().unwrap().clear();
+    memory.has_lost.store(false, Relaxed);
+    missed += drain(&mut delivery, &spool, now + 30_000);
+    let taken = memory.taken.lock().unwrap();
+    assert_eq!(missed + taken.len() as u64, 10_000);
+    assert!(taken.iter().copied().eq(missed + 1..=10_000));
 }
 
 #[test]

@@ -296,3 +296,29 @@ fn what_cannot_be_read_goes_as_it_is() {
         }
     }
 }
+
+/// The documents show a call's end in each format: as it is.
+#[test]
+fn the_examples_of_the_documents_are_what_is_written() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/audit.md");
+    let text = std::fs::read_to_string(page).unwrap();
+    let renew = std::env::var_os("RENEW").is_some();
+    let mut renewed = text.clone();
+    for (begin, format) in [
+        ("```json\n{\"activity_id\"", Format::Ocsf),
+        ("```json\n{\"@timestamp\"", Format::Ecs),
+        ("```text\nCEF:0", Format::Cef),
+    ] {
+        let example = written(format, &first("request.end"));
+        if renew && let Some(at) = renewed.find(begin) {
+            let line = renewed[at..].find('\n').unwrap() + at + 1;
+            let end = renewed[line..].find('\n').unwrap() + line;
+            renewed.replace_range(line..end, &example);
+        } else {
+            assert!(text.contains(&example), "{format:?}: run it with RENEW=1");
+        }
+    }
+    if renew {
+        std::fs::write(page, renewed).unwrap();
+    }
+}

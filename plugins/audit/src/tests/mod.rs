@@ -7,6 +7,7 @@ mod otlp;
 mod receivers;
 mod reference;
 mod samples;
+mod speed;
 mod spool;
 
 use std::path::Path;
@@ -26,6 +27,7 @@ pub(crate) fn open(directory: &Path, max: u64, when_full: WhenFull) -> (Spool, F
         directory: directory.to_owned(),
         max,
         when_full,
+        boot: "this".to_owned(),
     };
     Spool::open(terms, "00c0ffee", "here").unwrap()
 }
@@ -75,6 +77,8 @@ pub(crate) fn records(directory: &Path) -> Vec<Vec<u8>> {
 pub(crate) struct Memory {
     pub(crate) taken: Arc<Mutex<Vec<u64>>>,
     pub(crate) is_away: Arc<AtomicBool>,
+    /// It has lost what it had taken.
+    pub(crate) has_lost: Arc<AtomicBool>,
 }
 
 impl Sink for Memory {
@@ -85,5 +89,12 @@ impl Sink for Memory {
         let numbers = batch.records().map(|(_, seq)| seq);
         self.taken.lock().unwrap().extend(numbers);
         Ok(())
+    }
+
+    fn confirm(&mut self) -> Result<(), SinkError> {
+        match self.has_lost.load(Relaxed) {
+            true => Err(SinkError::new("lost")),
+            false => Ok(()),
+        }
     }
 }

@@ -153,6 +153,7 @@ fn calls(tell: &mut impl FnMut(&dyn Event)) {
     tell(&AuthenticationRefused {
         request: "request-3",
         decision: "decision-3",
+        tenant: Some("acme"),
         client: CLIENT,
         user_agent: Some(HOSTILE),
         status: 401,
@@ -169,6 +170,7 @@ fn calls(tell: &mut impl FnMut(&dyn Event)) {
         status: 403,
         reason: "model_denied",
         generation: 34,
+        untold: Some(3),
     });
     tell(&LimitHit {
         request: "request-5",
@@ -185,6 +187,7 @@ fn calls(tell: &mut impl FnMut(&dyn Event)) {
             window: "minute",
             reset: Some("2026-11-21T15:00:00Z"),
         }),
+        untold: Some(3),
     });
 }
 
@@ -230,6 +233,7 @@ fn people(tell: &mut impl FnMut(&dyn Event)) {
     tell(&ManagementRefused {
         client: CLIENT,
         refused_for: 77,
+        untold: Some(3),
     });
 }
 

@@ -29,6 +29,33 @@ fn a_chain_goes_on_after_a_restart() {
 }
 
 #[test]
+fn a_chain_begins_when_the_machine_was_started_anew() {
+    let directory = tempfile::tempdir().unwrap();
+    let spool = large(directory.path());
+    start(&spool, "open");
+    spool.keep_all().unwrap();
+    drop(spool);
+    let terms = Terms {
+        directory: directory.path().to_owned(),
+        max: 1 << 30,
+        when_full: WhenFull::Refuse,
+        boot: "another".to_owned(),
+    };
+    let (spool, found) = Spool::open(terms, "00c0ffef", "here").unwrap();
+    assert_eq!(
+        spool.written(),
+        0,
+        "sinks may have numbers that the disk lost"
+    );
+    assert_eq!(found.aborted.len(), 1, "what was under way is known");
+    start(&spool, "b");
+    spool.keep_all().unwrap();
+    let records = records(directory.path());
+    let chain = |at: usize| String::from_utf8_lossy(&records[at]).contains("00c0ffef");
+    assert!(!chain(0) && chain(1) && are_whole(&records));
+}
+
+#[test]
 fn one_spool_has_one_gateway() {
     let directory = tempfile::tempdir().unwrap();
     let _spool = large(directory.path());
@@ -36,6 +63,7 @@ fn one_spool_has_one_gateway() {
         directory: directory.path().to_owned(),
         max: 1,
         when_full: WhenFull::Refuse,
+        boot: String::new(),
     };
     let another = Spool::open(terms, "0", "there");
     assert!(matches!(another, Err(OpenError::InUse(_))));
@@ -99,6 +127,38 @@ fn a_full_spool_refuses_until_there_is_room() {
     assert!(spool.keep(mark).is_ok());
     spool.tidy(spool.number());
     assert!(!spool.refuses());
+}
+
+#[test]
+fn what_a_full_disk_did_not_take_is_held_within_bounds_and_written_later() {
+    let directory = tempfile::tempdir().unwrap();
+    let spool = large(directory.path());
+    start(&spool, "before");
+    spool.keep_all().unwrap();
+    let full = fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
+    let file = spool.divert(full);
+    let mut noted = 1;
+    while spool.lost() < 100 {
+        let mark = start(&spool, "meanwhile");
+        noted += u64::from(mark.is_noted());
+        assert!(spool.keep(mark).is_err(), "a call must not go on");
+    }
+    assert!(spool.refuses());
+    assert!(spool.held() < 40 << 20, "{}", spool.held());
+    drop(spool.divert(file));
+    spool.keep_all().unwrap();
+    assert!(!spool.refuses());
+    let records = records(directory.path());
+    assert_eq!(records.len() as u64, noted, "all that was noted");
+    assert!(are_whole(&records));
+    assert!(
+        spool.held() < 2 << 20,
+        "the memory is given back: {}",
+        spool.held()
+    );
 }
 
 proptest! {

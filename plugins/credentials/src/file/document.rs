@@ -30,6 +30,11 @@ impl Document {
         }
     }
 
+    /// To be changed.
+    pub(super) fn top(&mut self) -> &mut Map<String, Value> {
+        &mut self.0
+    }
+
     pub(crate) fn fields(&self) -> Fields<'_> {
         Fields {
             object: Some(&self.0),

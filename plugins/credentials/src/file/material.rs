@@ -11,7 +11,7 @@ const TOKEN_KINDS: [&str; 5] = ["oauth", "oauth2", "token", "bearer", "authorize
 const ACCOUNT_KIND: &str = "service_account";
 
 /// Where a key stands.
-const KEYS: [&str; 3] = ["token", "api_key", "key"];
+pub(super) const KEYS: [&str; 3] = ["token", "api_key", "key"];
 
 pub(super) fn is_kind(written: &str) -> bool {
     let kind = canonical(written);

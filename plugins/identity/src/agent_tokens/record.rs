@@ -90,7 +90,7 @@ impl Owner {
     }
 }
 
-/// From where a token may be presented.
+/// From where a token, or what gives a role, may be presented.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Binding {
     /// Networks of the client's address.
@@ -103,7 +103,7 @@ pub struct Binding {
 
 impl Binding {
     /// Whether a credential may be presented from there. Both must fit where both are given.
-    pub(super) fn admits(&self, presented: &Presented<'_>) -> bool {
+    pub fn admits(&self, presented: &Presented<'_>) -> bool {
         let in_network = |network: &IpNet| network.contains(&presented.client);
         let is_shown = |wanted: &String| {
             let shown = presented.certificate.map(hex);

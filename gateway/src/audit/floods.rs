@@ -1,13 +1,11 @@
-//! Refusals of strangers: anybody can bring them about, as many as they like. So many a second are told
+//! Refusals, which anybody can bring about, or a program that does not give up: so many a second are told
 //! one by one; the others are counted, and told with the next.
 
 use std::sync::{Mutex, PoisonError};
 
-/// So many a second.
-const MOST: u32 = 100;
-
+/// Of which `MOST` a second are told.
 #[derive(Default)]
-pub(super) struct Strangers(Mutex<Count>);
+pub(super) struct Flood<const MOST: u32>(Mutex<Count>);
 
 #[derive(Default)]
 struct Count {
@@ -16,7 +14,7 @@ struct Count {
     untold: u64,
 }
 
-impl Strangers {
+impl<const MOST: u32> Flood<MOST> {
     /// Whether one that comes now is told, and how many before were not. `now` is in milliseconds.
     pub(super) fn may_tell(&self, now: u64) -> Option<u64> {
         let mut count = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -38,10 +36,10 @@ mod tests {
 
     #[test]
     fn all_of_a_flood_are_counted() {
-        let strangers = Strangers::default();
-        let told = (0..1000).filter_map(|_| strangers.may_tell(5_000));
-        assert_eq!(told.collect::<Vec<_>>(), [0; MOST as usize]);
-        assert_eq!(strangers.may_tell(6_000), Some(900));
-        assert_eq!(strangers.may_tell(6_001), Some(0));
+        let flood = Flood::<100>::default();
+        let told = (0..1000).filter_map(|_| flood.may_tell(5_000));
+        assert_eq!(told.collect::<Vec<_>>(), [0; 100]);
+        assert_eq!(flood.may_tell(6_000), Some(900));
+        assert_eq!(flood.may_tell(6_001), Some(0));
     }
 }

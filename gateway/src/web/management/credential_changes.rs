@@ -1,0 +1,294 @@
+//! Changing an upstream credential that lies in a file of the watched directory.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Extension, Path, Query, State};
+use axum::response::{IntoResponse, Response};
+use http::HeaderMap;
+use http::header::ETAG;
+use serde::{Deserialize, Deserializer};
+use turnpike_api::{Clock, Secret};
+use turnpike_credentials::{Edit, edit, open_file, replace_file, seal_file};
+use utoipa::ToSchema;
+use zeroize::Zeroizing;
+
+use super::access::Actor;
+use super::body::Body;
+use super::credential_files::{NewQuota, Place, editing, holds};
+use super::etag::{etag, if_match};
+use super::office::Office;
+use super::refusal::Refused;
+use crate::upstream::entry::{CredentialEntry, QuotaEntry};
+use crate::upstream::roll::Enrolled;
+
+type Shared = State<Arc<Office>>;
+
+/// What changes; what is left out stays.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct CredentialChange {
+    /// As in the path.
+    provider: Option<String>,
+    /// `api_key`.
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    /// Another key.
+    #[schema(value_type = Option<String>)]
+    token: Option<Zeroizing<String>>,
+    label: Option<String>,
+    /// Lower first.
+    priority: Option<i64>,
+    /// 1 to 1000.
+    weight: Option<u32>,
+    /// It is used no more, and kept.
+    disabled: Option<bool>,
+    quota: Option<NewQuota>,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct QuotaChange {
+    /// Tokens, input and output, of one period; `null` = any number.
+    #[serde(deserialize_with = "written")]
+    limit: Option<u64>,
+}
+
+/// To leave a limit out is not to take it away.
+fn written<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
+    Option::deserialize(from)
+}
+
+#[derive(Deserialize)]
+pub(super) struct Which {
+    id: Option<String>,
+}
+
+/// Change one
+///
+/// Only those of `auth.dir`: what is written in the configuration is changed there.
+#[utoipa::path(put, path = "/auths/{provider}", tag = "credentials", operation_id = "update_credential",
+    params(("provider" = String, Path),
+        ("id" = Option<String>, Query, description = "The credential's, where its provider has several"),
+        ("if-match" = Option<String>, Header, description = "The `ETag` that it was looked at with")),
+    request_body = CredentialChange,
+    responses((status = 200, description = "It, without its secret", body = CredentialEntry,
+        headers(("etag" = String, description = "For `If-Match`")))))]
+pub(super) async fn update(
+    State(office): Shared,
+    Extension(actor): Extension<Actor>,
+    Path(provider): Path<String>,
+    Query(Which { id }): Query<Which>,
+    headers: HeaderMap,
+    Body(change): Body<CredentialChange>,
+) -> Result<Response, Refused> {
+    let edited = editing(office, move |place| {
+        if change
+            .provider
+            .as_ref()
+            .is_some_and(|named| *named != provider)
+        {
+            return Err(Refused::Body("provider: not that of the path".into()));
+        }
+        if change.kind.as_ref().is_some_and(|kind| kind != "api_key") {
+            return Err(Refused::Body("type: expected `api_key`".into()));
+        }
+        let edit = Edit {
+            key: change
+                .token
+                .as_ref()
+                .map(|token| Secret::new(token.as_str())),
+            label: change.label,
+            priority: change.priority,
+            weight: change.weight,
+            disabled: change.disabled,
+            limit: change.quota.map(|quota| Some(quota.limit)),
+            used: 0,
+        };
+        place.change(&provider, id.as_deref(), &headers, edit, &actor)
+    });
+    let (entry, tag) = edited.await?;
+    Ok(([(ETAG, tag)], Json(entry)).into_response())
+}
+
+/// Set the quota of one
+///
+/// Only of those of `auth.dir`: what is written in the configuration is changed there. What was used of
+/// the period that runs stays used.
+#[utoipa::path(put, path = "/auths/{provider}/quota", tag = "credentials", operation_id = "set_quota",
+    params(("provider" = String, Path),
+        ("id" = Option<String>, Query, description = "The credential's, where its provider has several"),
+        ("if-match" = Option<String>, Header, description = "The `ETag` that it was looked at with")),
+    request_body = QuotaChange,
+    responses((status = 200, description = "Its tokens of the period that runs", body = QuotaEntry,
+        headers(("etag" = String, description = "For `If-Match`")))))]
+pub(super) async fn set_quota(
+    State(office): Shared,
+    Extension(actor): Extension<Actor>,
+    Path(provider): Path<String>,
+    Query(Which { id }): Query<Which>,
+    headers: HeaderMap,
+    Body(QuotaChange { limit }): Body<QuotaChange>,
+) -> Result<Response, Refused> {
+    let edited = editing(office, move |place| {
+        let edit = Edit {
+            limit: Some(limit),
+            ..Edit::default()
+        };
+        place.change(&provider, id.as_deref(), &headers, edit, &actor)
+    });
+    let (entry, tag) = edited.await?;
+    let id = entry.id;
+    let quota = entry.quota.ok_or(Refused::NoCredential(id))?;
+    Ok(([(ETAG, tag)], Json(quota)).into_response())
+}
+
+/// The `ETag` of the credential in this file of `auth.dir`.
+pub(super) fn version(bytes: &[u8]) -> String {
+    etag(&blake3::hash(bytes).to_hex()[..16])
+}
+
+/// The one credential of a provider that is meant.
+pub(super) fn chosen<'r>(
+    roll: &'r [Enrolled],
+    provider: &str,
+    id: Option<&str>,
+    actor: &Actor,
+) -> Result<&'r Enrolled, Refused> {
+    let theirs =
+        |one: &&Enrolled| &*one.provider == provider && actor.manages(one.tenant.as_deref());
+    let mut of_provider = roll.iter().filter(theirs).peekable();
+    if of_provider.peek().is_none() {
+        return Err(Refused::NoCredentials(provider.to_owned()));
+    }
+    let mut meant = of_provider.filter(|one| id.is_none_or(|id| *one.id == *id));
+    let one = meant
+        .next()
+        .ok_or_else(|| Refused::NoCredential(id.unwrap_or_default().to_owned()))?;
+    match meant.next() {
+        Some(_) => Err(Refused::Ambiguous(provider.to_owned())),
+        None => Ok(one),
+    }
+}
+
+impl Place {
+    /// Answers with what it is now, and its `ETag`.
+    fn change(
+        &self,
+        provider: &str,
+        id: Option<&str>,
+        headers: &HeaderMap,
+        change: Edit,
+        actor: &Actor,
+    ) -> Result<(CredentialEntry, String), Refused> {
+        let snapshot = self.runtime.snapshot();
+        let one = chosen(&snapshot.roll, provider, id, actor)?;
+        let Some(name) = &one.file else {
+            return Err(Refused::Configured(one.id.to_string()));
+        };
+        if let Some(key) = &change.key {
+            let is_twin = |other: &&Enrolled| {
+                other.id != one.id && other.pool == one.pool && holds(other, key.expose())
+            };
+            if let Some(twin) = snapshot.roll.iter().find(is_twin) {
+                return Err(Refused::SameSecret(twin.id.to_string()));
+            }
+        }
+        let path = self.directory.join(name);
+        let before = Zeroizing::new(std::fs::read(path).map_err(|error| self.failed(&error))?);
+        if_match(headers, &version(&before))?;
+        let told = told(one, &change);
+        let after = self.written(one, name, &before, change)?;
+        replace_file(&self.directory, name, &after).map_err(|error| self.failed(&error))?;
+        self.take_over();
+        let snapshot = self.runtime.snapshot();
+        let now = snapshot
+            .roll
+            .iter()
+            .find(|other| other.file.as_ref() == Some(name));
+        match now {
+            Some(one) if one.problem.is_none() => {
+                let change = (told.0.as_str(), told.1.as_str());
+                actor.changed("changed a credential", &one.id, change);
+                let entry = CredentialEntry::new(one, self.runtime.board.time.now());
+                Ok((entry, version(&after)))
+            }
+            other => {
+                let problem = other.and_then(|one| one.problem.clone());
+                let put_back = replace_file(&self.directory, name, &before);
+                self.take_over();
+                put_back.map_err(|error| self.failed(&error))?;
+                Err(Refused::Body(problem.unwrap_or_else(|| {
+                    "the gateway does not take the file over; its log says why".into()
+                })))
+            }
+        }
+    }
+
+    /// The file as it is to be, encrypted where the others are.
+    fn written(
+        &self,
+        one: &Enrolled,
+        name: &str,
+        before: &[u8],
+        change: Edit,
+    ) -> Result<Zeroizing<Vec<u8>>, Refused> {
+        let snapshot = self.runtime.snapshot();
+        let unreadable = |why: &dyn std::fmt::Display| Refused::Files(format!("{name}: {why}"));
+        let sealing = snapshot.management.sealing.as_ref();
+        let json = match sealing {
+            Some(keyring) => {
+                open_file(name, before, keyring)
+                    .map_err(|error| unreadable(&error))?
+                    .0
+            }
+            None => Zeroizing::new(before.to_vec()),
+        };
+        let used = one.credential().map_or(0, |credential| {
+            credential.begin_period(self.runtime.board.time.now());
+            let start = credential.standing.allowance.running().start;
+            credential.quota.spent_before(start)
+        });
+        let stem = name.strip_suffix(".json").unwrap_or(name);
+        let change = Edit { used, ..change };
+        // Its errors name the key and quote nothing.
+        let json = edit(stem, &json, &change).map_err(|error| Refused::Body(error.to_string()))?;
+        match sealing {
+            None => Ok(json),
+            Some(keyring) => Ok(Zeroizing::new(seal_file(name, &json, keyring)?)),
+        }
+    }
+}
+
+/// What changes, before and after, as it goes on record: never a secret.
+fn told(one: &Enrolled, change: &Edit) -> (String, String) {
+    let credential = one.credential();
+    let (mut before, mut after) = (Vec::new(), Vec::new());
+    let mut note = |what: &str, was: Option<String>, is: Option<String>| {
+        if let Some(is) = is {
+            before.push(format!("{what} {}", was.unwrap_or_else(|| "none".into())));
+            after.push(format!("{what} {is}"));
+        }
+    };
+    let number = |number: Option<u64>| number.map_or("none".into(), |number| number.to_string());
+    let key = change.key.as_ref();
+    note(
+        "key",
+        Some("as it was".into()),
+        key.map(|_| "another one".into()),
+    );
+    note("label", one.label.clone(), change.label.clone());
+    let was = credential.map(|credential| credential.priority.to_string());
+    note("priority", was, change.priority.map(|is| is.to_string()));
+    let was = credential.map(|credential| credential.weight.to_string());
+    note("weight", was, change.weight.map(|is| is.to_string()));
+    let was = credential.is_none().to_string();
+    note(
+        "disabled",
+        Some(was),
+        change.disabled.map(|is| is.to_string()),
+    );
+    let was = credential.map(|credential| number(credential.quota.limit));
+    note("limit", was, change.limit.map(number));
+    (before.join(", "), after.join(", "))
+}
