@@ -14,7 +14,6 @@ const KEYS: &[&str] = &[
     "auth.notifications",
     "auth.refresh",
     "providers.*.credentials[].websockets",
-    "telemetry",
 ];
 
 /// Keys of an entry of any of the lists `openai_api_key` and so on.
@@ -30,19 +29,16 @@ const LISTS: &[&str] = &[
 ];
 
 /// Values of keys that are served, by the pattern of the key.
-const VALUES: &[(&str, &[&str])] = &[
-    ("audit.sinks[].kind", &["otlp"]),
-    (
-        "providers.*.kind",
-        &[
-            "vertex",
-            "azure-openai",
-            "claude",
-            "gemini",
-            "openai-compatible",
-        ],
-    ),
-];
+const VALUES: &[(&str, &[&str])] = &[(
+    "providers.*.kind",
+    &[
+        "vertex",
+        "azure-openai",
+        "claude",
+        "gemini",
+        "openai-compatible",
+    ],
+)];
 
 pub(crate) const MESSAGE: &str = "not available in this release";
 

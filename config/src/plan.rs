@@ -11,6 +11,7 @@ mod limits;
 mod management;
 mod secret_key;
 mod sso;
+mod telemetry;
 mod tenants;
 
 use std::fmt;
@@ -38,6 +39,7 @@ pub use sso::{
     AuthorizationPlan, LoginModePlan, LoginRatePlan, LoginWayPlan, OfflinePlan, SsoClaimsPlan,
     SsoPlan, SsoProviderPlan,
 };
+pub use telemetry::{SampleRatio, TelemetryPlan};
 pub use tenants::{TenantAccessPlan, TenantPlan, TenantSsoPlan};
 
 /// Everything the gateway was told.
@@ -82,6 +84,8 @@ pub struct Plan {
     pub state: StatePlan,
     /// `None` = nothing is on record.
     pub audit: Option<AuditPlan>,
+    /// `None` = no spans are sent anywhere.
+    pub telemetry: Option<TelemetryPlan>,
     pub egress: EgressPlan,
     /// What is in effect as JSON, every secret blotted out.
     pub effective: Arc<str>,

@@ -14,7 +14,7 @@ use std::thread;
 
 use futures::executor::block_on;
 use http::HeaderValue;
-use turnpike_config::plan::{CooldownPlan, Plan, SecretKey};
+use turnpike_config::plan::{CooldownPlan, Plan, ProxyChoice, SecretKey};
 use turnpike_credentials::{BackOff, CredentialDirectory, Entry, Policy};
 use turnpike_identity::jwt::SignatureChecks;
 use turnpike_identity::{AUTHENTICATORS, Checks, Settings, TokenBook, TrustedIssuer};
@@ -35,6 +35,7 @@ use crate::snapshot::Snapshot;
 use crate::sso::Logins;
 use crate::store::StoreOpenError;
 use crate::tls;
+use crate::traces::Traces;
 use crate::upstream::mint::Purse;
 use crate::upstream::resolve::Resolver;
 use crate::upstream::{Board, Connections};
@@ -114,6 +115,7 @@ pub fn assemble<'e>(
         providers.problems.push(problem);
         None
     });
+    let traces = traces(plan, &mut providers);
     let default_selector = providers.selector(plan.selection);
     providers.problems.extend(open_to_the_network(plan, ground));
     let jwt_issuers = issuers(plan, ground, &mut providers);
@@ -154,6 +156,7 @@ pub fn assemble<'e>(
         roll: providers.roll,
         good_files: Arc::new(providers.good_files),
         acceptor,
+        traces,
         max_attempts: plan.max_retry_credentials.max(1),
         max_retry_interval: plan.max_retry_interval,
         quota_exceeded: plan.quota_exceeded,
@@ -241,6 +244,22 @@ fn issuers(plan: &Plan, ground: &Ground, providers: &mut Providers<'_>) -> Vec<T
         }
     }
     issuers
+}
+
+/// Where spans go.
+fn traces(plan: &Plan, providers: &mut Providers<'_>) -> Option<Traces> {
+    let telemetry = plan.telemetry.as_ref()?;
+    let endpoint = providers
+        .egress
+        .endpoint(&telemetry.endpoint, &ProxyChoice::Inherit);
+    match endpoint {
+        Ok(endpoint) => Some(Traces::new(telemetry, endpoint)),
+        Err(why) => {
+            let problem = format!("telemetry.otlp_endpoint: {why}");
+            providers.problems.push(problem);
+            None
+        }
+    }
 }
 
 /// Without keys everyone is let in, so only this machine may reach the listener.

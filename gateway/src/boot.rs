@@ -19,7 +19,8 @@ use turnpike_config::{Environment, Plan};
 use crate::assemble::{Ground, assemble, credential_directory, open_to_others};
 use crate::audit::AuditError;
 use crate::background::{
-    affinity, keep, keys, limits, news, probe, quotas, replicas, retention, sessions, usage, uses,
+    affinity, keep, keys, limits, news, probe, quotas, replicas, retention, sessions, traces,
+    usage, uses,
 };
 use crate::clock::Time;
 use crate::listener::{self, Listener};
@@ -254,6 +255,7 @@ fn background(runtime: &Arc<Runtime>) -> Vec<JoinHandle<()>> {
         tokio::spawn(keys::keep_fresh(runtime.clone())),
         tokio::spawn(sessions::renew(runtime.clone())),
         tokio::spawn(retention::keep(runtime.clone())),
+        tokio::spawn(traces::export(runtime.clone())),
     ]
 }
 

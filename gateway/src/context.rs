@@ -1,11 +1,11 @@
 //! What one request carries through its stages.
 
-use std::fmt;
 use std::sync::Arc;
 
 use fastrand::Rng;
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderMap, HeaderValue, Method};
 use pingora::http::RequestHeader;
+use turnpike_api::Clock;
 use uuid::{Builder, Uuid};
 
 use crate::answer_head::REQUEST_ID;
@@ -14,9 +14,10 @@ use crate::request::cors;
 use crate::runtime::Runtime;
 use crate::snapshot::Snapshot;
 use crate::tenant::{Place, Site, Tenant};
+use crate::trace_context::TraceContext;
+use crate::traces::Recording;
+use crate::upstream::Member;
 use crate::upstream::affinity::Session;
-
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// A request's context: the one snapshot it sees, and the record of it.
 pub struct Context<'r> {
@@ -26,7 +27,10 @@ pub struct Context<'r> {
     pub place: Option<Arc<Place>>,
     /// For whom the caller acts, once that is known.
     pub tenant: Arc<Tenant>,
-    pub trace: Trace,
+    /// The trace it is part of, with the gateway's span.
+    pub trace: TraceContext,
+    /// What is noted of it for its trace, where that is recorded.
+    pub recording: Option<Box<Recording>>,
     /// The caller's head could be read.
     pub head_read: bool,
     /// The caller asked for the head of an answer only.
@@ -46,12 +50,9 @@ impl<'r> Context<'r> {
         let own = new_id(&mut rng);
         let decision = RequestId::of(own);
         let id = accepted_id(&head.headers).unwrap_or_else(|| decision.clone());
-        let caller = head.headers.get(TRACEPARENT);
-        let trace = caller
-            .and_then(Trace::parse)
-            .unwrap_or(Trace::begin(own))
-            .within(rng.u64(1..));
+        let trace = TraceContext::of(&head.headers, own, rng.u64(1..));
         let mut context = Self::with(runtime, id, decision, trace);
+        context.record_trace(head);
         context.head_read = true;
         context.head_only = head.method == Method::HEAD;
         context.place = context.snapshot.tenants.place(head);
@@ -63,10 +64,10 @@ impl<'r> Context<'r> {
     pub fn of_unreadable(runtime: &'r Runtime) -> Self {
         let own = new_id(&mut Rng::new());
         let id = RequestId::of(own);
-        Self::with(runtime, id.clone(), id, Trace::begin(own))
+        Self::with(runtime, id.clone(), id, TraceContext::begin(own, 0))
     }
 
-    fn with(runtime: &'r Runtime, id: RequestId, decision: RequestId, trace: Trace) -> Self {
+    fn with(runtime: &'r Runtime, id: RequestId, decision: RequestId, trace: TraceContext) -> Self {
         runtime.metrics.in_flight().inc();
         let snapshot = runtime.snapshot();
         Self {
@@ -75,12 +76,57 @@ impl<'r> Context<'r> {
             tenant: snapshot.tenants.house.clone(),
             snapshot,
             trace,
+            recording: None,
             head_read: false,
             head_only: false,
             session: None,
             page: None,
             certificate: None,
             record: Record::new(id, decision),
+        }
+    }
+
+    /// Begins to take notes where the trace is recorded.
+    fn record_trace(&mut self, head: &RequestHeader) {
+        let Some(traces) = &self.snapshot.traces else {
+            return;
+        };
+        let now = self.runtime.board.time.now();
+        let records = traces.records(&self.trace, &self.runtime.asked_traces, now);
+        self.trace = self.trace.sampled(records);
+        self.recording = records.then(|| Box::new(Recording::begin(head, now)));
+    }
+
+    /// The trace, where it is of more than this call: it is recorded, or the caller's.
+    pub fn known_trace(&self) -> Option<TraceContext> {
+        let is_known = self.recording.is_some() || self.trace.parent().is_some();
+        is_known.then_some(self.trace)
+    }
+
+    /// The trace as the provider is told it: within the span of the attempt, where there is one.
+    pub fn outgoing_trace(&self) -> TraceContext {
+        let span = self.recording.as_ref().and_then(|notes| notes.span());
+        span.map_or(self.trace, |span| self.trace.within(span))
+    }
+
+    /// Notes that an attempt is made from now on.
+    pub fn attempts(&mut self, member: &Member<'_>) {
+        if let Some(notes) = &mut self.recording {
+            notes.attempt(member, self.record.started);
+        }
+    }
+
+    /// Notes that the attempt had an answer of this status, if it had one, and came to nothing.
+    pub fn attempt_failed(&mut self, status: Option<u16>, error: &'static str) {
+        if let Some(notes) = &mut self.recording {
+            notes.failed(status, error, self.record.started);
+        }
+    }
+
+    /// Notes that the attempt's answer is passed on.
+    pub fn attempt_answered(&mut self, status: u16) {
+        if let Some(notes) = &mut self.recording {
+            notes.answered(status);
         }
     }
 
@@ -137,109 +183,9 @@ fn accepted_id(headers: &HeaderMap) -> Option<RequestId> {
     accepted.then(|| RequestId(id.clone()))
 }
 
-/// W3C Trace Context, version 00: the caller's trace with a span of ours, or a trace named after
-/// the request. Its `Display` is the `traceparent` header's value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Trace {
-    id: u128,
-    span: u64,
-    flags: u8,
-}
-
-impl Trace {
-    fn begin(request: Uuid) -> Self {
-        Self {
-            id: request.as_u128(),
-            span: 0,
-            flags: 0,
-        }
-    }
-
-    fn parse(value: &HeaderValue) -> Option<Self> {
-        let text = value.to_str().ok()?;
-        let mut parts = text.split('-');
-        let fields = [parts.next()?, parts.next()?, parts.next()?, parts.next()?];
-        let [version, id, span, flags] = fields;
-        let is_hex = |text: &str| {
-            text.bytes()
-                .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
-        };
-        let well_formed = parts.next().is_none()
-            && version == "00"
-            && fields.map(str::len) == [2, 32, 16, 2]
-            && fields.into_iter().all(is_hex);
-        let trace = Self {
-            id: u128::from_str_radix(id, 16).ok()?,
-            span: u64::from_str_radix(span, 16).ok()?,
-            flags: u8::from_str_radix(flags, 16).ok()?,
-        };
-        (well_formed && trace.id != 0 && trace.span != 0).then_some(trace)
-    }
-
-    /// The trace's id, in hexadecimal digits.
-    pub fn id(&self) -> [u8; 32] {
-        let mut digits = [0; 32];
-        for (nth, digit) in digits.iter_mut().enumerate() {
-            let four = (self.id >> (124 - 4 * nth)) as u8 & 15;
-            *digit = b"0123456789abcdef"[usize::from(four)];
-        }
-        digits
-    }
-
-    fn within(self, span: u64) -> Self {
-        Self { span, ..self }
-    }
-}
-
-impl fmt::Display for Trace {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // By hand: every call writes one.
-        let mut text = *b"00-................................-................-..";
-        hex(self.id, &mut text[3..35]);
-        hex(self.span.into(), &mut text[36..52]);
-        hex(self.flags.into(), &mut text[53..]);
-        f.write_str(str::from_utf8(&text).unwrap_or_default())
-    }
-}
-
-/// The last digits of a number, as many as there is room for.
-fn hex(mut number: u128, digits: &mut [u8]) {
-    for digit in digits.iter_mut().rev() {
-        *digit = b"0123456789abcdef"[(number & 15) as usize];
-        number >>= 4;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_trace_is_continued() {
-        let sent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-        let trace = Trace::parse(&HeaderValue::from_static(sent)).unwrap();
-        assert_eq!(trace.to_string(), sent);
-        assert_eq!(
-            trace.within(0xabc).to_string(),
-            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000abc-01"
-        );
-        for broken in [
-            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
-            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
-            "01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
-            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-x",
-            "00-+bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-            "garbage",
-            "",
-        ] {
-            assert_eq!(
-                Trace::parse(&HeaderValue::from_static(broken)),
-                None,
-                "{broken}"
-            );
-        }
-    }
 
     #[test]
     fn ids_are_accepted_when_plain() {

@@ -62,5 +62,7 @@ pub mod store;
 pub mod tenant;
 pub mod tls;
 pub mod token_entry;
+pub mod trace_context;
+pub mod traces;
 pub mod upstream;
 pub mod web;

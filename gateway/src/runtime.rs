@@ -21,6 +21,7 @@ use crate::jwks::IssuersKeys;
 use crate::observe::metrics::catalogue::{COMPUTATIONS, CONFIG_HASH};
 use crate::observe::metrics::{self, Metrics};
 use crate::snapshot::Snapshot;
+use crate::traces;
 use crate::upstream::affinity::Affinity;
 use crate::upstream::{Board, Connections};
 
@@ -51,6 +52,10 @@ pub struct Runtime {
     pub decisions: Decisions,
     /// What is on record.
     pub audit: Arc<Audit>,
+    /// Calls whose spans are to be sent.
+    pub spans: traces::Queue,
+    /// What callers may have recorded of their traces.
+    pub asked_traces: traces::Allowance,
     /// The pages that are not proxied; set once, before the listeners open.
     pub pages: OnceLock<axum::Router>,
     /// Those that people log in by, likewise.
@@ -96,6 +101,8 @@ impl Runtime {
             limits: ground.limits.clone(),
             decisions: Decisions::default(),
             audit: ground.audit.clone(),
+            spans: traces::Queue::default(),
+            asked_traces: traces::Allowance::default(),
             pages: OnceLock::new(),
             login_pages: OnceLock::new(),
             drain: Drain::default(),

@@ -16,6 +16,7 @@ use turnpike_credentials::BackOff;
 use crate::assemble::GoodFiles;
 use crate::assemble::egress::Egress;
 use crate::tenant::Tenants;
+use crate::traces::Traces;
 use crate::upstream::Credential;
 use crate::upstream::roll::Enrolled;
 use crate::web::management::Terms;
@@ -56,6 +57,8 @@ pub struct Snapshot {
     pub drain: DrainPlan,
     /// TLS for the proxy listener's next connections; `None` = clear text.
     pub acceptor: Option<Acceptor>,
+    /// Where spans go; `None` = there are none.
+    pub traces: Option<Traces>,
     pub trusted_proxies: Vec<IpNet>,
     /// Of web pages that may call models.
     pub allowed_origins: Vec<HeaderValue>,

@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, interval_at, sleep, sleep_until, timeout};
 use tracing::warn;
 
-use crate::background::{keep, limits, replicas, usage, uses};
+use crate::background::{keep, limits, replicas, traces, usage, uses};
 use crate::boot::{Gateway, Signals};
 use crate::drain::Terms;
 use crate::observe::events::{Draining, ProcessEnded};
@@ -142,7 +142,7 @@ impl Gateway {
         uses::flush(runtime).await;
         usage::flush(runtime).await;
         replicas::leave(runtime).await;
-        // Whatever else is told to somebody else in the end, such as spans, is told here.
+        traces::flush(runtime).await;
         let audit = runtime.audit.clone();
         // It waits for what receives the last records.
         if tokio::task::spawn_blocking(move || audit.stop())

@@ -74,6 +74,7 @@ fn sink(
         AuditSinkKind::Syslog => receivers::syslog(written, key, context)?,
         AuditSinkKind::Webhook => receivers::webhook(written, key, context)?,
         AuditSinkKind::SplunkHec => receivers::splunk_hec(written, key, context)?,
+        AuditSinkKind::Otlp => receivers::otlp(written, key, context)?,
     };
     let format = match written.format {
         AuditFormat::Json => AuditFormatPlan::Json,
@@ -86,7 +87,7 @@ fn sink(
 
 /// Keys that are those of another kind.
 fn without_effect(written: &AuditSink, key: &Path, context: &mut Context<'_>) {
-    use AuditSinkKind::{File, SplunkHec, Syslog, Webhook};
+    use AuditSinkKind::{File, Otlp, SplunkHec, Syslog, Webhook};
     let keys: [(&str, bool, &[AuditSinkKind], &str); 10] = [
         ("path", written.path.is_some(), &[File], "file"),
         ("max_size", written.max_size.is_some(), &[File], "file"),
@@ -96,15 +97,15 @@ fn without_effect(written: &AuditSink, key: &Path, context: &mut Context<'_>) {
         (
             "url",
             written.url.is_some(),
-            &[Webhook, SplunkHec],
-            "webhook or splunk_hec",
+            &[Webhook, SplunkHec, Otlp],
+            "webhook, splunk_hec or otlp",
         ),
         ("secret", written.secret.is_some(), &[Webhook], "webhook"),
         (
             "token",
             written.token.is_some(),
-            &[Webhook, SplunkHec],
-            "webhook or splunk_hec",
+            &[Webhook, SplunkHec, Otlp],
+            "webhook, splunk_hec or otlp",
         ),
         ("index", written.index.is_some(), &[SplunkHec], "splunk_hec"),
         (

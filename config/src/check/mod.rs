@@ -23,6 +23,7 @@ mod selection;
 mod server;
 mod sso;
 mod state;
+mod telemetry;
 mod tenants;
 mod tls;
 mod url;
@@ -150,6 +151,7 @@ pub(crate) fn plan(document: &Document, mut context: Context<'_>) -> Option<Plan
     let auth = auth::auth(document, &providers, context);
     let state = state::state(document, context);
     let audit = audit::audit(document, context);
+    let telemetry = telemetry::telemetry(document, context);
     let logging = logging(&document.logging, context);
     if !context.report.is_clean() {
         return None;
@@ -183,6 +185,7 @@ pub(crate) fn plan(document: &Document, mut context: Context<'_>) -> Option<Plan
         auth: auth?,
         state: state?,
         audit,
+        telemetry,
         egress,
         effective: Arc::default(),
         warnings: std::mem::take(&mut context.warnings),

@@ -40,6 +40,11 @@ impl Amount {
         ))
     }
 
+    /// One that is written here.
+    pub(crate) fn of(written: &'static str) -> Self {
+        Self(written.to_owned())
+    }
+
     /// How many units it is, of which 10 to the power of `places` make one.
     pub(crate) fn units(&self, places: usize) -> Result<u64, Unfit> {
         let (whole, fraction) = self.0.split_once('.').unwrap_or((&self.0, ""));

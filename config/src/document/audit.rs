@@ -62,13 +62,14 @@ pub(crate) struct AuditSink {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) tls: Option<AuditTls>,
     /// Of a `webhook`: where batches are posted. Of `splunk_hec`: where the collector is, such as
-    /// `https://splunk:8088`.
+    /// `https://splunk:8088`. Of `otlp`: a base URL, to which `/v1/logs` is appended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) url: Option<String>,
     /// Of a `webhook`: what batches are signed with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) secret: Option<SecretText>,
-    /// Of `splunk_hec`: the collector's. Of a `webhook`: sent as `Authorization: Bearer`, where it is given.
+    /// Of `splunk_hec`: the collector's. Of a `webhook` and of `otlp`: sent as `Authorization:
+    /// Bearer`, where it is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) token: Option<SecretText>,
     /// Of `splunk_hec`: the index; the default is the token's.
@@ -100,6 +101,7 @@ pub(crate) enum AuditSinkKind {
     Syslog,
     Webhook,
     SplunkHec,
+    Otlp,
 }
 
 /// How a record is written.

@@ -18,6 +18,7 @@ mod provider;
 mod server;
 mod sso;
 mod state;
+mod telemetry;
 mod tenants;
 mod upstream;
 mod values;
@@ -43,6 +44,7 @@ pub(crate) use provider::{CredentialQuota, ModelEntry, Provider, Weight};
 pub(crate) use server::{Admin, ClientAuth, Format, Level, Limits, Logging, Server, Tls};
 pub(crate) use sso::{Authorization, LoginMode, Preset, SilentRenewal, Sso, SsoKind, SsoProvider};
 pub(crate) use state::{Backend, Redis, RedisMode, RedisTls, Retention, State};
+pub(crate) use telemetry::Telemetry;
 pub(crate) use tenants::{Tenant, TenantAuthorization};
 pub(crate) use upstream::{Egress, InjectUsage, Metering, QuotaExceeded, Routing, Strategy};
 pub(crate) use values::{
@@ -114,6 +116,7 @@ pub(crate) struct Document {
     pub(crate) max_retry_interval: RetryInterval,
     pub(crate) metering: Metering,
     pub(crate) audit: Audit,
+    pub(crate) telemetry: Telemetry,
     /// How calls to upstreams leave this machine.
     pub(crate) egress: Egress,
 }

@@ -66,6 +66,11 @@ pub enum AuditReceiverPlan {
         index: Option<String>,
         acknowledge: bool,
     },
+    Otlp {
+        /// Without `/v1/logs`.
+        url: Url,
+        token: Option<Secret>,
+    },
 }
 
 impl AuditReceiverPlan {
@@ -85,6 +90,7 @@ impl AuditReceiverPlan {
                     ..
                 },
             ) => (url, index) == (other_url, other),
+            (Self::Otlp { url: one, .. }, Self::Otlp { url: other, .. }) => one == other,
             (Self::Stdout, Self::Stdout) => true,
             _ => false,
         }

@@ -14,6 +14,7 @@ use crate::context::Context;
 use crate::record::{Ending, Record};
 use crate::refusal::{Reason, Refusal};
 use crate::request::others_first;
+use crate::trace_context::TraceId;
 
 /// Puts an admitted call on record, before anything of it goes to a provider.
 pub async fn begin(
@@ -25,11 +26,11 @@ pub async fn begin(
         return Ok(());
     };
     let record = &context.record;
-    let trace = context.trace.id();
+    let trace = context.trace.digits();
     let mark = log.note(&RequestStart {
         request: record.id.as_str(),
         decision: record.decision.as_str(),
-        trace: str::from_utf8(&trace).unwrap_or_default(),
+        trace: trace.as_str(),
         who: record.identity.as_deref().map(who).unwrap_or_default(),
         client: record.client,
         user_agent: user_agent(head),
@@ -50,9 +51,11 @@ pub fn end(context: &Context<'_>) {
         return;
     }
     let (outcome, status, reason) = outcome(record);
+    let trace = context.known_trace().map(|trace| trace.digits());
     context.runtime.audit.tell(&RequestEnd {
         request: record.id.as_str(),
         decision: record.decision.as_str(),
+        trace: trace.as_ref().map(TraceId::as_str),
         who: record.identity.as_deref().map(who).unwrap_or_default(),
         client: record.client,
         operation: record.operation.map_or("", Operation::as_str),

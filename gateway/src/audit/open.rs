@@ -5,6 +5,7 @@ use std::sync::Arc;
 use thiserror::Error;
 use tokio::runtime::Handle;
 use turnpike_audit::sinks::file::{FileSink, Options};
+use turnpike_audit::sinks::otlp::{self, Otlp};
 use turnpike_audit::sinks::splunk_hec::{self, Acknowledge, SplunkHec};
 use turnpike_audit::sinks::stdout::Stdout;
 use turnpike_audit::sinks::syslog::Syslog;
@@ -90,6 +91,7 @@ pub fn sink_name(to: &AuditReceiverPlan) -> String {
         AuditReceiverPlan::SplunkHec { url, index, .. } => {
             named("splunk_hec", url, index.as_deref().unwrap_or_default())
         }
+        AuditReceiverPlan::Otlp { url, .. } => named("otlp", url, ""),
     }
 }
 
@@ -153,6 +155,14 @@ fn build(sink: &AuditSinkPlan, ways: &Ways, time: &Time) -> Box<dyn Sink> {
                 format,
             };
             Box::new(SplunkHec::new(options, world, clock))
+        }
+        AuditReceiverPlan::Otlp { url, token } => {
+            let options = otlp::Options {
+                url: format!("{}/v1/logs", url.as_str().trim_end_matches('/')),
+                token: token.clone(),
+                format,
+            };
+            Box::new(Otlp::new(options, world, clock))
         }
     }
 }

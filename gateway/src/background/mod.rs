@@ -10,5 +10,6 @@ pub mod quotas;
 pub mod replicas;
 pub mod retention;
 pub mod sessions;
+pub mod traces;
 pub mod usage;
 pub mod uses;

@@ -14,6 +14,7 @@ use turnpike_audit::events as audit;
 use super::metrics::{Metrics, Request};
 use crate::audit::Audit;
 use crate::record::{Ending, Record};
+use crate::trace_context::TraceContext;
 use crate::upstream::call::Listed;
 use crate::upstream::roll::Enrolled;
 use crate::upstream::standing::Scope;
@@ -22,13 +23,14 @@ use crate::upstream::{Credential, roll};
 /// The line of a record. The caller's own words (the model) are strings to the formatter, which
 /// quotes and escapes them: they cannot forge a field or a line.
 macro_rules! line {
-    ($level:expr, $record:expr, $status:expr, $reason:expr, $took:expr, $message:literal) => {
+    ($level:expr, $record:expr, $trace:expr, $status:expr, $reason:expr, $took:expr, $message:literal) => {
         tracing::event!(
             target: "turnpike::request",
             $level,
             request = $record.id.as_str(),
             // Where the caller chose the request's id.
             decision = Some($record.decision.as_str()).filter(|id| *id != $record.id.as_str()),
+            trace = $trace.map(|trace| tracing::field::display(trace.digits())),
             status = $status,
             reason = Some($reason).filter(|reason| !reason.is_empty()),
             ms = u64::try_from($took.as_millis()).unwrap_or(u64::MAX),
@@ -50,12 +52,14 @@ macro_rules! line {
 /// A request is over, however it ended.
 pub struct RequestEnded<'a> {
     pub record: &'a Record,
+    /// Where it is of more than this request.
+    pub trace: Option<TraceContext>,
     pub metrics: &'a Metrics,
 }
 
 impl RequestEnded<'_> {
     pub fn tell(&self) {
-        let record = self.record;
+        let (record, trace) = (self.record, self.trace);
         let took = record.started.elapsed();
         let (status, reason) = match record.ending {
             Ending::Answered { status } => (status, ""),
@@ -81,14 +85,23 @@ impl RequestEnded<'_> {
         match record.ending {
             // One line a request is for finding something out; the audit streams are the record.
             Ending::Answered { .. } | Ending::ClientGone => {
-                line!(Level::DEBUG, record, status, reason, took, "request")
+                line!(Level::DEBUG, record, trace, status, reason, took, "request")
             }
             Ending::Refused { .. } => {
-                line!(Level::INFO, record, status, reason, took, "request refused")
+                line!(
+                    Level::INFO,
+                    record,
+                    trace,
+                    status,
+                    reason,
+                    took,
+                    "request refused"
+                )
             }
             Ending::Incomplete { .. } => line!(
                 Level::WARN,
                 record,
+                trace,
                 status,
                 reason,
                 took,
@@ -97,6 +110,7 @@ impl RequestEnded<'_> {
             Ending::Aborted => line!(
                 Level::ERROR,
                 record,
+                trace,
                 status,
                 reason,
                 took,

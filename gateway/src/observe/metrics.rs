@@ -65,6 +65,7 @@ struct Handles {
     store: Family<HistogramVec>,
     store_errors: Family<IntCounterVec>,
     reloads: Family<IntCounterVec>,
+    spans: Family<IntCounterVec>,
     generation: IntGauge,
     fleet_replicas: IntGauge,
     fleet_configurations: IntGauge,
@@ -125,6 +126,7 @@ impl Metrics {
             store: families.family(&STORE_SECONDS)?,
             store_errors: families.family(&STORE_ERRORS)?,
             reloads: families.family(&RELOADS)?,
+            spans: families.family(&SPANS)?,
             generation: gauge(&GENERATION)?,
             fleet_replicas: gauge(&FLEET_REPLICAS)?,
             fleet_configurations: gauge(&FLEET_CONFIGURATIONS)?,
@@ -254,6 +256,13 @@ impl Metrics {
 
     pub fn leases_leaked(&self) -> u64 {
         self.0.leaked.get()
+    }
+
+    /// So many spans were `sent`, `refused`, `lost`, or there was `no_room` for them.
+    pub fn spans(&self, result: &'static str, spans: usize) {
+        if spans > 0 {
+            self.0.spans.with(&[result]).inc_by(spans as u64);
+        }
     }
 
     /// Counts a configuration that was read; `generation` is the one now in force.

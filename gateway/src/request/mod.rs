@@ -93,12 +93,13 @@ pub async fn serve(session: &mut ServerSession, context: &mut Context<'_>) -> Co
         return answered.unwrap_or(Connection::Cut);
     }
     let resource = path::parse(&method, &canonical);
-    // Whatever these are, they are not for pages of elsewhere.
+    // Whatever these are, they are not for pages of elsewhere, and no calls to be traced.
     if matches!(
         resource,
         Resource::Login | Resource::Management | Resource::Page | Resource::Root
     ) {
         context.page = None;
+        context.recording = None;
     }
     let resource = in_the_callers_dialect(resource, session.req_header(), query);
     let dialect = resource.dialect();

@@ -17,8 +17,15 @@ impl Drop for Context<'_> {
         self.runtime.metrics.in_flight().dec();
         RequestEnded {
             record: &self.record,
+            trace: self.known_trace(),
             metrics: &self.runtime.metrics,
         }
         .tell();
+        if let Some(notes) = self.recording.take() {
+            let call = notes.end(self.trace, &self.record);
+            if let Err(spans) = self.runtime.spans.put(call) {
+                self.runtime.metrics.spans("no_room", spans);
+            }
+        }
     }
 }

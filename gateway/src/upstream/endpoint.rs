@@ -34,6 +34,7 @@ struct Inner {
     base_path: String,
     sni: String,
     tls: bool,
+    port: u16,
     address: SocketAddr,
     reuse_hash: u64,
     options: PeerOptions,
@@ -99,6 +100,7 @@ impl Endpoint {
             base_path: base_url.path().trim_end_matches('/').to_owned(),
             sni,
             tls,
+            port,
             // Never dialled: the dialer resolves the host when it connects.
             address: SocketAddr::Inet((Ipv4Addr::UNSPECIFIED, port).into()),
             reuse_hash: hasher.finish(),
@@ -109,6 +111,11 @@ impl Endpoint {
     /// The `Host` header and `:authority`.
     pub fn host(&self) -> &str {
         &self.0.host_header
+    }
+
+    /// Whom calls are for: the host's name or address, and the port.
+    pub fn server(&self) -> (&str, u16) {
+        (&self.0.sni, self.0.port)
     }
 
     /// The base URL's path, without a slash at its end.

@@ -1,6 +1,7 @@
 //! What happens is on record: before it goes out, whole, in order, and without a secret.
 
 mod killed;
+mod otlp;
 mod receivers;
 
 use std::collections::BTreeMap;

@@ -178,6 +178,8 @@ events! {
         request: &'a str,
         /// The decision's id, as in `request.start`.
         decision: &'a str,
+        /// The id of the trace it is part of, where that is the caller's, or recorded.
+        trace: Option<&'a str>,
         /// Who called.
         who: Who<'a>,
         /// The caller's address, after trusted proxies.

@@ -1,6 +1,7 @@
 //! Where records go. One file a kind.
 
 pub mod file;
+pub mod otlp;
 pub mod outside;
 pub mod splunk_hec;
 pub mod stdout;

@@ -131,6 +131,22 @@ pub(super) fn splunk_hec(
     })
 }
 
+pub(super) fn otlp(
+    written: &AuditSink,
+    key: &Path,
+    context: &mut Context<'_>,
+) -> Option<AuditReceiverPlan> {
+    let url = needed("url", "otlp", written.url.as_deref(), key, context);
+    let url = url.and_then(|url| web(url, key, context))?;
+    if url.path().ends_with("/v1/logs") {
+        let message = "ends with `/v1/logs`, which is appended to it; leave that out";
+        context.report.at(&key.field("url"), message);
+    }
+    let token = written.token.as_ref();
+    let token = token.map(|token| header(token, key, context));
+    Some(AuditReceiverPlan::Otlp { url, token })
+}
+
 /// What there must be where `kind` is this.
 fn needed<T>(
     name: &str,

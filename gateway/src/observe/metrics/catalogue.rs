@@ -237,6 +237,8 @@ catalogue! {
             "1 when the last configuration read was taken over.";
         RELOAD_TIME = Gauge, Time, "turnpike_config_last_reload_success_timestamp_seconds", [],
             "When a configuration was last taken over.";
+        SPANS = Counter, Things, "turnpike_trace_spans_total", [SENT],
+            "Spans of traces: sent, refused by their collector, or dropped for want of room or at the end.";
         OVERFLOWS = Counter, Things, "turnpike_metrics_overflows_total", [LABEL],
             "Values of a label that were counted as `other`, because it has as many as it may have.";
     }

@@ -60,6 +60,7 @@ labels! {
     TOKEN_KIND = "kind", Words(|| vec!["input", "output", "cache_read", "cache_write", "reasoning"]), "what they were";
     COMPUTED = "kind", Words(|| vec!["agent_token", "jwt"]), "a token's hash, or a signature";
     DONE = "result", Words(|| vec!["ok", "failed"]), "whether it was done";
+    SENT = "result", Words(|| vec!["sent", "refused", "no_room", "lost"]), "what became of them: `no_room` and `lost` = dropped";
     WAITED = "result", Words(|| vec!["served", "given_up"]), "whether one came back in time";
     SESSION = "result", Words(|| vec!["kept", "other"]), "whether it was the session's credential";
     FILE_STATE = "state", Words(|| vec!["good", "error"]), "whether it can be used";

@@ -64,7 +64,7 @@ pub(super) fn http1(
         b"\r\n",
     ]);
     // Writing to memory does not fail.
-    let _ = write!(head, "traceparent: {}\r\n", context.trace);
+    let _ = write!(head, "traceparent: {}\r\n", context.outgoing_trace());
     if has_body(call.line.method, body_len) {
         let _ = write!(head, "content-length: {body_len}\r\n");
     }
@@ -109,7 +109,7 @@ pub(super) fn http2(
     put("x-request-id", context.record.id.header().clone());
     put(
         "traceparent",
-        HeaderValue::from_str(&context.trace.to_string()).ok()?,
+        HeaderValue::from_str(&context.outgoing_trace().to_string()).ok()?,
     );
     if has_body(call.line.method, body_len) {
         put("content-length", body_len.into());
@@ -164,6 +164,8 @@ fn stays_here(name: &str) -> bool {
             | "authorization" | "x-api-key" | "x-goog-api-key" | "api-key" | "cookie"
             // Written anew.
             | "accept-encoding" | "x-request-id" | "traceparent"
+            // What others note of a trace, and what goes along with it, is told to nobody outside.
+            | "tracestate" | "baggage"
             // Who and where the caller is.
             | "forwarded" | "via" | "x-real-ip" | "x-user-id" | "x-department" | "origin" | "referer"
     ) || name.starts_with("x-forwarded-")

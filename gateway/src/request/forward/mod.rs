@@ -285,8 +285,10 @@ impl<'p> Forwarding<'p, '_> {
             context.record.served = Some(lease.member.model.clone());
             context.record.model_metrics = Some(lease.member.metrics.clone());
             context.record.attempts += 1;
+            context.attempts(&lease.member);
             match attempt::attempt(session, context, &lease, self.call, self.deadline).await {
                 Attempt::Good(received) => {
+                    context.attempt_answered(received.status);
                     // A call that is refused for its own sake says nothing of the credential.
                     if received.status < 400 {
                         lease.serves(context.session.zip(context.snapshot.affinity));
@@ -302,6 +304,7 @@ impl<'p> Forwarding<'p, '_> {
                 }
                 Attempt::Refused(received, fault, hint) => {
                     tell_refused(context, &lease, fault, received.status);
+                    context.attempt_failed(Some(received.status), fault.as_str());
                     self.failures.refused(fault, received);
                     lease.settle(Outcome::Fault(fault, hint), context);
                     if is_of_quota(fault) && !context.snapshot.quota_exceeded.switch_project {
@@ -311,6 +314,7 @@ impl<'p> Forwarding<'p, '_> {
                 }
                 Attempt::Broken(broken) => {
                     tell_broken(context, &lease, &broken);
+                    context.attempt_failed(None, broken.outcome());
                     let outcome = match broken.fault() {
                         Some(fault) => Outcome::Fault(fault, Hint::default()),
                         None => Outcome::Broken(broken.outcome()),

@@ -3,6 +3,7 @@
 mod chain;
 mod delivery;
 mod formats;
+mod otlp;
 mod receivers;
 mod reference;
 mod samples;

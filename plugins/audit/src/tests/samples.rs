@@ -120,6 +120,7 @@ fn calls(tell: &mut impl FnMut(&dyn Event)) {
         tell(&RequestEnd {
             request: "request-1",
             decision: "decision-1",
+            trace: Some("4bf92f3577b34da6a3ce929d0e0e4736"),
             who: who(),
             client: CLIENT,
             operation: "chat_completions",
