@@ -50,8 +50,9 @@ pub struct Drain {
     is_cut: AtomicBool,
     /// Connections of before the end begins hear of it by this,
     begun: watch::Sender<bool>,
-    /// and those of after it by this: they would not serve a single request otherwise.
-    closed: watch::Sender<bool>,
+    /// and those of after it by this, a moment after nobody listens any more: they would not serve a
+    /// single request otherwise.
+    late: watch::Sender<bool>,
     /// Connections without a request wait for it.
     closing: Notify,
     /// The proxy's connections.
@@ -65,7 +66,7 @@ impl Default for Drain {
             is_closed: AtomicBool::new(false),
             is_cut: AtomicBool::new(false),
             begun: watch::Sender::new(false),
-            closed: watch::Sender::new(false),
+            late: watch::Sender::new(false),
             closing: Notify::new(),
             open: Arc::default(),
         }
@@ -81,12 +82,17 @@ impl Drain {
     pub fn close(&self) {
         self.begin();
         self.is_closed.store(true, Ordering::Release);
-        self.closed.send_replace(true);
         self.closing.notify_waiters();
+    }
+
+    /// Whoever connected while it closed has had time to ask.
+    pub fn hurry(&self) {
+        self.late.send_replace(true);
     }
 
     pub fn cut(&self) {
         self.close();
+        self.hurry();
         self.is_cut.store(true, Ordering::Release);
     }
 
@@ -111,10 +117,15 @@ impl Drain {
     pub fn watch(&self) -> ShutdownWatch {
         let begun = self.begun.subscribe();
         // After that: a beginning in between is heard of.
-        match self.is_begun() {
-            false => begun,
-            true => self.closed.subscribe(),
+        if !self.is_begun() {
+            return begun;
         }
+        let mut late = self.late.subscribe();
+        // What was said before counts for who subscribes after it.
+        if *late.borrow() {
+            late.mark_changed();
+        }
+        late
     }
 }
 
@@ -131,7 +142,10 @@ mod tests {
         let mut after = drain.watch();
         assert!(!after.has_changed().unwrap(), "it is served first");
         drain.close();
+        assert!(!after.has_changed().unwrap(), "it has just connected");
+        drain.hurry();
         after.changed().await.unwrap();
+        drain.watch().changed().await.unwrap();
         drain.until_closed().await;
         assert!(!drain.is_cut());
     }

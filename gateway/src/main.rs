@@ -4,6 +4,7 @@ use std::panic::resume_unwind;
 use std::path::Path;
 use std::process::ExitCode;
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use clap::Parser;
@@ -72,7 +73,7 @@ fn serve(flags: &Serve) -> Result<()> {
         path: flags.config.clone(),
         environment,
     };
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let signals = Signals::catch()?;
         // A level given on the command line is not the file's to change.
         let logging = match flags.log_level {
@@ -87,7 +88,10 @@ fn serve(flags: &Serve) -> Result<()> {
                 bail!("stopped with {cut} requests under way, which were cut (server.drain.limit)")
             }
         }
-    })
+    });
+    // A name that is being looked up must not hold the process.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    ended
 }
 
 /// Reads the configuration on a thread of its own: what the allocator keeps of reading a large one

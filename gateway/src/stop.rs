@@ -20,6 +20,9 @@ const CUT: Duration = Duration::from_secs(5);
 const TOLD: Duration = Duration::from_secs(10);
 
 /// How long handing back may take of a process that is to end at once.
+/// Who has connected and not asked yet has so long.
+const TO_ASK: Duration = Duration::from_secs(1);
+
 const AT_ONCE: Duration = Duration::from_secs(2);
 
 impl Gateway {
@@ -78,12 +81,20 @@ impl Gateway {
         tokio::select! {
             () = self.finished() => return 0,
             () = self.tell_on(limit) => {}
+            () = self.hurry() => {}
         }
         let cut = self.under_way();
         drain.cut();
         // Those that stay are noticed at the next start, as after a crash.
         let _ = timeout(CUT, until(|| self.under_way() == 0)).await;
         cut
+    }
+
+    /// Tells those who connected last that it ends; never returns.
+    async fn hurry(&self) {
+        sleep(TO_ASK).await;
+        self.runtime.drain.hurry();
+        std::future::pending().await
     }
 
     /// Waits until nobody is served any more.
@@ -134,6 +145,8 @@ impl Gateway {
     /// listener answers until then.
     async fn hand_back(&self) {
         let runtime = &self.runtime;
+        // Whoever comes now is refused.
+        runtime.drain.cut();
         self.listener.abort();
         self.background.iter().for_each(JoinHandle::abort);
         until(|| self.background.iter().all(JoinHandle::is_finished)).await;

@@ -44,10 +44,14 @@ pub async fn tell(runtime: Arc<Runtime>, reloader: Arc<Reloader>) {
     loop {
         // A store that is away is told later; that it is away is known by others.
         let _ = write(&runtime, &reloader).await;
-        if let Ok(all) = all(&runtime, &reloader).await {
-            let configurations = all.iter().map(|(_, one)| &*one.configuration);
-            let different = configurations.collect::<BTreeSet<_>>().len();
-            runtime.metrics.fleet(all.len(), different);
+        match all(&runtime, &reloader).await {
+            Ok(all) => {
+                let configurations = all.iter().map(|(_, one)| &*one.configuration);
+                let different = configurations.collect::<BTreeSet<_>>().len();
+                runtime.metrics.fleet(all.len(), different);
+            }
+            // Nobody else is heard of.
+            Err(_) => runtime.metrics.fleet(1, 1),
         }
         tokio::time::sleep(EVERY).await;
     }

@@ -5,16 +5,28 @@
 use crate::audit::calls;
 use crate::context::Context;
 use crate::observe::events::RequestEnded;
+use crate::runtime::Runtime;
 
 /// Ends the request.
 pub fn settle(context: Context<'_>) {
     drop(context);
 }
 
+/// A call that is under way no more, once this is dropped.
+struct Left<'r>(&'r Runtime);
+
+impl Drop for Left<'_> {
+    fn drop(&mut self) {
+        self.0.metrics.in_flight().dec();
+    }
+}
+
 impl Drop for Context<'_> {
     fn drop(&mut self) {
+        // The last of all, also should one of these panic: who waits for no call to be under way finds
+        // all of it told.
+        let _left = Left(self.runtime);
         calls::end(self);
-        self.runtime.metrics.in_flight().dec();
         RequestEnded {
             record: &self.record,
             trace: self.known_trace(),

@@ -13,7 +13,7 @@ use turnpike_loadtest::{Behaviour, FakeProvider, Options, Protocol};
 use crate::binary::{Binary, Launch};
 use crate::calls::{CHAT, Events, MESSAGES};
 use crate::fleet::server::Server;
-use crate::harness::{Client, Http, chat, config, until, until_async};
+use crate::harness::{Client, Http, PATIENCE, chat, config, until, until_async};
 
 /// What somebody else holds, as systemd would.
 struct Sockets {
@@ -225,6 +225,7 @@ async fn systemd_is_told_how_it_stands() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("notify");
     let supervisor = UnixDatagram::bind(&path).unwrap();
+    supervisor.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut binary = Binary::launch(Launch {
         sockets: &sockets.both(),
         supervisor: Some(&path),

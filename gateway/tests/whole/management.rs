@@ -720,6 +720,11 @@ async fn a_credential_is_changed_and_nobodys_change_is_lost() {
     assert_eq!(off.json()["status"], "disabled", "{}", off.text());
     assert_eq!(place.call("CANARY-of-a-client").await, 200);
     assert_ne!(place.provider.calls().last().unwrap().key, "CANARY-added-2");
+    refused(
+        &put(&quota, &[], json!({"limit": 5})).await,
+        409,
+        "unusable",
+    );
     let on = put(&auth, &[], json!({"disabled": false})).await;
     assert_eq!(on.json()["status"], "active", "{}", on.text());
 

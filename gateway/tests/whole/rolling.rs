@@ -23,6 +23,7 @@ defaults
   timeout connect 10s
   timeout client 60s
   timeout server 60s
+  timeout check 10s
   retries 0
 frontend clients
   bind fd@3

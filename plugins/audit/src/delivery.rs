@@ -137,13 +137,18 @@ impl Delivery {
                 let failed = self.save_sometimes(now)?;
                 Ok(failed.unwrap_or(Step::Delivered(count)))
             }
-            Err(error) => Ok(self.leave_alone(error, now)),
+            Err(error) => {
+                if error.is_lost {
+                    self.go_back();
+                }
+                Ok(self.leave_alone(error, now))
+            }
         }
     }
 
     /// Leaves the sink alone for a while.
     fn leave_alone(&mut self, error: SinkError, now: u64) -> Step {
-        let SinkError { why, wait } = error;
+        let SinkError { why, wait, .. } = error;
         if self.failures == 0 {
             tracing::error!(sink = self.name, %why, "an audit sink takes no records; they are kept");
         }
@@ -247,8 +252,14 @@ impl Delivery {
         self.lines = Some(lines);
         if header.chain != self.next.chain {
             self.sink.begin(&header.chain, header.seq);
-            (self.next.chain, self.next.seq) = (header.chain, header.seq);
-        } else if header.seq > self.next.seq {
+            // One that is new misses nothing; to others all of another chain is to be told.
+            let seq = match self.next.chain.is_empty() {
+                true => header.seq,
+                false => 0,
+            };
+            (self.next.chain, self.next.seq) = (header.chain, seq);
+        }
+        if header.seq > self.next.seq {
             return Ok(self.missed(header.seq + 1));
         }
         Ok(None)
@@ -291,7 +302,7 @@ impl Delivery {
 
     /// `Some` where the receiver has lost what it had taken.
     fn save_sometimes(&mut self, now: u64) -> io::Result<Option<Step>> {
-        let is_late = now.saturating_sub(self.saved_at) >= SAVED_EVERY;
+        let is_late = now.abs_diff(self.saved_at) >= SAVED_EVERY;
         if !is_late && self.failures == 0 && self.done.segment <= self.saved.segment {
             return Ok(None);
         }

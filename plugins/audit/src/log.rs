@@ -46,6 +46,9 @@ struct Shared {
     spool: Spool,
     key: SigningKey,
     clock: Arc<dyn Clock>,
+    /// It was told to stop.
+    stopped: AtomicBool,
+    /// There will be no more.
     stopping: AtomicBool,
     /// The number of the record that was signed last.
     signed: AtomicU64,
@@ -121,6 +124,7 @@ impl Log {
             spool,
             key: settings.key,
             clock: settings.clock,
+            stopped: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             bell: Default::default(),
             served: (Mutex::new(sinks.len()), Condvar::new()),
@@ -195,12 +199,14 @@ impl Log {
     /// What they did not take by then is handed to them after the next start.
     pub fn stop(&self, patience: Duration) {
         let shared = &*self.shared;
-        if shared.stopping.swap(true, Relaxed) {
+        if shared.stopped.swap(true, Relaxed) {
             return;
         }
         shared.sign();
         let _ = shared.spool.keep_all();
         shared.spool.sync();
+        // A sink that sees this finds the last record written.
+        shared.stopping.store(true, Relaxed);
         shared.bell.1.notify_all();
         let (served, ended) = &shared.served;
         let served = served.lock().unwrap_or_else(PoisonError::into_inner);
@@ -213,6 +219,10 @@ impl Log {
 impl Drop for Log {
     fn drop(&mut self) {
         self.stop(Duration::from_secs(1));
+        // What was told after it was stopped.
+        self.shared.sign();
+        let _ = self.shared.spool.keep_all();
+        self.shared.spool.sync();
     }
 }
 
@@ -249,10 +259,9 @@ impl Shared {
         let (mut synced, mut signed) = (Instant::now(), Instant::now());
         while !self.stopping.load(Relaxed) {
             thread::park_timeout(TICK);
-            let before = self.spool.written();
             // Why not was told.
             let _ = self.spool.keep_all();
-            let since = before.saturating_sub(self.signed.load(Relaxed));
+            let since = self.spool.noted().saturating_sub(self.signed.load(Relaxed));
             if since >= SIGNED_AFTER || (since > 0 && signed.elapsed() >= SIGNED_EVERY) {
                 signed = Instant::now();
                 self.sign();
@@ -266,11 +275,13 @@ impl Shared {
         }
     }
 
+    /// Also while the disk takes nothing: what is held meanwhile is to be signed, too.
     fn sign(&self) {
-        if self.spool.keep_all().is_ok() && self.spool.written() > self.signed.load(Relaxed) {
-            self.spool.sign(&self.key, self.clock.now());
+        if self.spool.noted() > self.signed.load(Relaxed) {
+            if let Some(seq) = self.spool.sign(&self.key, self.clock.now()) {
+                self.signed.store(seq, Relaxed);
+            }
             let _ = self.spool.keep_all();
-            self.signed.store(self.spool.written(), Relaxed);
         }
     }
 

@@ -30,6 +30,8 @@ pub struct SinkError {
     pub why: String,
     /// The receiver asks to be left alone so long.
     pub wait: Option<Duration>,
+    /// What it took since its place was saved last may be lost, too: all of that is handed on again.
+    pub is_lost: bool,
 }
 
 /// Takes records.
@@ -59,6 +61,7 @@ impl SinkError {
         Self {
             why: why.into(),
             wait: None,
+            is_lost: false,
         }
     }
 }

@@ -211,9 +211,14 @@ impl Spool {
         self.append(|chain, lines| chain.append(event, now, lines))
     }
 
-    /// Notes a checkpoint.
-    pub(crate) fn sign(&self, key: &SigningKey, now: u64) -> Mark {
-        self.append(|chain, lines| key.sign(chain, now, lines))
+    /// Notes a checkpoint; answers with its number.
+    pub(crate) fn sign(&self, key: &SigningKey, now: u64) -> Option<u64> {
+        self.append(|chain, lines| key.sign(chain, now, lines)).0
+    }
+
+    /// The number of the last record that was noted.
+    pub(crate) fn noted(&self) -> u64 {
+        lock(&self.noted).chain.seq
     }
 
     fn append(&self, write: impl FnOnce(&mut Chain, &mut Vec<u8>)) -> Mark {

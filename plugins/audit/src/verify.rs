@@ -97,7 +97,6 @@ const GAP: u64 = 60_000;
 struct Head {
     chain: String,
     seq: u64,
-    #[serde(default)]
     time: String,
     prev: String,
     hash: String,
@@ -118,7 +117,8 @@ impl Verifier {
     /// Reads a line.
     pub fn read(&mut self, place: &str, line: &[u8]) {
         let head = serde_json::from_slice::<Head>(line).ok();
-        let (Some(head), Some((hash, stated))) = (head, hashes(line)) else {
+        let time = head.as_ref().and_then(|head| head.time.parse().ok());
+        let (Some(head), Some(time), Some((hash, stated))) = (head, time, hashes(line)) else {
             return self.find(place, "", Fault::NotARecord);
         };
         self.records += 1;
@@ -126,6 +126,7 @@ impl Verifier {
             let seq = head.seq;
             self.find(place, &head.chain, Fault::Altered { seq });
         }
+        let before = self.chains.get(&head.chain).map_or(0, |state| state.last);
         let faults = match self.chains.get_mut(&head.chain) {
             Some(state) => state.follow(&head),
             None => {
@@ -134,19 +135,21 @@ impl Verifier {
                 fault.into_iter().collect()
             }
         };
+        // An old checkpoint that comes again signs nothing of what came since.
+        let follows = head.seq > before && faults.is_empty();
         for fault in faults {
             self.find(place, &head.chain, fault);
         }
         if head.event == "checkpoint" {
-            self.checkpoint(place, &head);
+            self.checkpoint(place, &head, follows);
         } else if let Some(state) = self.chains.get_mut(&head.chain)
-            && let Some(fault) = state.unsigned.more(&head)
+            && let Some(fault) = state.unsigned.more(&head, time)
         {
             self.find(place, &head.chain, fault);
         }
     }
 
-    fn checkpoint(&mut self, place: &str, head: &Head) {
+    fn checkpoint(&mut self, place: &str, head: &Head, follows: bool) {
         let key = head.key.as_deref().unwrap_or_default();
         let signature = head.signature.as_deref().unwrap_or_default();
         let is_expected = self.keys.is_empty() || self.keys.iter().any(|one| one == key);
@@ -154,7 +157,9 @@ impl Verifier {
         if !is_expected || !is_signed(&head.chain, head.seq, prev, key, signature) {
             let seq = head.seq;
             self.find(place, &head.chain, Fault::BadSignature { seq });
-        } else if let Some(state) = self.chains.get_mut(&head.chain) {
+        } else if let Some(state) = self.chains.get_mut(&head.chain)
+            && follows
+        {
             state.signed = Some((head.seq, key.to_owned()));
             state.unsigned = Unsigned::default();
         }
@@ -205,13 +210,11 @@ impl Verifier {
 
 impl Unsigned {
     /// One more; a fault the first time that they are too many.
-    fn more(&mut self, head: &Head) -> Option<Fault> {
-        let time = head.time.parse::<Timestamp>().ok();
-        let time = time.map(Timestamp::as_millisecond);
-        if let (Some(before), Some(now)) = (self.at, time) {
+    fn more(&mut self, head: &Head, time: Timestamp) -> Option<Fault> {
+        let now = time.as_millisecond();
+        if let Some(before) = self.at.replace(now) {
             self.lasted += now.saturating_sub(before).max(0).cast_unsigned().min(GAP);
         }
-        self.at = time.or(self.at);
         let from = *self.from.get_or_insert(head.seq);
         let count = head.seq.saturating_sub(from);
         let is_much = self.lasted > UNSIGNED_FOR || count > UNSIGNED_RECORDS;

@@ -389,6 +389,8 @@ impl Account {
             .is_ok()
         {
             ledger.granted = ledger.granted.saturating_sub(back);
+            // There is some again, and it may be asked for.
+            ledger.dry_until = 0;
         }
     }
 

@@ -165,6 +165,7 @@ fn outcomes() -> Vec<&'static str> {
         "ok",
         "client_gone",
         "cut",
+        "cut_here",
         "incomplete",
         "late",
         "no_token",

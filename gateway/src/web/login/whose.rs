@@ -91,7 +91,7 @@ pub(super) const NOT_HERE: &str =
 
 pub(super) fn not_here(desk: &Desk, person: &Person, provider: &str) -> Problem {
     let at = desk.tenant.name().unwrap_or_default();
-    desk.runtime.audit.tell(&Login {
+    desk.told(Login {
         outcome: "denied",
         provider,
         who: person_of(person),

@@ -7,13 +7,13 @@ use axum::extract::{Extension, Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use http::header::ETAG;
 use serde::{Deserialize, Serialize};
-use tokio::task::spawn_blocking;
 use turnpike_api::{Clock, StoreError};
 use utoipa::ToSchema;
 
 use super::access::Actor;
 use super::body::Body;
 use super::credential_changes::{chosen, version};
+use super::credential_files::editing;
 use super::office::Office;
 use super::refusal::Refused;
 use crate::background::quotas;
@@ -92,22 +92,23 @@ pub(super) async fn quota(
     Path(provider): Path<String>,
     Query(Which { id }): Query<Which>,
 ) -> Result<Response, Refused> {
-    let runtime = office.runtime()?;
-    let snapshot = runtime.snapshot();
-    let one = chosen(&snapshot.roll, &provider, id.as_deref(), &actor)?;
-    let entry = CredentialEntry::new(one, runtime.board.time.now());
-    let unusable = || Refused::NoCredential(entry.id.clone());
-    let quota = entry.quota.map(Json).ok_or_else(unusable)?;
-    let Some(name) = &one.file else {
-        return Ok(quota.into_response());
-    };
-    let path = snapshot.management.auth_dir.join(name);
-    let tag = spawn_blocking(move || std::fs::read(path).map(|bytes| version(&bytes)));
-    match tag.await {
-        Ok(Ok(tag)) => Ok(([(ETAG, tag)], quota).into_response()),
-        // It was removed meanwhile.
-        _ => Ok(quota.into_response()),
-    }
+    // A change that is under way is made first: what is shown is what the tag is of.
+    let shown = editing(office, move |place| {
+        place.take_over();
+        let snapshot = place.runtime.snapshot();
+        let one = chosen(&snapshot.roll, &provider, id.as_deref(), &actor)?;
+        let entry = CredentialEntry::new(one, place.runtime.board.time.now());
+        let unusable = || Refused::NoCredential(entry.id.clone());
+        let quota = entry.quota.map(Json).ok_or_else(unusable)?;
+        let path = one.file.as_ref().map(|name| place.directory.join(name));
+        // It may be removed meanwhile.
+        let bytes = path.and_then(|path| std::fs::read(path).ok());
+        Ok((quota, bytes.map(|bytes| version(&bytes))))
+    });
+    Ok(match shown.await? {
+        (quota, Some(tag)) => ([(ETAG, tag)], quota).into_response(),
+        (quota, None) => quota.into_response(),
+    })
 }
 
 /// Clear quotas and cooldowns

@@ -103,7 +103,7 @@ pub(super) async fn update(
             weight: change.weight,
             disabled: change.disabled,
             limit: change.quota.map(|quota| Some(quota.limit)),
-            used: 0,
+            used: None,
         };
         place.change(&provider, id.as_deref(), &headers, edit, &actor)
     });
@@ -131,6 +131,11 @@ pub(super) async fn set_quota(
     Body(QuotaChange { limit }): Body<QuotaChange>,
 ) -> Result<Response, Refused> {
     let edited = editing(office, move |place| {
+        let snapshot = place.runtime.snapshot();
+        let one = chosen(&snapshot.roll, &provider, id.as_deref(), &actor)?;
+        if one.file.is_some() && one.credential().is_none() {
+            return Err(Refused::Unusable(one.id.to_string()));
+        }
         let edit = Edit {
             limit: Some(limit),
             ..Edit::default()
@@ -195,10 +200,20 @@ impl Place {
             }
         }
         let path = self.directory.join(name);
-        let before = Zeroizing::new(std::fs::read(path).map_err(|error| self.failed(&error))?);
+        if path.is_symlink() {
+            return Err(Refused::Files(format!(
+                "{name}: a link; change what it leads to"
+            )));
+        }
+        let read = || std::fs::read(&path).map(Zeroizing::new);
+        let before = read().map_err(|error| self.failed(&error))?;
         if_match(headers, &version(&before))?;
         let told = told(one, &change);
         let after = self.written(one, name, &before, change)?;
+        // Other tools write these files, too.
+        if read().map_err(|error| self.failed(&error))? != before {
+            return Err(Refused::Changed);
+        }
         replace_file(&self.directory, name, &after).map_err(|error| self.failed(&error))?;
         self.take_over();
         let snapshot = self.runtime.snapshot();
@@ -215,7 +230,11 @@ impl Place {
             }
             other => {
                 let problem = other.and_then(|one| one.problem.clone());
-                let put_back = replace_file(&self.directory, name, &before);
+                let put_back = match read() {
+                    Ok(now) if now == after => replace_file(&self.directory, name, &before),
+                    // Somebody has written another one meanwhile.
+                    _ => Ok(()),
+                };
                 self.take_over();
                 put_back.map_err(|error| self.failed(&error))?;
                 Err(Refused::Body(problem.unwrap_or_else(|| {
@@ -244,7 +263,7 @@ impl Place {
             }
             None => Zeroizing::new(before.to_vec()),
         };
-        let used = one.credential().map_or(0, |credential| {
+        let used = one.credential().map(|credential| {
             credential.begin_period(self.runtime.board.time.now());
             let start = credential.standing.allowance.running().start;
             credential.quota.spent_before(start)

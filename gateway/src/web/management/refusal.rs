@@ -50,6 +50,8 @@ pub enum Refused {
     SameSecret(String),
     #[error("the credential `{0}` is written in the configuration; change it there")]
     Configured(String),
+    #[error("the credential `{0}` is switched off, or cannot be read: it has no quota now")]
+    Unusable(String),
     #[error("{0}")]
     Files(String),
     #[error("the provider {0} has several credentials; name one with `?id=`")]
@@ -126,6 +128,7 @@ impl Refused {
             Self::NoCredentials(_) => (StatusCode::NOT_FOUND, "no_credentials"),
             Self::SameSecret(_) => (StatusCode::CONFLICT, "same_secret"),
             Self::Configured(_) => (StatusCode::CONFLICT, "configured"),
+            Self::Unusable(_) => (StatusCode::CONFLICT, "unusable"),
             Self::Files(_) => (StatusCode::INTERNAL_SERVER_ERROR, "files"),
             Self::NoSuchCredential | Self::NoCredential(_) => {
                 (StatusCode::NOT_FOUND, "unknown_credential")

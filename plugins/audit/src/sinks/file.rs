@@ -162,7 +162,8 @@ fn open(path: &Path) -> io::Result<Open> {
     let mut len = about.len();
     if len > 0 {
         let torn = torn(&mut file, len)?;
-        if RECORD.starts_with(&torn) || torn.starts_with(RECORD) {
+        let is_ours = |begin: &&[u8]| begin.starts_with(&torn) || torn.starts_with(begin);
+        if BEGINS.iter().any(is_ours) {
             // The process was killed in the middle of a line: that record comes again.
             len -= torn.len() as u64;
             file.set_len(len)?;
@@ -180,8 +181,13 @@ fn open(path: &Path) -> io::Result<Open> {
     })
 }
 
-/// How a record begins.
-const RECORD: &[u8] = b"{\"v\":";
+/// How a record begins, by its format.
+const BEGINS: [&[u8]; 4] = [
+    b"{\"v\":",
+    b"{\"activity_id\":",
+    b"{\"@timestamp\":",
+    b"CEF:0|Turnpike|",
+];
 
 /// What stands behind the last line break.
 fn torn(file: &mut File, len: u64) -> io::Result<Vec<u8>> {

@@ -69,6 +69,7 @@ pub(super) fn taken(answer: &Response<Vec<u8>>, now: u64) -> Result<(), SinkErro
     Err(SinkError {
         why,
         wait: wait.and_then(|text| retry_after(text, now)),
+        is_lost: false,
     })
 }
 

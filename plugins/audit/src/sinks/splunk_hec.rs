@@ -133,7 +133,10 @@ impl SplunkHec {
 impl Sink for SplunkHec {
     fn deliver(&mut self, batch: &Batch) -> Result<(), SinkError> {
         if self.waiting.len() >= WAITING {
-            self.confirm()?;
+            self.confirm().map_err(|error| SinkError {
+                is_lost: true,
+                ..error
+            })?;
         }
         let answer = self.post(&self.options.url, events(batch, &self.options))?;
         if self.options.acknowledge.is_some() {

@@ -136,6 +136,24 @@ fn a_chain_that_nobody_signed_is_found() {
     assert_eq!(at_times(steady(300)), []);
     let unsigned = Fault::Unsigned { from: 1, to: 302 };
     assert_eq!(at_times(steady(400)), [unsigned]);
+    // An old checkpoint that is put in again signs nothing.
+    let directory = tempfile::tempdir().unwrap();
+    let spool = large(directory.path());
+    spool.note(&crate::events::Stopped {}, NOW);
+    spool.sign(&key(7), NOW);
+    for minute in 0..20 {
+        spool.note(&crate::events::Stopped {}, NOW + minute * 60_000);
+    }
+    spool.keep_all().unwrap();
+    let mut records = records(directory.path());
+    for at in [20, 16, 12, 8] {
+        records.insert(at, records[1].clone());
+    }
+    let unsigned = |fault: &Fault| matches!(fault, Fault::Unsigned { from: 3, .. });
+    let mut verifier = Verifier::new(Vec::new());
+    records.iter().for_each(|line| verifier.read("f", line));
+    assert!(verifier.found().iter().any(|found| unsigned(&found.fault)));
+
     let minutes =
         (0..40).flat_map(|minute| (0..60).map(move |at| Some(minute * 60 + at)).chain([None]));
     assert_eq!(at_times(minutes), []);

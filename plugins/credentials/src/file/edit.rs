@@ -20,8 +20,8 @@ pub struct Edit {
     /// Tokens of one period; within, `None` = no limit.
     pub limit: Option<Option<u64>>,
     /// What was used of the period that runs before this gateway counted. A file says so of the period
-    /// that it was written in, and it is written now.
-    pub used: u64,
+    /// that it was written in, and it is written now. `None` = what the file says stays.
+    pub used: Option<u64>,
 }
 
 /// The JSON of the file `stem`, changed. It is one that [`parse`] takes.
@@ -58,7 +58,8 @@ pub fn edit(stem: &str, json: &[u8], edit: &Edit) -> Result<Zeroizing<Vec<u8>>, 
             // It is what is missing of the limit that was.
             quota.remove("remaining");
             set(quota, "limit", json!(edit.limit.unwrap_or(limit)));
-            set(quota, "used", json!(edit.used));
+            let said = before.quota.map_or(0, |quota| quota.used);
+            set(quota, "used", json!(edit.used.unwrap_or(said)));
         }
     }
     let written = Zeroizing::new(serde_json::to_vec(top).unwrap_or_default());
@@ -101,7 +102,6 @@ mod tests {
         let change = Edit {
             key: Some(Secret::new("sk-2")),
             weight: Some(7),
-            used: 60,
             ..Edit::default()
         };
         assert_eq!(

@@ -73,6 +73,22 @@ fn few_exchanges_far_from_the_limit_and_few_at_it() {
     assert!(exchanges <= 40, "{exchanges} exchanges");
 }
 
+/// What is given back to the store can be had again at once, also by who was refused just before.
+#[test]
+fn a_slot_that_went_back_is_there_for_the_next() {
+    let (mut replica, mut store, time) = one();
+    let rules = [rule(Measure::Concurrency, Window::Running, 2)];
+    assert!(call(&mut replica, &mut store, &time, &rules));
+    assert!(call(&mut replica, &mut store, &time, &rules));
+    assert!(!call(&mut replica, &mut store, &time, &rules), "two run");
+    replica.running.clear();
+    // No time passes.
+    for _ in 0..4 {
+        replica.exchange(&mut store, &time);
+    }
+    assert!(call(&mut replica, &mut store, &time, &rules));
+}
+
 #[test]
 fn all_limits_or_none() {
     let (mut replica, mut store, time) = one();
