@@ -140,26 +140,13 @@ pub async fn start_on(
         away = quotas::restore(&ground.board, &*store).await.err();
     }
     ground.last_good.set(snapshot.good_files.clone());
-    // Port 0 asks for any free port: asked for twice, it is two.
-    let shared = plan.admin == plan.server.listen && plan.admin.port != 0;
-    let listen = &plan.server.listen;
-    let proxy_socket = sockets
-        .listen(listen, "server.host` and `server.port")
-        .await?;
-    let admin_socket = if shared {
-        None
-    } else {
-        Some(
-            sockets
-                .listen(&plan.admin, "admin.host` and `admin.port")
-                .await?,
-        )
-    };
-    sockets.none_left()?;
+    let (proxy_socket, admin_socket) = listen(&mut sockets, &plan).await?;
     let proxy = local(&proxy_socket)?;
     let admin = admin_socket.as_ref().map_or(Ok(proxy), local)?;
 
-    let listening = Listening { shared };
+    let listening = Listening {
+        shared: admin_socket.is_none(),
+    };
     let is_fleet = plan.state.redis.is_some();
     let runtime = Runtime::new(snapshot, &ground, store, listening).of_a_fleet(is_fleet);
     runtime.store_is(away.as_ref());
@@ -207,6 +194,24 @@ pub async fn start_on(
         admin_listener,
         background,
     })
+}
+
+/// The proxy's socket, and that of the admin listener where it has one of its own.
+async fn listen(
+    sockets: &mut Sockets,
+    plan: &Plan,
+) -> Result<(TcpListener, Option<TcpListener>), SocketError> {
+    let (proxy, admin) = (&plan.server.listen, &plan.admin);
+    let proxy_socket = sockets
+        .listen(proxy, "server.host` and `server.port")
+        .await?;
+    // Port 0 asks for any free port: asked for twice, it is two.
+    let admin_socket = match admin == proxy && admin.port != 0 {
+        true => None,
+        false => Some(sockets.listen(admin, "admin.host` and `admin.port").await?),
+    };
+    sockets.none_left()?;
+    Ok((proxy_socket, admin_socket))
 }
 
 /// Has what happens from now on be on record.

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use http::Request;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderValue, Request};
 use opentelemetry_proto::tonic::collector::logs::v1::{
     ExportLogsServiceRequest, ExportLogsServiceResponse,
 };
@@ -14,7 +14,7 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message as _;
 use turnpike_api::{Clock, Secret};
 
-use super::outside::{World, taken};
+use super::outside::{World, authorization, taken};
 use super::{Batch, Sink, SinkError};
 use crate::Format;
 use crate::formats::{Native, Severity};
@@ -50,10 +50,7 @@ impl Otlp {
         let mut request =
             Request::post(&self.options.url).header(CONTENT_TYPE, "application/x-protobuf");
         if let Some(token) = &self.options.token {
-            let bearer = format!("Bearer {}", token.expose());
-            let mut bearer = HeaderValue::try_from(bearer)?;
-            bearer.set_sensitive(true);
-            request = request.header(AUTHORIZATION, bearer);
+            request = request.header(AUTHORIZATION, authorization("Bearer", token)?);
         }
         request.body(body)
     }

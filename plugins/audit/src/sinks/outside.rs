@@ -5,11 +5,12 @@ use std::io::{Read, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::RETRY_AFTER;
-use http::{Request, Response, StatusCode};
+use http::header::{InvalidHeaderValue, RETRY_AFTER};
+use http::{HeaderValue, Request, Response, StatusCode};
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 use thiserror::Error;
+use turnpike_api::Secret;
 
 use super::SinkError;
 
@@ -45,6 +46,16 @@ impl From<OutsideError> for SinkError {
     fn from(OutsideError(why): OutsideError) -> Self {
         Self::new(why)
     }
+}
+
+/// What a receiver knows the gateway by, so that nothing prints it.
+pub(super) fn authorization(
+    scheme: &str,
+    token: &Secret,
+) -> Result<HeaderValue, InvalidHeaderValue> {
+    let mut value = HeaderValue::try_from(format!("{scheme} {}", token.expose()))?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 /// Whether a receiver has taken what was sent. One that says that it never will is asked again all the

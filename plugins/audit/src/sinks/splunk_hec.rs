@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use http::Request;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderValue, Request};
 use serde::{Deserialize, Serialize};
 use turnpike_api::{Clock, Secret};
 
-use super::outside::{World, taken};
+use super::outside::{World, authorization, taken};
 use super::{Batch, Sink, SinkError};
 use crate::Format;
 use crate::formats::Native;
@@ -99,10 +99,8 @@ impl SplunkHec {
     fn post(&self, url: &str, body: Vec<u8>) -> Result<Vec<u8>, SinkError> {
         // What cannot stand in a header is not repeated.
         let failed = |_| SinkError::new("the request cannot be made");
-        let token = format!("Splunk {}", self.options.token.expose());
-        let mut token = HeaderValue::try_from(token)
+        let token = authorization("Splunk", &self.options.token)
             .map_err(|_| SinkError::new("the token cannot stand in a header"))?;
-        token.set_sensitive(true);
         let mut request = Request::post(url)
             .header(CONTENT_TYPE, "application/json")
             .header(AUTHORIZATION, token);

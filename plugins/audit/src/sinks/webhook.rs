@@ -11,12 +11,12 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD as BASE64;
+use http::Request;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderValue, Request};
 use ring::hmac;
 use turnpike_api::{Clock, Secret};
 
-use super::outside::{World, taken};
+use super::outside::{World, authorization, taken};
 use super::{Batch, Sink, SinkError};
 use crate::Format;
 
@@ -60,10 +60,7 @@ impl Webhook {
             .header("webhook-timestamp", time)
             .header("webhook-signature", signature);
         if let Some(token) = &self.options.token {
-            let bearer = format!("Bearer {}", token.expose());
-            let mut bearer = HeaderValue::try_from(bearer)?;
-            bearer.set_sensitive(true);
-            request = request.header(AUTHORIZATION, bearer);
+            request = request.header(AUTHORIZATION, authorization("Bearer", token)?);
         }
         request.body(body)
     }
