@@ -2,6 +2,7 @@
 //! revoked or their owner's session ends.
 
 mod book;
+mod guesses;
 mod hashing;
 mod issue;
 mod record;

@@ -6,7 +6,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,7 @@ use turnpike_api::{
     Clock, Directory, Identity, ModelRules, Presented, Rejection, Secret, StoreError, Verdict,
 };
 
+use super::guesses::Guesses;
 use super::hashing::{HashError, Hashing};
 use super::record::{AgentTokenRecord, KIND, TokenState};
 use super::text::Text;
@@ -26,9 +27,6 @@ pub(super) const AWAY: &str =
 
 /// Look-ups of different tokens seldom meet.
 const SHARDS: usize = 64;
-
-/// As many requests may wait for one token's check.
-const WAITING: usize = 16;
 
 /// As many wrong secrets of one token are remembered: agents with an old one ask again and again.
 const WRONG: usize = 32;
@@ -78,7 +76,7 @@ struct Token {
     checking: async_lock::Mutex<()>,
     /// Likewise, where it was proven before: no guess stands before that.
     renewing: async_lock::Mutex<()>,
-    waiting: AtomicUsize,
+    guesses: Guesses,
     /// Outlives the record.
     used: Arc<Used>,
 }
@@ -104,15 +102,6 @@ pub struct LastUse {
     pub ip: IpAddr,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_agent: Option<String>,
-}
-
-/// Counts a request that waits for a token's check.
-struct Waiting<'t>(&'t AtomicUsize);
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 impl TokenBook {
@@ -290,12 +279,12 @@ impl TokenBook {
         };
         let (digest, now) = (self.digest(&text), self.clock.now());
         // Who had the right one before is not kept away by those who guess.
-        let waiting = token.waiting.fetch_add(1, Ordering::Relaxed);
-        let _waiting = Waiting(&token.waiting);
-        let _checking = match token.was_proven(&digest) {
-            true => token.renewing.lock().await,
-            false if waiting >= WAITING => return Verdict::Reject(Rejection::Busy),
-            false => token.checking.lock().await,
+        let (_checking, _guess) = match token.was_proven(&digest) {
+            true => (token.renewing.lock().await, None),
+            false => match token.guesses.wait(digest) {
+                None => return Verdict::Reject(Rejection::Busy),
+                Some(guess) => (token.checking.lock().await, Some(guess)),
+            },
         };
         // Somebody else may have proven it, or it may have been revoked, meanwhile.
         if let Some(verdict) = self.at_once(&text, &presented, &checks) {
@@ -381,7 +370,7 @@ impl Token {
             wrong: Mutex::default(),
             checking: async_lock::Mutex::default(),
             renewing: async_lock::Mutex::default(),
-            waiting: AtomicUsize::new(0),
+            guesses: Guesses::default(),
             used: before.map(|before| before.used.clone()).unwrap_or_default(),
             record,
         }
