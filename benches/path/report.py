@@ -24,6 +24,8 @@ def write(results):
     say("\n" + table(list(rows(results))))
     if any(row.get("core", 1) < 0.9 for lane in ("chat", "large") for row in results.get("rates", {}).get(lane, {}).values()):
         say("A subject had less than 0.9 of its core to do: the load, the provider or other work on this machine was the limit. Go by CPU, not by requests/s.")
+    for said in ruled(results):
+        say(said)
     if "pools" in results:
         growth(results["pools"])
     if "tokens" in results:
@@ -50,6 +52,24 @@ def rows(results):
             yield name, style, {subject: row[key] for subject, row in results["memory"].items()}
     if "after_load_mib" in results:
         yield "MiB after load", "{:.1f}", results["after_load_mib"]
+
+
+def ruled(results):
+    """What it costs that calls are governed, and that they are on record, measured and traced."""
+    instructions = results.get("instructions", {}).get("chat", {})
+    calls = {name: row["total"] for name, row in results.get("syscalls", {}).get("chat", {}).items()}
+    chat, one = (results.get("rates", {}).get(lane, {}) for lane in ("chat", "one"))
+    for counts, what, goal in ((instructions, "user instructions", "≤ 1.0"), (calls, "system calls", "≤ 1.0")):
+        if "governed" in counts and "pingora" in counts:
+            yield f"governed: {what} {counts['governed'] / counts['pingora']:.2f} × bare Pingora's (goal {goal})"
+        if "audited" in counts:
+            yield f"on record: {counts['audited'] - counts['governed']:+,.2f} {what} a call"
+    if "governed" in chat:
+        row, base = chat["governed"], chat["turnpike"]
+        yield f"governed: CPU {row['cpu_us_to_pingora']:.2f} × bare Pingora's (goal ≤ 1.05), requests/s {row['per_second_to_pingora']:.2f} × (goal ≥ 0.95), {row['per_second'] / base['per_second']:.2f} of ungoverned (goal ≥ 0.93)"
+        yield f"governed: {one['governed']['added_p99_us'] - one['turnpike']['added_p99_us']:+.0f} µs at p99 of one connection beside ungoverned (goal ≤ 100)"
+    if "audited" in chat:
+        yield f"on record: {chat['audited']['cpu_us'] - chat['governed']['cpu_us']:+.1f} µs of CPU a call, sinks and all threads included (goal of the path alone ≤ 2)"
 
 
 def growth(pools):
@@ -93,7 +113,7 @@ def quotient(values):
 
 
 def table(rows):
-    names = ["turnpike", "governed", "pingora", "nginx"]
+    names = ["turnpike", "governed", "audited", "pingora", "nginx"]
     lines = [["", *names, "to pingora", "goal"]]
     for name, style, values in rows:
         ratio = values["ratio"] if "ratio" in values else quotient(values)

@@ -21,6 +21,7 @@ providers:
     credentials: {credentials}
 routing: {{strategy: {strategy}}}
 egress: {{allow_private: true}}
+audit: {{enabled: {audited}}}
 """
 
 # Each has a folder of its own, for its store and its records.
@@ -37,6 +38,11 @@ role_bindings: [{{role: bench, everyone: true}}]
 limits:
   - {{name: tokens, scope: user, measure: tokens, window: day, limit: 1000000000000}}
   - {{name: money, scope: tenant, measure: usd, window: month, limit: 1000000000}}
+"""
+
+# The same, with each call on record in a file, and traced by one that samples none of them.
+AUDITED = """\
+telemetry: {{otlp_endpoint: "http://127.0.0.1:9", sample_ratio: 0}}
 """
 
 ONE_KEY = {"strategy": "round_robin", "credentials": "[{api_key: sk-bench-upstream, label: bench}]"}
@@ -82,11 +88,11 @@ http {{
 
 
 def available():
-    names = ["turnpike", "governed", "pingora", "nginx"]
-    for name, program, package in (("governed", "redis-server", "redis-server"), ("nginx", "nginx", "nginx-light")):
+    names = ["turnpike", "governed", "audited", "pingora", "nginx"]
+    for lanes, program, package in ((["governed", "audited"], "redis-server", "redis-server"), (["nginx"], "nginx", "nginx-light")):
         if shutil.which(program) is None:
-            say(f"· {program} is missing, so {name} is left out: apt-get install {package}")
-            names.remove(name)
+            say(f"· {program} is missing, so {' and '.join(lanes)} are left out: apt-get install {package}")
+            names = [name for name in names if name not in lanes]
     return names
 
 
@@ -94,12 +100,12 @@ def command(bench, name, upstream, config):
     """The command line of a subject, and the port it will listen on."""
     port = free_port()
     values = {"port": port, "admin": free_port(), "upstream": upstream, "folder": bench.folder}
-    if name == "governed":
-        return governed(bench, f"governed-{next(STARTS)}", values), port
+    if name in ("governed", "audited"):
+        return governed(bench, f"{name}-{next(STARTS)}", values, name == "audited"), port
     if name == "turnpike":
         path = bench.folder / f"{name}.yaml"
         values["own"] = folder(bench, name, port)
-        path.write_text((TURNPIKE + EMBEDDED).format(**values, **config))
+        path.write_text((TURNPIKE + EMBEDDED).format(audited="false", **values, **config))
         return [bench.program("turnpike"), "--config", str(path)], port
     if name == "nginx":
         path = bench.folder / "nginx.conf"
@@ -109,14 +115,14 @@ def command(bench, name, upstream, config):
     return [bench.program("bare-pingora"), "--listen", listen, "--upstream", to], port
 
 
-def governed(bench, name, values):
+def governed(bench, name, values, audited=False):
     """One that shares its records with those of the same name, and whose caller has an agent token."""
     path = bench.folder / f"{name}-{values['port']}.yaml"
     secret_key = bench.folder / "secret.key"
     secret_key.write_text("a secret key of 32 bytes exactly")
     secret_key.chmod(0o600)
     values["own"] = folder(bench, name, values["port"])
-    text = TURNPIKE.format(**values, **WITH_QUOTA) + GOVERNED.format(**values, name=name, redis=bench.redis())
+    text = TURNPIKE.format(audited=str(audited).lower(), **values, **WITH_QUOTA) + (AUDITED if audited else "").format() + GOVERNED.format(**values, name=name, redis=bench.redis())
     path.write_text(text.replace("  threads: 1\n", f'  threads: 1\n  secret_key: "file:{secret_key}"\n'))
     words = [bench.program("turnpike"), "token", "create", "--name", "bench", "--json", "--config", str(path)]
     made = subprocess.run(words, capture_output=True, text=True)

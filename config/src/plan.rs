@@ -257,9 +257,9 @@ pub struct SettingsPlan {
     /// `None` = the kind's own; without a trailing slash in its path.
     pub base_url: Option<Url>,
     pub prefix: Option<String>,
-    /// Empty = the kind's shipped patterns.
-    pub models: Vec<ModelPlan>,
-    pub excluded_models: Vec<String>,
+    /// Empty = the kind's shipped patterns. One list for all that inherit it: there may be thousands.
+    pub models: Arc<[ModelPlan]>,
+    pub excluded_models: Arc<[String]>,
     pub headers: Vec<(String, String)>,
     pub proxy: ProxyChoice,
 }
@@ -285,9 +285,9 @@ pub struct CredentialPlan {
     /// `None` = the kind's own; without a trailing slash in its path.
     pub base_url: Option<Url>,
     pub prefix: Option<String>,
-    /// Empty = the kind's shipped patterns.
-    pub models: Vec<ModelPlan>,
-    pub excluded_models: Vec<String>,
+    /// Empty = the kind's shipped patterns. One list for all that inherit it: there may be thousands.
+    pub models: Arc<[ModelPlan]>,
+    pub excluded_models: Arc<[String]>,
     pub headers: Vec<(String, String)>,
     pub proxy: ProxyChoice,
 }

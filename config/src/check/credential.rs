@@ -46,12 +46,13 @@ impl Settings<'_> {
         SettingsPlan {
             base_url: base_url(self.base_url, &at.field("base_url"), context),
             prefix: prefix.map(str::to_owned),
-            models: models::models(self.models, &at.field("models"), context),
+            models: models::models(self.models, &at.field("models"), context).into(),
             excluded_models: models::excluded(
                 self.excluded_models,
                 &at.field("excluded_models"),
                 context,
-            ),
+            )
+            .into(),
             headers: headers::headers(self.headers, &at.field("headers"), context),
             proxy: proxy::choice(self.proxy_url, &at.field("proxy_url"), context),
         }

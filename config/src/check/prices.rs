@@ -1,6 +1,7 @@
 //! The section `prices`: the table that is built in, or the file that takes its place.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use turnpike_api::{Limit, Measure, glob_matches};
 
@@ -192,8 +193,9 @@ pub(super) fn warn_of_unpriced<'l>(
 /// Of the models that are listed here: those of a kind's patterns are not known.
 fn unpriced<'p>(prices: &PricesPlan, provider: &'p ProviderPlan) -> BTreeSet<&'p str> {
     let credentials = provider.credentials.iter();
-    let lists = credentials.map(|credential| &credential.models);
-    let models = lists.chain([&provider.settings.models]).flatten();
+    let (lists, own) = (credentials.map(|one| &one.models), &provider.settings.models);
+    let others = lists.filter(|models| !Arc::ptr_eq(models, own));
+    let models = others.chain([own]).flat_map(|models| models.iter());
     let names = models.map(|model: &ModelPlan| model.name.as_str());
     names
         .filter(|name| prices.price(&provider.kind, &provider.name, name).is_none())

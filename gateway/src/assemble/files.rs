@@ -11,7 +11,7 @@ use turnpike_credentials::{CredentialFile, Entry, Material as Written};
 
 use super::provider_kinds;
 use super::providers::{Draft, Known, Material, Providers, offer};
-use crate::upstream::catalogue::{Supplied, Supply};
+use crate::upstream::catalogue::{Offer, Supplied, Supply};
 use crate::upstream::roll::{Enrolled, Held};
 
 /// Whose a file is.
@@ -126,8 +126,10 @@ impl Providers<'_> {
         if !provider_kinds().iter().any(has_address) {
             return None;
         }
+        let vendor = self.vendor(name, name, None)?;
         let known = Known {
-            vendor: self.vendor(name, name, None)?,
+            offer: offer(&vendor, None, &[], &[]),
+            vendor,
             kind: name.to_owned(),
             settings: Default::default(),
         };
@@ -174,10 +176,7 @@ impl Providers<'_> {
             None => settings.proxy.clone(),
         };
         let headers = merged(&settings.headers, &file.headers);
-        let prefix = file.prefix.as_deref().or(settings.prefix.as_deref());
-        let excluded = settings.excluded_models.iter().chain(&file.excluded_models);
-        let excluded: Vec<String> = excluded.cloned().collect();
-        let offer = offer(&known.vendor, prefix, &models(file, known), &excluded);
+        let offer = offered(file, known);
         let draft = draft(id, entry, file, known, &headers, &proxy, self);
         self.enrol(known, offer, draft, entry.problem.clone())?;
         if !file.disabled {
@@ -221,10 +220,8 @@ impl Providers<'_> {
             pool: None,
         });
         if let Some(known) = known {
-            let settings = &known.settings;
-            let (models, excluded) = (&settings.models, &settings.excluded_models);
             let broken = Supply {
-                offer: offer(&known.vendor, settings.prefix.as_deref(), models, excluded),
+                offer: known.offer.clone(),
                 vendor: known.vendor.clone(),
                 what: Supplied::Broken,
             };
@@ -318,6 +315,18 @@ fn draft<'d>(
     }
 }
 
+/// What a file offers: nearly always what its provider does.
+fn offered(file: &CredentialFile, known: &Known) -> Arc<Offer> {
+    if file.prefix.is_none() && file.excluded_models.is_empty() && file.model_aliases.is_empty() {
+        return known.offer.clone();
+    }
+    let settings = &known.settings;
+    let prefix = file.prefix.as_deref().or(settings.prefix.as_deref());
+    let excluded = settings.excluded_models.iter().chain(&file.excluded_models);
+    let excluded: Vec<String> = excluded.cloned().collect();
+    offer(&known.vendor, prefix, &models(file, known), &excluded)
+}
+
 /// The provider's models, and the file's aliases beside them.
 fn models(file: &CredentialFile, known: &Known) -> Vec<ModelPlan> {
     let plain = |name: &str| ModelPlan {
@@ -326,7 +335,7 @@ fn models(file: &CredentialFile, known: &Known) -> Vec<ModelPlan> {
         preview_of: None,
         fallback: Vec::new(),
     };
-    let mut models = known.settings.models.clone();
+    let mut models = known.settings.models.to_vec();
     if models.is_empty() && !file.model_aliases.is_empty() {
         // Named models would take the place of the kind's own.
         let plugin = &known.vendor.plugin;

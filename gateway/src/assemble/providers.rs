@@ -48,8 +48,10 @@ pub(super) struct Providers<'a> {
 pub(super) struct Known {
     pub(super) vendor: Arc<Vendor>,
     pub(super) kind: String,
-    /// What a credential file inherits.
+    /// What a credential inherits.
     pub(super) settings: SettingsPlan,
+    /// Of those settings.
+    pub(super) offer: Arc<Offer>,
 }
 
 /// A credential, wherever it is written.
@@ -108,15 +110,16 @@ impl<'a> Providers<'a> {
         };
         let settings = &provider.settings;
         self.stand_in(&vendor, settings.prefix.as_deref(), &settings.models);
+        let offer = offer(
+            &vendor,
+            settings.prefix.as_deref(),
+            &settings.models,
+            &settings.excluded_models,
+        );
         if provider.credentials.is_empty() {
             // Its models are known, and refused with the reason that nobody serves them.
             let nothing = Supply {
-                offer: offer(
-                    &vendor,
-                    settings.prefix.as_deref(),
-                    &settings.models,
-                    &settings.excluded_models,
-                ),
+                offer: offer.clone(),
                 vendor: vendor.clone(),
                 what: Supplied::Nothing,
             };
@@ -126,6 +129,7 @@ impl<'a> Providers<'a> {
             vendor,
             kind: provider.kind.clone(),
             settings: settings.clone(),
+            offer,
         };
         for plan in &provider.credentials {
             self.configured(&known, plan);
@@ -169,13 +173,7 @@ impl<'a> Providers<'a> {
 
     /// A credential of the configuration.
     fn configured(&mut self, known: &Known, plan: &CredentialPlan) {
-        let offer = offer(
-            &known.vendor,
-            plan.prefix.as_deref(),
-            &plan.models,
-            &plan.excluded_models,
-        );
-        self.stand_in(&known.vendor, plan.prefix.as_deref(), &plan.models);
+        let offer = self.offered(known, plan);
         let draft = Draft {
             id: plan.id.clone(),
             kind: "api_key",
@@ -204,6 +202,20 @@ impl<'a> Providers<'a> {
             self.problems
                 .push(format!("credential {}: {problem}", plan.id));
         }
+    }
+
+    /// What a credential of the configuration offers: nearly always what its provider does.
+    fn offered(&mut self, known: &Known, plan: &CredentialPlan) -> Arc<Offer> {
+        let settings = &known.settings;
+        if plan.prefix == settings.prefix
+            && Arc::ptr_eq(&plan.models, &settings.models)
+            && Arc::ptr_eq(&plan.excluded_models, &settings.excluded_models)
+        {
+            return known.offer.clone();
+        }
+        let prefix = plan.prefix.as_deref();
+        self.stand_in(&known.vendor, prefix, &plan.models);
+        offer(&known.vendor, prefix, &plan.models, &plan.excluded_models)
     }
 
     /// Puts a credential where requests and operators find it. It is made also where it is switched

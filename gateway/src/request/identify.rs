@@ -285,16 +285,18 @@ fn credential(text: Cow<'_, str>) -> Option<Found<'_>> {
         Cow::Borrowed(text) => Cow::Borrowed(text.trim()),
         Cow::Owned(text) => Cow::Owned(text.trim().to_owned()),
     };
+    // Nearly all have nothing odd. Without an early end the compiler looks at many bytes at once.
+    let is_odd = |odd, byte: u8| odd | !byte.is_ascii_graphic() | (byte == b',');
     if token.is_empty() {
         None
+    } else if !token.bytes().fold(false, is_odd) {
+        Some(Ok(token))
     } else if token.contains([' ', '\t', ',']) {
         Some(Err(
             "there are blanks or commas inside the credential: are there two?",
         ))
-    } else if !token.bytes().all(|b| b.is_ascii_graphic()) {
-        Some(Err("the credential has characters that no credential has"))
     } else {
-        Some(Ok(token))
+        Some(Err("the credential has characters that no credential has"))
     }
 }
 

@@ -240,6 +240,8 @@ impl Group {
 
 fn grouped(supplies: Vec<Supply>) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
+    // Most have the very same: to look at all of an offer for each of thousands takes long.
+    let mut by_address: HashMap<*const Offer, usize> = HashMap::new();
     let mut by_offer: HashMap<Arc<Offer>, usize> = HashMap::new();
     for Supply {
         offer,
@@ -247,9 +249,11 @@ fn grouped(supplies: Vec<Supply>) -> Vec<Group> {
         what,
     } in supplies
     {
-        let at = *by_offer.entry(offer).or_insert_with_key(|offer| {
-            groups.push(Group::of(offer.clone(), vendor));
-            groups.len() - 1
+        let at = *by_address.entry(Arc::as_ptr(&offer)).or_insert_with(|| {
+            *by_offer.entry(offer).or_insert_with_key(|offer| {
+                groups.push(Group::of(offer.clone(), vendor));
+                groups.len() - 1
+            })
         });
         groups[at].add(what);
     }

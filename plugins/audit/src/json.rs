@@ -96,8 +96,23 @@ impl Value for std::net::IpAddr {
     fn write(&self, name: &str, fields: &mut Fields<'_>) {
         use std::io::Write as _;
         fields.name(name);
-        // Into memory, which takes it.
-        let _ = write!(fields.out, "\"{self}\"");
+        fields.out.push(b'"');
+        match self {
+            // By hand: each record has one, and the formatting of the standard library is ten times
+            // as long.
+            Self::V4(v4) => {
+                for (nth, octet) in v4.octets().into_iter().enumerate() {
+                    if nth > 0 {
+                        fields.out.push(b'.');
+                    }
+                    let mut digits = itoa::Buffer::new();
+                    fields.out.extend_from_slice(digits.format(octet).as_bytes());
+                }
+            }
+            // Into memory, which takes it.
+            Self::V6(v6) => drop(write!(fields.out, "{v6}")),
+        }
+        fields.out.push(b'"');
     }
 }
 

@@ -1,8 +1,8 @@
 //! Static client keys from configuration (F2).
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use hashbrown::HashMap;
 use turnpike_api::{Answer, Authenticator, Identity, Presented, Verdict};
 
 use crate::Settings;

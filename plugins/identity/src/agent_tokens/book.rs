@@ -3,8 +3,8 @@
 //! All of them are in memory: an id that is not here is refused without a look at the store and
 //! without a computation. The store has the truth; what changes there is told by its news.
 
-use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasher, RandomState};
+use std::collections::VecDeque;
+use std::hash::BuildHasher;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use blake3::Hash;
+use hashbrown::{DefaultHashBuilder, HashMap};
 use turnpike_api::{
     Clock, Directory, Identity, ModelRules, Presented, Rejection, Secret, StoreError, Verdict,
 };
@@ -49,8 +50,8 @@ pub struct Checks {
 /// The agent tokens of one process.
 pub struct TokenBook {
     shards: Box<[Shard]>,
-    /// Chooses the shard.
-    hasher: RandomState,
+    /// Chooses the shard. Nobody who calls has an id put in: the ids are random, and the gateway's.
+    hasher: DefaultHashBuilder,
     digest_key: [u8; 32],
     pub(super) hashing: Hashing,
     clock: Arc<dyn Clock>,
@@ -109,7 +110,7 @@ impl TokenBook {
     pub fn new(digest_key: [u8; 32], at_once: usize, clock: Arc<dyn Clock>) -> Self {
         Self {
             shards: (0..SHARDS).map(|_| Shard::default()).collect(),
-            hasher: RandomState::new(),
+            hasher: DefaultHashBuilder::default(),
             digest_key,
             hashing: Hashing::new(at_once),
             clock,

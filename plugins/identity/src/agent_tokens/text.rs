@@ -40,7 +40,7 @@ impl<'t> Text<'t> {
             Some((_, secret)) if secret.len() != SECRET => {
                 Err("the secret of the agent token is not of the right length; was it cut off?")
             }
-            Some((_, secret)) if !secret.bytes().all(is_of_secret) => {
+            Some((_, secret)) if !all(secret, is_of_secret) => {
                 Err("the secret of the agent token has characters that none has")
             }
             Some((id, secret)) => Ok(Self { whole, id, secret }),
@@ -52,12 +52,17 @@ impl<'t> Text<'t> {
 pub(super) fn is_id(text: &str) -> bool {
     // Looked at for every request: a search in the letters is ten times as long.
     let is_letter = |byte| matches!(byte, b'a'..=b'k' | b'm'..=b'n' | b'p'..=b'z' | b'2'..=b'9');
-    text.len() == ID && text.bytes().all(is_letter)
+    text.len() == ID && all(text, is_letter)
 }
 
 /// URL-safe Base64.
 fn is_of_secret(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
+    matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_')
+}
+
+/// Without an early end: the compiler looks at many bytes at once.
+fn all(text: &str, is_good: impl Fn(u8) -> bool) -> bool {
+    text.bytes().fold(true, |all, byte| all & is_good(byte))
 }
 
 /// A new token: its id and its secret, of the system's randomness.

@@ -66,12 +66,13 @@ pub(super) fn decode(line: &[u8]) -> Option<Entry<'_>> {
     if checksum != digits(crc32fast::hash(body)) {
         return None;
     }
+    let body = str::from_utf8(body).ok()?;
     // A credential may be called `2`: what a line is, all of its fields say.
     of_today(body).or_else(|| of_before(body))
 }
 
-fn of_today(body: &[u8]) -> Option<Entry<'_>> {
-    let mut fields = Fields(body.strip_prefix(b"2\t")?);
+fn of_today(body: &str) -> Option<Entry<'_>> {
+    let mut fields = Fields(body.strip_prefix("2\t")?);
     let (credential, model) = (fields.text()?, fields.text()?);
     let payer = Payer {
         tenant: fields.text()?,
@@ -89,7 +90,7 @@ fn of_today(body: &[u8]) -> Option<Entry<'_>> {
 }
 
 /// Of a release that did not know who called, nor what it cost.
-fn of_before(body: &[u8]) -> Option<Entry<'_>> {
+fn of_before(body: &str) -> Option<Entry<'_>> {
     let mut fields = Fields(body);
     let (credential, model) = (fields.text()?, fields.text()?);
     let entry = counts(&mut fields, credential, model)?;
@@ -119,19 +120,19 @@ fn counts<'a>(fields: &mut Fields<'a>, credential: &'a str, model: &'a str) -> O
 }
 
 /// The fields that are left of a line, each with its tab.
-struct Fields<'a>(&'a [u8]);
+struct Fields<'a>(&'a str);
 
 impl<'a> Fields<'a> {
     fn text(&mut self) -> Option<&'a str> {
-        let end = memchr::memchr(b'\t', self.0)?;
-        let (field, rest) = self.0.split_at(end);
-        self.0 = &rest[1..];
-        str::from_utf8(field).ok()
+        let end = memchr::memchr(b'\t', self.0.as_bytes())?;
+        let field = &self.0[..end];
+        self.0 = &self.0[end + 1..];
+        Some(field)
     }
 
     fn number(&mut self) -> Option<u64> {
         let mut number = 0u64;
-        for (at, byte) in self.0.iter().enumerate() {
+        for (at, byte) in self.0.bytes().enumerate() {
             let digit = match byte {
                 b'0'..=b'9' => byte - b'0',
                 b'\t' if at > 0 => {
