@@ -122,7 +122,7 @@ fn dashes_and_underscores_are_the_same_in_keys_but_not_in_names() {
         "http://localhost:1/v1"
     );
     assert_eq!(credential.headers, [("x-my_header".into(), "v".into())]);
-    assert_eq!(credential.excluded_models, ["x"]);
+    assert_eq!(*credential.excluded_models, ["x"]);
 }
 
 #[test]

@@ -276,7 +276,7 @@ fn a_provider_keeps_its_own_settings_for_credential_files() {
     );
     assert_eq!(settings.prefix.as_deref(), Some("work"));
     assert_eq!(settings.models[0].name, "gpt-5");
-    assert_eq!(settings.excluded_models, ["o1"]);
+    assert_eq!(*settings.excluded_models, ["o1"]);
     assert_eq!(settings.headers, [("x-team".into(), "a".into())]);
     assert!(matches!(settings.proxy, ProxyChoice::Direct));
     // An entry of a list is itself alone.

@@ -193,7 +193,10 @@ pub(super) fn warn_of_unpriced<'l>(
 /// Of the models that are listed here: those of a kind's patterns are not known.
 fn unpriced<'p>(prices: &PricesPlan, provider: &'p ProviderPlan) -> BTreeSet<&'p str> {
     let credentials = provider.credentials.iter();
-    let (lists, own) = (credentials.map(|one| &one.models), &provider.settings.models);
+    let (lists, own) = (
+        credentials.map(|one| &one.models),
+        &provider.settings.models,
+    );
     let others = lists.filter(|models| !Arc::ptr_eq(models, own));
     let models = others.chain([own]).flat_map(|models| models.iter());
     let names = models.map(|model: &ModelPlan| model.name.as_str());

@@ -106,7 +106,9 @@ impl Value for std::net::IpAddr {
                         fields.out.push(b'.');
                     }
                     let mut digits = itoa::Buffer::new();
-                    fields.out.extend_from_slice(digits.format(octet).as_bytes());
+                    fields
+                        .out
+                        .extend_from_slice(digits.format(octet).as_bytes());
                 }
             }
             // Into memory, which takes it.
