@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{HeaderName, StatusCode};
 use ipnet::IpNet;
 use turnpike_api::{Limit, Secret};
 use url::Url;
@@ -82,6 +82,8 @@ pub struct Plan {
     pub inject_usage: bool,
     pub auth: AuthPlan,
     pub state: StatePlan,
+    /// Headers in which callers say who they are, unchecked; each once. No provider is told them.
+    pub claimed_headers: Vec<HeaderName>,
     /// `None` = nothing is on record.
     pub audit: Option<AuditPlan>,
     /// `None` = no spans are sent anywhere.

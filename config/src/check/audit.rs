@@ -1,5 +1,6 @@
 //! The section `audit`.
 
+mod claimed;
 mod receivers;
 
 use std::path::{Path as FilePath, PathBuf};
@@ -9,6 +10,8 @@ use crate::locate::Path;
 use crate::plan::{AuditFormatPlan, AuditPlan, AuditReceiverPlan, AuditSinkPlan};
 
 use super::Context;
+
+pub(super) use claimed::claimed_headers;
 
 const LEAST: Size = Size(1 << 20);
 

@@ -14,6 +14,9 @@ pub(crate) struct Audit {
     pub(crate) spool: AuditSpool,
     /// Where records go.
     pub(crate) sinks: Vec<AuditSink>,
+    /// Headers in which callers say who they are, as far as nobody checks it: on record as `claimed`,
+    /// used for nothing, and told to no provider. At most 16; a change counts at once.
+    pub(crate) claimed_headers: Vec<String>,
 }
 
 /// Where records wait until all sinks have them.
@@ -144,6 +147,7 @@ impl Default for Audit {
                 path: Some("audit.jsonl".into()),
                 ..AuditSink::of(AuditSinkKind::File)
             }],
+            claimed_headers: vec!["X-User-ID".into(), "X-Department".into()],
         }
     }
 }

@@ -1,11 +1,13 @@
 //! What is told of calls: that one begins, before anything of it goes out; how it ended; and why it was
 //! refused.
 
+use http::HeaderName;
 use http::header::USER_AGENT;
 use pingora::http::RequestHeader;
 use turnpike_api::{Clock, Operation};
 use turnpike_audit::events::{
-    AuthenticationRefused, AuthorizationDenied, Fell, LimitHit, RequestEnd, RequestStart, Used,
+    AuthenticationRefused, AuthorizationDenied, Claimed, Fell, LimitHit, RequestEnd, RequestStart,
+    Used,
 };
 
 use super::{no_room, who};
@@ -34,6 +36,7 @@ pub async fn begin(
         who: record.identity.as_deref().map(who).unwrap_or_default(),
         client: record.client,
         user_agent: user_agent(head),
+        claimed: claimed(head, &context.snapshot.claimed_headers),
         operation: operation.as_str(),
         model: record.model.as_deref(),
         generation: context.snapshot.generation,
@@ -220,6 +223,17 @@ fn kind(reason: Reason) -> Kind {
         | Reason::UpstreamTimeout
         | Reason::UpstreamUnreachable => Kind::Other,
     }
+}
+
+/// What the caller says of itself. Of a header that is there twice the first.
+fn claimed<'n>(head: &RequestHeader, names: &'n [HeaderName]) -> Claimed<'n> {
+    let mut claimed = Claimed::default();
+    for name in names {
+        if let Some(value) = head.headers.get(name) {
+            claimed.add(name.as_str(), value.as_bytes());
+        }
+    }
+    claimed
 }
 
 fn user_agent(head: &RequestHeader) -> Option<&str> {

@@ -1,5 +1,6 @@
 //! What happens is on record: before it goes out, whole, in order, and without a secret.
 
+mod claimed;
 mod killed;
 mod otlp;
 mod receivers;

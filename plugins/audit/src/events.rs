@@ -4,12 +4,39 @@
 
 use std::net::IpAddr;
 
-use crate::json::{Fields, Value};
+use crate::json::{Fields, Value, boundary};
 
 /// Something that happened.
 pub trait Event {
     fn name(&self) -> &'static str;
     fn write(&self, fields: &mut Fields<'_>);
+}
+
+/// What a caller says of itself in headers. Nobody checks it.
+#[derive(Clone, Default)]
+pub struct Claimed<'a>(Vec<(&'a str, String)>);
+
+/// As many bytes of each are on record.
+const CLAIM: usize = 256;
+
+impl<'a> Claimed<'a> {
+    /// The header of this name says so.
+    pub fn add(&mut self, name: &'a str, value: &[u8]) {
+        // Those that are no text are told as far as they are one.
+        let mut value = String::from_utf8_lossy(value).into_owned();
+        value.truncate(boundary(&value, CLAIM));
+        self.0.push((name, value));
+    }
+}
+
+impl Value for Claimed<'_> {
+    fn write(&self, name: &str, fields: &mut Fields<'_>) {
+        fields.object(name, |within| {
+            for (name, value) in &self.0 {
+                within.text(name, value);
+            }
+        });
+    }
 }
 
 /// An event or a group of fields, for the reference.
@@ -165,6 +192,8 @@ events! {
         client: Option<IpAddr>,
         /// What the caller says its program is.
         user_agent: Option<&'a str>,
+        /// What the caller says of itself in the headers of `audit.claimed_headers`, by their names; nobody has checked it.
+        claimed: Claimed<'a>,
         /// What was asked for.
         operation: &'a str,
         /// The model, as it was asked for.

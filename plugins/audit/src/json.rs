@@ -63,7 +63,7 @@ impl<'b> Fields<'b> {
         }
     }
 
-    /// Names are ours, and plain.
+    /// Names are ours, or those of headers: plain.
     fn name(&mut self, name: &str) {
         if !std::mem::replace(&mut self.is_first, false) {
             self.out.push(b',');
@@ -113,7 +113,7 @@ impl<V: Value> Value for Option<V> {
 /// its own, or moves a terminal's cursor.
 pub(crate) fn string(text: &str, out: &mut Vec<u8>) {
     let cut = text.len() > LONGEST;
-    let text = &text[..boundary(text)];
+    let text = &text[..boundary(text, LONGEST)];
     let bytes = text.as_bytes();
     out.push(b'"');
     // Nearly all are plain. Without an early end the compiler looks at many bytes at once.
@@ -150,9 +150,9 @@ fn escaped(bytes: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(&bytes[from..]);
 }
 
-/// Where a text is cut: between characters.
-fn boundary(text: &str) -> usize {
-    let mut end = text.len().min(LONGEST);
+/// Where a text of at most so many bytes is cut: between characters.
+pub(crate) fn boundary(text: &str, longest: usize) -> usize {
+    let mut end = text.len().min(longest);
     while !text.is_char_boundary(end) {
         end -= 1;
     }

@@ -1,5 +1,7 @@
 //! A record of the spool, read again.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +30,7 @@ fields! {
         v: u64, chain: String, replica: String, seq: u64, prev: String, time: String, event: String,
         hash: String,
         request: String, decision: String, trace: String, who: Who, client: String, user_agent: String,
+        claimed: BTreeMap<String, String>,
         operation: String, model: String, served: String, provider: String, credential: String,
         outcome: String, status: u64, reason: String, attempts: u64, stream: bool, used: Used,
         took_ms: u64, first_ms: u64, start_seq: u64, untold: u64, limit: Limit,

@@ -23,6 +23,14 @@ pub(crate) fn who() -> Who<'static> {
     }
 }
 
+/// As headers have it, and as they never would.
+fn claimed() -> Claimed<'static> {
+    let mut claimed = Claimed::default();
+    claimed.add("x-user-id", b"somebody-claimed");
+    claimed.add("x-department", HOSTILE.as_bytes());
+    claimed
+}
+
 fn key() -> Who<'static> {
     Who {
         name: Some("continuous"),
@@ -107,6 +115,7 @@ fn calls(tell: &mut impl FnMut(&dyn Event)) {
             who,
             client,
             user_agent: Some(HOSTILE),
+            claimed: claimed(),
             operation: "chat_completions",
             model: Some(model),
             generation: 33,
