@@ -26,7 +26,9 @@ use turnpike_api::{Limit, Secret};
 use url::Url;
 
 pub use access::{RoleBindingPlan, RolePlan};
-pub use audit::{AuditFormatPlan, AuditPlan, AuditReceiverPlan, AuditSinkPlan};
+pub use audit::{
+    AuditFormatPlan, AuditPlan, AuditReceiverPlan, AuditSinkPlan, UsageStreamPlan,
+};
 pub use auth::{
     AuthPlan, CooldownPlan, EncryptionPlan, QuotaExceededPlan, QuotaPlan, RedisPlan,
     RedisServersPlan, RetentionPlan, StatePlan,

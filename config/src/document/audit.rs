@@ -12,6 +12,7 @@ pub(crate) struct Audit {
     /// Keep a record of every call, login, decision and change.
     pub(crate) enabled: bool,
     pub(crate) spool: AuditSpool,
+    pub(crate) usage: AuditUsage,
     /// Where records go.
     pub(crate) sinks: Vec<AuditSink>,
     /// Headers in which callers say who they are, as far as nobody checks it: on record as `claimed`,
@@ -31,6 +32,15 @@ pub(crate) struct AuditSpool {
     pub(crate) when_full: WhenSpoolFull,
 }
 
+/// The stream `usage`: a record of what each call used. It is written where a sink is of it. When its
+/// spool is full the oldest records are dropped and counted; no call waits for it, and none is refused.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct AuditUsage {
+    /// How large its spool may get, which is `usage` in that of the audit; at least 1MiB.
+    pub(crate) max: Size,
+}
+
 #[derive(Clone, Copy, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum WhenSpoolFull {
@@ -45,6 +55,9 @@ pub(crate) enum WhenSpoolFull {
 pub(crate) struct AuditSink {
     /// Each kind has keys of its own.
     pub(crate) kind: AuditSinkKind,
+    /// `audit` is what happened, and at least one sink is of it; `usage` is what each call used.
+    #[serde(default)]
+    pub(crate) stream: AuditStream,
     /// `json` is the record itself; `ocsf` is OCSF 1.8.0.
     #[serde(default)]
     pub(crate) format: AuditFormat,
@@ -107,6 +120,15 @@ pub(crate) enum AuditSinkKind {
     Otlp,
 }
 
+/// Which records.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum AuditStream {
+    #[default]
+    Audit,
+    Usage,
+}
+
 /// How a record is written.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -123,6 +145,7 @@ impl AuditSink {
     pub(crate) fn of(kind: AuditSinkKind) -> Self {
         Self {
             kind,
+            stream: AuditStream::default(),
             format: AuditFormat::default(),
             path: None,
             max_size: None,
@@ -143,6 +166,7 @@ impl Default for Audit {
         Self {
             enabled: true,
             spool: AuditSpool::default(),
+            usage: AuditUsage::default(),
             sinks: vec![AuditSink {
                 path: Some("audit.jsonl".into()),
                 ..AuditSink::of(AuditSinkKind::File)
@@ -158,6 +182,14 @@ impl Default for AuditSpool {
             path: "audit-spool".into(),
             max: Size(1 << 30),
             when_full: WhenSpoolFull::default(),
+        }
+    }
+}
+
+impl Default for AuditUsage {
+    fn default() -> Self {
+        Self {
+            max: Size(256 << 20),
         }
     }
 }

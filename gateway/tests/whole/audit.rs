@@ -4,6 +4,7 @@ mod claimed;
 mod killed;
 mod otlp;
 mod receivers;
+mod usage;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -240,6 +240,47 @@ events! {
         /// Milliseconds until its answer was under way.
         first_ms: Option<u64>,
     }
+    /// What a call used, told when it is over: of the stream `usage`, and of each call that a provider was called for.
+    CallUsage<'a> = "usage" {
+        /// The request's id.
+        request: &'a str,
+        /// The decision's id, as in `request.end`.
+        decision: &'a str,
+        /// The id of the trace it is part of, where that is the caller's, or recorded.
+        trace: Option<&'a str>,
+        /// Who called.
+        who: Who<'a>,
+        /// What was asked for.
+        operation: &'a str,
+        /// The model, as it was asked for.
+        model: Option<&'a str>,
+        /// The model that served, as its provider calls it.
+        served: Option<&'a str>,
+        /// The provider that served, or was tried last.
+        provider: Option<&'a str>,
+        /// The credential that served, or was tried last.
+        credential: Option<&'a str>,
+        /// As in `request.end`.
+        outcome: &'a str,
+        /// The status that the caller got.
+        status: u64,
+        /// Why, where it was refused or cut short.
+        reason: Option<&'a str>,
+        /// How many times a provider was called.
+        attempts: u64,
+        /// Whether it was answered as a stream.
+        stream: bool,
+        /// What it used, where the provider said so.
+        used: Option<Used>,
+        /// Milliseconds from its head to its end.
+        took_ms: u64,
+        /// Milliseconds until its answer was under way.
+        first_ms: Option<u64>,
+        /// Milliseconds until the first of a stream went to the caller.
+        first_chunk_ms: Option<u64>,
+        /// Microseconds of `first_ms` that were the gateway's own, and not spent waiting.
+        overhead_us: Option<u64>,
+    }
     /// An admitted call was under way when the gateway was killed. Told at the next start.
     RequestAborted<'a> = "request.aborted" {
         /// The request's id.

@@ -33,7 +33,7 @@ fields! {
         claimed: BTreeMap<String, String>,
         operation: String, model: String, served: String, provider: String, credential: String,
         outcome: String, status: u64, reason: String, attempts: u64, stream: bool, used: Used,
-        took_ms: u64, first_ms: u64, start_seq: u64, untold: u64, limit: Limit,
+        took_ms: u64, first_ms: u64, first_chunk_ms: u64, overhead_us: u64, start_seq: u64, untold: u64, limit: Limit,
         change: String, token_id: String, program: String, state: String,
         fault: String, until: String, by: String, quota: u64, error: String,
         version: String, generation: u64, accepted: bool, digest: String, problems: String,
@@ -86,6 +86,14 @@ impl Native {
         format!("{chain}:{}", self.seq.unwrap_or_default())
     }
 
+    /// The stream that it is of, as far as the event tells.
+    pub(crate) fn stream(&self) -> &'static str {
+        match self.event() {
+            "usage" => "usage",
+            _ => "audit",
+        }
+    }
+
     /// When it happened, since 1970.
     pub(crate) fn milliseconds(&self) -> Option<i64> {
         let time: Timestamp = self.time.as_deref()?.parse().ok()?;
@@ -112,7 +120,7 @@ impl Native {
         let outcome = self.outcome.as_deref();
         Some(match self.event() {
             "request.start" => return None,
-            "request.end" => outcome == Some("answered") && self.status.unwrap_or(0) < 400,
+            "request.end" | "usage" => outcome == Some("answered") && self.status.unwrap_or(0) < 400,
             "login" => outcome == Some("granted"),
             "session" => outcome != Some("not_renewed"),
             "configuration" => self.accepted.unwrap_or(true),
@@ -133,7 +141,7 @@ impl Native {
             "audit.dropped" | "audit.damaged" => Severity::Error,
             "credential.cooled" | "credential.spent" => Severity::Warning,
             // Callers hang up.
-            "request.end" if self.outcome.as_deref() == Some("client_gone") => {
+            "request.end" | "usage" if self.outcome.as_deref() == Some("client_gone") => {
                 Severity::Informational
             }
             _ if self.is_success() == Some(false) => Severity::Warning,

@@ -154,6 +154,34 @@ fn calls(tell: &mut impl FnMut(&dyn Event)) {
             first_ms: Some(613),
         });
     }
+    tell(&CallUsage {
+        request: "request-1",
+        decision: "decision-1",
+        trace: Some("4bf92f3577b34da6a3ce929d0e0e4736"),
+        who: who(),
+        operation: "chat_completions",
+        model: Some(HOSTILE),
+        served: Some("gpt-4o-served"),
+        provider: Some("openai-eu"),
+        credential: Some("openai-eu/3"),
+        outcome: "incomplete",
+        status: 200,
+        reason: Some("upstream_incomplete"),
+        attempts: 2,
+        stream: true,
+        used: Some(Used {
+            input: 1204,
+            output: 408,
+            cache_read: 1025,
+            cache_write: 56,
+            reasoning: 67,
+            cost: Some(4712),
+        }),
+        took_ms: 2714,
+        first_ms: Some(614),
+        first_chunk_ms: Some(615),
+        overhead_us: Some(1616),
+    });
     tell(&RequestAborted {
         request: "request-2",
         decision: "decision-2",
