@@ -27,7 +27,7 @@ use url::Url;
 
 pub use access::{RoleBindingPlan, RolePlan};
 pub use audit::{
-    AuditFormatPlan, AuditPlan, AuditReceiverPlan, AuditSinkPlan, UsageStreamPlan,
+    AuditFormatPlan, AuditPlan, AuditReceiverPlan, AuditSinkPlan, PromptsPlan, UsageStreamPlan,
 };
 pub use auth::{
     AuthPlan, CooldownPlan, EncryptionPlan, QuotaExceededPlan, QuotaPlan, RedisPlan,
@@ -86,6 +86,7 @@ pub struct Plan {
     pub state: StatePlan,
     /// Headers in which callers say who they are, unchecked; each once. No provider is told them.
     pub claimed_headers: Vec<HeaderName>,
+    pub prompts: PromptsPlan,
     /// `None` = nothing is on record.
     pub audit: Option<AuditPlan>,
     /// `None` = no spans are sent anywhere.

@@ -8,6 +8,7 @@ mod floods;
 pub mod metrics;
 mod open;
 mod outside;
+pub mod prompts;
 
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};

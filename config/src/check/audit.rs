@@ -10,7 +10,7 @@ use crate::document::{
 };
 use crate::locate::Path;
 use crate::plan::{
-    AuditFormatPlan, AuditPlan, AuditReceiverPlan, AuditSinkPlan, UsageStreamPlan,
+    AuditFormatPlan, AuditPlan, AuditReceiverPlan, AuditSinkPlan, PromptsPlan, UsageStreamPlan,
 };
 
 use super::Context;
@@ -61,6 +61,28 @@ pub(super) fn audit(document: &Document, context: &mut Context<'_>) -> Option<Au
     })
 }
 
+/// Whether what callers say to models is on record.
+pub(super) fn prompts(document: &Document, context: &mut Context<'_>) -> PromptsPlan {
+    let written = &document.audit.prompts;
+    if !document.audit.enabled {
+        let section = Path::default().field("audit").field("prompts");
+        let mut tenants = document.tenants.iter();
+        let tenant = tenants.find(|(_, tenant)| tenant.prompts.enabled == Some(true));
+        let tenant = tenant.map(|(name, _)| {
+            let tenants = Path::default().field("tenants");
+            tenants.entry(name).field("prompts")
+        });
+        if let Some(key) = tenant.or(written.enabled.then_some(section)) {
+            let message = "has no effect where `audit.enabled` is false: nothing is on record";
+            context.report.at(&key.field("enabled"), message);
+        }
+    }
+    PromptsPlan {
+        enabled: written.enabled,
+        max: written.max_bytes as usize,
+    }
+}
+
 /// Those of the stream `audit`, and those of `usage`.
 fn sinks(
     written: &[AuditSink],
@@ -85,7 +107,9 @@ fn sinks(
             AuditStream::Audit => (&mut audit, &usage),
             AuditStream::Usage => (&mut usage, &audit),
         };
-        let is_there = same.iter().any(|one: &AuditSinkPlan| one.to.is_where(&plan.to))
+        let is_there = same
+            .iter()
+            .any(|one: &AuditSinkPlan| one.to.is_where(&plan.to))
             || other.iter().any(|one| one.to.is_file_of(&plan.to));
         if is_there {
             context.report.at(&key, "is written twice");

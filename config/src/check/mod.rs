@@ -151,6 +151,7 @@ pub(crate) fn plan(document: &Document, mut context: Context<'_>) -> Option<Plan
     let auth = auth::auth(document, &providers, context);
     let state = state::state(document, context);
     let claimed_headers = audit::claimed_headers(document, context);
+    let prompts = audit::prompts(document, context);
     let audit = audit::audit(document, context);
     let telemetry = telemetry::telemetry(document, context);
     let logging = logging(&document.logging, context);
@@ -186,6 +187,7 @@ pub(crate) fn plan(document: &Document, mut context: Context<'_>) -> Option<Plan
         auth: auth?,
         state: state?,
         claimed_headers,
+        prompts,
         audit,
         telemetry,
         egress,

@@ -18,6 +18,7 @@ pub(crate) struct Audit {
     /// Headers in which callers say who they are, as far as nobody checks it: on record as `claimed`,
     /// used for nothing, and told to no provider. At most 16; a change counts at once.
     pub(crate) claimed_headers: Vec<String>,
+    pub(crate) prompts: AuditPrompts,
 }
 
 /// Where records wait until all sinks have them.
@@ -30,6 +31,18 @@ pub(crate) struct AuditSpool {
     pub(crate) max: Size,
     /// When it is full: `refuse` calls, or `drop_oldest` and count.
     pub(crate) when_full: WhenSpoolFull,
+}
+
+/// What callers say to models, on record too. What looks like a credential, a key, an address or a card is
+/// left out. A change counts at once.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct AuditPrompts {
+    /// Of callers of all tenants that do not say otherwise.
+    pub(crate) enabled: bool,
+    /// As much of each is kept.
+    #[schemars(range(min = 1, max = 262_144))]
+    pub(crate) max_bytes: u32,
 }
 
 /// The stream `usage`: a record of what each call used. It is written where a sink is of it. When its
@@ -172,6 +185,7 @@ impl Default for Audit {
                 ..AuditSink::of(AuditSinkKind::File)
             }],
             claimed_headers: vec!["X-User-ID".into(), "X-Department".into()],
+            prompts: AuditPrompts::default(),
         }
     }
 }
@@ -190,6 +204,15 @@ impl Default for AuditUsage {
     fn default() -> Self {
         Self {
             max: Size(256 << 20),
+        }
+    }
+}
+
+impl Default for AuditPrompts {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            max_bytes: 16_384,
         }
     }
 }

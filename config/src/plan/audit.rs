@@ -22,6 +22,14 @@ pub struct AuditPlan {
     pub usage: Option<UsageStreamPlan>,
 }
 
+/// Whether what callers say to models is on record, and how much of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PromptsPlan {
+    pub enabled: bool,
+    /// Bytes of each.
+    pub max: usize,
+}
+
 /// A stream of records of its own, whose oldest are dropped when there is no room.
 #[derive(Clone, PartialEq, Eq)]
 pub struct UsageStreamPlan {

@@ -17,12 +17,13 @@ use crate::clock::millis;
 use crate::context::Context;
 use crate::record::{Ending, Record};
 use crate::refusal::{Reason, Refusal};
-use crate::request::others_first;
+use crate::request::{identify, others_first};
 use crate::trace_context::TraceId;
 
 /// Puts an admitted call on record, before anything of it goes to a provider.
 pub async fn begin(
     head: &RequestHeader,
+    query: &str,
     operation: Operation,
     context: &mut Context<'_>,
 ) -> Result<(), Refusal> {
@@ -38,7 +39,7 @@ pub async fn begin(
         who: record.identity.as_deref().map(who).unwrap_or_default(),
         client: record.client,
         user_agent: user_agent(head),
-        claimed: claimed(head, &context.snapshot.claimed_headers),
+        claimed: claimed(head, query, &context.snapshot.claimed_headers),
         operation: operation.as_str(),
         model: record.model.as_deref(),
         generation: context.snapshot.generation,
@@ -270,11 +271,14 @@ fn kind(reason: Reason) -> Kind {
 }
 
 /// What the caller says of itself. Of a header that is there twice the first.
-fn claimed<'n>(head: &RequestHeader, names: &'n [HeaderName]) -> Claimed<'n> {
+fn claimed<'n>(head: &RequestHeader, query: &str, names: &'n [HeaderName]) -> Claimed<'n> {
     let mut claimed = Claimed::default();
+    let mut known = None;
     for name in names {
         if let Some(value) = head.headers.get(name) {
-            claimed.add(name.as_str(), value.as_bytes());
+            // A key that was put into the wrong header is not on record for that.
+            let known = known.get_or_insert_with(|| identify::brought(&head.headers, query));
+            claimed.add(name.as_str(), value.as_bytes(), known);
         }
     }
     claimed

@@ -43,11 +43,7 @@ pub fn of_usage(status: &Status) -> Vec<MetricFamily> {
     ]
 }
 
-fn of_sinks(
-    status: &Status,
-    row: &Metric,
-    value: fn(&Status, &SinkStatus) -> u64,
-) -> MetricFamily {
+fn of_sinks(status: &Status, row: &Metric, value: fn(&Status, &SinkStatus) -> u64) -> MetricFamily {
     let sinks = status.sinks.iter();
     told(
         row,

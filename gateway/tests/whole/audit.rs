@@ -3,6 +3,7 @@
 mod claimed;
 mod killed;
 mod otlp;
+mod prompts;
 mod receivers;
 mod usage;
 

@@ -1,10 +1,12 @@
-//! A struct per thing that happens. No field ever holds a credential, a prompt or a completion.
+//! A struct per thing that happens. No field ever holds a credential or a completion, and none a prompt but
+//! that of [`RequestPrompt`], which is told where that is switched on.
 //!
 //! [`CATALOGUE`] lists them with their fields; `docs/audit.md` is held against it.
 
 use std::net::IpAddr;
 
-use crate::json::{Fields, Value, boundary};
+use crate::json::{Fields, Value, Whole, boundary};
+use crate::redact::credentials;
 
 /// Something that happened.
 pub trait Event {
@@ -20,10 +22,10 @@ pub struct Claimed<'a>(Vec<(&'a str, String)>);
 const CLAIM: usize = 256;
 
 impl<'a> Claimed<'a> {
-    /// The header of this name says so.
-    pub fn add(&mut self, name: &'a str, value: &[u8]) {
+    /// The header of this name says so. `known` are secrets that it must not have.
+    pub fn add(&mut self, name: &'a str, value: &[u8], known: &[String]) {
         // Those that are no text are told as far as they are one.
-        let mut value = String::from_utf8_lossy(value).into_owned();
+        let mut value = credentials(&String::from_utf8_lossy(value), known);
         value.truncate(boundary(&value, CLAIM));
         self.0.push((name, value));
     }
@@ -200,6 +202,23 @@ events! {
         model: Option<&'a str>,
         /// The number of the configuration it was judged by.
         generation: u64,
+    }
+    /// What an admitted call says to a model, where `audit.prompts` or a tenant's is switched on. What looks like a credential, a key, an address or a card is left out.
+    RequestPrompt<'a> = "request.prompt" {
+        /// The request's id.
+        request: &'a str,
+        /// The decision's id, as in `request.start`.
+        decision: &'a str,
+        /// Who calls.
+        who: Who<'a>,
+        /// What was asked for.
+        operation: &'a str,
+        /// The model, as it was asked for.
+        model: Option<&'a str>,
+        /// Its texts, one a line, each role in brackets: the first of them, up to `audit.prompts.max_bytes`.
+        prompt: Whole<'a>,
+        /// Bytes of all its texts.
+        prompt_bytes: u64,
     }
     /// An admitted call is over.
     RequestEnd<'a> = "request.end" {

@@ -9,6 +9,10 @@ pub struct Fields<'b> {
     is_first: bool,
 }
 
+/// A text that is bounded already, and not cut.
+#[derive(Clone, Copy, Default)]
+pub struct Whole<'a>(pub &'a str);
+
 /// What a field holds. What there is not is left out.
 pub(crate) trait Value {
     fn write(&self, name: &str, fields: &mut Fields<'_>);
@@ -80,6 +84,13 @@ impl Value for &str {
     }
 }
 
+impl Value for Whole<'_> {
+    fn write(&self, name: &str, fields: &mut Fields<'_>) {
+        fields.name(name);
+        quoted(self.0, "", fields.out);
+    }
+}
+
 impl Value for u64 {
     fn write(&self, name: &str, fields: &mut Fields<'_>) {
         fields.number(name, *self);
@@ -112,8 +123,12 @@ impl<V: Value> Value for Option<V> {
 /// A string as JSON has it. Control characters, DEL among them, are escaped: no text begins a line of
 /// its own, or moves a terminal's cursor.
 pub(crate) fn string(text: &str, out: &mut Vec<u8>) {
-    let cut = text.len() > LONGEST;
-    let text = &text[..boundary(text, LONGEST)];
+    let whole = &text[..boundary(text, LONGEST)];
+    let more = if whole.len() < text.len() { "…" } else { "" };
+    quoted(whole, more, out);
+}
+
+fn quoted(text: &str, more: &str, out: &mut Vec<u8>) {
     let bytes = text.as_bytes();
     out.push(b'"');
     // Nearly all are plain. Without an early end the compiler looks at many bytes at once.
@@ -121,9 +136,7 @@ pub(crate) fn string(text: &str, out: &mut Vec<u8>) {
         true => out.extend_from_slice(bytes),
         false => escaped(bytes, out),
     }
-    if cut {
-        out.extend_from_slice("…".as_bytes());
-    }
+    out.extend_from_slice(more.as_bytes());
     out.push(b'"');
 }
 

@@ -60,7 +60,11 @@ fn check(written: &str) -> Result<HeaderName, &'static str> {
     if carries_a_credential(text) {
         return Err(CREDENTIAL);
     }
-    if NEEDED.contains(&text) || ["anthropic-", "openai-"].iter().any(|of| text.starts_with(of)) {
+    if NEEDED.contains(&text)
+        || ["anthropic-", "openai-"]
+            .iter()
+            .any(|of| text.starts_with(of))
+    {
         return Err("the call itself needs it; claimed headers go to no provider");
     }
     Ok(name)

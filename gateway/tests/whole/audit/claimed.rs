@@ -33,14 +33,18 @@ async fn claims_are_on_record_and_no_provider_hears_them() {
             let url = provider.base_url();
             let url = match protocol {
                 Protocol::H2c => url.replacen("http://", "h2c://", 1),
-                Protocol::Http1 => url,
+                _ => url,
             };
             let names = "audit: {claimed_headers: [X-User-ID, X-Team]}\n";
             let house = House::serve(&format!("{names}{}", config(&url, 1))).await;
             let calls: [&[(&str, &[u8])]; 3] = [
                 &[],
                 &[("x-user-id", b"ada"), ("x-team", b"a \"b\" | c=d, {}")],
-                &[("x-department", b"platform"), ("x-user-id", b"first"), ("x-user-id", b"second")],
+                &[
+                    ("x-department", b"platform"),
+                    ("x-user-id", b"first"),
+                    ("x-user-id", b"second"),
+                ],
             ];
             let starts = starts(&house, http, &calls).await;
             let claimed: Vec<&Value> = starts.iter().map(|start| &start["claimed"]).collect();
@@ -53,7 +57,10 @@ async fn claims_are_on_record_and_no_provider_hears_them() {
                 ]
             );
             for start in &starts {
-                assert_eq!(start["who"], starts[0]["who"], "claims make nobody somebody else");
+                assert_eq!(
+                    start["who"], starts[0]["who"],
+                    "claims make nobody somebody else"
+                );
             }
             for call in provider.calls() {
                 for name in ["x-user-id", "x-team", "x-department"] {

@@ -59,7 +59,7 @@ async fn a_call_has_one_record_with_what_its_provider_counted() {
     );
     for (field, value) in [
         ("/who/api_key", "tests"),
-        ("/operation", "chat_completions"),
+        ("/operation", "chat"),
         ("/model", "gpt-4o"),
         ("/served", "gpt-4o"),
         ("/provider", "openai"),
@@ -68,7 +68,10 @@ async fn a_call_has_one_record_with_what_its_provider_counted() {
     ] {
         assert_eq!(call.pointer(field).unwrap(), value, "{field}");
     }
-    assert_eq!((&call["status"], &call["attempts"]), (&200.into(), &1.into()));
+    assert_eq!(
+        (&call["status"], &call["attempts"]),
+        (&200.into(), &1.into())
+    );
     assert!(call["took_ms"].is_u64() && call["overhead_us"].is_u64());
     let audit = records(&house.dir.path().join("audit.jsonl"));
     assert!(of(&audit, "usage").is_empty(), "each stream has its own");
@@ -113,11 +116,14 @@ async fn only_what_reached_a_provider_is_told() {
     assert_eq!(refused.status, 401);
     let mut client = Client::connect(&house, Http::One).await;
     assert_eq!(client.post(CHAT, chat("unknown")).await.status, 404);
-    provider.always("sk-openai-1", Behaviour::Status {
-        code: 400,
-        body: None,
-        headers: Vec::new(),
-    });
+    provider.always(
+        "sk-openai-1",
+        Behaviour::Status {
+            code: 400,
+            body: None,
+            headers: Vec::new(),
+        },
+    );
     let mut client = Client::connect(&house, Http::One).await;
     assert_eq!(client.post(CHAT, chat("gpt-4o")).await.status, 400);
     let told = told(&house).await;
@@ -148,10 +154,11 @@ async fn a_full_spool_drops_the_oldest_and_counts_them() {
     let time = Time::simulated(NOW);
     let house = House::serve_by(time.clone(), dir, &yaml).await;
     let mut client = Client::connect(&house, Http::One).await;
-    // Its first segment is gone when there was no room.
+    // The sink holds what its first batch is made of, which are the first two segments: more must be gone.
     let is_dropping = || {
-        let first = house.dir.path().join("audit-spool/usage/0000000001.seg");
-        !first.exists()
+        let fourth = house.dir.path().join("audit-spool/usage/0000000004.seg");
+        let later = house.dir.path().join("audit-spool/usage/0000000005.seg");
+        later.exists() && !fourth.exists()
     };
     let mut served = 0;
     while !is_dropping() {
@@ -182,7 +189,11 @@ async fn a_full_spool_drops_the_oldest_and_counts_them() {
     assert_eq!(tellings.sum::<u64>(), missing, "and told");
     assert!(of(&all, "usage").len() < served);
     let audit = records(&house.dir.path().join("audit.jsonl"));
-    assert_eq!(of(&audit, "request.end").len(), served, "the audit misses none");
+    assert_eq!(
+        of(&audit, "request.end").len(),
+        served,
+        "the audit misses none"
+    );
 }
 
 #[tokio::test]
@@ -207,7 +218,10 @@ async fn a_killed_process_leaves_a_stream_that_goes_on() {
     decisions.dedup();
     assert_eq!(decisions.len(), 2);
     let all = records(&told);
-    assert!(all.iter().all(|one| one["chain"] == all[0]["chain"]), "one chain");
+    assert!(
+        all.iter().all(|one| one["chain"] == all[0]["chain"]),
+        "one chain"
+    );
     let verified = std::process::Command::new(env!("CARGO_BIN_EXE_turnpike"))
         .args(["audit", "verify", "--stream", "usage", "--config"])
         .arg(&path)

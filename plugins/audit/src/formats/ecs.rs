@@ -237,6 +237,7 @@ fn level(severity: Severity) -> &'static str {
 fn category(native: &Native) -> (&'static str, &'static str) {
     match native.event() {
         "request.start" => ("api", "start"),
+        "request.prompt" => ("api", "info"),
         "request.end" | "request.aborted" | "usage" => ("api", "end"),
         "authorization.denied" | "limit.hit" => ("api", "denied"),
         "authentication.refused" | "login" | "management.refused" => ("authentication", "start"),

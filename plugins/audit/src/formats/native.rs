@@ -30,7 +30,7 @@ fields! {
         v: u64, chain: String, replica: String, seq: u64, prev: String, time: String, event: String,
         hash: String,
         request: String, decision: String, trace: String, who: Who, client: String, user_agent: String,
-        claimed: BTreeMap<String, String>,
+        claimed: BTreeMap<String, String>, prompt: String, prompt_bytes: u64,
         operation: String, model: String, served: String, provider: String, credential: String,
         outcome: String, status: u64, reason: String, attempts: u64, stream: bool, used: Used,
         took_ms: u64, first_ms: u64, first_chunk_ms: u64, overhead_us: u64, start_seq: u64, untold: u64, limit: Limit,
@@ -119,8 +119,10 @@ impl Native {
     pub(crate) fn is_success(&self) -> Option<bool> {
         let outcome = self.outcome.as_deref();
         Some(match self.event() {
-            "request.start" => return None,
-            "request.end" | "usage" => outcome == Some("answered") && self.status.unwrap_or(0) < 400,
+            "request.start" | "request.prompt" => return None,
+            "request.end" | "usage" => {
+                outcome == Some("answered") && self.status.unwrap_or(0) < 400
+            }
             "login" => outcome == Some("granted"),
             "session" => outcome != Some("not_renewed"),
             "configuration" => self.accepted.unwrap_or(true),

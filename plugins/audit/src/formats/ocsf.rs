@@ -61,6 +61,7 @@ fn kind(native: &Native) -> Kind {
     let change = native.change.as_deref().unwrap_or_default();
     let (class, activity) = match native.event() {
         "request.start" => (ApiActivity, (OTHER, "Call Start")),
+        "request.prompt" => (ApiActivity, (OTHER, "Call Prompt")),
         "request.end" => (ApiActivity, (OTHER, "Call End")),
         "request.aborted" => (ApiActivity, (OTHER, "Call Aborted")),
         "usage" => (ApiActivity, (OTHER, "Call Usage")),

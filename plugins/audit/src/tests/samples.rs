@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::NOW;
 use crate::Event;
 use crate::events::*;
+use crate::json::Whole;
 use crate::record::{Chain, NONE};
 
 /// What somebody might try by a text of their own.
@@ -26,8 +27,8 @@ pub(crate) fn who() -> Who<'static> {
 /// As headers have it, and as they never would.
 fn claimed() -> Claimed<'static> {
     let mut claimed = Claimed::default();
-    claimed.add("x-user-id", b"somebody-claimed");
-    claimed.add("x-department", HOSTILE.as_bytes());
+    claimed.add("x-user-id", b"somebody-claimed", &[]);
+    claimed.add("x-department", HOSTILE.as_bytes(), &[]);
     claimed
 }
 
@@ -226,6 +227,17 @@ fn calls(tell: &mut impl FnMut(&dyn Event)) {
         }),
         untold: Some(3),
     });
+    for prompt in ["[user] something-that-was-asked", HOSTILE] {
+        tell(&RequestPrompt {
+            request: "request-1",
+            decision: "decision-1",
+            who: who(),
+            operation: "chat_completions",
+            model: Some("gpt-4o-asked"),
+            prompt: Whole(prompt),
+            prompt_bytes: 1618,
+        });
+    }
 }
 
 fn people(tell: &mut impl FnMut(&dyn Event)) {
