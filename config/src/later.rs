@@ -10,7 +10,6 @@ use crate::tree::{Content, Node};
 
 /// Keys by their pattern.
 const KEYS: &[&str] = &[
-    "audit.prompts",
     "auth.notifications",
     "auth.refresh",
     "providers.*.credentials[].websockets",
@@ -89,4 +88,4 @@ pub(crate) fn is_idle(pattern: &str, node: &Node) -> bool {
 }
 
 /// Sections that do nothing while their `enabled` is false.
-const SWITCHED: &[&str] = &["audit.prompts", "auth.refresh"];
+const SWITCHED: &[&str] = &["auth.refresh"];

@@ -20,13 +20,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{HeaderName, StatusCode};
 use ipnet::IpNet;
 use turnpike_api::{Limit, Secret};
 use url::Url;
 
 pub use access::{RoleBindingPlan, RolePlan};
-pub use audit::{AuditFormatPlan, AuditPlan, AuditReceiverPlan, AuditSinkPlan};
+pub use audit::{
+    AuditFormatPlan, AuditPlan, AuditReceiverPlan, AuditSinkPlan, PromptsPlan, UsageStreamPlan,
+};
 pub use auth::{
     AuthPlan, CooldownPlan, EncryptionPlan, QuotaExceededPlan, QuotaPlan, RedisPlan,
     RedisServersPlan, RetentionPlan, StatePlan,
@@ -82,6 +84,9 @@ pub struct Plan {
     pub inject_usage: bool,
     pub auth: AuthPlan,
     pub state: StatePlan,
+    /// Headers in which callers say who they are, unchecked; each once. No provider is told them.
+    pub claimed_headers: Vec<HeaderName>,
+    pub prompts: PromptsPlan,
     /// `None` = nothing is on record.
     pub audit: Option<AuditPlan>,
     /// `None` = no spans are sent anywhere.

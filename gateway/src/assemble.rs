@@ -156,6 +156,7 @@ pub fn assemble<'e>(
         roll: providers.roll,
         good_files: Arc::new(providers.good_files),
         acceptor,
+        claimed_headers: plan.claimed_headers.clone().into(),
         traces,
         max_attempts: plan.max_retry_credentials.max(1),
         max_retry_interval: plan.max_retry_interval,

@@ -8,10 +8,11 @@ mod floods;
 pub mod metrics;
 mod open;
 mod outside;
+pub mod prompts;
 
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use turnpike_api::{Identity, Rejection};
@@ -35,6 +36,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Default)]
 pub struct Audit {
     log: OnceLock<Log>,
+    /// What each call used; opened where a sink wants it.
+    usage: OnceLock<Log>,
     /// Refusals of those who are not known, who are, and of wrong keys for the management API.
     strangers: Flood<100>,
     denials: Flood<1000>,
@@ -86,11 +89,21 @@ impl Audit {
         self.log.get().map(Log::status)
     }
 
+    /// How the stream `usage` stands; `None` where nobody wants it.
+    pub fn usage_status(&self) -> Option<Status> {
+        self.usage.get().map(Log::status)
+    }
+
     /// The process ends.
     pub fn stop(&self) {
         self.tell(&Stopped {});
+        let begun = Instant::now();
         if let Some(log) = self.log.get() {
             log.stop(PATIENCE);
+        }
+        // Its sinks have gone on meanwhile.
+        if let Some(usage) = self.usage.get() {
+            usage.stop(PATIENCE.saturating_sub(begun.elapsed()));
         }
     }
 }

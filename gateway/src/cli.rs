@@ -93,8 +93,18 @@ pub struct Records {
         value_name = "FILE"
     )]
     pub config: PathBuf,
+    /// Which of the configuration's sinks: those of what happened, or of what each call used.
+    #[arg(long, value_enum, default_value = "audit")]
+    pub stream: Stream,
     /// Files of records, oldest first, instead of those of the configuration.
     pub files: Vec<PathBuf>,
+}
+
+/// Which records.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Stream {
+    Audit,
+    Usage,
 }
 
 #[derive(Debug, Subcommand)]

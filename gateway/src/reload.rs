@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{error, warn};
 use turnpike_api::Clock;
-use turnpike_config::plan::{AuditReceiverPlan, AuthPlan};
+use turnpike_config::plan::{AuditPlan, AuditReceiverPlan, AuthPlan};
 use turnpike_config::{Environment, Plan};
 use turnpike_credentials::{CredentialDirectory, Scan};
 
@@ -323,7 +323,7 @@ impl Reloader {
     /// What is written beside the configuration again and again, by how the names of files begin.
     fn written(&self) -> Vec<PathBuf> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let sinks = state.plan.audit.iter().flat_map(|audit| &audit.sinks);
+        let sinks = state.plan.audit.iter().flat_map(AuditPlan::all_sinks);
         let records = sinks.filter_map(|sink| match &sink.to {
             AuditReceiverPlan::File { path, .. } => Some(path.clone()),
             _ => None,

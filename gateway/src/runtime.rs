@@ -199,6 +199,9 @@ impl Runtime {
         if let Some(status) = self.audit.status() {
             told.extend(audit::metrics::families(&status));
         }
+        if let Some(status) = self.audit.usage_status() {
+            told.extend(audit::metrics::of_usage(&status));
+        }
         self.metrics.render(told)
     }
 

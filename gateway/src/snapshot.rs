@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 use pingora::listeners::tls::Acceptor;
 use turnpike_api::Authenticator;
@@ -57,6 +57,8 @@ pub struct Snapshot {
     pub drain: DrainPlan,
     /// TLS for the proxy listener's next connections; `None` = clear text.
     pub acceptor: Option<Acceptor>,
+    /// Headers in which callers say who they are, unchecked: on record, and told to no provider.
+    pub claimed_headers: Box<[HeaderName]>,
     /// Where spans go; `None` = there are none.
     pub traces: Option<Traces>,
     pub trusted_proxies: Vec<IpNet>,

@@ -49,6 +49,8 @@ pub struct Tenant {
     /// The tags of the credentials that serve it; empty = those without a tag.
     pub pools: Box<[String]>,
     pub shelf: Shelf,
+    /// As many bytes of what its callers say to models are on record; `None` = nothing.
+    pub prompts: Option<usize>,
     /// At its first host.
     pub home: Option<Site>,
 }

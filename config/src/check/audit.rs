@@ -1,14 +1,21 @@
 //! The section `audit`.
 
+mod claimed;
 mod receivers;
 
 use std::path::{Path as FilePath, PathBuf};
 
-use crate::document::{AuditFormat, AuditSink, AuditSinkKind, Document, Size, WhenSpoolFull};
+use crate::document::{
+    AuditFormat, AuditSink, AuditSinkKind, AuditStream, Document, Size, WhenSpoolFull,
+};
 use crate::locate::Path;
-use crate::plan::{AuditFormatPlan, AuditPlan, AuditReceiverPlan, AuditSinkPlan};
+use crate::plan::{
+    AuditFormatPlan, AuditPlan, AuditReceiverPlan, AuditSinkPlan, PromptsPlan, UsageStreamPlan,
+};
 
 use super::Context;
+
+pub(super) use claimed::claimed_headers;
 
 const LEAST: Size = Size(1 << 20);
 
@@ -31,30 +38,85 @@ pub(super) fn audit(document: &Document, context: &mut Context<'_>) -> Option<Au
         let message = format!("expected at least {LEAST}");
         context.report.at(&spool.field("max"), message);
     }
-    let sinks = section.field("sinks");
-    if written.sinks.is_empty() {
-        let message = "empty: records would go nowhere; write a sink, or `audit.enabled: false`";
-        context.report.at(&sinks, message);
+    if written.usage.max < LEAST {
+        let message = format!("expected at least {LEAST}");
+        context
+            .report
+            .at(&section.field("usage").field("max"), message);
     }
     let database = context.base_dir.join(&document.state.path);
     let beside = database.parent().unwrap_or(FilePath::new(""));
-    let mut plans = Vec::new();
-    for (index, sink) in written.sinks.iter().enumerate() {
-        let key = sinks.item(index);
-        if let Some(plan) = self::sink(sink, beside, &key, context) {
-            let is_there = |one: &AuditSinkPlan| one.to.is_where(&plan.to);
-            if plans.iter().any(is_there) {
-                context.report.at(&key, "is written twice");
-            }
-            plans.push(plan);
-        }
-    }
+    let spool = beside.join(&written.spool.path);
+    let (audit, usage) = sinks(&written.sinks, beside, &section.field("sinks"), context);
     Some(AuditPlan {
-        spool: beside.join(&written.spool.path),
+        usage: (!usage.is_empty()).then(|| UsageStreamPlan {
+            spool: spool.join("usage"),
+            max: written.usage.max.0,
+            sinks: usage,
+        }),
+        spool,
         max: written.spool.max.0,
         refuse: matches!(written.spool.when_full, WhenSpoolFull::Refuse),
-        sinks: plans,
+        sinks: audit,
     })
+}
+
+/// Whether what callers say to models is on record.
+pub(super) fn prompts(document: &Document, context: &mut Context<'_>) -> PromptsPlan {
+    let written = &document.audit.prompts;
+    if !document.audit.enabled {
+        let section = Path::default().field("audit").field("prompts");
+        let mut tenants = document.tenants.iter();
+        let tenant = tenants.find(|(_, tenant)| tenant.prompts.enabled == Some(true));
+        let tenant = tenant.map(|(name, _)| {
+            let tenants = Path::default().field("tenants");
+            tenants.entry(name).field("prompts")
+        });
+        if let Some(key) = tenant.or(written.enabled.then_some(section)) {
+            let message = "has no effect where `audit.enabled` is false: nothing is on record";
+            context.report.at(&key.field("enabled"), message);
+        }
+    }
+    PromptsPlan {
+        enabled: written.enabled,
+        max: written.max_bytes as usize,
+    }
+}
+
+/// Those of the stream `audit`, and those of `usage`.
+fn sinks(
+    written: &[AuditSink],
+    beside: &FilePath,
+    section: &Path,
+    context: &mut Context<'_>,
+) -> (Vec<AuditSinkPlan>, Vec<AuditSinkPlan>) {
+    if written.is_empty() {
+        let message = "empty: records would go nowhere; write a sink, or `audit.enabled: false`";
+        context.report.at(section, message);
+    } else if written.iter().all(|sink| sink.stream == AuditStream::Usage) {
+        let message = "none is of the stream `audit`; write one, or `audit.enabled: false`";
+        context.report.at(section, message);
+    }
+    let (mut audit, mut usage) = (Vec::new(), Vec::new());
+    for (index, sink) in written.iter().enumerate() {
+        let key = section.item(index);
+        let Some(plan) = self::sink(sink, beside, &key, context) else {
+            continue;
+        };
+        let (same, other) = match sink.stream {
+            AuditStream::Audit => (&mut audit, &usage),
+            AuditStream::Usage => (&mut usage, &audit),
+        };
+        let is_there = same
+            .iter()
+            .any(|one: &AuditSinkPlan| one.to.is_where(&plan.to))
+            || other.iter().any(|one| one.to.is_file_of(&plan.to));
+        if is_there {
+            context.report.at(&key, "is written twice");
+        }
+        same.push(plan);
+    }
+    (audit, usage)
 }
 
 fn sink(

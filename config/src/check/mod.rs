@@ -150,6 +150,8 @@ pub(crate) fn plan(document: &Document, mut context: Context<'_>) -> Option<Plan
     let selection = selection::selection(document, context);
     let auth = auth::auth(document, &providers, context);
     let state = state::state(document, context);
+    let claimed_headers = audit::claimed_headers(document, context);
+    let prompts = audit::prompts(document, context);
     let audit = audit::audit(document, context);
     let telemetry = telemetry::telemetry(document, context);
     let logging = logging(&document.logging, context);
@@ -184,6 +186,8 @@ pub(crate) fn plan(document: &Document, mut context: Context<'_>) -> Option<Plan
         inject_usage: document.metering.inject_usage == InjectUsage::Auto,
         auth: auth?,
         state: state?,
+        claimed_headers,
+        prompts,
         audit,
         telemetry,
         egress,

@@ -46,6 +46,7 @@ pub(super) fn tenants(
             access: access::of_tenant((name, tenant), document, client_keys, context),
             limits: limits::of_tenant((name, tenant), document, client_keys, context),
             pools: pools(name, tenant, context),
+            prompts: tenant.prompts.enabled,
         });
     }
     plans

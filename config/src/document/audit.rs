@@ -12,8 +12,13 @@ pub(crate) struct Audit {
     /// Keep a record of every call, login, decision and change.
     pub(crate) enabled: bool,
     pub(crate) spool: AuditSpool,
+    pub(crate) usage: AuditUsage,
     /// Where records go.
     pub(crate) sinks: Vec<AuditSink>,
+    /// Headers in which callers say who they are, as far as nobody checks it: on record as `claimed`,
+    /// used for nothing, and told to no provider. At most 16; a change counts at once.
+    pub(crate) claimed_headers: Vec<String>,
+    pub(crate) prompts: AuditPrompts,
 }
 
 /// Where records wait until all sinks have them.
@@ -26,6 +31,27 @@ pub(crate) struct AuditSpool {
     pub(crate) max: Size,
     /// When it is full: `refuse` calls, or `drop_oldest` and count.
     pub(crate) when_full: WhenSpoolFull,
+}
+
+/// What callers say to models, on record too. What looks like a credential, a key, an address or a card is
+/// left out. A change counts at once.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct AuditPrompts {
+    /// Of callers of all tenants that do not say otherwise.
+    pub(crate) enabled: bool,
+    /// As much of each is kept.
+    #[schemars(range(min = 1, max = 262_144))]
+    pub(crate) max_bytes: u32,
+}
+
+/// The stream `usage`: a record of what each call used. It is written where a sink is of it. When its
+/// spool is full the oldest records are dropped and counted; no call waits for it, and none is refused.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct AuditUsage {
+    /// How large its spool may get, which is `usage` in that of the audit; at least 1MiB.
+    pub(crate) max: Size,
 }
 
 #[derive(Clone, Copy, Default, Serialize, Deserialize, JsonSchema)]
@@ -42,6 +68,9 @@ pub(crate) enum WhenSpoolFull {
 pub(crate) struct AuditSink {
     /// Each kind has keys of its own.
     pub(crate) kind: AuditSinkKind,
+    /// `audit` is what happened, and at least one sink is of it; `usage` is what each call used.
+    #[serde(default)]
+    pub(crate) stream: AuditStream,
     /// `json` is the record itself; `ocsf` is OCSF 1.8.0.
     #[serde(default)]
     pub(crate) format: AuditFormat,
@@ -104,6 +133,15 @@ pub(crate) enum AuditSinkKind {
     Otlp,
 }
 
+/// Which records.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum AuditStream {
+    #[default]
+    Audit,
+    Usage,
+}
+
 /// How a record is written.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -120,6 +158,7 @@ impl AuditSink {
     pub(crate) fn of(kind: AuditSinkKind) -> Self {
         Self {
             kind,
+            stream: AuditStream::default(),
             format: AuditFormat::default(),
             path: None,
             max_size: None,
@@ -140,10 +179,13 @@ impl Default for Audit {
         Self {
             enabled: true,
             spool: AuditSpool::default(),
+            usage: AuditUsage::default(),
             sinks: vec![AuditSink {
                 path: Some("audit.jsonl".into()),
                 ..AuditSink::of(AuditSinkKind::File)
             }],
+            claimed_headers: vec!["X-User-ID".into(), "X-Department".into()],
+            prompts: AuditPrompts::default(),
         }
     }
 }
@@ -154,6 +196,23 @@ impl Default for AuditSpool {
             path: "audit-spool".into(),
             max: Size(1 << 30),
             when_full: WhenSpoolFull::default(),
+        }
+    }
+}
+
+impl Default for AuditUsage {
+    fn default() -> Self {
+        Self {
+            max: Size(256 << 20),
+        }
+    }
+}
+
+impl Default for AuditPrompts {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            max_bytes: 16_384,
         }
     }
 }

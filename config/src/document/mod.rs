@@ -30,7 +30,9 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use access::{Permission, Role, RoleBinding};
 pub(crate) use amount::{Amount, DECIMAL, Unfit};
-pub(crate) use audit::{Audit, AuditFormat, AuditSink, AuditSinkKind, AuditTls, WhenSpoolFull};
+pub(crate) use audit::{
+    Audit, AuditFormat, AuditSink, AuditSinkKind, AuditStream, AuditTls, WhenSpoolFull,
+};
 pub(crate) use auth::{Auth, Cooldown, Encryption, Quota};
 pub(crate) use identity::{AgentTokens, Jwt, JwtIssuer};
 pub(crate) use keys::{ClientKeyEntry, Unauthenticated};

@@ -27,6 +27,15 @@ pub(crate) struct Tenant {
     pub(crate) limits: Vec<LimitEntry>,
     /// Tags of credentials (`pool`) that serve it; none = those without a tag.
     pub(crate) pools: Vec<String>,
+    pub(crate) prompts: TenantPrompts,
+}
+
+/// Whether what its callers say to models is on record.
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct TenantPrompts {
+    /// What is left out is as in `audit.prompts`.
+    pub(crate) enabled: Option<bool>,
 }
 
 /// Where people log in at a tenant's hosts.

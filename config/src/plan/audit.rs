@@ -18,6 +18,35 @@ pub struct AuditPlan {
     pub refuse: bool,
     /// Never empty; each once.
     pub sinks: Vec<AuditSinkPlan>,
+    /// What each call used; `None` = no sink wants it.
+    pub usage: Option<UsageStreamPlan>,
+}
+
+/// Whether what callers say to models is on record, and how much of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PromptsPlan {
+    pub enabled: bool,
+    /// Bytes of each.
+    pub max: usize,
+}
+
+/// A stream of records of its own, whose oldest are dropped when there is no room.
+#[derive(Clone, PartialEq, Eq)]
+pub struct UsageStreamPlan {
+    /// A directory.
+    pub spool: PathBuf,
+    /// Bytes.
+    pub max: u64,
+    /// Never empty; each once.
+    pub sinks: Vec<AuditSinkPlan>,
+}
+
+impl AuditPlan {
+    /// The sinks of all streams.
+    pub fn all_sinks(&self) -> impl Iterator<Item = &AuditSinkPlan> {
+        let usage = self.usage.iter().flat_map(|usage| &usage.sinks);
+        self.sinks.iter().chain(usage)
+    }
 }
 
 /// Where records go, and how they are written.
@@ -74,10 +103,18 @@ pub enum AuditReceiverPlan {
 }
 
 impl AuditReceiverPlan {
+    /// Whether both write the same file, which takes one writer.
+    pub(crate) fn is_file_of(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::File { path: one, .. }, Self::File { path: other, .. }) => one == other,
+            _ => false,
+        }
+    }
+
     /// Whether both put records into the same place.
     pub(crate) fn is_where(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::File { path: one, .. }, Self::File { path: other, .. }) => one == other,
+            (Self::File { .. }, Self::File { .. }) => self.is_file_of(other),
             (Self::Syslog { address: one, .. }, Self::Syslog { address: other, .. }) => {
                 one == other
             }

@@ -23,6 +23,8 @@ pub struct TenantPlan {
     pub limits: Vec<Arc<Limit>>,
     /// In order, each once; empty = the credentials without a tag.
     pub pools: Vec<String>,
+    /// Whether what its callers say to models is on record; `None` = as everybody's.
+    pub prompts: Option<bool>,
 }
 
 /// A tenant's own logins.

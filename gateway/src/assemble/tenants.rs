@@ -86,6 +86,7 @@ fn house(plan: &Plan, shelf: Shelf, logins: Option<&Logins<'_>>) -> Tenant {
         has_domains: false,
         pools: Box::default(),
         shelf,
+        prompts: plan.prompts.enabled.then_some(plan.prompts.max),
         home: None,
     }
 }
@@ -132,6 +133,10 @@ fn tenant(
         has_domains: !written.email_domains.is_empty(),
         pools: written.pools.as_slice().into(),
         shelf,
+        prompts: written
+            .prompts
+            .unwrap_or(plan.prompts.enabled)
+            .then_some(plan.prompts.max),
         home: written
             .hosts
             .first()

@@ -1,11 +1,15 @@
 //! What is told of calls: that one begins, before anything of it goes out; how it ended; and why it was
 //! refused.
 
+use std::time::Duration;
+
+use http::HeaderName;
 use http::header::USER_AGENT;
 use pingora::http::RequestHeader;
 use turnpike_api::{Clock, Operation};
 use turnpike_audit::events::{
-    AuthenticationRefused, AuthorizationDenied, Fell, LimitHit, RequestEnd, RequestStart, Used,
+    AuthenticationRefused, AuthorizationDenied, CallUsage, Claimed, Fell, LimitHit, RequestEnd,
+    RequestStart, Used,
 };
 
 use super::{no_room, who};
@@ -13,12 +17,13 @@ use crate::clock::millis;
 use crate::context::Context;
 use crate::record::{Ending, Record};
 use crate::refusal::{Reason, Refusal};
-use crate::request::others_first;
+use crate::request::{identify, others_first};
 use crate::trace_context::TraceId;
 
 /// Puts an admitted call on record, before anything of it goes to a provider.
 pub async fn begin(
     head: &RequestHeader,
+    query: &str,
     operation: Operation,
     context: &mut Context<'_>,
 ) -> Result<(), Refusal> {
@@ -34,6 +39,7 @@ pub async fn begin(
         who: record.identity.as_deref().map(who).unwrap_or_default(),
         client: record.client,
         user_agent: user_agent(head),
+        claimed: claimed(head, query, &context.snapshot.claimed_headers),
         operation: operation.as_str(),
         model: record.model.as_deref(),
         generation: context.snapshot.generation,
@@ -68,17 +74,59 @@ pub fn end(context: &Context<'_>) {
         reason,
         attempts: record.attempts.into(),
         stream: record.stream,
-        used: record.usage.map(|usage| Used {
-            input: usage.input,
-            output: usage.output,
-            cache_read: usage.cache_read,
-            cache_write: usage.cache_write,
-            reasoning: usage.reasoning,
-            cost: record.cost,
-        }),
+        used: tokens(record),
         took_ms: millis(record.started.elapsed()),
         first_ms: record.committed.map(millis),
     });
+}
+
+/// Tells what a call used that a provider was called for, where somebody wants to know.
+pub fn used(context: &Context<'_>) {
+    let Some(log) = context.runtime.audit.usage.get() else {
+        return;
+    };
+    let record = &context.record;
+    if record.attempts == 0 {
+        return;
+    }
+    let (outcome, status, reason) = outcome(record);
+    let trace = context.known_trace().map(|trace| trace.digits());
+    log.note(&CallUsage {
+        request: record.id.as_str(),
+        decision: record.decision.as_str(),
+        trace: trace.as_ref().map(TraceId::as_str),
+        who: record.identity.as_deref().map(who).unwrap_or_default(),
+        operation: record.operation.map_or("", Operation::as_str),
+        model: record.model.as_deref(),
+        served: record.served.as_deref(),
+        provider: record.provider.as_deref(),
+        credential: record.credential.as_deref(),
+        outcome,
+        status: status.into(),
+        reason,
+        attempts: record.attempts.into(),
+        stream: record.stream,
+        used: tokens(record),
+        took_ms: millis(record.started.elapsed()),
+        first_ms: record.committed.map(millis),
+        first_chunk_ms: record.first_chunk.map(millis),
+        overhead_us: record.overhead().map(micros),
+    });
+}
+
+fn tokens(record: &Record) -> Option<Used> {
+    record.usage.map(|usage| Used {
+        input: usage.input,
+        output: usage.output,
+        cache_read: usage.cache_read,
+        cache_write: usage.cache_write,
+        reasoning: usage.reasoning,
+        cost: record.cost,
+    })
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// The outcome, the status that the caller got, and why.
@@ -220,6 +268,20 @@ fn kind(reason: Reason) -> Kind {
         | Reason::UpstreamTimeout
         | Reason::UpstreamUnreachable => Kind::Other,
     }
+}
+
+/// What the caller says of itself. Of a header that is there twice the first.
+fn claimed<'n>(head: &RequestHeader, query: &str, names: &'n [HeaderName]) -> Claimed<'n> {
+    let mut claimed = Claimed::default();
+    let mut known = None;
+    for name in names {
+        if let Some(value) = head.headers.get(name) {
+            // A key that was put into the wrong header is not on record for that.
+            let known = known.get_or_insert_with(|| identify::brought(&head.headers, query));
+            claimed.add(name.as_str(), value.as_bytes(), known);
+        }
+    }
+    claimed
 }
 
 fn user_agent(head: &RequestHeader) -> Option<&str> {

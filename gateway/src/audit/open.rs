@@ -1,5 +1,6 @@
 //! From the plan to a log with its sinks.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use thiserror::Error;
@@ -42,6 +43,29 @@ impl Audit {
         key: &SecretKey,
         ground: &Ground,
     ) -> Result<(), AuditError> {
+        let when_full = match plan.refuse {
+            true => WhenFull::Refuse,
+            false => WhenFull::DropOldest,
+        };
+        let of_audit = terms(&plan.spool, plan.max, when_full);
+        let log = self.open_log(of_audit, &plan.sinks, key, ground)?;
+        // Each is opened once.
+        let _ = self.log.set(log);
+        if let Some(usage) = &plan.usage {
+            let of_usage = terms(&usage.spool, usage.max, WhenFull::DropOldest);
+            let log = self.open_log(of_usage, &usage.sinks, key, ground)?;
+            let _ = self.usage.set(log);
+        }
+        Ok(())
+    }
+
+    fn open_log(
+        &self,
+        terms: Terms,
+        sinks: &[AuditSinkPlan],
+        key: &SecretKey,
+        ground: &Ground,
+    ) -> Result<Log, AuditError> {
         let mut chain = [0; 8];
         getrandom::fill(&mut chain).map_err(AuditError::Random)?;
         let time = ground.board.time.clone();
@@ -51,26 +75,24 @@ impl Audit {
             egress: self.egress.clone(),
         };
         let settings = Settings {
-            terms: Terms {
-                directory: plan.spool.clone(),
-                max: plan.max,
-                when_full: match plan.refuse {
-                    true => WhenFull::Refuse,
-                    false => WhenFull::DropOldest,
-                },
-                boot: boot_id(),
-            },
+            terms,
             chain: format!("{:016x}", u64::from_le_bytes(chain)),
             replica: gethostname::gethostname().to_string_lossy().into_owned(),
             key: signing_key(key).ok_or(AuditError::Key)?,
             clock: Arc::new(time.clone()),
         };
-        let sinks = plan.sinks.iter();
+        let sinks = sinks.iter();
         let sinks = sinks.map(|sink| (sink_name(&sink.to), build(sink, &ways, &time)));
-        let log = Log::open(settings, sinks.collect())?;
-        // It is opened once.
-        let _ = self.log.set(log);
-        Ok(())
+        Ok(Log::open(settings, sinks.collect())?)
+    }
+}
+
+fn terms(directory: &Path, max: u64, when_full: WhenFull) -> Terms {
+    Terms {
+        directory: directory.to_owned(),
+        max,
+        when_full,
+        boot: boot_id(),
     }
 }
 

@@ -11,11 +11,11 @@ use thiserror::Error;
 use turnpike_audit::delivery::last_delivered;
 use turnpike_audit::sinks::file::rotated;
 use turnpike_audit::verify::{Summary, Verifier};
-use turnpike_config::plan::{AuditFormatPlan, AuditReceiverPlan};
+use turnpike_config::plan::{AuditFormatPlan, AuditReceiverPlan, AuditSinkPlan};
 use turnpike_config::{Environment, Plan, Problems};
 
 use crate::audit::{signing_key, sink_name};
-use crate::cli::{AuditCommand, Records};
+use crate::cli::{AuditCommand, Records, Stream};
 use crate::configuration;
 use crate::secret_key::{self, SecretKeyError};
 
@@ -24,7 +24,7 @@ use crate::secret_key::{self, SecretKeyError};
 pub enum AuditCommandError {
     #[error(transparent)]
     Configuration(#[from] Problems),
-    #[error("no sink of the configuration is a file in the format json; name the files")]
+    #[error("no sink of this stream is a file in the format json; name the files")]
     NoFile,
     #[error("{}", path.display())]
     File { path: PathBuf, source: io::Error },
@@ -78,7 +78,8 @@ fn verify(
         keys.extend(public_key(plan)?);
     }
     // Before the files are read: they have these records by then.
-    let ends = plan.as_ref().and_then(handed_on);
+    let ends = plan.as_ref();
+    let ends = ends.and_then(|plan| handed_on(plan, records.stream));
     let mut verifier = Verifier::new(keys);
     each(&files, |place, line| verifier.read(place, line.as_bytes()))?;
     if let Some((chain, seq)) = ends {
@@ -197,7 +198,8 @@ fn sources(
         return Ok((records.files.clone(), None));
     }
     let plan = configuration::load(&records.config, environment)?;
-    let (path, keep, _) = file_sink(&plan).ok_or(AuditCommandError::NoFile)?;
+    let found = stream(&plan, records.stream).and_then(|(sinks, _)| file_sink(sinks));
+    let (path, keep, _) = found.ok_or(AuditCommandError::NoFile)?;
     let older = (1..=keep).rev().map(|number| rotated(&path, number));
     let files = older.chain([path.clone()]).filter(|path| path.exists());
     let mut files: Vec<PathBuf> = files.collect();
@@ -207,10 +209,21 @@ fn sources(
     Ok((files, Some(plan)))
 }
 
+/// The sinks of a stream, and its spool.
+fn stream(plan: &Plan, stream: Stream) -> Option<(&[AuditSinkPlan], &Path)> {
+    let audit = plan.audit.as_ref()?;
+    match stream {
+        Stream::Audit => Some((&audit.sinks, &audit.spool)),
+        Stream::Usage => {
+            let usage = audit.usage.as_ref()?;
+            Some((&usage.sinks, &usage.spool))
+        }
+    }
+}
+
 /// The first sink that is a file of the records themselves: its path, how many there are, and its name.
-fn file_sink(plan: &Plan) -> Option<(PathBuf, u32, String)> {
-    let mut sinks = plan.audit.iter().flat_map(|audit| &audit.sinks);
-    sinks.find_map(|sink| match &sink.to {
+fn file_sink(sinks: &[AuditSinkPlan]) -> Option<(PathBuf, u32, String)> {
+    sinks.iter().find_map(|sink| match &sink.to {
         AuditReceiverPlan::File { path, keep, .. } if sink.format == AuditFormatPlan::Json => {
             Some((path.clone(), *keep, sink_name(&sink.to)))
         }
@@ -219,9 +232,10 @@ fn file_sink(plan: &Plan) -> Option<(PathBuf, u32, String)> {
 }
 
 /// The last record that the file was handed, as the gateway has noted.
-fn handed_on(plan: &Plan) -> Option<(String, u64)> {
-    let (_, _, name) = file_sink(plan)?;
-    last_delivered(&plan.audit.as_ref()?.spool, &name)
+fn handed_on(plan: &Plan, of: Stream) -> Option<(String, u64)> {
+    let (sinks, spool) = stream(plan, of)?;
+    let (_, _, name) = file_sink(sinks)?;
+    last_delivered(spool, &name)
 }
 
 /// The key that the gateway of this configuration signs with. None is made for a look.

@@ -269,6 +269,12 @@ fn places<'h>(
     in_headers.chain(in_query)
 }
 
+/// What the request brought as credentials, good or not, so that it is found where it must not be.
+pub fn brought(headers: &HeaderMap, query: &str) -> Vec<String> {
+    let places = places(headers, query).filter_map(|place| place.ok()?.ok());
+    places.map(Cow::into_owned).collect()
+}
+
 /// The token of an `Authorization` header.
 fn bearer(value: &str) -> Result<&str, &'static str> {
     match value.trim().split_once([' ', '\t']) {

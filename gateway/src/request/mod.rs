@@ -39,7 +39,7 @@ pub use count::others_first;
 pub use settle::settle;
 
 use crate::answer_head::{DECISION, answer_head, ready};
-use crate::audit::calls;
+use crate::audit::{calls, prompts};
 use crate::background::affinity;
 use crate::context::Context;
 use crate::decisions::Decision;
@@ -198,7 +198,14 @@ async fn proxied(
         usage: asked.usage.filter(|_| inject),
         needs_usage: admission.needs_usage(),
     };
-    calls::begin(session.req_header(), operation, context).await?;
+    calls::begin(session.req_header(), line.query, operation, context).await?;
+    prompts::tell(
+        session.req_header(),
+        line.query,
+        operation,
+        &asked.body.bytes,
+        context,
+    );
     let call = forward::Outgoing::new(line, &permit, edits, asked.body);
     let answer = forward::forward(session, context, &permit, &admission, &route, &call).await?;
     // The body has been sent for the last time: a long answer should not hold its memory.

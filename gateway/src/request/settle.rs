@@ -27,6 +27,7 @@ impl Drop for Context<'_> {
         // all of it told.
         let _left = Left(self.runtime);
         calls::end(self);
+        calls::used(self);
         RequestEnded {
             record: &self.record,
             trace: self.known_trace(),

@@ -1,8 +1,11 @@
 //! What happens is on record: before it goes out, whole, in order, and without a secret.
 
+mod claimed;
 mod killed;
 mod otlp;
+mod prompts;
 mod receivers;
+mod usage;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -79,7 +79,11 @@ impl House {
         } = self;
         gateway.stop().await;
         drop(gateway);
-        for held in ["turnpike.db.lock", "audit-spool/lock"] {
+        for held in [
+            "turnpike.db.lock",
+            "audit-spool/lock",
+            "audit-spool/usage/lock",
+        ] {
             if let Ok(lock) = std::fs::File::open(dir.path().join(held)) {
                 until(|| lock.try_lock().is_ok()).await;
             }

@@ -31,6 +31,7 @@ fn configuration(dir: &TempDir, provider: &FakeProvider, issuer: &Issuer, limit:
          prices: {{file: \"{}\"}}\n\
          jwt: {{issuers: [{{issuer: \"{}\", audience: [turnpike]}}]}}\n\
          limits: [{{name: pace, scope: user, measure: requests, window: day, limit: 1000}}]\n\
+         audit: {{sinks: [{{kind: file, path: audit.jsonl}}, {{kind: file, path: usage.jsonl, stream: usage}}]}}\n\
          providers:\n\
          \x20 openai: {{base_url: \"{url}/v1\", credentials: [{{api_key: sk-openai-1}}]}}\n\
          \x20 claude: {{base_url: \"{url}\", credentials: [{{api_key: sk-claude-1}}]}}\n",

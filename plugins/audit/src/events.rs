@@ -1,15 +1,44 @@
-//! A struct per thing that happens. No field ever holds a credential, a prompt or a completion.
+//! A struct per thing that happens. No field ever holds a credential or a completion, and none a prompt but
+//! that of [`RequestPrompt`], which is told where that is switched on.
 //!
 //! [`CATALOGUE`] lists them with their fields; `docs/audit.md` is held against it.
 
 use std::net::IpAddr;
 
-use crate::json::{Fields, Value};
+use crate::json::{Fields, Value, Whole, boundary};
+use crate::redact::credentials;
 
 /// Something that happened.
 pub trait Event {
     fn name(&self) -> &'static str;
     fn write(&self, fields: &mut Fields<'_>);
+}
+
+/// What a caller says of itself in headers. Nobody checks it.
+#[derive(Clone, Default)]
+pub struct Claimed<'a>(Vec<(&'a str, String)>);
+
+/// As many bytes of each are on record.
+const CLAIM: usize = 256;
+
+impl<'a> Claimed<'a> {
+    /// The header of this name says so. `known` are secrets that it must not have.
+    pub fn add(&mut self, name: &'a str, value: &[u8], known: &[String]) {
+        // Those that are no text are told as far as they are one.
+        let mut value = credentials(&String::from_utf8_lossy(value), known);
+        value.truncate(boundary(&value, CLAIM));
+        self.0.push((name, value));
+    }
+}
+
+impl Value for Claimed<'_> {
+    fn write(&self, name: &str, fields: &mut Fields<'_>) {
+        fields.object(name, |within| {
+            for (name, value) in &self.0 {
+                within.text(name, value);
+            }
+        });
+    }
 }
 
 /// An event or a group of fields, for the reference.
@@ -165,12 +194,31 @@ events! {
         client: Option<IpAddr>,
         /// What the caller says its program is.
         user_agent: Option<&'a str>,
+        /// What the caller says of itself in the headers of `audit.claimed_headers`, by their names; nobody has checked it.
+        claimed: Claimed<'a>,
         /// What was asked for.
         operation: &'a str,
         /// The model, as it was asked for.
         model: Option<&'a str>,
         /// The number of the configuration it was judged by.
         generation: u64,
+    }
+    /// What an admitted call says to a model, where `audit.prompts` or a tenant's is switched on. What looks like a credential, a key, an address or a card is left out.
+    RequestPrompt<'a> = "request.prompt" {
+        /// The request's id.
+        request: &'a str,
+        /// The decision's id, as in `request.start`.
+        decision: &'a str,
+        /// Who calls.
+        who: Who<'a>,
+        /// What was asked for.
+        operation: &'a str,
+        /// The model, as it was asked for.
+        model: Option<&'a str>,
+        /// Its texts, one a line, each role in brackets: the first of them, up to `audit.prompts.max_bytes`.
+        prompt: Whole<'a>,
+        /// Bytes of all its texts.
+        prompt_bytes: u64,
     }
     /// An admitted call is over.
     RequestEnd<'a> = "request.end" {
@@ -210,6 +258,47 @@ events! {
         took_ms: u64,
         /// Milliseconds until its answer was under way.
         first_ms: Option<u64>,
+    }
+    /// What a call used, told when it is over: of the stream `usage`, and of each call that a provider was called for.
+    CallUsage<'a> = "usage" {
+        /// The request's id.
+        request: &'a str,
+        /// The decision's id, as in `request.end`.
+        decision: &'a str,
+        /// The id of the trace it is part of, where that is the caller's, or recorded.
+        trace: Option<&'a str>,
+        /// Who called.
+        who: Who<'a>,
+        /// What was asked for.
+        operation: &'a str,
+        /// The model, as it was asked for.
+        model: Option<&'a str>,
+        /// The model that served, as its provider calls it.
+        served: Option<&'a str>,
+        /// The provider that served, or was tried last.
+        provider: Option<&'a str>,
+        /// The credential that served, or was tried last.
+        credential: Option<&'a str>,
+        /// As in `request.end`.
+        outcome: &'a str,
+        /// The status that the caller got.
+        status: u64,
+        /// Why, where it was refused or cut short.
+        reason: Option<&'a str>,
+        /// How many times a provider was called.
+        attempts: u64,
+        /// Whether it was answered as a stream.
+        stream: bool,
+        /// What it used, where the provider said so.
+        used: Option<Used>,
+        /// Milliseconds from its head to its end.
+        took_ms: u64,
+        /// Milliseconds until its answer was under way.
+        first_ms: Option<u64>,
+        /// Milliseconds until the first of a stream went to the caller.
+        first_chunk_ms: Option<u64>,
+        /// Microseconds of `first_ms` that were the gateway's own, and not spent waiting.
+        overhead_us: Option<u64>,
     }
     /// An admitted call was under way when the gateway was killed. Told at the next start.
     RequestAborted<'a> = "request.aborted" {

@@ -9,6 +9,10 @@ pub struct Fields<'b> {
     is_first: bool,
 }
 
+/// A text that is bounded already, and not cut.
+#[derive(Clone, Copy, Default)]
+pub struct Whole<'a>(pub &'a str);
+
 /// What a field holds. What there is not is left out.
 pub(crate) trait Value {
     fn write(&self, name: &str, fields: &mut Fields<'_>);
@@ -63,7 +67,7 @@ impl<'b> Fields<'b> {
         }
     }
 
-    /// Names are ours, and plain.
+    /// Names are ours, or those of headers: plain.
     fn name(&mut self, name: &str) {
         if !std::mem::replace(&mut self.is_first, false) {
             self.out.push(b',');
@@ -77,6 +81,13 @@ impl<'b> Fields<'b> {
 impl Value for &str {
     fn write(&self, name: &str, fields: &mut Fields<'_>) {
         fields.text(name, self);
+    }
+}
+
+impl Value for Whole<'_> {
+    fn write(&self, name: &str, fields: &mut Fields<'_>) {
+        fields.name(name);
+        quoted(self.0, "", fields.out);
     }
 }
 
@@ -129,8 +140,12 @@ impl<V: Value> Value for Option<V> {
 /// A string as JSON has it. Control characters, DEL among them, are escaped: no text begins a line of
 /// its own, or moves a terminal's cursor.
 pub(crate) fn string(text: &str, out: &mut Vec<u8>) {
-    let cut = text.len() > LONGEST;
-    let text = &text[..boundary(text)];
+    let whole = &text[..boundary(text, LONGEST)];
+    let more = if whole.len() < text.len() { "…" } else { "" };
+    quoted(whole, more, out);
+}
+
+fn quoted(text: &str, more: &str, out: &mut Vec<u8>) {
     let bytes = text.as_bytes();
     out.push(b'"');
     // Nearly all are plain. Without an early end the compiler looks at many bytes at once.
@@ -138,9 +153,7 @@ pub(crate) fn string(text: &str, out: &mut Vec<u8>) {
         true => out.extend_from_slice(bytes),
         false => escaped(bytes, out),
     }
-    if cut {
-        out.extend_from_slice("…".as_bytes());
-    }
+    out.extend_from_slice(more.as_bytes());
     out.push(b'"');
 }
 
@@ -167,9 +180,9 @@ fn escaped(bytes: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(&bytes[from..]);
 }
 
-/// Where a text is cut: between characters.
-fn boundary(text: &str) -> usize {
-    let mut end = text.len().min(LONGEST);
+/// Where a text of at most so many bytes is cut: between characters.
+pub(crate) fn boundary(text: &str, longest: usize) -> usize {
+    let mut end = text.len().min(longest);
     while !text.is_char_boundary(end) {
         end -= 1;
     }

@@ -219,6 +219,20 @@ catalogue! {
             "Audit records that were dropped before a sink had them.";
         AUDIT_AWAY = Gauge, Truth, "turnpike_audit_sink_away", [SINK],
             "1 while a sink takes no audit records.";
+        USAGE_RECORDS = Counter, Things, "turnpike_usage_records_total", [],
+            "Records of the stream usage that were written.";
+        USAGE_LOST = Counter, Things, "turnpike_usage_lost_total", [],
+            "Records of the stream usage that there was no room for, not even in memory.";
+        USAGE_SPOOL = Gauge, Bytes, "turnpike_usage_spool_bytes", [],
+            "Bytes of the spool of the stream usage.";
+        USAGE_WAITING = Gauge, Things, "turnpike_usage_waiting", [SINK],
+            "Records of the stream usage that a sink does not have yet.";
+        USAGE_DELIVERED = Counter, Things, "turnpike_usage_delivered_total", [SINK],
+            "Records of the stream usage that a sink took.";
+        USAGE_DROPPED = Counter, Things, "turnpike_usage_dropped_total", [SINK],
+            "Records of the stream usage that were dropped before a sink had them.";
+        USAGE_AWAY = Gauge, Truth, "turnpike_usage_sink_away", [SINK],
+            "1 while a sink takes no records of the stream usage.";
     }
     "The gateway" {
         BUILD = Gauge, Truth, "turnpike_build_info", [VERSION],

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use bytes::BytesMut;
 use http::header::{CONNECTION, CONTENT_LENGTH, RETRY_AFTER, TRANSFER_ENCODING};
 use http::response::Parts;
-use http::{HeaderMap, HeaderValue, Method, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use turnpike_api::{Call, Dialect};
 
@@ -42,6 +42,7 @@ pub(super) fn http1(
     body_len: usize,
 ) -> BytesMut {
     let credential = &**lease.member.credential;
+    let claimed = &context.snapshot.claimed_headers;
     let mut head = BytesMut::with_capacity(1024);
     let mut put = |parts: &[&[u8]]| parts.iter().for_each(|part| head.extend_from_slice(part));
     put(&[
@@ -52,7 +53,7 @@ pub(super) fn http1(
         b" HTTP/1.1\r\n",
     ]);
     put(&[&access.lines]);
-    passed_on(client, credential, |name, value| {
+    passed_on(client, credential, claimed, |name, value| {
         put(&[name.as_bytes(), b": ", value.as_bytes(), b"\r\n"])
     });
     for &(name, value) in missing_defaults(client, credential) {
@@ -82,6 +83,7 @@ pub(super) fn http2(
     body_len: usize,
 ) -> Option<Box<RequestHeader>> {
     let credential = &**lease.member.credential;
+    let claimed = &context.snapshot.claimed_headers;
     let path = format!(
         "{}{}",
         credential.endpoint.base_path(),
@@ -100,7 +102,7 @@ pub(super) fn http2(
         put(name.as_str(), value.clone());
     }
     put("accept-encoding", HeaderValue::from_static("identity"));
-    passed_on(client, credential, |name, value| {
+    passed_on(client, credential, claimed, |name, value| {
         put(name, value.clone());
     });
     for &(name, value) in missing_defaults(client, credential) {
@@ -136,12 +138,14 @@ fn missing_defaults<'c>(
 fn passed_on<'c>(
     client: &'c HeaderMap,
     credential: &Credential,
+    claimed: &[HeaderName],
     mut put: impl FnMut(&'c str, &'c HeaderValue),
 ) {
     let nominated = nominated(client);
-    for (name, value) in client {
-        let name = name.as_str();
+    for (header, value) in client {
+        let name = header.as_str();
         let stays = stays_here(name)
+            || claimed.contains(header)
             || nominated
                 .iter()
                 .any(|token| token.eq_ignore_ascii_case(name))
@@ -166,7 +170,7 @@ fn stays_here(name: &str) -> bool {
             | "accept-encoding" | "x-request-id" | "traceparent"
             // What others note of a trace, and what goes along with it, is told to nobody outside.
             | "tracestate" | "baggage"
-            // Who and where the caller is.
+            // Who and where the caller is, also where other headers are claimed.
             | "forwarded" | "via" | "x-real-ip" | "x-user-id" | "x-department" | "origin" | "referer"
     ) || name.starts_with("x-forwarded-")
         || name.starts_with("x-turnpike-")

@@ -17,13 +17,13 @@ const ROUNDS: usize = 6;
 /// Callers at once.
 const CALLERS: usize = 8;
 
-struct Running {
-    child: Child,
-    proxy: std::net::SocketAddr,
+pub(super) struct Running {
+    pub(super) child: Child,
+    pub(super) proxy: std::net::SocketAddr,
 }
 
 impl Running {
-    async fn start(config: &Path) -> Self {
+    pub(super) async fn start(config: &Path) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_turnpike"))
             .env_clear()
             .arg("--config")
@@ -52,6 +52,17 @@ impl Running {
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         let proxy = proxy.unwrap();
         Self { child, proxy }
+    }
+
+    /// Ends it as a supervisor does, which lets it finish.
+    pub(super) async fn end(mut self) {
+        let id = self.child.id().unwrap().to_string();
+        let sent = Command::new("kill").args(["-TERM", &id]).status().await;
+        assert!(sent.unwrap().success());
+        tokio::time::timeout(Duration::from_secs(20), self.child.wait())
+            .await
+            .unwrap()
+            .unwrap();
     }
 }
 
@@ -89,15 +100,7 @@ async fn each_call_has_one_start_and_one_end_though_the_process_is_killed() {
         let calls = tokio::time::timeout(PATIENCE, calling).await.unwrap();
         answered += calls.into_iter().map(Result::unwrap).sum::<usize>();
     }
-    let running = Running::start(&path).await;
-    let id = running.child.id().unwrap().to_string();
-    let sent = Command::new("kill").args(["-TERM", &id]).status().await;
-    assert!(sent.unwrap().success());
-    let mut child = running.child;
-    tokio::time::timeout(Duration::from_secs(20), child.wait())
-        .await
-        .unwrap()
-        .unwrap();
+    Running::start(&path).await.end().await;
 
     let all = records(&dir.path().join("audit.jsonl"));
     let begun = assert_complete(&all);

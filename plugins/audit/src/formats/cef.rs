@@ -129,9 +129,10 @@ impl Fields<'_> {
     }
 }
 
-/// `took_ms` as `TookMs`.
+/// `took_ms` as `TookMs`, a header `x-user-id` as `XUserId`.
 fn camel(name: &str) -> String {
-    let words = name.split('_').filter_map(|word| {
+    let words = name.split(|c: char| !c.is_ascii_alphanumeric());
+    let words = words.filter_map(|word| {
         let (first, rest) = word.split_at_checked(1)?;
         Some(first.to_ascii_uppercase() + rest)
     });

@@ -159,6 +159,10 @@ pub(super) fn write(mut native: Native, out: &mut Vec<u8>) -> serde_json::Result
         None => "unknown",
     };
     let (category, kind) = category(&native);
+    let dataset = match native.stream() {
+        "usage" => "turnpike.usage",
+        _ => "turnpike.audit",
+    };
     let mut who = native.who.take();
     let tenant = who.as_mut().and_then(|who| who.tenant.take());
     let http = Http {
@@ -179,7 +183,7 @@ pub(super) fn write(mut native: Native, out: &mut Vec<u8>) -> serde_json::Result
             r#type: [kind],
             action: native.event.take().unwrap_or_default(),
             outcome,
-            dataset: "turnpike.audit",
+            dataset,
             module: "turnpike",
             id: &uid,
             sequence: native.seq.take(),
@@ -233,7 +237,8 @@ fn level(severity: Severity) -> &'static str {
 fn category(native: &Native) -> (&'static str, &'static str) {
     match native.event() {
         "request.start" => ("api", "start"),
-        "request.end" | "request.aborted" => ("api", "end"),
+        "request.prompt" => ("api", "info"),
+        "request.end" | "request.aborted" | "usage" => ("api", "end"),
         "authorization.denied" | "limit.hit" => ("api", "denied"),
         "authentication.refused" | "login" | "management.refused" => ("authentication", "start"),
         "logout" => ("authentication", "end"),

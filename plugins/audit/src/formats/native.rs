@@ -1,5 +1,7 @@
 //! A record of the spool, read again.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -28,9 +30,10 @@ fields! {
         v: u64, chain: String, replica: String, seq: u64, prev: String, time: String, event: String,
         hash: String,
         request: String, decision: String, trace: String, who: Who, client: String, user_agent: String,
+        claimed: BTreeMap<String, String>, prompt: String, prompt_bytes: u64,
         operation: String, model: String, served: String, provider: String, credential: String,
         outcome: String, status: u64, reason: String, attempts: u64, stream: bool, used: Used,
-        took_ms: u64, first_ms: u64, start_seq: u64, untold: u64, limit: Limit,
+        took_ms: u64, first_ms: u64, first_chunk_ms: u64, overhead_us: u64, start_seq: u64, untold: u64, limit: Limit,
         change: String, token_id: String, program: String, state: String,
         fault: String, until: String, by: String, quota: u64, error: String,
         version: String, generation: u64, accepted: bool, digest: String, problems: String,
@@ -83,6 +86,14 @@ impl Native {
         format!("{chain}:{}", self.seq.unwrap_or_default())
     }
 
+    /// The stream that it is of, as far as the event tells.
+    pub(crate) fn stream(&self) -> &'static str {
+        match self.event() {
+            "usage" => "usage",
+            _ => "audit",
+        }
+    }
+
     /// When it happened, since 1970.
     pub(crate) fn milliseconds(&self) -> Option<i64> {
         let time: Timestamp = self.time.as_deref()?.parse().ok()?;
@@ -108,8 +119,10 @@ impl Native {
     pub(crate) fn is_success(&self) -> Option<bool> {
         let outcome = self.outcome.as_deref();
         Some(match self.event() {
-            "request.start" => return None,
-            "request.end" => outcome == Some("answered") && self.status.unwrap_or(0) < 400,
+            "request.start" | "request.prompt" => return None,
+            "request.end" | "usage" => {
+                outcome == Some("answered") && self.status.unwrap_or(0) < 400
+            }
             "login" => outcome == Some("granted"),
             "session" => outcome != Some("not_renewed"),
             "configuration" => self.accepted.unwrap_or(true),
@@ -130,7 +143,7 @@ impl Native {
             "audit.dropped" | "audit.damaged" => Severity::Error,
             "credential.cooled" | "credential.spent" => Severity::Warning,
             // Callers hang up.
-            "request.end" if self.outcome.as_deref() == Some("client_gone") => {
+            "request.end" | "usage" if self.outcome.as_deref() == Some("client_gone") => {
                 Severity::Informational
             }
             _ if self.is_success() == Some(false) => Severity::Warning,

@@ -61,8 +61,10 @@ fn kind(native: &Native) -> Kind {
     let change = native.change.as_deref().unwrap_or_default();
     let (class, activity) = match native.event() {
         "request.start" => (ApiActivity, (OTHER, "Call Start")),
+        "request.prompt" => (ApiActivity, (OTHER, "Call Prompt")),
         "request.end" => (ApiActivity, (OTHER, "Call End")),
         "request.aborted" => (ApiActivity, (OTHER, "Call Aborted")),
+        "usage" => (ApiActivity, (OTHER, "Call Usage")),
         "limit.hit" => (ApiActivity, (OTHER, "Limit Hit")),
         "login" | "authentication.refused" | "management.refused" => (Authentication, (1, "Logon")),
         "logout" => (Authentication, (2, "Logoff")),
@@ -118,7 +120,7 @@ fn begin(kind: &Kind, native: &mut Native) -> Event {
     } else {
         &[]
     };
-    let tenant = native.tenant.take();
+    let (tenant, log_name) = (native.tenant.take(), native.stream());
     let of_who = native.who.as_ref().and_then(|who| who.tenant.clone());
     Event {
         activity_id,
@@ -145,7 +147,7 @@ fn begin(kind: &Kind, native: &mut Native) -> Event {
             event_code: native.event.take(),
             correlation_uid: native.decision.take(),
             tenant_uid: tenant.or(of_who),
-            log_name: "audit",
+            log_name,
             log_version: native.v.take().map(|version| version.to_string()),
             reporter: native.replica.take().map(|hostname| Reporter {
                 name: "Turnpike",

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::NOW;
 use crate::Event;
 use crate::events::*;
+use crate::json::Whole;
 use crate::record::{Chain, NONE};
 
 /// What somebody might try by a text of their own.
@@ -21,6 +22,14 @@ pub(crate) fn who() -> Who<'static> {
         token_id: Some("0190b3c1-token"),
         api_key: None,
     }
+}
+
+/// As headers have it, and as they never would.
+fn claimed() -> Claimed<'static> {
+    let mut claimed = Claimed::default();
+    claimed.add("x-user-id", b"somebody-claimed", &[]);
+    claimed.add("x-department", HOSTILE.as_bytes(), &[]);
+    claimed
 }
 
 fn key() -> Who<'static> {
@@ -107,6 +116,7 @@ fn calls(tell: &mut impl FnMut(&dyn Event)) {
             who,
             client,
             user_agent: Some(HOSTILE),
+            claimed: claimed(),
             operation: "chat_completions",
             model: Some(model),
             generation: 33,
@@ -145,6 +155,34 @@ fn calls(tell: &mut impl FnMut(&dyn Event)) {
             first_ms: Some(613),
         });
     }
+    tell(&CallUsage {
+        request: "request-1",
+        decision: "decision-1",
+        trace: Some("4bf92f3577b34da6a3ce929d0e0e4736"),
+        who: who(),
+        operation: "chat_completions",
+        model: Some(HOSTILE),
+        served: Some("gpt-4o-served"),
+        provider: Some("openai-eu"),
+        credential: Some("openai-eu/3"),
+        outcome: "incomplete",
+        status: 200,
+        reason: Some("upstream_incomplete"),
+        attempts: 2,
+        stream: true,
+        used: Some(Used {
+            input: 1204,
+            output: 408,
+            cache_read: 1025,
+            cache_write: 56,
+            reasoning: 67,
+            cost: Some(4712),
+        }),
+        took_ms: 2714,
+        first_ms: Some(614),
+        first_chunk_ms: Some(615),
+        overhead_us: Some(1616),
+    });
     tell(&RequestAborted {
         request: "request-2",
         decision: "decision-2",
@@ -189,6 +227,17 @@ fn calls(tell: &mut impl FnMut(&dyn Event)) {
         }),
         untold: Some(3),
     });
+    for prompt in ["[user] something-that-was-asked", HOSTILE] {
+        tell(&RequestPrompt {
+            request: "request-1",
+            decision: "decision-1",
+            who: who(),
+            operation: "chat_completions",
+            model: Some("gpt-4o-asked"),
+            prompt: Whole(prompt),
+            prompt_bytes: 1618,
+        });
+    }
 }
 
 fn people(tell: &mut impl FnMut(&dyn Event)) {

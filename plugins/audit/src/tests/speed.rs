@@ -40,6 +40,7 @@ fn a_call_on_record() {
                 who: who(),
                 client: Some([10, 1, 2, 3].into()),
                 user_agent: Some("claude-cli/2.0.1 (external, cli)"),
+                claimed: Default::default(),
                 operation: "chat_completions",
                 model: Some("gpt-4o"),
                 generation: 3,
