@@ -8,11 +8,11 @@ use crate::observe::metrics::told::{plain, told};
 
 /// The metrics of a record that is kept.
 pub fn families(status: &Status) -> Vec<MetricFamily> {
-    let of_sinks = |row: &Metric, value: fn(&Status, &SinkStatus) -> u64| {
+    let of_sinks = |row: &Metric, value: fn(&SinkStatus) -> u64| {
         let sinks = status.sinks.iter();
         told(
             row,
-            sinks.map(|sink| (vec![&*sink.name], value(status, sink) as f64)),
+            sinks.map(|sink| (vec![&*sink.name], value(sink) as f64)),
         )
     };
     vec![
@@ -20,9 +20,7 @@ pub fn families(status: &Status) -> Vec<MetricFamily> {
         plain(&AUDIT_LOST, status.lost as f64),
         plain(&AUDIT_SPOOL, status.bytes as f64),
         plain(&AUDIT_SPOOL_LIMIT, status.most_bytes as f64),
-        of_sinks(&AUDIT_WAITING, |status, sink| {
-            status.written.saturating_sub(sink.seq)
-        }),
+        of_sinks(&AUDIT_WAITING, |sink| sink.waiting),
         told(
             &AUDIT_BEHIND,
             status
@@ -30,9 +28,10 @@ pub fn families(status: &Status) -> Vec<MetricFamily> {
                 .iter()
                 .map(|sink| (vec![&*sink.name], sink.behind as f64 / 1_000.0)),
         ),
-        of_sinks(&AUDIT_DELIVERED, |_, sink| sink.delivered),
-        of_sinks(&AUDIT_FAILURES, |_, sink| sink.failures),
-        of_sinks(&AUDIT_MISSED, |_, sink| sink.missed),
-        of_sinks(&AUDIT_AWAY, |_, sink| sink.is_away.into()),
+        of_sinks(&AUDIT_DELIVERED, |sink| sink.delivered),
+        of_sinks(&AUDIT_FAILURES, |sink| sink.failures),
+        of_sinks(&AUDIT_MISSED, |sink| sink.missed),
+        of_sinks(&AUDIT_REJECTED, |sink| sink.rejected),
+        of_sinks(&AUDIT_AWAY, |sink| sink.is_away.into()),
     ]
 }

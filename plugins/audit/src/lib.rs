@@ -13,12 +13,14 @@
 
 mod checkpoint;
 pub mod delivery;
+mod ended;
 pub mod events;
 pub mod formats;
 mod json;
 pub mod log;
 mod open_requests;
 pub mod record;
+mod replace;
 mod segment;
 pub mod sinks;
 pub mod spool;
