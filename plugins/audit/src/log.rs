@@ -345,7 +345,7 @@ impl Shared {
                 }
                 Ok(Step::Idle | Step::Away { .. }) => {}
                 Err(error) => {
-                    tracing::error!(sink = delivery.name, %error, "the audit spool cannot be read");
+                    tracing::error!(sink = delivery.name, %error, "the audit spool cannot be read, or a place in it not be saved");
                 }
             }
             if stopping {

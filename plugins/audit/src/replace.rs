@@ -15,16 +15,26 @@ const PIECE: usize = 4096;
 /// are filled up with blanks, so that a text that is a little longer fits as well.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let draft = path.with_extension("new");
-    let mut options = OpenOptions::new();
-    let options = options.write(true).create(true).truncate(false).mode(0o600);
-    let mut file = options.open(&draft)?;
     let mut filled = bytes.to_vec();
     filled.resize(bytes.len().next_multiple_of(PIECE), b' ');
-    file.write_all(&filled)?;
+    write(&draft, &filled)?;
+    if exchange(&draft, path).is_err() {
+        fs::rename(&draft, path)?;
+        // Where there is no room for it now it is made the next time.
+        let _ = write(&draft, &filled);
+    }
+    Ok(())
+}
+
+/// Over what stands there.
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    let options = options.write(true).create(true).truncate(false).mode(0o600);
+    let mut file = options.open(path)?;
+    file.write_all(bytes)?;
     // It may have been longer.
-    file.set_len(filled.len() as u64)?;
-    file.sync_data()?;
-    exchange(&draft, path).or_else(|_| fs::rename(&draft, path))
+    file.set_len(bytes.len() as u64)?;
+    file.sync_data()
 }
 
 /// Each gets the other's name, in one step. Not where one is not there, and not on every file system.
@@ -58,7 +68,6 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("place.cursor");
         replace(&path, b"{}").unwrap();
-        replace(&path, b"[1]").unwrap();
         let before = files(directory.path());
         assert_eq!(before.len(), 2);
         for text in ["[1,2]", "[3]", &format!("[{}]", "7".repeat(4000))] {

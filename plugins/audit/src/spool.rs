@@ -159,6 +159,8 @@ impl Spool {
         let numbers = segment::numbers(&directory).map_err(failed)?;
         let mut kept = BTreeMap::new();
         let saved = OpenRequests::load(&directory);
+        // So that it has its room before the disk is full.
+        saved.save(&directory).map_err(failed)?;
         let mut open = saved.clone();
         for number in &numbers {
             let about = fs::metadata(segment::path(&directory, *number)).map_err(failed)?;

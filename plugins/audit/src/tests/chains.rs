@@ -129,7 +129,7 @@ fn a_call_of_an_older_chain_that_was_aborted_names_it() {
             chain: chain.to_owned(),
             replica: "here".to_owned(),
             key: crate::SigningKey::of(&[7; 32]).unwrap(),
-            clock: Arc::new(super::receivers::Now::new()),
+            clock: Arc::new(receivers::Now::new()),
         };
         let memory: Box<dyn Sink> = Box::new(Memory::default());
         crate::Log::open(settings, vec![("memory".to_owned(), memory)]).unwrap()
