@@ -141,7 +141,7 @@ class Alerts(unittest.TestCase):
 
 
 def tried(case):
-    """One test in which it fires, once for each of `labels`, and one for each quiet input."""
+    """One test in which it fires, and one for each other way to fire (`also`) and each quiet input."""
     rule = next(rule for rule in rules() if rule["alert"] == case["alert"])
     name = case["alert"]
     firing = f'ALERTS{{alertname="{name}",alertstate="firing"}}'
@@ -151,18 +151,19 @@ def tried(case):
         expected = {"expr": firing, "eval_time": at, "exp_samples": samples}
         return {"name": name, "interval": "1m", "input_series": inputs, "promql_expr_test": [expected]}
 
-    labels = {
-        "alertname": name,
-        "alertstate": "firing",
-        "severity": rule["labels"]["severity"],
-        **case.get("labels", {}),
-    }
-    sample = {
-        "labels": "ALERTS{" + ",".join(f'{key}="{value}"' for key, value in labels.items()) + "}",
-        "value": 1,
-    }
+    def sample(told):
+        labels = {
+            "alertname": name,
+            "alertstate": "firing",
+            "severity": rule["labels"]["severity"],
+            **told.get("labels", {}),
+        }
+        words = ",".join(f'{key}="{value}"' for key, value in labels.items())
+        return {"labels": "ALERTS{" + words + "}", "value": 1}
+
     at = case.get("at", "1h")
-    tests = [test(case["fires"], [sample], at)]
+    ways = [case, *case.get("also", [])]
+    tests = [test(way["fires"], [sample(way)], at) for way in ways]
     # What has to last is not told at once.
     if "for" in rule and "at" in case:
         tests.append(test(case["fires"], [], "1m"))

@@ -3,9 +3,9 @@
 //!
 //! Sinks have threads and no runtime; what they ask for is done on the gateway's, and waited for.
 
+mod stream;
+
 use std::fs;
-use std::io::{self, Read, Write};
-use std::net::TcpStream;
 use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
@@ -24,14 +24,13 @@ use turnpike_audit::sinks::outside::{Connection, Line, Outside, OutsideError};
 use turnpike_config::plan::{CertificatePlan, ProxyChoice};
 use url::Url;
 
+use stream::{Tcp, Tls};
+
 use crate::assemble::egress::Egress;
 use crate::upstream::{Connections, call};
 
-/// How long a connection may take to be made, or to take bytes.
+/// How long a connection may take to be made.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// How long a receiver may take to close what is finished.
-const TO_CLOSE: Duration = Duration::from_secs(1);
 
 /// The ways out.
 #[derive(Clone)]
@@ -116,11 +115,7 @@ impl Line for Receiver {
             }
         })?;
         let tcp = dialled?;
-        let prepared = tcp
-            .set_nonblocking(false)
-            .and_then(|()| tcp.set_write_timeout(Some(PATIENCE)))
-            .and_then(|()| tcp.set_read_timeout(Some(PATIENCE)));
-        prepared.map_err(failed)?;
+        stream::prepare(&tcp).map_err(failed)?;
         if self.address.scheme() == "tcp" {
             return Ok(Box::new(Tcp(tcp)));
         }
@@ -172,88 +167,4 @@ fn certificates(path: &std::path::Path) -> Result<Vec<CertificateDer<'static>>, 
     let read = fs::read(path).map_err(|error| failed(format!("{}: {error}", path.display())))?;
     let found = CertificateDer::pem_slice_iter(&read).collect::<Result<Vec<_>, _>>();
     found.map_err(|error| failed(format!("{}: {error}", path.display())))
-}
-
-/// A connection in clear text.
-struct Tcp(TcpStream);
-
-impl Read for Tcp {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buffer)
-    }
-}
-
-impl Write for Tcp {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
-    }
-}
-
-impl Connection for Tcp {
-    fn is_open(&mut self) -> bool {
-        at_once(&mut self.0, |tcp| tcp.read(&mut [0]))
-    }
-
-    fn finish(&mut self) {
-        close(&mut self.0);
-    }
-}
-
-/// TLS over a connection.
-struct Tls(StreamOwned<ClientConnection, TcpStream>);
-
-impl Read for Tls {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buffer)
-    }
-}
-
-impl Write for Tls {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
-    }
-}
-
-impl Connection for Tls {
-    fn is_open(&mut self) -> bool {
-        // It reads what TLS itself says, such as tickets.
-        let Tls(stream) = self;
-        let (tls, tcp) = (&mut stream.conn, &mut stream.sock);
-        at_once(tcp, |tcp| rustls::Stream::new(tls, tcp).read(&mut [0]))
-    }
-
-    fn finish(&mut self) {
-        self.0.conn.send_close_notify();
-        let _ = self.0.flush();
-        close(&mut self.0.sock);
-    }
-}
-
-/// Whether there is nothing to read yet, rather than the end. Receivers of a log say nothing.
-fn at_once(tcp: &mut TcpStream, read: impl FnOnce(&mut TcpStream) -> io::Result<usize>) -> bool {
-    if tcp.set_nonblocking(true).is_err() {
-        return false;
-    }
-    let read = read(tcp);
-    let is_there = match read {
-        Ok(bytes) => bytes > 0,
-        Err(error) => error.kind() == io::ErrorKind::WouldBlock,
-    };
-    tcp.set_nonblocking(false).is_ok() && is_there
-}
-
-/// Says that nothing more comes, and waits for the end of the other side: it has read all by then.
-fn close(tcp: &mut TcpStream) {
-    let _ = tcp.shutdown(std::net::Shutdown::Write);
-    let _ = tcp.set_read_timeout(Some(TO_CLOSE));
-    let mut rest = [0; 512];
-    while matches!(tcp.read(&mut rest), Ok(1..)) {}
 }

@@ -358,6 +358,10 @@ impl Authority {
         Self { issuer }
     }
 
+    pub(crate) fn certificate(&self) -> CertificateDer<'static> {
+        self.issuer.der().clone()
+    }
+
     pub(crate) fn pem(&self) -> String {
         self.issuer.pem()
     }

@@ -1,10 +1,13 @@
 //! A sink's way through the spool: it reads at its own pace, hands on in batches, and goes on only when
 //! a batch is the receiver's.
 //!
-//! Where it is, is saved once a second and at the end, when what was handed on is confirmed: after a kill,
-//! or where a receiver has lost what it had taken, the records since then come twice, each with the same
-//! chain and number.
+//! Where it is, is saved once a second and at the end, behind what is confirmed of what was handed on: after a
+//! kill, or where a receiver has lost what it had taken, the records since then come twice, each with the
+//! same chain and number.
 
+mod reading;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::io;
 use std::ops::Range;
@@ -12,16 +15,11 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::open_requests::replace;
-use crate::record::{seq_of, time_of};
-use crate::segment::{self, Lines};
+use crate::ended::Ended;
+use crate::record::time_of;
+use crate::replace::replace;
+use crate::segment::Lines;
 use crate::sinks::{Batch, Sink, SinkError};
-
-/// Records a batch has at most.
-const RECORDS: usize = 500;
-
-/// Bytes after which a batch has no more.
-const BYTES: usize = 256 << 10;
 
 /// How long a sink is left alone after its first failure, in milliseconds, and at most.
 const FIRST_WAIT: u64 = 500;
@@ -43,38 +41,57 @@ struct Cursor {
     seq: u64,
 }
 
+/// How far a receiver is.
+#[derive(Clone, Default)]
+struct Place {
+    behind: Cursor,
+    /// All that happened until then is before it; 0 = not known yet.
+    reached: u64,
+}
+
 /// A sink, and where it is.
 pub(crate) struct Delivery {
     pub(crate) name: String,
     sink: Box<dyn Sink>,
     directory: PathBuf,
+    /// Chains that go on no more.
+    ended: Ended,
     /// All before it is handed on.
-    done: Cursor,
+    done: Place,
+    /// Behind each batch that is handed on and not confirmed, and how many records it has.
+    taken: VecDeque<(Place, u64)>,
+    /// All before it is the receiver's for good.
+    sure: Place,
     saved: Cursor,
     saved_at: u64,
     /// Where reading is: before a batch that is not handed on yet there is one behind `done`.
     next: Cursor,
     lines: Option<Lines>,
     batch: Batch,
+    /// In a row, since something was confirmed.
     failures: u32,
     retry_at: u64,
-    /// How often a batch was not taken.
+    /// How often a batch was not taken, or was lost.
     failed: u64,
-    /// The sink has all that happened until then; 0 = not known yet.
-    reached: u64,
-    /// These, of this chain, were told to be missing.
-    told: (String, Range<u64>),
+    /// How many records are the receiver's for good.
+    delivered: u64,
+    /// What was told to be missing, by the chain.
+    told: BTreeMap<String, Range<u64>>,
 }
 
 /// What came of a step.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// There was nothing to hand on.
+    /// There was nothing to hand on, or the receiver has enough as it is.
     Idle,
-    /// So many records are the receiver's.
+    /// So many records were handed on.
     Delivered(u64),
-    /// So many records are not there any more, from this one on.
-    Missed { from: u64, count: u64 },
+    /// So many records of this chain are not there any more, from this one on.
+    Missed {
+        chain: String,
+        from: u64,
+        count: u64,
+    },
     /// The receiver does not take them; it is asked again then.
     Away { until: u64 },
 }
@@ -86,11 +103,18 @@ impl Delivery {
         let saved = read.and_then(|bytes| serde_json::from_slice(&bytes).ok());
         let saved: Cursor = saved.unwrap_or_default();
         sink.begin(&saved.chain, saved.seq);
+        let place = Place {
+            behind: saved.clone(),
+            reached: 0,
+        };
         Self {
             name,
             sink,
             directory: directory.to_owned(),
-            done: saved.clone(),
+            ended: Ended::load(directory),
+            done: place.clone(),
+            taken: VecDeque::new(),
+            sure: place,
             next: saved.clone(),
             saved,
             saved_at: 0,
@@ -99,8 +123,8 @@ impl Delivery {
             failures: 0,
             retry_at: 0,
             failed: 0,
-            reached: 0,
-            told: Default::default(),
+            delivered: 0,
+            told: BTreeMap::new(),
         }
     }
 
@@ -120,41 +144,55 @@ impl Delivery {
         }
         if self.batch.is_empty() {
             // What was passed over without a record is passed.
-            self.done = self.next.clone();
-            self.reached = now;
-            let failed = self.save_sometimes(now)?;
-            return Ok(failed.unwrap_or(Step::Idle));
+            self.done = Place {
+                behind: self.next.clone(),
+                reached: now,
+            };
+            return self.save_sometimes(now, Step::Idle);
+        }
+        self.know_place();
+        if !self.sink.has_room() {
+            return self.save_sometimes(now, Step::Idle);
         }
         match self.sink.deliver(&self.batch) {
             Ok(()) => {
-                let count = self.batch.len() as u64;
-                let last = self.batch.records().last();
-                if let Some(time) = last.and_then(|(record, _)| time_of(record)) {
-                    self.reached = time;
-                }
-                self.batch.clear();
-                self.done = self.next.clone();
-                let failed = self.save_sometimes(now)?;
-                Ok(failed.unwrap_or(Step::Delivered(count)))
+                let count = self.hand_on();
+                self.save_sometimes(now, Step::Delivered(count))
             }
-            Err(error) => {
-                if error.is_lost {
-                    self.go_back();
-                }
-                Ok(self.leave_alone(error, now))
+            Err(error) => Ok(self.fail(error, now)),
+        }
+    }
+
+    /// Of a sink that was just opened it is known with the first record how far it is.
+    fn know_place(&mut self) {
+        let first = self.batch.records().next();
+        let time = first.and_then(|(record, _)| time_of(record)).unwrap_or(0);
+        for place in [&mut self.done, &mut self.sure] {
+            if place.reached == 0 {
+                place.reached = time;
             }
         }
     }
 
-    /// Leaves the sink alone for a while.
-    fn leave_alone(&mut self, error: SinkError, now: u64) -> Step {
-        let SinkError { why, wait, .. } = error;
+    /// The batch is taken; answers how many records it had.
+    fn hand_on(&mut self) -> u64 {
+        let count = self.batch.len() as u64;
+        let last = self.batch.records().last();
+        let time = last.and_then(|(record, _)| time_of(record));
+        self.done = Place {
+            behind: self.next.clone(),
+            reached: time.unwrap_or(self.done.reached),
+        };
+        self.taken.push_back((self.done.clone(), count));
+        self.batch.clear();
+        count
+    }
+
+    /// Leaves the sink alone for a while, and goes back where what it took is lost.
+    fn fail(&mut self, error: SinkError, now: u64) -> Step {
+        let SinkError { why, wait, is_lost } = error;
         if self.failures == 0 {
             tracing::error!(sink = self.name, %why, "an audit sink takes no records; they are kept");
-        }
-        if self.reached == 0 {
-            let first = self.batch.records().next();
-            self.reached = first.and_then(|(record, _)| time_of(record)).unwrap_or(0);
         }
         self.failed += 1;
         let backed_off = LONGEST_WAIT.min(FIRST_WAIT << self.failures.min(10));
@@ -163,176 +201,85 @@ impl Delivery {
         });
         self.failures += 1;
         self.retry_at = now + backed_off.max(asked.min(LONGEST_ASKED));
+        if is_lost {
+            self.go_back();
+        }
         Step::Away {
             until: self.retry_at,
         }
     }
 
-    /// Goes back to where its place was saved last.
+    /// Goes back to what is the receiver's for good.
     fn go_back(&mut self) {
         self.batch.clear();
+        self.taken.clear();
         self.lines = None;
-        self.done = self.saved.clone();
-        self.next = self.saved.clone();
-        self.sink.begin(&self.saved.chain, self.saved.seq);
+        self.done = self.sure.clone();
+        self.next = self.sure.behind.clone();
+        self.sink.begin(&self.next.chain, self.next.seq);
     }
 
-    /// Fills the batch; `Some` where records are missing before the next.
-    fn read(&mut self, number: u64) -> io::Result<Option<Step>> {
-        'segment: loop {
-            if self.lines.is_none()
-                && let Some(missed) = self.open_next(number)?
-            {
-                return Ok(Some(missed));
-            }
-            let Some(lines) = &mut self.lines else {
-                return Ok(None);
-            };
-            while let Some(line) = lines.next()? {
-                // A line that is no record leaves a gap in the numbers, which is told.
-                if let Ok(record) = line
-                    && let Some(seq) = seq_of(record)
-                {
-                    let expected = self.next.seq + 1;
-                    if seq > expected {
-                        let offset = self.next.offset;
-                        lines.seek(offset)?;
-                        if let Some(missed) = self.missed(seq) {
-                            return Ok(Some(missed));
-                        }
-                        continue 'segment;
-                    }
-                    self.batch.push(record, seq);
-                    self.next.seq = seq;
-                }
-                self.next.offset = lines.offset;
-                if self.batch.len() >= RECORDS || self.batch.bytes() >= BYTES {
-                    return Ok(None);
-                }
-            }
-            if self.next.segment >= number || !self.batch.is_empty() {
-                return Ok(None);
-            }
-            // It was written to no more before it was read to its end.
-            self.lines = None;
-            self.next.segment += 1;
-            self.next.offset = 0;
-        }
-    }
-
-    /// Opens the segment to read, or the oldest one behind it that is there.
-    fn open_next(&mut self, number: u64) -> io::Result<Option<Step>> {
-        let numbers = segment::numbers(&self.directory)?;
-        let there = numbers.into_iter().find(|one| *one >= self.next.segment);
-        let Some(there) = there.filter(|there| *there <= number) else {
-            return Ok(None);
-        };
-        if there != self.next.segment {
-            (self.next.segment, self.next.offset) = (there, 0);
-        }
-        let (header, mut lines) = match Lines::open(&self.directory, there) {
-            Ok(opened) => opened,
-            // Removed meanwhile, or never begun: there is a later one.
-            Err(error)
-                if there < number
-                    && matches!(
-                        error.kind(),
-                        io::ErrorKind::NotFound | io::ErrorKind::InvalidData
-                    ) =>
-            {
-                self.next.segment = there + 1;
-                return Ok(None);
-            }
-            Err(error) => return Err(error),
-        };
-        match self.next.offset {
-            0 => self.next.offset = lines.offset,
-            offset => lines.seek(offset)?,
-        }
-        self.lines = Some(lines);
-        if header.chain != self.next.chain {
-            self.sink.begin(&header.chain, header.seq);
-            // One that is new misses nothing; to others all of another chain is to be told.
-            let seq = match self.next.chain.is_empty() {
-                true => header.seq,
-                false => 0,
-            };
-            (self.next.chain, self.next.seq) = (header.chain, seq);
-        }
-        if header.seq > self.next.seq {
-            return Ok(self.missed(header.seq + 1));
-        }
-        Ok(None)
-    }
-
-    /// There is no record before this one any more. Each is told of once, though the sink goes back and
-    /// comes here again; `None` where all were.
-    fn missed(&mut self, seq: u64) -> Option<Step> {
-        let (from, to) = (self.next.seq + 1, seq - 1);
-        let of_chain = self.told.0 == self.next.chain && !self.told.1.is_empty();
-        let told = if of_chain {
-            self.told.1.clone()
-        } else {
-            seq..seq
-        };
-        // What is told of now: before what was, and after it when this is come to again.
-        let missing = match from < told.start {
-            true => from..told.start.min(seq),
-            false => from.max(told.end)..seq,
-        };
-        if missing.is_empty() {
-            self.next.seq = to;
-            return None;
-        }
-        self.next.seq = missing.end - 1;
-        let all = match missing.end == told.start || missing.start == told.end {
-            true => missing.start.min(told.start)..missing.end.max(told.end),
-            false => missing.clone(),
-        };
-        self.told = (self.next.chain.clone(), all);
-        let (from, count) = (missing.start, missing.end - missing.start);
-        tracing::error!(
-            sink = self.name,
-            from,
-            count,
-            "an audit sink missed records"
-        );
-        Some(Step::Missed { from, count })
-    }
-
-    /// `Some` where the receiver has lost what it had taken.
-    fn save_sometimes(&mut self, now: u64) -> io::Result<Option<Step>> {
+    /// Asks how far what was handed on is the receiver's for good, and saves that. Answers `step`, or what
+    /// came in its way.
+    fn save_sometimes(&mut self, now: u64, step: Step) -> io::Result<Step> {
         let is_late = now.abs_diff(self.saved_at) >= SAVED_EVERY;
-        if !is_late && self.failures == 0 && self.done.segment <= self.saved.segment {
-            return Ok(None);
+        if !is_late && self.failures == 0 && self.done.behind.segment <= self.saved.segment {
+            return Ok(step);
         }
-        if self.saved != self.done
-            && let Err(error) = self.sink.confirm()
-        {
-            self.go_back();
-            return Ok(Some(self.leave_alone(error, now)));
+        let left = match self.taken.is_empty() {
+            true => Ok(0),
+            false => self.sink.confirm(),
+        };
+        match left {
+            Ok(left) => {
+                self.confirmed(left);
+                self.note_place(now)?;
+                Ok(step)
+            }
+            Err(error) => Ok(self.fail(error, now)),
         }
-        (self.failures, self.retry_at) = (0, 0);
-        self.note_place(now)?;
-        Ok(None)
     }
 
-    /// Notes where it is, once what it handed on is the receiver's for good.
-    pub(crate) fn save(&mut self, now: u64) -> io::Result<()> {
-        if self.saved != self.done {
-            let confirmed = self.sink.confirm();
-            confirmed.map_err(|error| io::Error::other(error.why))?;
+    /// All but the last `left` batches are the receiver's for good.
+    fn confirmed(&mut self, left: usize) {
+        let before = self.taken.len();
+        while self.taken.len() > left
+            && let Some((place, count)) = self.taken.pop_front()
+        {
+            self.sure = place;
+            self.delivered += count;
+        }
+        if self.taken.is_empty() {
+            self.sure = self.done.clone();
+        }
+        if self.taken.is_empty() || self.taken.len() < before {
+            (self.failures, self.retry_at) = (0, 0);
+        }
+    }
+
+    /// No more comes: waits for what was handed on, but not long, and notes where it is.
+    pub(crate) fn finish(&mut self, now: u64) -> io::Result<()> {
+        let left = match self.taken.is_empty() {
+            true => Ok(0),
+            false => self.sink.finish(),
+        };
+        match left {
+            Ok(left) => self.confirmed(left),
+            // It comes again after the next start.
+            Err(error) => {
+                tracing::warn!(sink = self.name, why = %error, "an audit sink did not confirm")
+            }
         }
         self.note_place(now)
     }
 
     fn note_place(&mut self, now: u64) -> io::Result<()> {
         self.saved_at = now;
-        if self.saved != self.done {
+        if self.saved != self.sure.behind {
             self.sink.sync()?;
-            let bytes = serde_json::to_vec(&self.done)?;
+            let bytes = serde_json::to_vec(&self.sure.behind)?;
             replace(&saved_in(&self.directory, &self.name), &bytes)?;
-            self.saved = self.done.clone();
+            self.saved = self.sure.behind.clone();
         }
         Ok(())
     }
@@ -348,19 +295,44 @@ impl Delivery {
         self.saved.segment
     }
 
-    /// How often a batch was not taken.
+    /// How often a batch was not taken, or was lost.
     pub(crate) fn failed(&self) -> u64 {
         self.failed
     }
 
-    /// The sink has all that happened until then, in milliseconds since 1970; 0 = not known yet.
+    /// How many records are the receiver's for good, since it was opened.
+    pub(crate) fn delivered(&self) -> u64 {
+        self.delivered
+    }
+
+    /// How many the receiver said it will never take.
+    pub(crate) fn rejected(&self) -> u64 {
+        self.sink.rejected()
+    }
+
+    /// Nothing was confirmed since it failed.
+    pub(crate) fn is_away(&self) -> bool {
+        self.failures > 0
+    }
+
+    /// It was handed all that happened until then, in milliseconds since 1970; 0 = not known yet.
     pub(crate) fn reached(&self) -> u64 {
-        self.reached
+        self.done.reached
     }
 
     /// The last record that was handed on.
+    #[cfg(test)]
     pub(crate) fn seq(&self) -> u64 {
-        self.done.seq
+        self.done.behind.seq
+    }
+
+    /// How many records it was not handed of chains before this one, and the last of this one that it was.
+    pub(crate) fn place_in(&self, chain: &str) -> (u64, u64) {
+        let Cursor { chain: of, seq, .. } = &self.done.behind;
+        match of == chain {
+            true => (0, *seq),
+            false => (self.ended.left(of, *seq), 0),
+        }
     }
 }
 

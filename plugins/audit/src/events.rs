@@ -308,6 +308,8 @@ events! {
         decision: &'a str,
         /// The number of its `request.start`.
         start_seq: u64,
+        /// The chain of that, where it is not the chain of this record.
+        start_chain: Option<&'a str>,
     }
     /// Somebody was not let in.
     AuthenticationRefused<'a> = "authentication.refused" {
@@ -512,6 +514,8 @@ events! {
         sink: &'a str,
         /// The number of the first record it did not get.
         from_seq: u64,
+        /// The chain of those records, where it is not the chain of this one.
+        from_chain: Option<&'a str>,
         /// How many it did not get.
         count: u64,
     }

@@ -13,6 +13,7 @@
 
 mod checkpoint;
 pub mod delivery;
+mod ended;
 pub mod events;
 pub mod formats;
 mod json;
@@ -21,6 +22,7 @@ mod open_requests;
 mod prompt;
 pub mod record;
 mod redact;
+mod replace;
 mod segment;
 pub mod sinks;
 pub mod spool;

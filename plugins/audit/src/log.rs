@@ -63,8 +63,11 @@ struct Shared {
 struct SinkState {
     name: String,
     passed: AtomicU64,
+    /// Records of older chains that it was not handed, and the last one of this chain that it was.
+    older: AtomicU64,
     seq: AtomicU64,
     missed: AtomicU64,
+    rejected: AtomicU64,
     delivered: AtomicU64,
     failures: AtomicU64,
     /// It has all that happened until then; 0 = not known yet.
@@ -87,13 +90,15 @@ pub struct Status {
 
 pub struct SinkStatus {
     pub name: String,
-    /// The number of the last record that it was handed.
-    pub seq: u64,
+    /// Records that it was not handed yet.
+    pub waiting: u64,
     /// Records it did not get.
     pub missed: u64,
-    /// Records that it took, since the start.
+    /// Records that its receiver said it will never take.
+    pub rejected: u64,
+    /// Records that are its receiver's for good, since the start.
     pub delivered: u64,
-    /// How often it did not take a batch, since the start.
+    /// How often it did not take a batch, or lost some, since the start.
     pub failures: u64,
     /// For how many milliseconds the oldest record that it does not have has been waiting, at most.
     pub behind: u64,
@@ -112,8 +117,10 @@ impl Log {
         let state = |(name, _): &(String, _)| SinkState {
             name: name.clone(),
             passed: AtomicU64::new(0),
+            older: AtomicU64::new(0),
             seq: AtomicU64::new(0),
             missed: AtomicU64::new(0),
+            rejected: AtomicU64::new(0),
             delivered: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             reached: AtomicU64::new(0),
@@ -173,19 +180,8 @@ impl Log {
     pub fn status(&self) -> Status {
         let shared = &*self.shared;
         let (written, now) = (shared.spool.written(), shared.clock.now());
-        let sinks = shared.sinks.iter().map(|sink| SinkStatus {
-            name: sink.name.clone(),
-            seq: sink.seq.load(Relaxed),
-            missed: sink.missed.load(Relaxed),
-            delivered: sink.delivered.load(Relaxed),
-            failures: sink.failures.load(Relaxed),
-            behind: match sink.reached.load(Relaxed) {
-                0 => 0,
-                _ if sink.seq.load(Relaxed) >= written => 0,
-                reached => now.saturating_sub(reached),
-            },
-            is_away: sink.is_away.load(Relaxed),
-        });
+        let sinks = shared.sinks.iter();
+        let sinks = sinks.map(|sink| sink.status(written, now));
         Status {
             written,
             bytes: shared.spool.bytes(),
@@ -226,6 +222,40 @@ impl Drop for Log {
     }
 }
 
+impl SinkState {
+    /// Where this record of the chain was written last.
+    fn status(&self, written: u64, now: u64) -> SinkStatus {
+        let waiting = self.older.load(Relaxed) + written.saturating_sub(self.seq.load(Relaxed));
+        SinkStatus {
+            name: self.name.clone(),
+            waiting,
+            missed: self.missed.load(Relaxed),
+            rejected: self.rejected.load(Relaxed),
+            delivered: self.delivered.load(Relaxed),
+            failures: self.failures.load(Relaxed),
+            behind: match self.reached.load(Relaxed) {
+                0 => 0,
+                _ if waiting == 0 => 0,
+                reached => now.saturating_sub(reached),
+            },
+            is_away: self.is_away.load(Relaxed),
+        }
+    }
+
+    /// As it is after a step, where this is the chain that is written.
+    fn note(&self, delivery: &Delivery, chain: &str) {
+        let (older, seq) = delivery.place_in(chain);
+        self.passed.store(delivery.passed(), Relaxed);
+        self.reached.store(delivery.reached(), Relaxed);
+        self.failures.store(delivery.failed(), Relaxed);
+        self.rejected.store(delivery.rejected(), Relaxed);
+        self.delivered.store(delivery.delivered(), Relaxed);
+        self.is_away.store(delivery.is_away(), Relaxed);
+        self.older.store(older, Relaxed);
+        self.seq.store(seq, Relaxed);
+    }
+}
+
 fn spawn(
     name: &str,
     shared: Arc<Shared>,
@@ -248,6 +278,7 @@ impl Shared {
                 request: &start.request,
                 decision,
                 start_seq: start.seq,
+                start_chain: self.not_this(&start.chain),
             };
             self.spool.note(&aborted, now);
         }
@@ -298,32 +329,23 @@ impl Shared {
             let stopping = self.stopping.load(Relaxed);
             let now = self.clock.now();
             let step = delivery.step(self.spool.number(), now);
-            state.passed.store(delivery.passed(), Relaxed);
-            state.seq.store(delivery.seq(), Relaxed);
-            state.reached.store(delivery.reached(), Relaxed);
-            state.failures.store(delivery.failed(), Relaxed);
+            state.note(&delivery, self.spool.chain());
             match step {
-                Ok(Step::Delivered(count)) => {
-                    state.delivered.fetch_add(count, Relaxed);
-                    state.is_away.store(false, Relaxed);
-                    continue;
-                }
-                Ok(Step::Missed { from, count }) => {
+                Ok(Step::Delivered(_)) => continue,
+                Ok(Step::Missed { chain, from, count }) => {
                     state.missed.fetch_add(count, Relaxed);
                     let dropped = Dropped {
                         sink: &delivery.name,
                         from_seq: from,
+                        from_chain: self.not_this(&chain),
                         count,
                     };
                     self.spool.note(&dropped, now);
                     continue;
                 }
-                Ok(Step::Idle) => {}
-                Ok(Step::Away { .. }) => {
-                    state.is_away.store(true, Relaxed);
-                }
+                Ok(Step::Idle | Step::Away { .. }) => {}
                 Err(error) => {
-                    tracing::error!(sink = delivery.name, %error, "the audit spool cannot be read");
+                    tracing::error!(sink = delivery.name, %error, "the audit spool cannot be read, or a place in it not be saved");
                 }
             }
             if stopping {
@@ -331,9 +353,16 @@ impl Shared {
             }
             self.wait();
         }
-        if let Err(error) = delivery.save(self.clock.now()) {
+        if let Err(error) = delivery.finish(self.clock.now()) {
             tracing::warn!(sink = delivery.name, %error, "how far an audit sink got was not saved");
         }
+        state.note(&delivery, self.spool.chain());
+    }
+
+    /// A chain, unless it is the one that is written: records are of that where nothing is said.
+    fn not_this<'c>(&self, chain: &'c str) -> Option<&'c str> {
+        let is_another = !chain.is_empty() && chain != self.spool.chain();
+        is_another.then_some(chain)
     }
 
     /// One sink is served no more.

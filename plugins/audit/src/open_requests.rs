@@ -11,6 +11,7 @@ use std::path::Path;
 use memchr::memmem;
 use serde::{Deserialize, Serialize};
 
+use crate::replace::replace;
 use crate::segment::Lines;
 
 const FILE: &str = "open.json";
@@ -28,6 +29,9 @@ pub(crate) struct OpenRequests {
 pub(crate) struct Start {
     pub(crate) request: String,
     pub(crate) seq: u64,
+    /// Of the record; empty where a release before this one has saved it.
+    #[serde(default)]
+    pub(crate) chain: String,
 }
 
 /// What of a record matters here.
@@ -57,25 +61,29 @@ impl OpenRequests {
         if number <= self.through {
             return Ok(());
         }
-        let (_, mut lines) = Lines::open(directory, number)?;
+        let (header, mut lines) = Lines::open(directory, number)?;
         let finder = memmem::Finder::new(r#","event":"request."#);
         while let Some(line) = lines.next()? {
             if let Ok(record) = line
                 && finder.find(record).is_some()
                 && let Ok(head) = serde_json::from_slice::<Head>(record)
             {
-                self.note(head);
+                self.note(head, &header.chain);
             }
         }
         self.through = number;
         Ok(())
     }
 
-    fn note(&mut self, head: Head) {
+    fn note(&mut self, head: Head, chain: &str) {
         match head.event.as_str() {
             "request.start" => {
-                let (request, seq) = (head.request, head.seq);
-                self.open.insert(head.decision, Start { request, seq });
+                let start = Start {
+                    request: head.request,
+                    seq: head.seq,
+                    chain: chain.to_owned(),
+                };
+                self.open.insert(head.decision, start);
             }
             "request.end" | "request.aborted" => {
                 self.open.remove(&head.decision);
@@ -84,23 +92,10 @@ impl OpenRequests {
         }
     }
 
-    /// In the order in which they began.
+    /// In the order in which they began, those of a chain together.
     pub(crate) fn into_starts(self) -> Vec<(String, Start)> {
         let mut starts: Vec<_> = self.open.into_iter().collect();
-        starts.sort_by_key(|(_, start)| start.seq);
+        starts.sort_by(|(_, a), (_, b)| (&a.chain, a.seq).cmp(&(&b.chain, b.seq)));
         starts
     }
-}
-
-/// Writes a file in the place of another, whole or not at all, also should the machine lose power.
-pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    use std::io::Write as _;
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let draft = path.with_extension("new");
-    let mut options = fs::OpenOptions::new();
-    let options = options.write(true).create(true).truncate(true).mode(0o600);
-    let mut file = options.open(&draft)?;
-    file.write_all(bytes)?;
-    file.sync_data()?;
-    fs::rename(&draft, path)
 }

@@ -30,24 +30,41 @@ pub struct SinkError {
     pub why: String,
     /// The receiver asks to be left alone so long.
     pub wait: Option<Duration>,
-    /// What it took since its place was saved last may be lost, too: all of that is handed on again.
+    /// What was taken and is not confirmed may be lost, too: all of that is handed on again, and the sink
+    /// waits for it no more.
     pub is_lost: bool,
 }
 
 /// Takes records.
 ///
-/// What it has answered `Ok` for is the receiver's. Anything else is tried again, all of it, so that a
-/// receiver may see a record twice: chain and number tell.
+/// A batch is handed on until it is taken, and what is taken is the receiver's once that is confirmed:
+/// not before that is the sink's place saved behind it. So a receiver may see a record twice, which chain
+/// and number tell, and none is missed.
 pub trait Sink: Send {
     /// It begins behind this record of this chain, as far as is known: it may have taken more.
     fn begin(&mut self, _chain: &str, _seq: u64) {}
 
+    /// Whether it takes a batch now. One that does not waits for what it took to be confirmed, which is
+    /// no failure.
+    fn has_room(&self) -> bool {
+        true
+    }
+
     fn deliver(&mut self, batch: &Batch) -> Result<(), SinkError>;
 
-    /// Answers `Ok` once all that was taken is the receiver's for good: its place is saved then. After an
-    /// error all is handed on again that came since it was saved last.
-    fn confirm(&mut self) -> Result<(), SinkError> {
-        Ok(())
+    /// How many of the batches that were taken, the last ones, are not the receiver's for good yet.
+    fn confirm(&mut self) -> Result<usize, SinkError> {
+        Ok(0)
+    }
+
+    /// [`confirm`](Self::confirm), where no more comes: it may wait for a while.
+    fn finish(&mut self) -> Result<usize, SinkError> {
+        self.confirm()
+    }
+
+    /// How many records the receiver said it will never take. They are not handed on again.
+    fn rejected(&self) -> u64 {
+        0
     }
 
     /// Makes sure that what was taken survives a loss of power.
@@ -62,6 +79,14 @@ impl SinkError {
             why: why.into(),
             wait: None,
             is_lost: false,
+        }
+    }
+
+    /// What was taken and is not confirmed is lost with it.
+    pub(crate) fn lost(why: impl Into<String>) -> Self {
+        Self {
+            is_lost: true,
+            ..Self::new(why)
         }
     }
 }

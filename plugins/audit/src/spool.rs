@@ -14,8 +14,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use thiserror::Error;
 
-use crate::open_requests::{OpenRequests, Start, replace};
+use crate::ended::Ended;
+use crate::open_requests::{OpenRequests, Start};
 use crate::record::{Chain, Hash, seq_of, stated_hash};
+use crate::replace::replace;
 use crate::segment::{self, Header, Lines};
 use crate::{Event, SigningKey};
 
@@ -81,6 +83,8 @@ const SPARE: usize = 256 << 10;
 pub(crate) struct Spool {
     terms: Terms,
     segment: u64,
+    /// That is written, as long as the spool is open.
+    chain: String,
     noted: Mutex<Noted>,
     active: Mutex<Active>,
     /// The segments there are, with their lengths; that which is written to is not among them.
@@ -155,6 +159,8 @@ impl Spool {
         let numbers = segment::numbers(&directory).map_err(failed)?;
         let mut kept = BTreeMap::new();
         let saved = OpenRequests::load(&directory);
+        // So that it has its room before the disk is full.
+        saved.save(&directory).map_err(failed)?;
         let mut open = saved.clone();
         for number in &numbers {
             let about = fs::metadata(segment::path(&directory, *number)).map_err(failed)?;
@@ -168,6 +174,11 @@ impl Spool {
         let damaged = header.as_ref().filter(|_| torn > 0);
         let damaged = damaged.map(|header| (torn, header.seq));
         let is_same_boot = is_same_boot(&directory, &terms.boot);
+        if let Some(header) = header.as_ref().filter(|_| !is_same_boot) {
+            let mut ended = Ended::load(&directory);
+            ended.push(&header.chain, header.seq);
+            ended.save(&directory).map_err(failed)?;
+        }
         let header = header.filter(|_| is_same_boot);
         let header = header.unwrap_or_else(|| Header::begin(chain.to_owned()));
         let number = numbers.last().map_or(1, |last| last + 1);
@@ -180,6 +191,7 @@ impl Spool {
         let spool = Self {
             // Small enough that what was handed on is given back soon.
             segment: (terms.max / 8).clamp(64 << 10, 16 << 20),
+            chain: header.chain.clone(),
             noted: Mutex::new(Noted {
                 chain: Chain::at(header.chain, header.seq, header.hash, replica),
                 lines: Vec::new(),
@@ -304,7 +316,7 @@ impl Spool {
     fn rotate(&self, active: &mut Active) {
         let number = self.number.load(Relaxed);
         let header = Header {
-            chain: lock(&self.noted).chain.id.clone(),
+            chain: self.chain.clone(),
             seq: active.seq,
             hash: active.hash,
         };
@@ -390,6 +402,11 @@ impl Spool {
             && (self.failed.load(Relaxed) || self.bytes.load(Relaxed) >= self.terms.max)
     }
 
+    /// The chain that is written.
+    pub(crate) fn chain(&self) -> &str {
+        &self.chain
+    }
+
     pub(crate) fn directory(&self) -> &Path {
         &self.terms.directory
     }
@@ -437,7 +454,7 @@ const BOOT: &str = "boot";
 /// Whether the machine was not started anew since the spool was open; also where nobody can tell.
 fn is_same_boot(directory: &Path, boot: &str) -> bool {
     let before = fs::read_to_string(directory.join(BOOT)).unwrap_or_default();
-    before.is_empty() || boot.is_empty() || before == boot
+    before.trim_end().is_empty() || boot.is_empty() || before.trim_end() == boot
 }
 
 /// As much as the file takes.

@@ -1,6 +1,8 @@
 //! Sinks that are reached over the network.
 
 use ::url::Url;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD as BASE64;
 use turnpike_api::Secret;
 
 use crate::document::{AuditSink, AuditTls, SecretText};
@@ -89,8 +91,7 @@ pub(super) fn webhook(
     if let Some(SecretText(secret)) = secret {
         if let Err(message) = keys::refuse_placeholder(secret) {
             context.report.at(&key.field("secret"), message);
-        } else if secret.expose().len() < LEAST {
-            let message = format!("expected at least {LEAST} bytes");
+        } else if let Err(message) = signs(secret) {
             context.report.at(&key.field("secret"), message);
         }
     }
@@ -101,6 +102,22 @@ pub(super) fn webhook(
         secret: secret?.0.clone(),
         token,
     })
+}
+
+/// That batches can be signed with it: what stands behind `whsec_` is Base64, anything else a text.
+fn signs(secret: &Secret) -> Result<(), String> {
+    let secret = secret.expose();
+    let bytes = match secret.strip_prefix("whsec_") {
+        // Its error would repeat some of it.
+        Some(encoded) => BASE64.decode(encoded).map(|bytes| bytes.len()).map_err(|_| {
+            "expected Base64 behind `whsec_`, with its padding; leave `whsec_` out to sign with a text"
+        })?,
+        None => secret.len(),
+    };
+    match bytes < LEAST {
+        true => Err(format!("expected at least {LEAST} bytes")),
+        false => Ok(()),
+    }
 }
 
 pub(super) fn splunk_hec(

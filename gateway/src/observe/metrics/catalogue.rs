@@ -210,15 +210,17 @@ catalogue! {
         AUDIT_BEHIND = Gauge, Seconds, "turnpike_audit_sink_behind_seconds", [SINK],
             "How long the oldest audit record that a sink does not have has been waiting, at most.";
         AUDIT_DELIVERED = Counter, Things, "turnpike_audit_delivered_total", [SINK],
-            "Audit records that a sink took.";
+            "Audit records that are a sink's for good: it has confirmed them, where it can.";
         AUDIT_FAILURES = Counter, Things, "turnpike_audit_sink_failures_total", [SINK],
-            "Times that a sink did not take audit records that it was handed; they are handed on again.";
+            "Times that a sink did not take audit records that it was handed, or lost some; they are handed on again.";
         AUDIT_WAITING = Gauge, Things, "turnpike_audit_waiting", [SINK],
-            "Audit records that a sink does not have yet.";
+            "Audit records that a sink was not handed yet.";
         AUDIT_MISSED = Counter, Things, "turnpike_audit_missed_total", [SINK],
             "Audit records that were dropped before a sink had them.";
+        AUDIT_REJECTED = Counter, Things, "turnpike_audit_rejected_total", [SINK],
+            "Audit records that a sink's receiver said it will never take. They are not handed on again.";
         AUDIT_AWAY = Gauge, Truth, "turnpike_audit_sink_away", [SINK],
-            "1 while a sink takes no audit records.";
+            "1 while a sink takes no audit records: since it failed it has confirmed none.";
         USAGE_RECORDS = Counter, Things, "turnpike_usage_records_total", [],
             "Records of the stream usage that were written.";
         USAGE_LOST = Counter, Things, "turnpike_usage_lost_total", [],

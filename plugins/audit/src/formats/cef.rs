@@ -56,11 +56,25 @@ pub(super) fn write(mut native: Native, out: &mut Vec<u8>) {
 
 /// The name of a record that was written so, unlike that of all others.
 pub(super) fn uid(line: &[u8]) -> Option<String> {
-    const NAME: &str = "|externalId=";
-    // A bar is escaped wherever a text could have one before this.
-    let line = str::from_utf8(line).ok()?;
-    let (_, rest) = line.split_once(NAME)?;
+    let rest = extension(str::from_utf8(line).ok()?)?;
+    let rest = rest.strip_prefix("externalId=")?;
     rest.split(' ').next().map(str::to_owned)
+}
+
+/// What stands behind the header: behind its seventh bar. One that is escaped is a text's, and may be
+/// anybody's.
+fn extension(line: &str) -> Option<&str> {
+    let (mut bars, mut is_escaped) = (0, false);
+    for (at, byte) in line.bytes().enumerate() {
+        if byte == b'|' && !is_escaped {
+            bars += 1;
+        }
+        if bars == 7 {
+            return line.get(at + 1..);
+        }
+        is_escaped = byte == b'\\' && !is_escaped;
+    }
+    None
 }
 
 fn header(native: &mut Native, message: &str, out: &mut Vec<u8>) {

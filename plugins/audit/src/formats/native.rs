@@ -33,13 +33,13 @@ fields! {
         claimed: BTreeMap<String, String>, prompt: String, prompt_bytes: u64,
         operation: String, model: String, served: String, provider: String, credential: String,
         outcome: String, status: u64, reason: String, attempts: u64, stream: bool, used: Used,
-        took_ms: u64, first_ms: u64, first_chunk_ms: u64, overhead_us: u64, start_seq: u64, untold: u64, limit: Limit,
+        took_ms: u64, first_ms: u64, first_chunk_ms: u64, overhead_us: u64, start_seq: u64, start_chain: String, untold: u64, limit: Limit,
         change: String, token_id: String, program: String, state: String,
         fault: String, until: String, by: String, quota: u64, error: String,
         version: String, generation: u64, accepted: bool, digest: String, problems: String,
         actor: String, tenant: String, action: String, subject: String, before: String, after: String,
         refused_for: u64, key: String, signature: String,
-        sink: String, from_seq: u64, count: u64, bytes: u64, last_seq: u64,
+        sink: String, from_seq: u64, from_chain: String, count: u64, bytes: u64, last_seq: u64,
     }
     /// Who it was.
     Who {

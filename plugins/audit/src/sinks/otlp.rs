@@ -33,6 +33,8 @@ pub struct Otlp {
     options: Options,
     world: World,
     clock: Arc<dyn Clock>,
+    /// Records that it said it will never take.
+    rejected: u64,
 }
 
 impl Otlp {
@@ -41,6 +43,7 @@ impl Otlp {
             options,
             world,
             clock,
+            rejected: 0,
         }
     }
 
@@ -66,13 +69,18 @@ impl Sink for Otlp {
         // What cannot be read says nothing of records that were rejected.
         let said = ExportLogsServiceResponse::decode(answer.body().as_slice());
         let said = said.unwrap_or_default().partial_success.unwrap_or_default();
-        if said.rejected_log_records > 0 {
+        let rejected = u64::try_from(said.rejected_log_records).unwrap_or(0);
+        if rejected > 0 {
             // By the specification it is not to get them again; the others of the batch it has.
-            let (batch, rejected) = (batch.id(), said.rejected_log_records);
-            let why = said.error_message;
+            self.rejected += rejected;
+            let (batch, why) = (batch.id(), said.error_message);
             tracing::error!(batch, rejected, why, "a collector rejects audit records");
         }
         Ok(())
+    }
+
+    fn rejected(&self) -> u64 {
+        self.rejected
     }
 }
 

@@ -33,8 +33,8 @@ pub trait Line: Send {
 
 /// A connection to a receiver that answers nothing.
 pub trait Connection: Read + Write + Send {
-    /// Whether the receiver has not closed it, as far as is known here.
-    fn is_open(&mut self) -> bool;
+    /// That it is not broken, as far as is known here. An error says how it ended.
+    fn check(&mut self) -> Result<(), OutsideError>;
 
     /// Says that nothing more comes, and waits a while for the receiver to close it.
     fn finish(&mut self);

@@ -1,9 +1,11 @@
 //! Splunk's HTTP Event Collector.
 //!
 //! Its 200 says that it has heard, not that it has indexed. Where acknowledgement is asked for, a batch is
-//! Splunk's when its indexers say so: what it has heard is counted as taken, and confirmed before the place
-//! is saved.
+//! confirmed when its indexers say that they have it. That may take minutes where they are busy: it is asked
+//! about again and again meanwhile, and sent again only when it took too long, as what an indexer has lost is
+//! never acknowledged.
 
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -23,7 +25,11 @@ use crate::json::string;
 const CHANNEL: &str = "x-splunk-request-channel";
 
 /// Batches that may wait for their acknowledgement.
-const WAITING: usize = 200;
+const WAITING: usize = 1_000;
+
+/// How often Splunk is asked about them, and how long they may take, in milliseconds.
+const ASKED_EVERY: u64 = 1_000;
+const LONGEST: u64 = 300_000;
 
 /// Where it is, and how it knows us.
 pub struct Options {
@@ -41,18 +47,18 @@ pub struct Acknowledge {
     pub url: String,
     /// A UUID.
     pub channel: String,
-    /// How often it is asked, and how long it is left alone in between.
-    pub(crate) asked: u32,
+    /// How often it is asked at the end, and how long it is left alone in between.
+    pub(crate) at_the_end: u32,
     pub(crate) pause: Duration,
 }
 
 impl Acknowledge {
-    /// Asked for half a minute.
+    /// Asked for some four seconds at the end.
     pub fn new(url: String, channel: String) -> Self {
         Self {
             url,
             channel,
-            asked: 60,
+            at_the_end: 8,
             pause: Duration::from_millis(500),
         }
     }
@@ -63,8 +69,19 @@ pub struct SplunkHec {
     options: Options,
     world: World,
     clock: Arc<dyn Clock>,
-    /// What was heard and is not indexed yet.
-    waiting: Vec<u64>,
+    /// What was heard and is not confirmed.
+    waiting: VecDeque<Waiting>,
+    /// When it was asked about them last.
+    asked: u64,
+}
+
+/// A batch that was heard.
+struct Waiting {
+    id: u64,
+    /// When it was heard.
+    since: u64,
+    /// It is said once: Splunk forgets what it has said.
+    is_indexed: bool,
 }
 
 /// What it answers to events.
@@ -76,14 +93,14 @@ struct Heard {
 
 /// Which are indexed?
 #[derive(Serialize)]
-struct Asked<'a> {
-    acks: &'a [u64],
+struct Asked {
+    acks: Vec<u64>,
 }
 
 /// By their numbers.
 #[derive(Deserialize)]
 struct Acknowledged {
-    acks: std::collections::HashMap<String, bool>,
+    acks: HashMap<String, bool>,
 }
 
 impl SplunkHec {
@@ -92,7 +109,8 @@ impl SplunkHec {
             options,
             world,
             clock,
-            waiting: Vec::new(),
+            waiting: VecDeque::new(),
+            asked: 0,
         }
     }
 
@@ -113,29 +131,50 @@ impl SplunkHec {
         Ok(answer.into_body())
     }
 
-    /// Asks which are indexed, and forgets those.
+    /// Asks which are indexed, and forgets those with none before them that is not.
     fn ask(&mut self, url: &str) -> Result<(), SinkError> {
+        let open = self.waiting.iter().filter(|one| !one.is_indexed);
         let asked = Asked {
-            acks: &self.waiting,
+            acks: open.map(|one| one.id).collect(),
         };
-        let body = serde_json::to_vec(&asked).map_err(std::io::Error::from)?;
-        let answer = self.post(url, body)?;
-        let answer: Acknowledged = serde_json::from_slice(&answer)
-            .map_err(|_| SinkError::new("its answer about acknowledgements is none"))?;
-        let is_indexed = |id: &u64| answer.acks.get(&id.to_string()) == Some(&true);
-        self.waiting.retain(|id| !is_indexed(id));
+        if !asked.acks.is_empty() {
+            let body = serde_json::to_vec(&asked).map_err(std::io::Error::from)?;
+            let answer = self.post(url, body)?;
+            let answer: Acknowledged = serde_json::from_slice(&answer)
+                .map_err(|_| SinkError::new("its answer about acknowledgements is none"))?;
+            for one in &mut self.waiting {
+                one.is_indexed |= answer.acks.get(&one.id.to_string()) == Some(&true);
+            }
+        }
+        while self.waiting.front().is_some_and(|one| one.is_indexed) {
+            self.waiting.pop_front();
+        }
         Ok(())
+    }
+
+    /// All of it comes again, with numbers of its own, where the first has waited for too long.
+    fn give_up(&mut self, now: u64) -> Result<(), SinkError> {
+        // A clock that was put back must not have them wait for longer.
+        for one in &mut self.waiting {
+            one.since = one.since.min(now);
+        }
+        match self.waiting.front() {
+            Some(first) if now - first.since >= LONGEST => {
+                let batches = std::mem::take(&mut self.waiting).len();
+                let why = format!("it did not index {batches} batches within five minutes");
+                Err(SinkError::lost(why))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
 impl Sink for SplunkHec {
+    fn has_room(&self) -> bool {
+        self.waiting.len() < WAITING
+    }
+
     fn deliver(&mut self, batch: &Batch) -> Result<(), SinkError> {
-        if self.waiting.len() >= WAITING {
-            self.confirm().map_err(|error| SinkError {
-                is_lost: true,
-                ..error
-            })?;
-        }
         let answer = self.post(&self.options.url, events(batch, &self.options))?;
         if self.options.acknowledge.is_some() {
             let heard: Option<Heard> = serde_json::from_slice(&answer).ok();
@@ -144,37 +183,47 @@ impl Sink for SplunkHec {
                     "it acknowledges nothing: switch that on for the token, or `acknowledge` off",
                 )
             })?;
-            self.waiting.push(id);
+            self.waiting.push_back(Waiting {
+                id,
+                since: self.clock.now(),
+                is_indexed: false,
+            });
         }
         Ok(())
     }
 
-    fn confirm(&mut self) -> Result<(), SinkError> {
+    /// That it has not indexed yet is no failure.
+    fn confirm(&mut self) -> Result<usize, SinkError> {
+        let now = self.clock.now();
+        if let Some(acknowledge) = &self.options.acknowledge
+            && !self.waiting.is_empty()
+            && now.abs_diff(self.asked) >= ASKED_EVERY
+        {
+            let url = acknowledge.url.clone();
+            self.asked = now;
+            let asked = self.ask(&url);
+            // Also where it does not answer.
+            self.give_up(now)?;
+            asked?;
+        }
+        Ok(self.waiting.len())
+    }
+
+    fn finish(&mut self) -> Result<usize, SinkError> {
         let Some(acknowledge) = &self.options.acknowledge else {
-            return Ok(());
+            return Ok(0);
         };
-        let (url, asked, pause) = (
-            acknowledge.url.clone(),
-            acknowledge.asked,
-            acknowledge.pause,
-        );
-        for nth in 0..asked {
+        let (url, pause) = (acknowledge.url.clone(), acknowledge.pause);
+        for nth in 0..acknowledge.at_the_end {
             if self.waiting.is_empty() {
-                return Ok(());
+                break;
             }
             if nth > 0 {
                 thread::park_timeout(pause);
             }
-            if let Err(error) = self.ask(&url) {
-                self.waiting.clear();
-                return Err(error);
-            }
+            self.ask(&url)?;
         }
-        // They come again, with numbers of their own.
-        match std::mem::take(&mut self.waiting).len() {
-            0 => Ok(()),
-            left => Err(SinkError::new(format!("it did not index {left} batches"))),
-        }
+        Ok(self.waiting.len())
     }
 }
 

@@ -4,8 +4,27 @@
 //! 412 <109>1 2026-11-21T14:13:20.000Z host-1 turnpike 1 request.start [turnpike@32473 chain="5f…" …] {"v":1,…
 //! ```
 //!
-//! Nothing acknowledges what was sent. So what went out within the last seconds is kept, and goes out
-//! again where the connection is found broken: a receiver may see a record twice.
+//! # That nothing is missed
+//!
+//! Nothing acknowledges what was sent, and a write that succeeds has reached no more than this machine's
+//! own memory. A receiver may close a connection as soon as it was made: a proxy that has nobody behind
+//! it does, and so does TLS 1.3 where a certificate is refused, which the caller hears of after it has
+//! written. Or it is gone without a word.
+//!
+//! So a batch is confirmed [10 seconds](ARRIVED_AFTER) after it was sent, if the connection it was sent on
+//! is whole then. Until that it is in the spool, before the place that is saved. A connection that is found
+//! broken loses all that was sent on it and is not confirmed: it comes again, on another connection, after
+//! the back-off that every failure has, and the sink is shown to be away until something is confirmed.
+//! There is nothing else that a connection could lose: what is not confirmed was sent on the one that is
+//! open, as a broken one takes it all back.
+//!
+//! That a connection is whole is known of one whose receiver is there: bytes that its machine does not
+//! acknowledge break it within 5 seconds, and so does a machine that says nothing for 5 seconds and does not
+//! answer then (the gateway's [`Line`] sees to it). So what is confirmed was acknowledged by a machine that
+//! had the connection open no longer than 6 seconds ago.
+//!
+//! What that cannot know is what becomes of it there: a receiver that leaves it unread until it dies, or
+//! loses what it has read, has lost it; and of a proxy in between, only that the proxy is there.
 
 use std::collections::VecDeque;
 use std::io::{self, Write as _};
@@ -25,10 +44,8 @@ const FACILITY: u32 = 13;
 /// The number is the one for examples (RFC 5612): a private one is registered by who runs a network.
 const SD_ID: &str = "turnpike@32473";
 
-/// What is kept in case that the connection breaks: bytes, and for how long while it is open, in
-/// milliseconds.
-const KEPT: usize = 2 << 20;
-const KEPT_FOR: u64 = 10_000;
+/// A batch has arrived when the connection is whole for so long after it was sent, in milliseconds.
+const ARRIVED_AFTER: u64 = 10_000;
 
 /// A receiver.
 pub struct Syslog {
@@ -36,8 +53,8 @@ pub struct Syslog {
     format: Format,
     clock: Arc<dyn Clock>,
     open: Option<Box<dyn Connection>>,
-    /// What was sent of late, and when.
-    sent: VecDeque<(u64, Vec<u8>)>,
+    /// When each batch was sent that is not confirmed, all of them on the connection that is open.
+    sent: VecDeque<u64>,
 }
 
 impl Syslog {
@@ -51,47 +68,34 @@ impl Syslog {
         }
     }
 
-    /// Sends, on the connection there is or on a new one.
-    fn send(&mut self, frames: &[u8]) -> Result<(), SinkError> {
-        if let Some(mut open) = self.open.take()
-            && open.is_open()
-            && put(&mut *open, frames).is_ok()
-        {
-            self.open = Some(open);
-            self.forget();
-            return Ok(());
+    /// The connection there is, or a new one where nothing was lost with it.
+    fn connection(&mut self) -> Result<Box<dyn Connection>, SinkError> {
+        if let Some(mut open) = self.open.take() {
+            match open.check() {
+                Ok(()) => return Ok(open),
+                Err(error) => self.lost(error)?,
+            }
         }
-        let mut open = self.connect()?;
-        put(&mut *open, frames)?;
-        self.open = Some(open);
-        Ok(())
+        Ok(self.line.connect()?)
     }
 
-    /// A new connection, and on it what the one before may have lost.
-    fn connect(&mut self) -> Result<Box<dyn Connection>, SinkError> {
-        let mut open = self.line.connect()?;
-        let now = self.clock.now();
-        for (at, frames) in &mut self.sent {
-            put(&mut *open, frames)?;
-            *at = now;
-        }
-        Ok(open)
-    }
-
-    fn keep(&mut self, frames: Vec<u8>) {
-        self.sent.push_back((self.clock.now(), frames));
-        let mut bytes: usize = self.sent.iter().map(|(_, frames)| frames.len()).sum();
-        while bytes > KEPT
-            && let Some((_, frames)) = self.sent.pop_front()
-        {
-            bytes -= frames.len();
+    /// The connection is broken: an error where something was sent on it that is not confirmed.
+    fn lost(&mut self, why: impl ToString) -> Result<(), SinkError> {
+        let batches = std::mem::take(&mut self.sent).len();
+        match batches {
+            0 => Ok(()),
+            _ => Err(SinkError::lost(why.to_string())),
         }
     }
 
-    /// Lets go of what was sent so long ago, on a connection that is still open: it has arrived.
+    /// Lets go of what has arrived.
     fn forget(&mut self) {
         let now = self.clock.now();
-        let has_arrived = |(at, _): &(u64, _)| now.saturating_sub(*at) > KEPT_FOR;
+        // A clock that was put back must not have it wait for longer.
+        for at in &mut self.sent {
+            *at = now.min(*at);
+        }
+        let has_arrived = |at: &u64| now - *at >= ARRIVED_AFTER;
         while self.sent.front().is_some_and(has_arrived) {
             self.sent.pop_front();
         }
@@ -104,14 +108,25 @@ impl Sink for Syslog {
         for (record, _) in batch.records() {
             frame(record, self.format, &mut frames);
         }
-        self.send(&frames)?;
-        self.keep(frames);
+        let mut open = self.connection()?;
+        if let Err(error) = put(&mut *open, &frames) {
+            self.lost(&error)?;
+            return Err(error.into());
+        }
+        self.open = Some(open);
+        self.sent.push_back(self.clock.now());
         Ok(())
     }
 
-    /// A connection that broke meanwhile is made anew at once, and what may be lost sent again.
-    fn confirm(&mut self) -> Result<(), SinkError> {
-        self.send(&[])
+    fn confirm(&mut self) -> Result<usize, SinkError> {
+        if let Some(mut open) = self.open.take() {
+            match open.check() {
+                Ok(()) => self.open = Some(open),
+                Err(error) => self.lost(error)?,
+            }
+        }
+        self.forget();
+        Ok(self.sent.len())
     }
 }
 

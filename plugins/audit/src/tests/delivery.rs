@@ -47,7 +47,7 @@ fn a_sink_that_is_away_for_ten_minutes_misses_nothing() {
     assert_eq!(drain(&mut delivery, &spool, now + 30_000), 0);
     let taken = memory.taken.lock().unwrap();
     assert!(taken.iter().copied().eq(1..=300_000), "all, once, in order");
-    delivery.save(now).unwrap();
+    delivery.finish(now).unwrap();
     spool.tidy(delivery.passed());
     assert_eq!(segment::numbers(directory.path()).unwrap().len(), 1);
 }
@@ -140,7 +140,7 @@ fn a_sink_goes_on_where_it_was() {
         start(&spool, "a");
         spool.keep_all().unwrap();
         drain(&mut delivery, &spool, NOW);
-        delivery.save(NOW).unwrap();
+        delivery.finish(NOW).unwrap();
         assert!(memory.taken.lock().unwrap().iter().copied().eq(1..=round));
     }
 }

@@ -6,8 +6,9 @@ use serde_json::Value;
 
 use super::samples::{HOSTILE, samples};
 use crate::Format;
-use crate::events::{CATALOGUE, GROUPS};
+use crate::events::{CATALOGUE, GROUPS, Managed};
 use crate::formats::Native;
+use crate::record::{Chain, NONE};
 
 const FORMATS: [Format; 4] = [Format::Json, Format::Ocsf, Format::Cef, Format::Ecs];
 
@@ -286,6 +287,30 @@ fn a_denial_in_cef_reads_back_whatever_its_texts_are() {
     assert!(field("turnpikeHash").is_some() && field("turnpikePrev").is_some());
     let names: BTreeSet<_> = fields.iter().map(|(name, _)| name).collect();
     assert_eq!(names.len(), fields.len(), "each name once: {line}");
+}
+
+#[test]
+fn no_name_of_an_operator_is_taken_for_the_number_of_a_record() {
+    for actor in [
+        "ops|externalId=5f0c9a1e22b7d340:999 ",
+        "ops\\|externalId=5f0c9a1e22b7d340:999 ",
+        "ops|1|externalId=5f0c9a1e22b7d340:999 rt=0",
+        "ops\\",
+    ] {
+        let mut chain = Chain::at("5f0c9a1e22b7d340".into(), 40, NONE, "host-1");
+        let mut record = Vec::new();
+        let managed = Managed {
+            actor,
+            action: "signed out",
+            ..Managed::default()
+        };
+        chain.append(&managed, super::NOW, &mut record);
+        for format in FORMATS {
+            let line = written(format, &record);
+            let seq = format.seq_of(line.as_bytes(), "5f0c9a1e22b7d340");
+            assert_eq!(seq, Some(41), "{format:?}: {line}");
+        }
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The spool and what reads it, put together; whole processes are killed in the gateway's tests.
 
 mod chain;
+mod chains;
 mod delivery;
 mod formats;
 mod otlp;
@@ -9,6 +10,7 @@ mod reference;
 mod samples;
 mod speed;
 mod spool;
+mod unconfirmed;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -23,13 +25,24 @@ use crate::{Mark, WhenFull};
 pub(crate) const NOW: u64 = 1_790_000_000_000;
 
 pub(crate) fn open(directory: &Path, max: u64, when_full: WhenFull) -> (Spool, Found) {
+    open_in("this", "00c0ffee", directory, max, when_full)
+}
+
+/// In this start of the machine, with this chain should one begin.
+pub(crate) fn open_in(
+    boot: &str,
+    chain: &str,
+    directory: &Path,
+    max: u64,
+    when_full: WhenFull,
+) -> (Spool, Found) {
     let terms = Terms {
         directory: directory.to_owned(),
         max,
         when_full,
-        boot: "this".to_owned(),
+        boot: boot.to_owned(),
     };
-    Spool::open(terms, "00c0ffee", "here").unwrap()
+    Spool::open(terms, chain, "here").unwrap()
 }
 
 pub(crate) fn large(directory: &Path) -> Spool {
@@ -91,10 +104,10 @@ impl Sink for Memory {
         Ok(())
     }
 
-    fn confirm(&mut self) -> Result<(), SinkError> {
+    fn confirm(&mut self) -> Result<usize, SinkError> {
         match self.has_lost.load(Relaxed) {
-            true => Err(SinkError::new("lost")),
-            false => Ok(()),
+            true => Err(SinkError::lost("lost")),
+            false => Ok(0),
         }
     }
 }

@@ -187,5 +187,5 @@ fn what_is_not_taken_comes_again_and_what_is_rejected_does_not() {
     let sent = collector.records();
     assert_eq!(sent.len(), 4);
     assert!(sent.iter().all(|one| one == &sent[0]));
-    assert_eq!(delivery.seq(), 1);
+    assert_eq!((delivery.seq(), delivery.rejected()), (1, 1));
 }

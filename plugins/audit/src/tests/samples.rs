@@ -99,6 +99,7 @@ fn gateway(tell: &mut impl FnMut(&dyn Event)) {
     tell(&Dropped {
         sink: "webhook siem.example 0a1b2c3d",
         from_seq: 1701,
+        from_chain: Some("5e0b8a0d11a6c23f"),
         count: 907,
     });
     tell(&Damaged {
@@ -187,6 +188,7 @@ fn calls(tell: &mut impl FnMut(&dyn Event)) {
         request: "request-2",
         decision: "decision-2",
         start_seq: 1703,
+        start_chain: Some("5e0b8a0d11a6c23e"),
     });
     tell(&AuthenticationRefused {
         request: "request-3",

@@ -87,6 +87,7 @@ fn a_call_that_was_under_way_is_aborted_once() {
         request: &started.request,
         decision,
         start_seq: started.seq,
+        start_chain: None,
     };
     spool.note(&aborted, NOW);
     spool.keep_all().unwrap();
