@@ -10,6 +10,7 @@ mod open;
 mod outside;
 
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -41,6 +42,7 @@ pub struct Audit {
     wrong_keys: Flood<100>,
     /// How its sinks reach what is outside, by the configuration in force.
     egress: Arc<ArcSwapOption<Egress>>,
+    is_stopped: AtomicBool,
 }
 
 impl Audit {
@@ -86,8 +88,11 @@ impl Audit {
         self.log.get().map(Log::status)
     }
 
-    /// The process ends.
+    /// The process ends. That is told once.
     pub fn stop(&self) {
+        if self.is_stopped.swap(true, Ordering::AcqRel) {
+            return;
+        }
         self.tell(&Stopped {});
         if let Some(log) = self.log.get() {
             log.stop(PATIENCE);
