@@ -16,7 +16,7 @@ use crate::observe::events::{Draining, ProcessEnded};
 use crate::runtime::Runtime;
 
 /// How long those who are cut have to read what they are told,
-const TO_READ: Duration = Duration::from_secs(3);
+const TO_READ: Duration = Duration::from_secs(5);
 
 /// and those who have not, to be counted and put on record.
 const TO_END: Duration = Duration::from_secs(2);
@@ -27,10 +27,11 @@ const TOLD: Duration = Duration::from_secs(10);
 /// Who has connected and not asked yet has so long.
 const TO_ASK: Duration = Duration::from_secs(1);
 
-/// How long handing back may take,
+/// How long handing back may take. The chart's grace period, and that of the units in
+/// docs/operating.md, has room for all of these after the limit.
 const TO_HAND_BACK: Duration = Duration::from_secs(8);
 
-/// and of a process that is to end at once.
+/// The same of a process that is to end at once.
 const AT_ONCE: Duration = Duration::from_secs(2);
 
 /// Why serving is over.
@@ -90,15 +91,15 @@ impl Gateway {
             Over::Finished => 0,
             Over::AtLimit | Over::AtOnce => self.cut().await,
         };
-        let hasty = async {
-            if over != Over::AtOnce {
-                at_once.await;
+        let long_enough = async {
+            if over != Over::AtOnce && timeout(TO_HAND_BACK, at_once).await.is_err() {
+                return;
             }
             sleep(AT_ONCE).await;
         };
         tokio::select! {
             () = self.hand_back() => {}
-            () = hasty => warn!("the store and the audit's sinks were not told all of it"),
+            () = long_enough => warn!("the store and the audit's sinks were not told all of it"),
         }
         cut
     }
@@ -197,19 +198,13 @@ impl Gateway {
     }
 }
 
-/// Limits, cooldowns, usage: what is not given back ends by itself, and what is not written is written
-/// down here or lost as after a crash.
+/// Limits, cooldowns, usage.
 async fn hand_back_to_store(runtime: &Runtime) {
-    let handing_back = async {
-        limits::flush(runtime).await;
-        keep::flush(runtime).await;
-        uses::flush(runtime).await;
-        usage::flush(runtime).await;
-        replicas::leave(runtime).await;
-    };
-    if timeout(TO_HAND_BACK, handing_back).await.is_err() {
-        warn!("the store was not told all of it: it answers too slowly");
-    }
+    limits::flush(runtime).await;
+    keep::flush(runtime).await;
+    uses::flush(runtime).await;
+    usage::flush(runtime).await;
+    replicas::leave(runtime).await;
 }
 
 async fn hand_on_audit(runtime: &Runtime) {
