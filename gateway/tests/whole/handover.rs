@@ -174,9 +174,8 @@ async fn who_waits_for_a_place_is_served_by_the_next_one() {
     let mut before = Binary::launch(on(None)).await;
     let _streams = streams(&before, 1).await;
     let mut waiting = before.client(Http::One).await;
-    let waiting = tokio::spawn(async move {
-        waiting.post(MESSAGES.path, chat("claude-sonnet-4-5")).await
-    });
+    let waiting =
+        tokio::spawn(async move { waiting.post(MESSAGES.path, chat("claude-sonnet-4-5")).await });
     before.signal("-TERM").await;
     assert_eq!(before.ended().await.code(), Some(1), "the stream is cut");
 
