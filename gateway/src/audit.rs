@@ -11,6 +11,7 @@ mod outside;
 pub mod prompts;
 
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -44,6 +45,7 @@ pub struct Audit {
     wrong_keys: Flood<100>,
     /// How its sinks reach what is outside, by the configuration in force.
     egress: Arc<ArcSwapOption<Egress>>,
+    is_stopped: AtomicBool,
 }
 
 impl Audit {
@@ -94,8 +96,11 @@ impl Audit {
         self.usage.get().map(Log::status)
     }
 
-    /// The process ends.
+    /// The process ends. That is told once.
     pub fn stop(&self) {
+        if self.is_stopped.swap(true, Ordering::AcqRel) {
+            return;
+        }
         self.tell(&Stopped {});
         let begun = Instant::now();
         if let Some(log) = self.log.get() {

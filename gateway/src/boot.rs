@@ -23,14 +23,14 @@ use crate::background::{
     usage, uses,
 };
 use crate::clock::Time;
-use crate::listener::{self, Listener};
+use crate::listener;
 use crate::observe::events::{ConfigurationRead, CredentialFilesRead};
 use crate::observe::logging;
 use crate::proxy::Proxy;
 use crate::reload::{self, Reloader};
 use crate::runtime::{Listening, Runtime};
 use crate::secret_key::{self, SecretKeyError};
-use crate::sockets::{SocketError, Sockets};
+use crate::sockets::{Socket, SocketError, Sockets};
 use crate::sso::Sso;
 use crate::store::{self, StoreOpenError, Timed};
 use crate::web;
@@ -174,17 +174,15 @@ pub async fn start_on(
     let _ = runtime.login_pages.set(web::login::router(&runtime));
 
     let app = Arc::new(Proxy::new(runtime.clone()));
-    let listener = Listener {
-        socket: proxy_socket,
-    };
-    let listener = tokio::spawn(listener::serve(listener, app));
+    let listener = tokio::spawn(listener::serve(proxy_socket, app));
     let mut background = background(&runtime);
     background.push(tokio::spawn(replicas::tell(
         runtime.clone(),
         reloader.clone(),
     )));
     background.push(tokio::spawn(reload::watch(reloader.clone(), hangup)));
-    let admin_listener = admin_socket.map(|socket| tokio::spawn(serve_admin(socket, pages)));
+    let admin_listener =
+        admin_socket.map(|socket| tokio::spawn(serve_admin(socket.listener, pages)));
     Ok(Gateway {
         proxy,
         admin,
@@ -200,7 +198,7 @@ pub async fn start_on(
 async fn listen(
     sockets: &mut Sockets,
     plan: &Plan,
-) -> Result<(TcpListener, Option<TcpListener>), SocketError> {
+) -> Result<(Socket, Option<Socket>), SocketError> {
     let (proxy, admin) = (&plan.server.listen, &plan.admin);
     let proxy_socket = sockets
         .listen(proxy, "server.host` and `server.port")
@@ -273,8 +271,8 @@ async fn serve_admin(socket: TcpListener, pages: axum::Router) {
     }
 }
 
-fn local(socket: &TcpListener) -> Result<SocketAddr, BootError> {
-    socket.local_addr().map_err(BootError::Address)
+fn local(socket: &Socket) -> Result<SocketAddr, BootError> {
+    socket.listener.local_addr().map_err(BootError::Address)
 }
 
 /// What an operator wants to know at start, in one place.

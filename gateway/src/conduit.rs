@@ -5,6 +5,9 @@
 //! bytes of a connection are read under a deadline before anything parses them; and a response's
 //! head and body are joined into one send. Upstream, an answer that arrives while the request is
 //! still being sent has been read by then, and must be read again by the HTTP/1 session.
+//!
+//! A caller's also tells whether what was written to it is out: Pingora's HTTP/2 is done with an answer
+//! before its connection is.
 
 use std::io;
 use std::pin::Pin;
@@ -20,16 +23,26 @@ use pingora::protocols::{
     ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
     Stream, TimingDigest, UniqueID, UniqueIDType,
 };
+use pingora::time::timeout;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf};
+
+use crate::listener::{Open, Stuck};
 
 /// Room for a usual response's head and body together. A larger body passes by the buffer.
 const WRITE_BUFFER: usize = 8 * 1024;
+
+/// How long a connection's end may take, with what is still to be written before it.
+const TO_TAKE_LEAVE: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub struct Conduit {
     /// Read before the stream is.
     prefix: BytesMut,
     io: BufWriter<Stream>,
+    /// The callers' connections, where this is one of them.
+    open: Option<Arc<Open>>,
+    /// What was written has not all gone.
+    stuck: Option<Stuck>,
 }
 
 impl Conduit {
@@ -38,7 +51,25 @@ impl Conduit {
         Self {
             prefix,
             io: BufWriter::with_capacity(WRITE_BUFFER, stream),
+            open: None,
+            stuck: None,
         }
+    }
+
+    /// The same of a caller's connection.
+    pub fn to_caller(prefix: BytesMut, stream: Stream, open: Arc<Open>) -> Self {
+        Self {
+            open: Some(open),
+            ..Self::new(prefix, stream)
+        }
+    }
+
+    /// Notes that a write found no room.
+    fn note<T>(&mut self, wrote: Poll<T>) -> Poll<T> {
+        if wrote.is_pending() && self.stuck.is_none() {
+            self.stuck = self.open.as_ref().map(Stuck::among);
+        }
+        wrote
     }
 }
 
@@ -68,11 +99,16 @@ impl AsyncWrite for Conduit {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buf)
+        let wrote = Pin::new(&mut self.io).poll_write(cx, buf);
+        self.note(wrote)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
+        let flushed = Pin::new(&mut self.io).poll_flush(cx);
+        if flushed.is_ready() {
+            self.stuck = None;
+        }
+        self.note(flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -85,7 +121,8 @@ impl AsyncWrite for Conduit {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+        let wrote = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
+        self.note(wrote)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -96,9 +133,13 @@ impl AsyncWrite for Conduit {
 #[async_trait]
 impl Shutdown for Conduit {
     async fn shutdown(&mut self) {
-        // What was buffered for a peer that is gone has nowhere to go.
-        let _ = self.io.flush().await;
-        Shutdown::shutdown(&mut **self.io.get_mut()).await;
+        let shutting_down = async {
+            // What was buffered for a peer that is gone has nowhere to go.
+            let _ = self.io.flush().await;
+            Shutdown::shutdown(&mut **self.io.get_mut()).await;
+        };
+        // One that is there and reads nothing would have its connection kept for ever.
+        let _ = timeout(TO_TAKE_LEAVE, shutting_down).await;
     }
 }
 
@@ -166,5 +207,47 @@ impl Peek for Conduit {
         buf[..len].copy_from_slice(&self.prefix[..len]);
         buf[len..].fill(0);
         Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, duplex};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_a_caller_has_no_room_for_is_known() {
+        let open = Arc::<Open>::default();
+        let (ours, mut theirs) = duplex(8);
+        let mut conduit = Conduit::to_caller(BytesMut::new(), Box::new(ours), open.clone());
+        conduit
+            .write_all(b"an answer that is longer")
+            .await
+            .unwrap();
+        assert_eq!(open.stuck(), 0, "nobody has tried to send it yet");
+        let mut read = [0; 24];
+        let reading = async {
+            tokio::task::yield_now().await;
+            assert_eq!(open.stuck(), 1);
+            theirs.read_exact(&mut read).await.unwrap();
+        };
+        let (flushed, ()) = tokio::join!(conduit.flush(), reading);
+        flushed.unwrap();
+        assert_eq!(open.stuck(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_caller_who_reads_nothing_does_not_keep_its_connection() {
+        let open = Arc::<Open>::default();
+        let (ours, _theirs) = duplex(8);
+        let mut conduit = Conduit::to_caller(BytesMut::new(), Box::new(ours), open.clone());
+        conduit
+            .write_all(b"an answer that is longer")
+            .await
+            .unwrap();
+        Shutdown::shutdown(&mut conduit).await;
+        drop(conduit);
+        assert_eq!(open.stuck(), 0);
     }
 }

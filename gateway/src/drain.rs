@@ -3,12 +3,14 @@
 //! 1. *Begun*: `/ready` says 503. New connections and requests are served as before, but whoever asks is
 //!    told to come on another connection the next time: HTTP/1 by `Connection: close`, HTTP/2 by GOAWAY.
 //! 2. *Closed*: nobody listens any more, and connections without a request are closed.
-//! 3. *Cut*: what is still under way ends with an error in its dialect.
+//! 3. *Cut*: what is still under way ends with an error in its dialect. An upload is read no further; who
+//!    reads slowly has a little time left to read what they are told.
+//! 4. *Left*: who has not read it by then is not waited for.
 //!
-//! `boot.rs` goes from stage to stage; the listener, the connections and the calls ask here.
+//! `stop.rs` goes from stage to stage; the listener, the connections and the calls ask here.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use pingora::server::ShutdownWatch;
@@ -43,18 +45,45 @@ impl Terms {
     }
 }
 
+/// What comes once, and can be waited for.
+#[derive(Default)]
+struct Moment {
+    has_come: AtomicBool,
+    waiting: Notify,
+}
+
+impl Moment {
+    fn come(&self) {
+        self.has_come.store(true, Ordering::Release);
+        self.waiting.notify_waiters();
+    }
+
+    fn has_come(&self) -> bool {
+        self.has_come.load(Ordering::Acquire)
+    }
+
+    async fn awaited(&self) {
+        // Before the look: what happens after it is not missed.
+        let coming = self.waiting.notified();
+        if !self.has_come() {
+            coming.await;
+        }
+    }
+}
+
 /// Which stage it is.
 pub struct Drain {
-    is_begun: AtomicBool,
-    is_closed: AtomicBool,
-    is_cut: AtomicBool,
     /// Connections of before the end begins hear of it by this,
     begun: watch::Sender<bool>,
     /// and those of after it by this, a moment after nobody listens any more: they would not serve a
     /// single request otherwise.
     late: watch::Sender<bool>,
-    /// Connections without a request wait for it.
-    closing: Notify,
+    is_begun: AtomicBool,
+    closed: Moment,
+    cut: Moment,
+    left: Moment,
+    /// How many requests ended because the process does.
+    were_cut: AtomicU64,
     /// The proxy's connections.
     pub open: Arc<Open>,
 }
@@ -62,12 +91,13 @@ pub struct Drain {
 impl Default for Drain {
     fn default() -> Self {
         Self {
-            is_begun: AtomicBool::new(false),
-            is_closed: AtomicBool::new(false),
-            is_cut: AtomicBool::new(false),
             begun: watch::Sender::new(false),
             late: watch::Sender::new(false),
-            closing: Notify::new(),
+            is_begun: AtomicBool::new(false),
+            closed: Moment::default(),
+            cut: Moment::default(),
+            left: Moment::default(),
+            were_cut: AtomicU64::new(0),
             open: Arc::default(),
         }
     }
@@ -81,8 +111,7 @@ impl Drain {
 
     pub fn close(&self) {
         self.begin();
-        self.is_closed.store(true, Ordering::Release);
-        self.closing.notify_waiters();
+        self.closed.come();
     }
 
     /// Whoever connected while it closed has had time to ask.
@@ -93,7 +122,13 @@ impl Drain {
     pub fn cut(&self) {
         self.close();
         self.hurry();
-        self.is_cut.store(true, Ordering::Release);
+        self.cut.come();
+    }
+
+    /// Nobody is waited for any more.
+    pub fn leave(&self) {
+        self.cut();
+        self.left.come();
     }
 
     pub fn is_begun(&self) -> bool {
@@ -101,15 +136,40 @@ impl Drain {
     }
 
     pub fn is_cut(&self) -> bool {
-        self.is_cut.load(Ordering::Acquire)
+        self.cut.has_come()
+    }
+
+    /// A request ended because the process does.
+    pub fn note_cut(&self) {
+        self.were_cut.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// How many did.
+    pub fn were_cut(&self) -> u64 {
+        self.were_cut.load(Ordering::Acquire)
     }
 
     /// Returns when nobody listens any more.
     pub async fn until_closed(&self) {
-        // Before the look: what happens after it is not missed.
-        let closing = self.closing.notified();
-        if !self.is_closed.load(Ordering::Acquire) {
-            closing.await;
+        self.closed.awaited().await;
+    }
+
+    /// Returns when what is under way is cut.
+    pub async fn until_cut(&self) {
+        self.cut.awaited().await;
+    }
+
+    /// Waits until a caller has taken what is written to it; `None` when it is not waited for. What is
+    /// given up so is cut anywhere: the connection is good for nothing more.
+    pub async fn taken<T>(&self, writing: impl Future<Output = T>) -> Option<T> {
+        // Not begun then: it would go on where another one was given up.
+        if self.left.has_come() {
+            return None;
+        }
+        tokio::select! {
+            biased;
+            taken = writing => Some(taken),
+            () = self.left.awaited() => None,
         }
     }
 
@@ -148,6 +208,19 @@ mod tests {
         drain.watch().changed().await.unwrap();
         drain.until_closed().await;
         assert!(!drain.is_cut());
+    }
+
+    #[tokio::test]
+    async fn who_does_not_read_is_waited_for_until_they_are_left() {
+        let drain = Drain::default();
+        drain.cut();
+        drain.until_cut().await;
+        assert_eq!(drain.taken(async { 1 }).await, Some(1), "they still read");
+        let (stuck, ()) = tokio::join!(drain.taken(std::future::pending::<()>()), async {
+            drain.leave();
+        });
+        assert_eq!(stuck, None);
+        assert_eq!(drain.taken(async { 2 }).await, None, "it is not begun");
     }
 
     #[test]

@@ -23,6 +23,7 @@ use tracing::{debug, warn};
 
 use crate::conduit::Conduit;
 use crate::proxy::Proxy;
+use crate::sockets::Socket;
 
 /// Every HTTP/2 connection starts with it (RFC 9113, section 3.4).
 const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -33,16 +34,30 @@ pub const FIRST_READ: usize = 4096;
 /// As many as the kernel holds of connections that are not accepted yet.
 const QUEUE: usize = 1024;
 
-/// A socket that listens. How connections on it are treated is the configuration's in force.
-pub struct Listener {
-    pub socket: TcpListener,
-}
-
 /// The connections that are open, and word when one closes.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Open {
     count: AtomicUsize,
+    /// Those of them with something to write that their callers have no room for.
+    stuck: AtomicUsize,
     closed: Notify,
+}
+
+/// A connection that has something to write for which its caller has no room.
+#[derive(Debug)]
+pub struct Stuck(Arc<Open>);
+
+impl Stuck {
+    pub fn among(open: &Arc<Open>) -> Self {
+        open.stuck.fetch_add(1, Ordering::AcqRel);
+        Self(open.clone())
+    }
+}
+
+impl Drop for Stuck {
+    fn drop(&mut self) {
+        self.0.stuck.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 /// One open connection.
@@ -60,14 +75,23 @@ impl Open {
         self.count.load(Ordering::Acquire)
     }
 
+    /// How many have something to write that their callers have no room for.
+    pub fn stuck(&self) -> usize {
+        self.stuck.load(Ordering::Acquire)
+    }
+
+    fn one_more(self: &Arc<Self>) -> Slot {
+        self.count.fetch_add(1, Ordering::AcqRel);
+        Slot(self.clone())
+    }
+
     /// Waits until one more may be opened: beyond the cap, connections wait in the kernel's
     /// queue, not in memory.
     async fn slot(self: &Arc<Self>, proxy: &Proxy) -> Slot {
         loop {
             let cap = proxy.runtime.snapshot().limits.max_connections;
             if cap == 0 || self.count.load(Ordering::Acquire) < cap {
-                self.count.fetch_add(1, Ordering::AcqRel);
-                return Slot(self.clone());
+                return self.one_more();
             }
             // A cap that a reload raises is noticed within the second.
             let _ = timeout(Duration::from_secs(1), self.closed.notified()).await;
@@ -76,12 +100,13 @@ impl Open {
 }
 
 /// Accepts until the gateway closes. Connections that are open then are served on.
-pub async fn serve(listener: Listener, proxy: Arc<Proxy>) {
-    let open = proxy.runtime.drain.open.clone();
+pub async fn serve(socket: Socket, proxy: Arc<Proxy>) {
+    let drain = &proxy.runtime.drain;
+    let open = drain.open.clone();
     loop {
         let accepted = tokio::select! {
-            accepted = async { (open.slot(&proxy).await, listener.socket.accept().await) } => accepted,
-            () = proxy.runtime.drain.until_closed() => break,
+            accepted = async { (open.slot(&proxy).await, socket.listener.accept().await) } => accepted,
+            () = drain.until_closed() => break,
         };
         match accepted {
             (slot, Ok((tcp, peer))) => serve_one(tcp, peer, slot, &proxy),
@@ -92,8 +117,17 @@ pub async fn serve(listener: Listener, proxy: Arc<Proxy>) {
             }
         }
     }
-    for (tcp, peer) in queued(listener.socket) {
-        let slot = open.slot(&proxy).await;
+    if socket.is_handed_over {
+        // Who waits there is served by who has the socket next, or has it, too.
+        return;
+    }
+    for (tcp, peer) in queued(socket.listener) {
+        let slot = tokio::select! {
+            biased;
+            slot = open.slot(&proxy) => slot,
+            // It has to be told.
+            () = drain.until_cut() => open.one_more(),
+        };
         serve_one(tcp, peer, slot, &proxy);
     }
 }
@@ -108,7 +142,7 @@ fn queued(socket: TcpListener) -> Vec<(TcpStream, SocketAddr)> {
         tcp.set_nonblocking(true).ok()?;
         Some((TcpStream::from_std(tcp).ok()?, peer))
     };
-    // No longer than the queue: others may go on with the same socket.
+    // No more than were there: others come as long as it is open.
     iter::from_fn(next).take(QUEUE).collect()
 }
 
@@ -151,7 +185,8 @@ async fn connection(tcp: TcpStream, peer: SocketAddr, proxy: &Arc<Proxy>) -> io:
         .await
         .map_err(|_| io::ErrorKind::TimedOut)??;
     drop(snapshot);
-    let conduit: Stream = Box::new(Conduit::new(prefix, stream));
+    let open = proxy.runtime.drain.open.clone();
+    let conduit: Stream = Box::new(Conduit::to_caller(prefix, stream, open));
     proxy.process_new(conduit, &shutdown).await;
     Ok(())
 }

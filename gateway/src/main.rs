@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use clap::Parser;
 use turnpike::boot::{self, Signals, Source};
 use turnpike::cli::{
@@ -27,8 +27,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command {
-        None => serve(&cli.serve),
-        Some(Command::Serve(flags)) => serve(&flags),
+        None => return served(&cli.serve),
+        Some(Command::Serve(flags)) => return served(&flags),
         Some(Command::Config(command)) => config(&command),
         Some(Command::Login(flags)) => login(&flags),
         Some(Command::Token(command)) => token(&command),
@@ -38,14 +38,26 @@ fn main() -> ExitCode {
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            complain(&format!("{error:#}"));
-            ExitCode::FAILURE
-        }
+        Err(error) => failed(&error),
     }
 }
 
-fn serve(flags: &Serve) -> Result<()> {
+fn failed(error: &anyhow::Error) -> ExitCode {
+    complain(&format!("{error:#}"));
+    ExitCode::FAILURE
+}
+
+/// Serves until it is told to end. Requests that were cut then are told in the log, and by the exit code.
+fn served(flags: &Serve) -> ExitCode {
+    match serve(flags) {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => failed(&error),
+    }
+}
+
+/// Answers with how many requests were cut.
+fn serve(flags: &Serve) -> Result<u64> {
     let environment = Environment::from_process();
     let mut plan = read(&flags.config, &environment)?;
     override_logging(&mut plan, flags);
@@ -60,7 +72,7 @@ fn serve(flags: &Serve) -> Result<()> {
                 "register this redirect URI with each identity provider{whose}: {uri}"
             ));
         }
-        return Ok(());
+        return Ok(0);
     }
     let sockets = Sockets::handed_over()?;
     let logging = logging::start(&plan.logging)?;
@@ -82,12 +94,7 @@ fn serve(flags: &Serve) -> Result<()> {
         };
         let time = Time::system();
         let gateway = boot::start_on(sockets, plan, source, Some(logging), time).await?;
-        match gateway.run(signals).await {
-            0 => Ok(()),
-            cut => {
-                bail!("stopped with {cut} requests under way, which were cut (server.drain.limit)")
-            }
-        }
+        Ok(gateway.run(signals).await)
     });
     // A name that is being looked up must not hold the process.
     runtime.shutdown_timeout(Duration::from_secs(1));

@@ -7,6 +7,7 @@ use turnpike_api::{Identity, Operation, Usage};
 
 use crate::context::RequestId;
 use crate::observe::metrics::{CallError, ModelMetrics};
+use crate::refusal::Reason;
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +88,16 @@ impl Record {
     pub fn overhead(&self) -> Option<Duration> {
         self.committed
             .map(|committed| committed.saturating_sub(self.waited))
+    }
+
+    /// Whether it ended only because the process does.
+    pub fn was_cut(&self) -> bool {
+        match self.ending {
+            Ending::Refused { reason, .. } | Ending::Incomplete { reason, .. } => {
+                reason == Reason::ShuttingDown.words().reason
+            }
+            Ending::Answered { .. } | Ending::ClientGone | Ending::Aborted => false,
+        }
     }
 
     /// How it ended, where that was not well.

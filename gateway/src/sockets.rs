@@ -31,6 +31,13 @@ pub enum SocketError {
     Spare { spare: String, listeners: String },
 }
 
+/// A socket that is listened on.
+pub struct Socket {
+    pub listener: TcpListener,
+    /// Somebody else holds it, too: who waits in its queue is not lost with this process.
+    pub is_handed_over: bool,
+}
+
 /// Sockets that were handed over and have no listener yet.
 #[derive(Default)]
 pub struct Sockets {
@@ -59,7 +66,7 @@ impl Sockets {
         &mut self,
         address: &ListenAddr,
         key: &'static str,
-    ) -> Result<TcpListener, SocketError> {
+    ) -> Result<Socket, SocketError> {
         self.listeners.push(address.to_string());
         let failed = |source| SocketError::Bind {
             address: address.to_string(),
@@ -69,9 +76,15 @@ impl Sockets {
         let host = (address.host.as_str(), address.port);
         if let Some(socket) = self.take(host).await.map_err(failed)? {
             socket.set_nonblocking(true).map_err(failed)?;
-            return TcpListener::from_std(socket).map_err(failed);
+            return Ok(Socket {
+                listener: TcpListener::from_std(socket).map_err(failed)?,
+                is_handed_over: true,
+            });
         }
-        TcpListener::bind(host).await.map_err(failed)
+        Ok(Socket {
+            listener: TcpListener::bind(host).await.map_err(failed)?,
+            is_handed_over: false,
+        })
     }
 
     async fn take(&mut self, host: (&str, u16)) -> io::Result<Option<StdListener>> {
@@ -129,11 +142,13 @@ mod tests {
         };
         for address in [there, here] {
             let socket = sockets.listen(&at(address), "server.port").await.unwrap();
-            assert_eq!(socket.local_addr().unwrap(), address);
+            assert!(socket.is_handed_over);
+            assert_eq!(socket.listener.local_addr().unwrap(), address);
         }
         let any = at("127.0.0.1:0".parse().unwrap());
         let own = sockets.listen(&any, "admin.port").await.unwrap();
-        let own = own.local_addr().unwrap();
+        assert!(!own.is_handed_over);
+        let own = own.listener.local_addr().unwrap();
         assert_ne!(own, spare, "a socket of ours where none was handed over");
         let left = sockets.none_left().unwrap_err().to_string();
         assert!(left.contains(&spare.to_string()), "{left}");

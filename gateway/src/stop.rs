@@ -1,10 +1,11 @@
 //! How a process ends that is told to: the stages of [`drain`](crate::drain), and what has to be handed
 //! back, told and written down afterwards.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, interval_at, sleep, sleep_until, timeout};
 use tracing::warn;
 
@@ -12,22 +13,41 @@ use crate::background::{keep, limits, replicas, traces, usage, uses};
 use crate::boot::{Gateway, Signals};
 use crate::drain::Terms;
 use crate::observe::events::{Draining, ProcessEnded};
+use crate::runtime::Runtime;
 
-/// How long those who are cut have to end: to be told, counted and put on record.
-const CUT: Duration = Duration::from_secs(5);
+/// How long those who are cut have to read what they are told,
+const TO_READ: Duration = Duration::from_secs(5);
+
+/// and those who have not, to be counted and put on record.
+const TO_END: Duration = Duration::from_secs(2);
 
 /// How often is told what is still under way.
 const TOLD: Duration = Duration::from_secs(10);
 
-/// How long handing back may take of a process that is to end at once.
 /// Who has connected and not asked yet has so long.
 const TO_ASK: Duration = Duration::from_secs(1);
 
+/// How long handing back may take. The chart's grace period, and that of the units in
+/// docs/operating.md, has room for all of these after the limit.
+const TO_HAND_BACK: Duration = Duration::from_secs(8);
+
+/// The same of a process that is to end at once.
 const AT_ONCE: Duration = Duration::from_secs(2);
 
+/// Why serving is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Over {
+    /// Nothing is under way any more.
+    Finished,
+    /// It took too long.
+    AtLimit,
+    /// Somebody does not want to wait.
+    AtOnce,
+}
+
 impl Gateway {
-    /// Serves until SIGTERM or SIGINT, and then for as long as `server.drain` says. Answers with how many
-    /// requests were cut.
+    /// Serves until SIGTERM or SIGINT, and then for as long as `server.drain` says, or until the next of
+    /// them. Answers with how many requests were cut.
     pub async fn run(self, signals: Signals) -> u64 {
         let Signals {
             mut terminate,
@@ -46,10 +66,7 @@ impl Gateway {
                 _ = interrupt.recv() => {}
             }
         };
-        let cut = tokio::select! {
-            cut = self.end(terms) => cut,
-            () = again => self.end_at_once().await,
-        };
+        let cut = self.end(terms, again).await;
         ProcessEnded { cut }.tell();
         cut
     }
@@ -60,17 +77,35 @@ impl Gateway {
             lame_duck: Duration::ZERO,
             limit: self.runtime.snapshot().drain.limit,
         };
-        self.end(terms).await
+        self.end(terms, std::future::pending()).await
     }
 
-    async fn end(&self, terms: Terms) -> u64 {
-        let cut = self.drain(terms).await;
-        self.hand_back().await;
+    /// Ends on these terms, and without waiting any more when that is said.
+    async fn end(&self, terms: Terms, at_once: impl Future<Output = ()>) -> u64 {
+        let mut at_once = pin!(at_once);
+        let over = tokio::select! {
+            over = self.serve_out(terms) => over,
+            () = &mut at_once => Over::AtOnce,
+        };
+        let cut = match over {
+            Over::Finished => 0,
+            Over::AtLimit | Over::AtOnce => self.cut().await,
+        };
+        let long_enough = async {
+            if over != Over::AtOnce && timeout(TO_HAND_BACK, at_once).await.is_err() {
+                return;
+            }
+            sleep(AT_ONCE).await;
+        };
+        tokio::select! {
+            () = self.hand_back() => {}
+            () = long_enough => warn!("the store and the audit's sinks were not told all of it"),
+        }
         cut
     }
 
-    /// Ends serving. Answers with how many requests were cut.
-    async fn drain(&self, terms: Terms) -> u64 {
+    /// Serves what is under way, and whoever comes until it closes.
+    async fn serve_out(&self, terms: Terms) -> Over {
         let (runtime, drain) = (&self.runtime, &self.runtime.drain);
         drain.begin();
         runtime.metrics.draining();
@@ -79,15 +114,24 @@ impl Gateway {
         drain.close();
         let limit = Instant::now() + terms.limit;
         tokio::select! {
-            () = self.finished() => return 0,
-            () = self.tell_on(limit) => {}
-            () = self.hurry() => {}
+            () = self.finished() => Over::Finished,
+            () = self.tell_on(limit) => Over::AtLimit,
+            () = self.hurry() => Over::AtLimit,
         }
-        let cut = self.under_way();
+    }
+
+    /// Ends what is under way. Answers with how many requests had no better end.
+    async fn cut(&self) -> u64 {
+        let drain = &self.runtime.drain;
         drain.cut();
-        // Those that stay are noticed at the next start, as after a crash.
-        let _ = timeout(CUT, until(|| self.under_way() == 0)).await;
-        cut
+        let is_told =
+            || self.listener.is_finished() && self.under_way() == 0 && drain.open.count() == 0;
+        if timeout(TO_READ, until(is_told)).await.is_err() {
+            drain.leave();
+            // Those that stay are noticed at the next start, as after a crash.
+            let _ = timeout(TO_END, until(|| self.under_way() == 0)).await;
+        }
+        drain.were_cut() + self.under_way()
     }
 
     /// Tells those who connected last that it ends; never returns.
@@ -104,7 +148,8 @@ impl Gateway {
         let open = &self.runtime.drain.open;
         let gone = until(|| open.count() == 0 && self.under_way() == 0);
         let _ = timeout(self.runtime.header_timeout(), gone).await;
-        until(|| self.under_way() == 0).await;
+        // An HTTP/2 call may be over before all of its answer is out.
+        until(|| self.under_way() == 0 && open.stuck() == 0).await;
     }
 
     fn under_way(&self) -> u64 {
@@ -132,41 +177,41 @@ impl Gateway {
         .tell();
     }
 
-    async fn end_at_once(&self) -> u64 {
-        let cut = self.under_way();
-        self.runtime.drain.cut();
-        if timeout(AT_ONCE, self.hand_back()).await.is_err() {
-            warn!("the store and the audit's sinks were not told all of it");
-        }
-        cut
-    }
-
     /// Gives back what is held of what others share, and has written and told what is not yet. The admin
     /// listener answers until then.
     async fn hand_back(&self) {
         let runtime = &self.runtime;
         // Whoever comes now is refused.
-        runtime.drain.cut();
+        runtime.drain.leave();
         self.listener.abort();
         self.background.iter().for_each(JoinHandle::abort);
         until(|| self.background.iter().all(JoinHandle::is_finished)).await;
-        limits::flush(runtime).await;
-        keep::flush(runtime).await;
-        uses::flush(runtime).await;
-        usage::flush(runtime).await;
-        replicas::leave(runtime).await;
-        traces::flush(runtime).await;
-        let audit = runtime.audit.clone();
-        // It waits for what receives the last records.
-        if tokio::task::spawn_blocking(move || audit.stop())
-            .await
-            .is_err()
-        {
-            warn!("the last records of what happened are handed on after the next start");
-        }
+        // At the same time: none of them may take from another what time there is.
+        tokio::join!(
+            hand_back_to_store(runtime),
+            traces::flush(runtime),
+            hand_on_audit(runtime),
+        );
         if let Some(admin) = &self.admin_listener {
             admin.abort();
         }
+    }
+}
+
+/// Limits, cooldowns, usage.
+async fn hand_back_to_store(runtime: &Runtime) {
+    limits::flush(runtime).await;
+    keep::flush(runtime).await;
+    uses::flush(runtime).await;
+    usage::flush(runtime).await;
+    replicas::leave(runtime).await;
+}
+
+async fn hand_on_audit(runtime: &Runtime) {
+    let audit = runtime.audit.clone();
+    // It waits for what receives the last records.
+    if spawn_blocking(move || audit.stop()).await.is_err() {
+        warn!("the last records of what happened are handed on after the next start");
     }
 }
 

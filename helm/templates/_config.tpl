@@ -102,8 +102,9 @@ tls:
 {{- end }}
 {{- end }}
 
-{{/* What the gateway itself takes, and a while to tell the store and the audit's sinks. */}}
+{{/* What the gateway itself takes: then at most 7 s to tell those who are cut and 8 s to tell the store and the
+     audit's sinks (gateway/src/stop.rs), and as much again for a machine that is slow just then. */}}
 {{- define "turnpike.gracePeriod" -}}
 {{- $drain := (include "turnpike.config" . | fromYaml).server.drain }}
-{{- add (include "turnpike.seconds" $drain.lame_duck | int64) (include "turnpike.seconds" $drain.limit | int64) 15 }}
+{{- add (include "turnpike.seconds" $drain.lame_duck | int64) (include "turnpike.seconds" $drain.limit | int64) 30 }}
 {{- end }}

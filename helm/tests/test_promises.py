@@ -57,13 +57,13 @@ class Promises(unittest.TestCase):
         def grace(*values):
             return pod(render(BASE, *values))["terminationGracePeriodSeconds"]
 
-        self.assertEqual(grace(), 10 + 600 + 15)
-        self.assertEqual(grace({"shutdown": {"lameDuckSeconds": 5, "drainSeconds": 60}}), 80)
-        self.assertEqual(grace({"shutdown": {"lameDuckSeconds": 0}}), 600 + 15)
+        self.assertEqual(grace(), 10 + 600 + 30)
+        self.assertEqual(grace({"shutdown": {"lameDuckSeconds": 5, "drainSeconds": 60}}), 95)
+        self.assertEqual(grace({"shutdown": {"lameDuckSeconds": 0}}), 600 + 30)
         drain = {"config": {"server": {"drain": {"lame_duck": "1500ms", "limit": "20m"}}}}
-        self.assertEqual(grace(drain), 2 + 1200 + 15)
+        self.assertEqual(grace(drain), 2 + 1200 + 30)
         none = {"config": {"server": {"drain": {"lame_duck": "-1"}}}}
-        self.assertEqual(grace(none), 600 + 15)
+        self.assertEqual(grace(none), 600 + 30)
 
     def test_a_change_of_the_configuration_restarts_only_when_it_must(self):
         def pods(*values):

@@ -24,7 +24,9 @@
 //! (what the vendor would say) → `answer` (how the behaviour bends it) →
 //! `stream` (the body, step by step). [`raw`] is the much cheaper responder
 //! for benches; [`drive`] is the driver, [`flood`] valid calls beside made-up ones, and [`timing`]
-//! looks whether refusals tell by their time what is wrong.
+//! looks whether refusals tell by their time what is wrong. [`kills`] looks what is on record after a
+//! gateway was killed, and [`series`] whether callers make any; both run a gateway of their own
+//! ([`process`]).
 
 mod answer;
 mod call;
@@ -36,13 +38,16 @@ mod handle;
 mod headers;
 mod ids;
 mod key;
+pub mod kills;
 mod line;
 pub mod metrics;
 mod options;
+pub mod process;
 pub mod provider;
 pub mod raw;
 mod record;
 mod script;
+pub mod series;
 mod serve;
 mod stream;
 pub mod timing;

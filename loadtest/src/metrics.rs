@@ -6,6 +6,18 @@ use std::time::Duration;
 
 use crate::drive::Target;
 
+/// All that an admin listener exposes, behind the answer's head.
+pub(crate) fn exposition(admin: &Target) -> io::Result<String> {
+    let mut socket = TcpStream::connect(admin.addr())?;
+    socket.set_read_timeout(Some(Duration::from_secs(10)))?;
+    let (path, host) = (admin.path("/metrics"), admin.authority());
+    // HTTP/1.0: the answer is not cut into chunks.
+    write!(socket, "GET {path} HTTP/1.0\r\nhost: {host}\r\n\r\n")?;
+    let mut text = String::new();
+    socket.read_to_string(&mut text)?;
+    Ok(text)
+}
+
 /// How many computations a gateway had made to know its callers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Computed {
@@ -18,16 +30,8 @@ pub struct Computed {
 impl Computed {
     /// As its admin listener says.
     pub fn read(admin: &Target) -> io::Result<Self> {
-        let mut socket = TcpStream::connect(admin.addr())?;
-        socket.set_read_timeout(Some(Duration::from_secs(10)))?;
-        let (path, host) = (admin.path("/metrics"), admin.authority());
-        write!(
-            socket,
-            "GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n"
-        )?;
-        let mut text = String::new();
-        socket.read_to_string(&mut text)?;
-        Self::parse(&text).ok_or_else(|| io::Error::other("it does not count computations"))
+        Self::parse(&exposition(admin)?)
+            .ok_or_else(|| io::Error::other("it does not count computations"))
     }
 
     fn parse(text: &str) -> Option<Self> {

@@ -148,7 +148,8 @@ impl ProcessEnded {
     pub fn tell(&self) {
         match self.cut {
             0 => info!("stopped"),
-            cut => warn!(cut, "stopped; requests that were under way were cut"),
+            // Also where little is logged: it is why the process ends with 1.
+            cut => error!(cut, "stopped; requests that were under way were cut"),
         }
     }
 }

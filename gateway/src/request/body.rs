@@ -9,7 +9,7 @@ use pingora::protocols::http::ServerSession;
 use pingora::time::timeout;
 use pingora::{Error as PingoraError, ErrorType};
 
-use super::Stop;
+use super::{Stop, shutting_down};
 use crate::context::Context;
 use crate::refusal::{Reason, Refusal};
 use crate::runtime::Runtime;
@@ -78,19 +78,21 @@ pub async fn receive<'r>(
         let asked_for = session.write_continue_response().await;
         asked_for.map_err(|_| Stop::ClientGone)?;
     }
-    match timeout(
-        limits.body_timeout,
-        collect(session, context, announced, share),
-    )
-    .await
-    {
-        Ok(body) => body,
-        Err(_) => Err(Refusal::new(
-            Reason::RequestTimeout,
-            "the request's body did not arrive in time",
-        )
-        .into()),
+    let collecting = collect(session, context, announced, share);
+    tokio::select! {
+        biased;
+        body = timeout(limits.body_timeout, collecting) => {
+            body.unwrap_or_else(|_| Err(too_late().into()))
+        }
+        () = context.runtime.drain.until_cut() => Err(shutting_down().into()),
     }
+}
+
+fn too_late() -> Refusal {
+    Refusal::new(
+        Reason::RequestTimeout,
+        "the request's body did not arrive in time",
+    )
 }
 
 /// Refuses a body whose bytes, or whose end, could be understood in more than one way.

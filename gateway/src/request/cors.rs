@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use pingora::protocols::http::ServerSession;
 use turnpike_api::Dialect;
 
-use super::{Connection, Stop};
+use super::{Connection, Stop, taken};
 use crate::answer_head::{answer_head, ready};
 use crate::context::Context;
 use crate::path::{self, Resource};
@@ -74,7 +74,8 @@ pub async fn answer(
         session.write_response_header(ready(head)).await?;
         session.finish_body().await
     };
-    written.await.map_err(|_| Stop::ClientGone)?;
+    let written = taken(written, context).await;
+    written.map_err(|_| Stop::ClientGone)?;
     context.record.ending = Ending::Answered { status: 204 };
     Ok(match session.is_body_done() {
         true => Connection::Keep,

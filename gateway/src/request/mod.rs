@@ -33,6 +33,7 @@ use http::response::Parts;
 use http::{HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use pingora::http::RequestHeader;
 use pingora::protocols::http::ServerSession;
+use pingora::{Error as PingoraError, ErrorType};
 use turnpike_api::{Clock, Dialect, Operation};
 
 pub use count::others_first;
@@ -103,9 +104,9 @@ pub async fn serve(session: &mut ServerSession, context: &mut Context<'_>) -> Co
     }
     let resource = in_the_callers_dialect(resource, session.req_header(), query);
     let dialect = resource.dialect();
-    // Nothing is done that could not be told.
+    // Nothing is done that could not be told, nor begun that would be cut.
     if matches!(resource, Resource::Call { .. } | Resource::Login)
-        && let Err(refusal) = context.runtime.audit.has_room()
+        && let Err(refusal) = still_serves(context).and(context.runtime.audit.has_room())
     {
         return refuse(session, context, dialect, refusal).await;
     }
@@ -281,6 +282,13 @@ fn wrong_method(path: &str, allow: &'static str) -> Refusal {
     }
 }
 
+fn still_serves(context: &Context<'_>) -> Result<(), Refusal> {
+    match context.runtime.drain.is_cut() {
+        true => Err(shutting_down()),
+        false => Ok(()),
+    }
+}
+
 /// There was no answer yet.
 fn shutting_down() -> Refusal {
     Refusal::new(
@@ -322,7 +330,7 @@ pub async fn respond(
 ) -> Result<Connection, Stop> {
     let mut head = response_head(status, content_type, body.len(), context.record.id.header());
     cors::mark(&mut head.headers, context);
-    match write_whole(session, head, body, context.head_only).await {
+    match write_whole(session, head, body, context).await {
         Ok(()) => {
             context.record.ending = Ending::Answered { status };
             Ok(Connection::Keep)
@@ -364,7 +372,7 @@ pub async fn refuse(
     let decision = context.record.decision.header().clone();
     head.headers.insert(DECISION, decision);
     cors::mark(&mut head.headers, context);
-    match write_whole(session, head, body, context.head_only).await {
+    match write_whole(session, head, body, context).await {
         Err(_) => Connection::Cut,
         Ok(()) if context.head_read && session.is_body_done() => Connection::Keep,
         // What is left of the request's body is not worth reading to keep the connection.
@@ -395,7 +403,7 @@ pub async fn respond_as(
         }
     }
     cors::mark(&mut head.headers, context);
-    let written = write_whole(session, head, body, context.head_only).await;
+    let written = write_whole(session, head, body, context).await;
     written.map_err(|_| Stop::ClientGone)?;
     context.record.ending = Ending::Answered { status };
     Ok(match session.is_body_done() {
@@ -409,11 +417,24 @@ async fn write_whole(
     session: &mut ServerSession,
     head: Parts,
     body: bytes::Bytes,
-    head_only: bool,
+    context: &Context<'_>,
 ) -> pingora::Result<()> {
-    session.write_response_header(ready(head)).await?;
-    match head_only {
-        true => session.finish_body().await,
-        false => session.write_response_body(body, true).await,
-    }
+    let writing = async {
+        session.write_response_header(ready(head)).await?;
+        match context.head_only {
+            true => session.finish_body().await,
+            false => session.write_response_body(body, true).await,
+        }
+    };
+    taken(writing, context).await
+}
+
+/// Waits until the caller has taken what is written to it. At the gateway's end it is not waited for, and
+/// counts as gone.
+pub async fn taken(
+    writing: impl Future<Output = pingora::Result<()>>,
+    context: &Context<'_>,
+) -> pingora::Result<()> {
+    let taken = context.runtime.drain.taken(writing).await;
+    taken.unwrap_or_else(|| Err(PingoraError::new(ErrorType::WriteTimedout)))
 }

@@ -26,6 +26,10 @@ impl Drop for Context<'_> {
         // The last of all, also should one of these panic: who waits for no call to be under way finds
         // all of it told.
         let _left = Left(self.runtime);
+        let drain = &self.runtime.drain;
+        if drain.is_cut() && self.record.was_cut() {
+            drain.note_cut();
+        }
         calls::end(self);
         calls::used(self);
         RequestEnded {

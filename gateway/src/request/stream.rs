@@ -12,6 +12,7 @@ use super::select::{Lease, Outcome};
 use super::usage_chunk::WithoutUsage;
 use super::{Connection, Stop};
 use crate::context::Context;
+use crate::drain::Drain;
 use crate::record::Ending;
 use crate::refusal::{Reason, Refusal, is_bodiless};
 
@@ -94,8 +95,9 @@ pub async fn stream(
                 status,
                 reason: refusal.reason.words().reason,
             };
-            let said =
-                received.event_stream && say_so(session, operation, between_events, &refusal).await;
+            let drain = &context.runtime.drain;
+            let said = received.event_stream
+                && say_so(session, drain, operation, between_events, &refusal).await;
             Ok(if said {
                 Connection::Keep
             } else {
@@ -141,37 +143,37 @@ impl Passing<'_, '_, '_> {
         received: &mut Received,
     ) -> Passed {
         let idle = context.snapshot.timeouts.idle;
+        let drain = &context.runtime.drain;
         if let Some(head) = received.head.take()
-            && session.write_response_header(head).await.is_err()
+            && let Err(ended) = taken(drain, session.write_response_header(head)).await
         {
-            return Passed::ClientGone;
+            return ended;
         }
         if is_bodiless(received.status) {
-            return ended(session).await;
+            return finish(session, drain).await;
         }
         for piece in std::mem::take(&mut received.held) {
             self.count.bytes += piece.len() as u64;
             let complete = received.progress == Progress::Finished;
             let counted = self.count_if(complete, received);
             self.keep(counted).await;
-            if self.write(session, context, piece, false).await.is_err() {
-                return Passed::ClientGone;
+            if let Err(ended) = self.write(session, context, piece, false).await {
+                return ended;
             }
         }
         while let Some(rest) = &mut received.rest {
             let patience = idle.min(self.deadline.saturating_duration_since(Instant::now()));
-            let piece = match rest.next(session, &context.runtime.drain, patience).await {
-                Next::Piece(piece) => piece,
+            let stopped = match rest.next(session, drain, patience).await {
+                Next::Piece(piece) => Ok(piece),
                 Next::End => break,
-                Next::BrokeOff(_) | Next::Silent | Next::Cut
-                    if self.write_rest(session, context).await.is_err() =>
-                {
-                    return Passed::ClientGone;
-                }
-                Next::BrokeOff(_) => return Passed::Short(broke_off()),
-                Next::Silent => return Passed::Short(silent(patience)),
                 Next::ClientGone => return Passed::ClientGone,
-                Next::Cut => return Passed::Cut,
+                Next::BrokeOff(_) => Err(Passed::Short(broke_off())),
+                Next::Silent => Err(Passed::Short(silent(patience))),
+                Next::Cut => Err(Passed::Cut),
+            };
+            let piece = match stopped {
+                Ok(piece) => piece,
+                Err(stopped) => return self.stop(session, context, received, stopped).await,
             };
             received.progress = received.meter.read(&piece);
             // The end goes out with the last piece when it is known by then: one send, not two.
@@ -180,20 +182,42 @@ impl Passing<'_, '_, '_> {
             let complete = end || received.progress == Progress::Finished;
             let counted = self.count_if(complete, received);
             self.keep(counted).await;
-            if self.write(session, context, piece, end).await.is_err() {
-                return Passed::ClientGone;
+            if let Err(ended) = self.write(session, context, piece, end).await {
+                return ended;
             }
             if end {
                 return Passed::Whole;
             }
         }
-        if self.write_rest(session, context).await.is_err() {
-            return Passed::ClientGone;
+        if let Err(ended) = self.write_rest(session, context).await {
+            return ended;
         }
         match self.is_complete(received) {
-            true => ended(session).await,
+            true => finish(session, drain).await,
             false => Passed::Short(incomplete()),
         }
+    }
+
+    /// No more comes of the answer, so or in another way. A stream that has said its end is whole all the
+    /// same: its caller may have stopped reading there, and an error behind it would belie it.
+    async fn stop(
+        &mut self,
+        session: &mut ServerSession,
+        context: &Context<'_>,
+        received: &mut Received,
+        stopped: Passed,
+    ) -> Passed {
+        if let Err(ended) = self.write_rest(session, context).await {
+            return ended;
+        }
+        if !(received.event_stream && self.between_events && has_ended(received.progress)) {
+            return stopped;
+        }
+        if let Some(rest) = received.rest.take() {
+            // It is not read to its end: the connection is good for nothing more.
+            rest.abandon().await;
+        }
+        finish(session, &context.runtime.drain).await
     }
 
     /// What was held back of the stream's end.
@@ -201,7 +225,7 @@ impl Passing<'_, '_, '_> {
         &mut self,
         session: &mut ServerSession,
         context: &Context<'_>,
-    ) -> pingora::Result<()> {
+    ) -> Result<(), Passed> {
         let rest = self.hiding.take();
         let rest = rest.map(|mut hiding| hiding.pass(Bytes::new(), true));
         match rest.filter(|rest| !rest.is_empty()) {
@@ -228,14 +252,15 @@ impl Passing<'_, '_, '_> {
         context: &Context<'_>,
         piece: Bytes,
         end: bool,
-    ) -> pingora::Result<()> {
+    ) -> Result<(), Passed> {
+        let drain = &context.runtime.drain;
         let piece = match &mut self.hiding {
             Some(hiding) => hiding.pass(piece, end),
             None => piece,
         };
         if piece.is_empty() {
             return match end {
-                true => session.finish_body().await,
+                true => taken(drain, session.finish_body()).await,
                 false => Ok(()),
             };
         }
@@ -247,7 +272,7 @@ impl Passing<'_, '_, '_> {
             }
         }
         self.between_events = piece.ends_with(b"\n\n") || piece.ends_with(b"\r\n\r\n");
-        session.write_response_body(piece, end).await
+        taken(drain, session.write_response_body(piece, end)).await
     }
 
     /// Whether an answer whose bytes have all been read is all there. A stream has to say so
@@ -260,14 +285,20 @@ impl Passing<'_, '_, '_> {
             Operation::PassThrough => false,
             _ => good && received.event_stream,
         };
-        !must_say || matches!(received.progress, Progress::Finished | Progress::Failed(_))
+        !must_say || has_ended(received.progress)
     }
+}
+
+/// Whether a stream has said its end, be it good or bad.
+fn has_ended(progress: Progress) -> bool {
+    matches!(progress, Progress::Finished | Progress::Failed(_))
 }
 
 /// Ends a stream that cannot be completed with its dialect's error event. Other answers have no
 /// way to say it but to be cut.
 async fn say_so(
     session: &mut ServerSession,
+    drain: &Drain,
     operation: Operation,
     between_events: bool,
     refusal: &Refusal,
@@ -277,16 +308,26 @@ async fn say_so(
         event.extend_from_slice(b"\n\n");
     }
     event.extend_from_slice(&refusal.event(operation));
-    session
-        .write_response_body(event.into(), true)
-        .await
-        .is_ok()
+    let saying = session.write_response_body(event.into(), true);
+    taken(drain, saying).await.is_ok()
 }
 
-async fn ended(session: &mut ServerSession) -> Passed {
-    match session.finish_body().await {
+async fn finish(session: &mut ServerSession, drain: &Drain) -> Passed {
+    match taken(drain, session.finish_body()).await {
         Ok(()) => Passed::Whole,
-        Err(_) => Passed::ClientGone,
+        Err(ended) => ended,
+    }
+}
+
+/// Waits until the caller has taken what is written; at the gateway's end it is not waited for.
+async fn taken(
+    drain: &Drain,
+    writing: impl Future<Output = pingora::Result<()>>,
+) -> Result<(), Passed> {
+    match drain.taken(writing).await {
+        Some(Ok(())) => Ok(()),
+        Some(Err(_)) => Err(Passed::ClientGone),
+        None => Err(Passed::Cut),
     }
 }
 

@@ -198,6 +198,11 @@ impl Binary {
         resident.parse::<u64>().unwrap() * 4096
     }
 
+    /// Ends it as a machine that fails would.
+    pub(crate) async fn kill(&mut self) {
+        self.child.kill().await.unwrap();
+    }
+
     /// Waits until it has ended by itself.
     pub(crate) async fn ended(&mut self) -> ExitStatus {
         let exit = tokio::time::timeout(PATIENCE, self.child.wait()).await;

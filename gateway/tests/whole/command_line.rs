@@ -1,5 +1,6 @@
 //! The program as an operator runs it: flags, environment, what it says, how it ends.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -424,8 +425,7 @@ async fn a_second_signal_ends_it_with_requests_under_way() {
     let proxy = running.proxy;
     let held = tokio::spawn(async move {
         let mut client = Client::on(TcpStream::connect(proxy).await.unwrap(), Http::One).await;
-        let request = client.request(CHAT, chat("gpt-4o"));
-        client.send(request).await.is_err()
+        client.post(CHAT, chat("gpt-4o")).await
     });
     provider.wait_for_calls(1).await;
     terminate(&running.child).await;
@@ -433,12 +433,14 @@ async fn a_second_signal_ends_it_with_requests_under_way() {
         .says("stopping: requests under way are finished")
         .await;
     terminate(&running.child).await;
+    let told = held.await.unwrap();
+    assert_eq!(told.status, 503);
+    assert!(told.text().contains("shutting_down"), "{}", told.text());
     let status = timeout(PATIENCE, running.child.wait())
         .await
         .expect("it ends")
         .unwrap();
     assert_eq!(status.code(), Some(1), "not all is well");
-    assert!(held.await.unwrap(), "the request is cut");
 }
 
 /// One key, one provider, any ports.
@@ -618,13 +620,16 @@ async fn post_to(to: SocketAddr, path: &str, key: Option<&str>, body: String) ->
 /// Waits until the port takes no connection any more.
 async fn refuses(address: SocketAddr) {
     let closing = async {
-        while TcpStream::connect(address).await.is_ok() {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        loop {
+            match TcpStream::connect(address).await {
+                Ok(_) => tokio::time::sleep(std::time::Duration::from_millis(5)).await,
+                Err(error) => return error.kind(),
+            }
         }
     };
-    timeout(PATIENCE, closing)
-        .await
-        .expect("the port is closed");
+    let closed = timeout(PATIENCE, closing).await;
+    let kind = closed.expect("the port is closed");
+    assert_eq!(kind, ErrorKind::ConnectionRefused);
 }
 
 async fn terminate(child: &Child) {

@@ -1,27 +1,36 @@
 //! How a process ends that is told to: nobody is refused who could not know, nothing is cut that may
 //! finish, and what is cut is told.
 
+mod cut;
+
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-use tokio::net::TcpStream;
+use bytes::Bytes;
+use http::Request;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::task::JoinHandle;
 use turnpike_loadtest::{Behaviour, FakeProvider, Options, Protocol};
 
-use crate::audit::records;
 use crate::binary::Binary;
-use crate::calls::{CHAT, Events, MESSAGES, STREAMS, StreamCall, get_with};
+use crate::calls::{CHAT, Events, MESSAGES, StreamCall, bearer, get_with};
 use crate::harness::{Answer, Client, Http, PATIENCE, chat, config, until, until_async};
+use crate::pair::soon;
 
 const BOTH: [Http; 2] = [Http::One, Http::Two];
 
 /// Starts one that ends so, and the provider behind it.
 async fn served(drain: &str) -> (FakeProvider, Binary) {
     let provider = FakeProvider::start(Options::new(Protocol::Http1)).await;
-    let server = format!("server: {{port: 0, drain: {{{drain}}}}}");
-    let yaml = config(&provider.base_url(), 1).replace("server: {port: 0}", &server);
-    let binary = Binary::start(&yaml, &["--log-level", "info"]).await;
+    let binary = serving(&provider.base_url(), drain, "").await;
     (provider, binary)
+}
+
+/// One that ends so, with more of `server`.
+async fn serving(base_url: &str, drain: &str, more: &str) -> Binary {
+    let server = format!("server: {{port: 0, drain: {{{drain}}}{more}}}");
+    let yaml = config(base_url, 1).replace("server: {port: 0}", &server);
+    Binary::start(&yaml, &["--log-level", "info"]).await
 }
 
 async fn terminate(binary: &Binary) {
@@ -151,68 +160,6 @@ async fn a_connection_that_is_kept_is_told_and_then_closed() {
     assert!(binary.ended().await.success());
 }
 
-/// Of each dialect one stream that has begun, and a call without an answer.
-#[tokio::test]
-async fn what_is_cut_at_the_limit_is_told_so_and_on_record() {
-    let (provider, mut binary) = served("lame_duck: -1, limit: 500ms").await;
-    let mut streams = Vec::new();
-    for call in &STREAMS {
-        provider.always(call.key, begun(call));
-        for http in BOTH {
-            streams.push((call, open(&binary, call, http).await));
-        }
-    }
-    provider.always(MESSAGES.key, Behaviour::Hang);
-    let mut waiting = Vec::new();
-    for http in BOTH {
-        let mut client = binary.client(http).await;
-        let request = client.request(MESSAGES.path, chat("claude-sonnet-4-5"));
-        waiting.push(tokio::spawn(async move {
-            Answer::read(client.send(request).await.unwrap()).await
-        }));
-    }
-    let calls = streams.len() + waiting.len();
-    provider.wait_for_calls(calls).await;
-
-    terminate(&binary).await;
-    for (call, (_client, events)) in streams {
-        let text = rest(events).await;
-        let last = crate::calls::events_of(&text).pop().unwrap().to_owned();
-        assert!(last.contains("the gateway shut down"), "{call:?}: {text}");
-        assert!(
-            last.contains("error") && !text.contains(call.terminal),
-            "{call:?}: {text}"
-        );
-    }
-    for answer in waiting {
-        let answer = answer.await.unwrap();
-        assert_eq!(
-            (answer.status, answer.header("retry-after")),
-            (503, Some("1"))
-        );
-        assert!(answer.text().contains("shutting down"), "{}", answer.text());
-    }
-    let exit = binary.ended().await;
-    assert_eq!(exit.code(), Some(1));
-    let said = format!("stopped with {calls} requests under way, which were cut");
-    assert!(binary.log().contains(&said), "{}", binary.log());
-
-    let all = records(&binary.config.with_file_name("audit.jsonl"));
-    let of =
-        |event: &str| -> Vec<&Value> { all.iter().filter(|one| one["event"] == event).collect() };
-    assert_eq!(of("request.start").len(), calls);
-    let ends = of("request.end");
-    assert_eq!(ends.len(), calls, "each once");
-    assert!(
-        ends.iter().all(|end| end["reason"] == "shutting_down"),
-        "{ends:?}"
-    );
-    let (cut, refused) = ("incomplete", "refused");
-    let count = |outcome| ends.iter().filter(|end| end["outcome"] == outcome).count();
-    assert_eq!((count(cut), count(refused)), (calls - 2, 2));
-    assert_eq!(of("gateway.stopped").len(), 1);
-}
-
 #[tokio::test]
 async fn an_interrupt_waits_for_no_balancer() {
     let (_provider, mut binary) = served("lame_duck: 7d, limit: 5m").await;
@@ -229,20 +176,128 @@ async fn a_second_signal_ends_the_lame_duck_too() {
     assert!(binary.ended().await.success(), "nothing was cut");
 }
 
+/// More have connected than may, and a place becomes free while it ends.
+#[tokio::test]
+async fn who_waits_for_a_place_is_served() {
+    let provider = FakeProvider::start(Options::new(Protocol::Http1)).await;
+    provider.always(CHAT.key, begun(&CHAT));
+    let more = ", limits: {max_connections: 2}";
+    let mut binary = serving(&provider.base_url(), "lame_duck: -1, limit: 5m", more).await;
+    let mut streams = Vec::new();
+    for http in BOTH {
+        streams.push(open(&binary, &CHAT, http).await);
+    }
+    let waiting = waiting(&binary).await;
+    terminate(&binary).await;
+    refuses(&binary).await;
+    provider.gate(CHAT.key).open();
+    for (_client, events) in streams {
+        assert!(rest(events).await.ends_with("data: [DONE]\n\n"));
+    }
+    for answer in waiting {
+        assert_eq!(answer.await.unwrap().status, 200);
+    }
+    assert!(binary.ended().await.success());
+}
+
+/// Calls on connections of their own, for which there is no place yet.
+async fn waiting(binary: &Binary) -> Vec<JoinHandle<Answer>> {
+    let mut waiting = Vec::new();
+    for http in BOTH {
+        let mut client = binary.client(http).await;
+        waiting.push(tokio::spawn(async move {
+            client.post(MESSAGES.path, chat("claude-sonnet-4-5")).await
+        }));
+    }
+    waiting
+}
+
+/// More answers than the kernel takes for a caller who reads none of them: their calls are over long
+/// before their last bytes are out.
+#[tokio::test]
+async fn what_an_http2_caller_has_not_read_yet_is_not_lost() {
+    const CALLS: usize = 24;
+    let provider = FakeProvider::start(Options::new(Protocol::Http1)).await;
+    let answer = format!(r#"{{"choices":[],"padding":"{}"}}"#, "x".repeat(390_000));
+    let len = answer.len();
+    let answer = Behaviour::Body {
+        content_type: "application/json".to_owned(),
+        bytes: answer.into(),
+        chunked: false,
+    };
+    provider.always(CHAT.key, Behaviour::held(answer));
+    let more = ", limits: {header_timeout: 100ms}";
+    let mut binary = serving(&provider.base_url(), "lame_duck: -1, limit: 5m", more).await;
+
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(16 << 10).unwrap();
+    let tcp = socket.connect(binary.proxy).await.unwrap();
+    let mut http2 = h2::client::Builder::new();
+    http2.initial_window_size(16 << 20);
+    http2.initial_connection_window_size(16 << 20);
+    let (mut client, mut connection) = http2.handshake::<_, Bytes>(tcp).await.unwrap();
+    let mut answers = Vec::new();
+    for _ in 0..CALLS {
+        let request = Request::post(format!("http://localhost{}", CHAT.path))
+            .header("authorization", bearer())
+            .body(())
+            .unwrap();
+        let (answer, mut body) = client.send_request(request, false).unwrap();
+        body.send_data(chat("gpt-4o").into(), true).unwrap();
+        answers.push(answer);
+    }
+    tokio::select! {
+        _ = &mut connection => panic!("it ended"),
+        () = provider.wait_for_calls(CALLS) => {}
+    }
+    // From here on nobody reads.
+    provider.gate(CHAT.key).open();
+    let are_over = async || {
+        let metrics = binary.metrics().await;
+        metrics.contains("\nturnpike_requests_in_flight 0\n")
+    };
+    until_async(are_over).await;
+    terminate(&binary).await;
+    // Longer than it waits for who says nothing.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+
+    tokio::spawn(connection);
+    for answer in answers {
+        let mut body = soon(answer).await.unwrap().into_body();
+        let mut read = 0;
+        while let Some(piece) = soon(body.data()).await {
+            let piece = piece.expect("the answer is whole");
+            read += piece.len();
+            body.flow_control().release_capacity(piece.len()).unwrap();
+        }
+        assert_eq!(read, len);
+    }
+    drop(client);
+    assert!(binary.ended().await.success());
+}
+
+/// Waits until nobody listens any more.
+async fn refuses(binary: &Binary) {
+    let refused = async {
+        loop {
+            match TcpStream::connect(binary.proxy).await {
+                Ok(_) => tokio::task::yield_now().await,
+                Err(error) => return error.kind(),
+            }
+        }
+    };
+    let refused = tokio::time::timeout(PATIENCE, refused).await;
+    let kind = refused.expect("nobody listens any more");
+    assert_eq!(kind, ErrorKind::ConnectionRefused);
+}
+
 /// One that connected before the end and asks after it: the kernel had let it in.
 #[tokio::test]
 async fn who_has_connected_is_served_though_it_asks_late() {
     let (_provider, mut binary) = served("lame_duck: -1, limit: 5m").await;
     let late = TcpStream::connect(binary.proxy).await.unwrap();
     terminate(&binary).await;
-    let refused = async {
-        while TcpStream::connect(binary.proxy).await.is_ok() {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, refused)
-        .await
-        .expect("nobody listens any more");
+    refuses(&binary).await;
     let answer = Client::on(late, Http::One)
         .await
         .post(MESSAGES.path, chat("claude-sonnet-4-5"))

@@ -404,7 +404,7 @@ const PIECE: usize = 64 * 1024;
 const PIECES: usize = 1024;
 
 /// A provider that counts the pieces of its answer as they go.
-async fn fountain(sent: Arc<AtomicUsize>) -> String {
+pub(crate) async fn fountain(sent: Arc<AtomicUsize>) -> String {
     stub(move |tcp| {
         let sent = sent.clone();
         async move {

@@ -157,6 +157,33 @@ async fn one_after_the_other_refuses_nobody() {
     load.ends().await;
 }
 
+/// More have connected than may, and the one before cuts what is under way: who has waited in the queue is
+/// the next one's.
+#[tokio::test]
+async fn who_waits_for_a_place_is_served_by_the_next_one() {
+    let (provider, sockets) = (provider().await, Sockets::open());
+    let yaml = sockets.yaml(&provider, ", limits: {max_connections: 1}");
+    let yaml = yaml.replace("limit: 5m", "limit: 200ms");
+    let both = sockets.both();
+    let on = |files| Launch {
+        flags: &["--log-level", "info"],
+        sockets: &both,
+        files,
+        ..Launch::of(&yaml)
+    };
+    let mut before = Binary::launch(on(None)).await;
+    let _streams = streams(&before, 1).await;
+    let mut waiting = before.client(Http::One).await;
+    let waiting =
+        tokio::spawn(async move { waiting.post(MESSAGES.path, chat("claude-sonnet-4-5")).await });
+    before.signal("-TERM").await;
+    assert_eq!(before.ended().await.code(), Some(1), "the stream is cut");
+
+    let _after = Binary::launch(on(before.config.parent())).await;
+    let answer = waiting.await.unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.text());
+}
+
 /// Of a fleet two may have the socket together.
 #[tokio::test]
 async fn one_beside_the_other_keeps_nobody_waiting() {

@@ -18,14 +18,17 @@ use super::scenario::Errand;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A call that was answered completely.
-pub(super) struct Answered {
+pub(crate) struct Answered {
     pub(super) at: Instant,
     /// Of a stream: its first bytes, and how many events it had.
     pub(super) stream: Option<(Instant, u64)>,
 }
 
 /// A call that was not; the report counts them by this text.
-pub(super) type Failure = String;
+pub(crate) type Failure = String;
+
+/// The failure of a call that was not sent: nobody listens.
+pub(crate) const NOT_SENT: &str = "connect";
 
 /// An answer's body, read to its end.
 struct Body {
@@ -34,17 +37,17 @@ struct Body {
     is_whole: bool,
 }
 
-pub(super) struct Caller {
+pub(crate) struct Caller {
     addr: SocketAddr,
     sender: Option<SendRequest<Full<Bytes>>>,
 }
 
 impl Caller {
-    pub(super) fn new(addr: SocketAddr) -> Self {
+    pub(crate) fn new(addr: SocketAddr) -> Self {
         Self { addr, sender: None }
     }
 
-    pub(super) async fn call(&mut self, errand: Errand) -> Result<Answered, Failure> {
+    pub(crate) async fn call(&mut self, errand: Errand) -> Result<Answered, Failure> {
         let attempt = tokio::time::timeout(PATIENCE, self.attempt(errand)).await;
         let attempt = attempt.unwrap_or_else(|_| Err("timeout".to_owned()));
         // After a failure the connection may be in any state; after a refusal it is as before.
@@ -80,9 +83,9 @@ impl Caller {
             None => false,
         };
         if !open {
-            self.sender = Some(connect(self.addr).await.map_err(|_| "connect".to_owned())?);
+            self.sender = Some(connect(self.addr).await.map_err(|_| NOT_SENT.to_owned())?);
         }
-        self.sender.as_mut().ok_or_else(|| "connect".to_owned())
+        self.sender.as_mut().ok_or_else(|| NOT_SENT.to_owned())
     }
 }
 

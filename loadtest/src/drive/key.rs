@@ -1,4 +1,3 @@
-use std::fmt::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
@@ -77,18 +76,19 @@ pub(crate) const SECRET: &[u8] =
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 fn forged(issuer: &str, algorithm: Curve, signature: &[u8]) -> String {
+    claimed(issuer, algorithm, "load") + "." + &URL_SAFE_NO_PAD.encode(signature)
+}
+
+/// What is signed of a token that says so: its head and claims.
+pub(crate) fn claimed(issuer: &str, algorithm: Curve, subject: &str) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let now = now.map(|now| now.as_secs()).unwrap_or_default();
     let name = algorithm.name();
     let header = json!({"alg": name, "typ": "JWT", "kid": name});
     let claims =
-        json!({"iss": issuer, "aud": "turnpike", "sub": "load", "iat": now, "exp": now + 3600});
-    let mut token = String::new();
-    for part in [header, claims] {
-        // A string takes everything.
-        let _ = write!(token, "{}.", URL_SAFE_NO_PAD.encode(part.to_string()));
-    }
-    token + &URL_SAFE_NO_PAD.encode(signature)
+        json!({"iss": issuer, "aud": "turnpike", "sub": subject, "iat": now, "exp": now + 3600});
+    let [header, claims] = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
+    format!("{header}.{claims}")
 }
 
 impl Curve {

@@ -16,12 +16,13 @@ use std::time::{Duration, Instant};
 
 pub use histogram::Histogram;
 pub use key::{Curve, Forgery, Key};
-pub(crate) use key::{SECRET, secret};
+pub(crate) use key::{SECRET, claimed, secret};
 pub use scenario::Scenario;
 pub use tally::Tally;
 pub use target::{Target, TargetError};
 
-use caller::Caller;
+pub(crate) use caller::{Caller, NOT_SENT};
+pub(crate) use scenario::Errand;
 use scenario::Errands;
 
 /// One run of the driver.

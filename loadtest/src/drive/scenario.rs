@@ -58,9 +58,9 @@ enum Kind {
 const LARGE: usize = 256 * 1024;
 
 /// One call to send.
-pub(super) struct Errand {
-    pub(super) request: Request<Full<Bytes>>,
-    pub(super) streams: bool,
+pub(crate) struct Errand {
+    pub(crate) request: Request<Full<Bytes>>,
+    pub(crate) streams: bool,
 }
 
 /// The calls of a run, written once.

@@ -1,4 +1,4 @@
-//! An issuer of signed tokens that publishes its keys, and signs nothing.
+//! An issuer of signed tokens that publishes its keys.
 
 use std::convert::Infallible;
 
@@ -21,11 +21,16 @@ use tokio::net::TcpListener;
 
 use crate::drive::Curve;
 
-/// Serves a key of each curve below `/keys`, and where they are, until it is dropped.
+/// Serves a key of each curve, whose private half is forgotten: it signs nothing.
 pub async fn serve(listener: TcpListener) -> anyhow::Result<()> {
-    let url = format!("http://{}", listener.local_addr()?);
-    let keys = Curve::ALL.map(published);
+    let keys = Curve::ALL.map(|curve| Ok(pair(curve)?.1));
     let keys = keys.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
+    publish(listener, keys).await
+}
+
+/// Serves these keys below `/keys`, and where they are, until it is dropped.
+pub(crate) async fn publish(listener: TcpListener, keys: Vec<Value>) -> anyhow::Result<()> {
+    let url = format!("http://{}", listener.local_addr()?);
     let keys = json!({ "keys": keys });
     let about = json!({"issuer": url, "jwks_uri": format!("{url}/keys")});
     loop {
@@ -53,8 +58,8 @@ fn answer(path: &str, keys: &Value, about: &Value) -> Response<Full<Bytes>> {
     response
 }
 
-/// Its private half is forgotten.
-fn published(curve: Curve) -> anyhow::Result<Value> {
+/// A new key, and its public half as a JWK.
+pub(crate) fn pair(curve: Curve) -> anyhow::Result<(EcdsaKeyPair, Value)> {
     let (signing, name) = match curve {
         Curve::P256 => (&ECDSA_P256_SHA256_FIXED_SIGNING, "P-256"),
         Curve::P384 => (&ECDSA_P384_SHA384_FIXED_SIGNING, "P-384"),
@@ -68,5 +73,6 @@ fn published(curve: Curve) -> anyhow::Result<Value> {
     let point = &pair.public_key().as_ref()[1..];
     let (x, y) = point.split_at(point.len() / 2);
     let [x, y] = [x, y].map(|number| URL_SAFE_NO_PAD.encode(number));
-    Ok(json!({"kty": "EC", "crv": name, "use": "sig", "kid": curve.name(), "x": x, "y": y}))
+    let jwk = json!({"kty": "EC", "crv": name, "use": "sig", "kid": curve.name(), "x": x, "y": y});
+    Ok((pair, jwk))
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use turnpike::clock::Time;
 use turnpike_loadtest::{Behaviour, FakeProvider};
 
-use super::killed::Running;
+use super::killed::started;
 use super::{CHAT, NOW, command, of, provider, records, said};
 use crate::calls;
 use crate::harness::{Answer, Client, House, Http, chat, config, until};
@@ -199,20 +199,20 @@ async fn a_full_spool_drops_the_oldest_and_counts_them() {
 #[tokio::test]
 async fn a_killed_process_leaves_a_stream_that_goes_on() {
     let provider = provider().await;
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("turnpike.yaml");
-    std::fs::write(&path, yaml(&provider)).unwrap();
-    let told = dir.path().join("usage.jsonl");
+    let yaml = yaml(&provider);
+    let mut binary = started(&yaml, None).await;
     for round in 1..=2 {
-        let mut running = Running::start(&path).await;
-        let tcp = tokio::net::TcpStream::connect(running.proxy).await.unwrap();
+        let tcp = tokio::net::TcpStream::connect(binary.proxy).await.unwrap();
         let mut client = Client::on(tcp, Http::One).await;
         assert_eq!(client.post(CHAT, chat("gpt-4o")).await.status, 200);
+        let told = binary.config.with_file_name("usage.jsonl");
         until(|| calls_of(&told).len() >= round).await;
-        running.child.kill().await.unwrap();
+        binary.kill().await;
+        binary = started(&yaml, binary.config.parent()).await;
     }
-    let running = Running::start(&path).await;
-    running.end().await;
+    let path = binary.config.clone();
+    let told = path.with_file_name("usage.jsonl");
+    binary.stop_in_place().await;
     let calls = calls_of(&told);
     let mut decisions: Vec<_> = calls.iter().map(|call| call["decision"].as_str()).collect();
     decisions.dedup();
