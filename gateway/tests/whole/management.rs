@@ -612,7 +612,8 @@ async fn a_credential_is_added_used_and_removed() {
     }
     let files = std::fs::read_dir(place.house.dir.path().join("auths")).unwrap();
     let paths = files.map(|file| file.unwrap().path());
-    let is_credential = |path: &std::path::PathBuf| path.extension().is_some_and(|end| end == "json");
+    let is_credential =
+        |path: &std::path::PathBuf| path.extension().is_some_and(|end| end == "json");
     assert_eq!(paths.filter(is_credential).count(), 1);
 
     let place = place.restarted().await;

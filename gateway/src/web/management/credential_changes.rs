@@ -166,16 +166,29 @@ pub(super) fn chosen<'r>(
         |one: &&Enrolled| &*one.provider == provider && actor.manages(one.tenant.as_deref());
     let mut of_provider = roll.iter().filter(theirs).peekable();
     if of_provider.peek().is_none() {
-        return Err(Refused::NoCredentials(provider.to_owned()));
+        let broken = broken(roll, id, actor);
+        return Err(broken.unwrap_or_else(|| Refused::NoCredentials(provider.to_owned())));
     }
     let mut meant = of_provider.filter(|one| id.is_none_or(|id| *one.id == *id));
-    let one = meant
-        .next()
-        .ok_or_else(|| Refused::NoCredential(id.unwrap_or_default().to_owned()))?;
+    let one = meant.next().ok_or_else(|| {
+        let broken = broken(roll, id, actor);
+        broken.unwrap_or_else(|| Refused::NoCredential(id.unwrap_or_default().to_owned()))
+    })?;
     match meant.next() {
         Some(_) => Err(Refused::Ambiguous(provider.to_owned())),
         None => Ok(one),
     }
+}
+
+/// What is wrong with the file of a credential that was known by this id: of which provider it is
+/// may stand inside.
+fn broken(roll: &[Enrolled], id: Option<&str>, actor: &Actor) -> Option<Refused> {
+    let (_, file) = id?.split_once('/')?;
+    let mut roll = roll.iter();
+    let one =
+        roll.find(|one| matches!(one.held, Held::Broken) && one.file.as_deref() == Some(file));
+    let one = one.filter(|one| actor.manages(one.tenant.as_deref()))?;
+    one.problem.clone().map(Refused::Unreadable)
 }
 
 impl Place {
@@ -246,7 +259,8 @@ impl Place {
         let snapshot = self.runtime.snapshot();
         let terms = &snapshot.management;
         let opened = open_file(name, before, &terms.keyring);
-        let (json, sealed) = opened.map_err(|error| Refused::Sealed(format!("{name} {error}")))?;
+        let (json, sealed) =
+            opened.map_err(|error| Refused::Unreadable(format!("{name} {error}")))?;
         let seals = terms.seals || sealed.is_some();
         let used = one.credential().map(|credential| {
             credential.begin_period(self.runtime.board.time.now());

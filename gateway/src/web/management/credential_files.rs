@@ -97,9 +97,7 @@ pub(super) async fn add(
     Extension(actor): Extension<Actor>,
     Body(new): Body<NewCredential>,
 ) -> Result<Response, Refused> {
-    let entry = editing(office, move |place| {
-        place.add(new, &actor)
-    });
+    let entry = editing(office, move |place| place.add(new, &actor));
     Ok((StatusCode::CREATED, Json(entry.await?)).into_response())
 }
 

@@ -52,9 +52,9 @@ pub enum Refused {
     Configured(String),
     #[error("the credential `{0}` is switched off, or cannot be read: it has no quota now")]
     Unusable(String),
-    /// It is encrypted, and the key is not at hand.
+    /// A credential's file that cannot be read, and why.
     #[error("{0}")]
-    Sealed(String),
+    Unreadable(String),
     #[error("{0}")]
     Files(String),
     #[error("nothing was changed, for it would not be in force: {0}")]
@@ -135,7 +135,7 @@ impl Refused {
             Self::NoCredentials(_) => (StatusCode::NOT_FOUND, "no_credentials"),
             Self::SameSecret(_) => (StatusCode::CONFLICT, "same_secret"),
             Self::Configured(_) => (StatusCode::CONFLICT, "configured"),
-            Self::Unusable(_) | Self::Sealed(_) => (StatusCode::CONFLICT, "unusable"),
+            Self::Unusable(_) | Self::Unreadable(_) => (StatusCode::CONFLICT, "unusable"),
             Self::NotInForce(_) => (StatusCode::UNPROCESSABLE_ENTITY, "not_in_force"),
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
             Self::Files(_) => (StatusCode::INTERNAL_SERVER_ERROR, "files"),

@@ -54,7 +54,10 @@ async fn a_file_that_is_encrypted_is_changed_as_such_or_not_at_all() {
     let place = Place::with(&(keys() + &encrypted(SOME_KEY, ""))).await;
     let body = json!({"provider": "claude", "type": "api_key", "token": "CANARY-added-2"});
     let added = place.post("/auths", &body.to_string()).await.json();
-    let (name, id) = (added["file"].as_str().unwrap(), added["id"].as_str().unwrap());
+    let (name, id) = (
+        added["file"].as_str().unwrap(),
+        added["id"].as_str().unwrap(),
+    );
     let path = place.house.dir.path().join("auths").join(name);
     let put = async |body: &str| {
         let headers = [("x-management-key", ALL)];
@@ -71,7 +74,10 @@ async fn a_file_that_is_encrypted_is_changed_as_such_or_not_at_all() {
     // Switched off, with its key at hand.
     reload(&encrypted(SOME_KEY, "").replace("enabled: true", "enabled: false"));
     let changed = put(r#"{"weight":7}"#).await;
-    assert_eq!((changed.status, &changed.json()["weight"]), (200, &json!(7)));
+    assert_eq!(
+        (changed.status, &changed.json()["weight"]),
+        (200, &json!(7))
+    );
     let written = std::fs::read_to_string(&path).unwrap();
     assert!(written.starts_with("tpe1."), "{written}");
 

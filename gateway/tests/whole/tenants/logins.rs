@@ -665,6 +665,31 @@ async fn a_session_is_renewed_by_the_provider_that_it_came_from_and_by_no_other(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_session_of_the_houses_provider_ends_where_the_tenant_has_its_own_by_now() {
+    let place = Place::of(EVERYBODY, "", "").await;
+    let own = Idp::start(Time::simulated(NOON)).await;
+    for idp in [&place.idp, &own] {
+        let grants = json!({"access_token": "a", "token_type": "Bearer"});
+        idp.does(|wrong| wrong.renewal = Some((200, grants)));
+    }
+    let acmes = make(&mut place.signed_in(ACME_HOST).await).await;
+    let umbras = make(&mut place.signed_in(UMBRA_HOST).await).await;
+    let text = std::fs::read_to_string(&place.house.config).unwrap();
+    let sso = format!("pools: [acme], sso: {{providers: {{{}}}}}", test(&own));
+    std::fs::write(&place.house.config, text.replace("pools: [acme]", &sso)).unwrap();
+    place.house.gateway.reloader.reload().unwrap();
+    serves(&place, ACME_HOST, &acmes, "sk-acme-1").await;
+
+    place.time.advance(UNTIL_RENEWAL);
+    renewed(&place, &place.idp, 1).await;
+    place.time.advance(Duration::from_secs(3600));
+    // Umbra's is renewed, and so acme's would have been.
+    serves(&place, UMBRA_HOST, &umbras, "sk-umbra-1").await;
+    serves(&place, ACME_HOST, &acmes, "").await;
+    assert!(own.refreshed.lock().unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_session_ends_when_its_person_is_another_tenants_by_now() {
     let (api, url) = Api::start(json!({"authorized": true, "tenant": "umbra"})).await;
     let rest = format!("authorization: {{mode: enterprise, api_url: \"{url}\"}}");
