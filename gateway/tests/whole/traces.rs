@@ -229,6 +229,25 @@ async fn what_cannot_be_served_says_why() {
 }
 
 #[tokio::test]
+async fn an_attempt_that_took_too_long_is_called_what_the_metric_calls_it() {
+    let provider = FakeProvider::start(Options::default()).await;
+    let collector = Collector::start().await;
+    let yaml = config(&provider.base_url(), 1).replace(
+        "server: {port: 0}",
+        "server: {port: 0, timeouts: {first_byte: 200ms}}",
+    );
+    let house = House::serve(&format!("{yaml}{}", collector.section("1"))).await;
+    provider.always("sk-openai-1", Behaviour::Hang);
+    let mut client = client(&house, Http::One).await;
+    assert_eq!(asked(&mut client, &[]).await.status, 504);
+    let counted = "turnpike_upstream_attempts_total{credential=\"openai/1\",outcome=\"timeout\",provider=\"openai\"}";
+    assert_eq!(house.metric(counted), 1.0);
+    let spans = spans_at_the_end(&house, &collector).await;
+    let attempt = one(&spans, SpanKind::Client);
+    assert_eq!(attempt.text("error.type"), Some("timeout"));
+}
+
+#[tokio::test]
 async fn a_streams_span_ends_when_the_stream_does() {
     for sides in SIDES {
         let provider = FakeProvider::start(Options::new(sides.provider)).await;
