@@ -16,7 +16,7 @@ use crate::runtime::Runtime;
 use crate::upstream::roll::Enrolled;
 
 /// So long another process is waited for that writes in the same directory.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How often it is looked whether it is done.
 const LOOK: Duration = Duration::from_millis(20);
