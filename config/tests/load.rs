@@ -319,6 +319,40 @@ fn every_file_read_is_a_source() {
 }
 
 #[test]
+fn a_role_for_certificates_that_nobody_is_asked_for_is_a_warning() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["a.crt", "a.key", "ca.crt"] {
+        std::fs::write(dir.path().join(name), "pem").unwrap();
+    }
+    let digest = "ab".repeat(32);
+    let role = format!("{{models: [\"*\"], certificates: [{digest}]}}");
+    let roles = format!(
+        "roles: {{desk: {role}, all: {{models: [\"*\"]}}}}\n\
+         role_bindings: [{{role: desk, everyone: true}}, {{role: all, everyone: true}}]\n\
+         tenants: {{acme: {{hosts: [acme.example], roles: {{lab: {role}}}, role_bindings: [{{role: lab, everyone: true}}]}}}}\n"
+    );
+    let file = dir.path().join("turnpike.yaml");
+    let warned = |tls: &str| {
+        std::fs::write(&file, format!("{tls}{roles}")).unwrap();
+        let plan = load(&file, &environment(&[]), &KINDS);
+        let warnings = plan.ok().unwrap().warnings.into_iter();
+        let keys = warnings.filter(|one| one.contains("asked for no certificate"));
+        keys.map(|one| one.split(": ").next().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    let both = [
+        "roles.desk.certificates",
+        "tenants.acme.roles.lab.certificates",
+    ];
+    let tls = |more: &str| format!("server: {{tls: {{cert: a.crt, key: a.key{more}}}}}\n");
+    assert_eq!(warned(""), both);
+    assert_eq!(warned(&tls("")), both);
+    assert_eq!(warned(&tls(", client_ca: ca.crt")), both);
+    let asked = tls(", client_ca: ca.crt, client_auth: optional");
+    assert!(warned(&asked).is_empty());
+}
+
+#[test]
 fn equal_addresses_are_one_listener() {
     let plan = plan("server: {port: 9000}\nadmin: {port: 9000}\n");
     assert_eq!(plan.server.listen, plan.admin);

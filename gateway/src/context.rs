@@ -15,7 +15,7 @@ use crate::runtime::Runtime;
 use crate::snapshot::Snapshot;
 use crate::tenant::{Place, Site, Tenant};
 use crate::trace_context::TraceContext;
-use crate::traces::Recording;
+use crate::traces::{Recorded, Recording};
 use crate::upstream::Member;
 use crate::upstream::affinity::Session;
 
@@ -31,6 +31,8 @@ pub struct Context<'r> {
     pub trace: TraceContext,
     /// What is noted of it for its trace, where that is recorded.
     pub recording: Option<Box<Recording>>,
+    /// When it was taken of what callers may have recorded, in milliseconds; `None` = it was not.
+    traced_on_word: Option<u64>,
     /// The caller's head could be read.
     pub head_read: bool,
     /// The caller asked for the head of an answer only.
@@ -77,6 +79,7 @@ impl<'r> Context<'r> {
             snapshot,
             trace,
             recording: None,
+            traced_on_word: None,
             head_read: false,
             head_only: false,
             session: None,
@@ -92,9 +95,20 @@ impl<'r> Context<'r> {
             return;
         };
         let now = self.runtime.board.time.now();
-        let records = traces.records(&self.trace, &self.runtime.asked_traces, now);
-        self.trace = self.trace.sampled(records);
-        self.recording = records.then(|| Box::new(Recording::begin(head, now)));
+        let recorded = traces.records(&self.trace, &self.runtime.asked_traces, now);
+        let is_recorded = recorded != Recorded::No;
+        self.trace = self.trace.sampled(is_recorded);
+        self.recording = is_recorded.then(|| Box::new(Recording::begin(head, now)));
+        self.traced_on_word = (recorded == Recorded::OnWord).then_some(now);
+    }
+
+    /// Whoever calls is nobody: their word is not enough to have the trace recorded.
+    pub fn leave_untraced(&mut self) {
+        if let Some(taken) = self.traced_on_word.take() {
+            self.runtime.asked_traces.gives_back(taken);
+            self.recording = None;
+            self.trace = self.trace.sampled(false);
+        }
     }
 
     /// The trace, where it is of more than this call: it is recorded, or the caller's.

@@ -262,6 +262,19 @@ impl Reloader {
         self.reread_credentials()
     }
 
+    /// Takes over the credential files as they are now, or says why those in force stay. One that is just
+    /// being written is looked at again.
+    pub fn take_over_credentials(&self) -> Result<(), String> {
+        let is_settled = (0..3).any(|_| !self.reload_if_changed());
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let problem = state.directory_problem.as_ref();
+        match problem.or(state.credentials_problem.as_ref()) {
+            Some(problem) => Err(problem.clone()),
+            None if is_settled => Ok(()),
+            None => Err("a file is being written just now; try again in a moment".into()),
+        }
+    }
+
     /// Whether a source's content is another one than was read last.
     ///
     /// What the sources are of a configuration that was not taken over is not known: it may wait

@@ -1,4 +1,4 @@
-//! W3C Trace Context, level 1: which trace a request is part of.
+//! W3C Trace Context, level 1 (and of later versions what it says of them): which trace a request is part of.
 
 use std::fmt;
 
@@ -7,6 +7,9 @@ use uuid::Uuid;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+
+/// Of what is known of a `traceparent`.
+const LENGTH: usize = 55;
 
 /// The trace is recorded by those whose flag this is.
 const SAMPLED: u8 = 1;
@@ -66,16 +69,22 @@ impl TraceContext {
     }
 
     fn parse(value: &HeaderValue) -> Option<Self> {
-        let text = value.to_str().ok()?;
-        let mut parts = text.split('-');
+        let (known, more) = value.to_str().ok()?.split_at_checked(LENGTH)?;
+        let mut parts = known.split('-');
         let fields = [parts.next()?, parts.next()?, parts.next()?, parts.next()?];
         let [version, id, span, flags] = fields;
         let is_hex = |text: &str| {
             text.bytes()
                 .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
         };
+        // A later version begins as this one does, and may go on. There is no version ff.
+        let ends_well = match version {
+            "00" => more.is_empty(),
+            "ff" => false,
+            _ => more.is_empty() || more.starts_with('-'),
+        };
         let well_formed = parts.next().is_none()
-            && version == "00"
+            && ends_well
             && fields.map(str::len) == [2, 32, 16, 2]
             && fields.into_iter().all(is_hex);
         let trace = Self {
@@ -229,7 +238,10 @@ mod tests {
         for broken in [
             "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
             "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
-            "01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "0F-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01x",
+            "01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7",
             "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
             "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-x",
             "00-+bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
@@ -244,6 +256,18 @@ mod tests {
         }
         assert_eq!(of(&[SENT, SENT]).id(), 7, "of two, neither");
         assert_eq!(of(&[]).parent(), None);
+    }
+
+    #[test]
+    fn later_versions_are_read_as_far_as_they_are_known() {
+        for later in [
+            "01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-",
+            "fe-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-what-comes-\u{7e}",
+        ] {
+            assert_eq!(of(&[later]), of(&[SENT]), "{later}");
+            assert!(of(&[later]).to_string().starts_with("00-4bf9"));
+        }
     }
 
     #[test]

@@ -31,6 +31,15 @@ pub struct Traces {
     sampler: Sampler,
 }
 
+/// Whether a trace is recorded, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recorded {
+    No,
+    ByLot,
+    /// The caller says so.
+    OnWord,
+}
+
 impl Traces {
     pub fn new(plan: &TelemetryPlan, endpoint: Endpoint) -> Self {
         Self {
@@ -43,11 +52,16 @@ impl Traces {
     /// Whether the trace is recorded here: a part of those that begin here, drawn by lot, and those that
     /// the caller records. A caller may say so of all its calls, so beyond its part of the lot it has an
     /// allowance, which all callers share. `now` is in milliseconds.
-    pub fn records(&self, trace: &TraceContext, asked: &Allowance, now: u64) -> bool {
-        match trace.parent() {
-            None => self.sampler.draws(trace.id()),
-            Some(_) if !trace.is_sampled() => false,
-            Some(_) => self.sampler.draws(trace.id()) || asked.takes(now),
+    pub fn records(&self, trace: &TraceContext, asked: &Allowance, now: u64) -> Recorded {
+        let is_asked_for = trace.parent().is_some();
+        if is_asked_for && !trace.is_sampled() {
+            Recorded::No
+        } else if self.sampler.draws(trace.id()) {
+            Recorded::ByLot
+        } else if is_asked_for && asked.takes(now) {
+            Recorded::OnWord
+        } else {
+            Recorded::No
         }
     }
 }

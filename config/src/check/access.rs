@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 
 use turnpike_api::Permission as Llm;
 
-use crate::document::{Document, LoginMode, Permission, Role, RoleBinding, Tenant};
+use crate::document::{
+    ClientAuth, Document, LoginMode, Permission, Role, RoleBinding, Tenant, Tls,
+};
 use crate::locate::Path;
 use crate::nearest::hint;
 use crate::plan::{ClientKeyPlan, RoleBindingPlan, RolePlan, Scope, TenantAccessPlan};
@@ -138,6 +140,29 @@ fn role(name: &str, written: &Role, section: &Path, context: &mut Context<'_>) -
     };
     warn_of_nothing(&plan, &at, context);
     plan
+}
+
+/// Of roles that are good with client certificates, where no caller is asked for one.
+pub(super) fn warn_of_certificates(document: &Document, context: &mut Context<'_>) {
+    let tls = document.server.tls.as_ref();
+    let asks = |tls: &Tls| tls.client_ca.is_some() && !matches!(tls.client_auth, ClientAuth::Off);
+    if tls.is_some_and(asks) {
+        return;
+    }
+    let top = (Path::default(), &document.roles);
+    let tenants = document.tenants.iter().map(|(name, tenant)| {
+        let at = Path::default().field("tenants").entry(name);
+        (at, &tenant.roles)
+    });
+    for (at, roles) in std::iter::once(top).chain(tenants) {
+        for (name, role) in roles {
+            if !role.certificates.is_empty() {
+                let key = at.field("roles").entry(name).field("certificates");
+                let message = "callers are asked for no certificate: whoever has the role is let in nowhere; set `server.tls.client_ca` and `server.tls.client_auth`";
+                context.warn(&key, message);
+            }
+        }
+    }
 }
 
 /// As `openssl x509 -fingerprint -sha256` prints them, or without the colons.

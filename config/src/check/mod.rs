@@ -124,6 +124,7 @@ pub(crate) fn plan(document: &Document, mut context: Context<'_>) -> Option<Plan
     let mut jwt_issuers = jwt::issuers(&document.jwt, context);
     let logins = sso::logins(document, context);
     let (roles, role_bindings) = access::access(document, &client_keys, context);
+    access::warn_of_certificates(document, context);
     let (providers, disabled_providers) = providers::providers(document, context);
     let limits = limits::limits(document, &client_keys, &providers, context);
     let tenants = tenants::tenants(document, &client_keys, &logins, context);

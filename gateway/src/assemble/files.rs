@@ -219,7 +219,7 @@ impl Providers<'_> {
             tenant: None,
             pool: None,
         });
-        if let Some(known) = known {
+        if let Some(known) = known.filter(|known| !self.is_tenants_alone(known)) {
             let broken = Supply {
                 offer: known.offer.clone(),
                 vendor: known.vendor.clone(),
@@ -227,6 +227,16 @@ impl Providers<'_> {
             };
             self.stock.add(None, broken);
         }
+    }
+
+    /// Whether all that is written of a provider's credentials has tags: the house knows nothing of it.
+    fn is_tenants_alone(&self, known: &Known) -> bool {
+        let mut providers = self.plan.providers.iter();
+        let written = providers.find(|one| *one.name == *known.vendor.name);
+        written.is_some_and(|written| {
+            let mut credentials = written.credentials.iter();
+            !written.credentials.is_empty() && credentials.all(|one| one.pool.is_some())
+        })
     }
 
     /// Whose a file may be that never could be read: by the beginnings of its name.

@@ -15,7 +15,7 @@ use url::Url;
 
 use super::egress::Egress;
 use super::files::GoodFiles;
-use super::stock::Stock;
+use super::stock::{SaidBy, Stock};
 use super::{Ground, limits};
 use crate::upstream::catalogue::{Offer, StandIns, Supplied, Supply};
 use crate::upstream::credential::{Access, Credential, Source, Vendor};
@@ -109,7 +109,8 @@ impl<'a> Providers<'a> {
             return;
         };
         let settings = &provider.settings;
-        self.stand_in(&vendor, settings.prefix.as_deref(), &settings.models);
+        let source = SaidBy::Provider(vendor.name.clone());
+        self.stand_in(source, settings.prefix.as_deref(), &settings.models);
         let offer = offer(
             &vendor,
             settings.prefix.as_deref(),
@@ -214,7 +215,8 @@ impl<'a> Providers<'a> {
             return known.offer.clone();
         }
         let prefix = plan.prefix.as_deref();
-        self.stand_in(&known.vendor, prefix, &plan.models);
+        let source = SaidBy::Credentials(known.vendor.name.clone(), plan.pool.clone());
+        self.stand_in(source, prefix, &plan.models);
         offer(&known.vendor, prefix, &plan.models, &plan.excluded_models)
     }
 
@@ -272,8 +274,8 @@ impl<'a> Providers<'a> {
     }
 
     /// Remembers who may serve in place of whom.
-    fn stand_in(&mut self, vendor: &Vendor, prefix: Option<&str>, models: &[ModelPlan]) {
-        let stand_ins = self.stock.stand_ins(&vendor.name);
+    fn stand_in(&mut self, source: SaidBy, prefix: Option<&str>, models: &[ModelPlan]) {
+        let stand_ins = self.stock.stand_ins(source);
         let mut add = |asked: String, change: &dyn Fn(&mut StandIns)| {
             change(stand_ins.entry(asked).or_default());
         };

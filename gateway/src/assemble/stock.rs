@@ -16,8 +16,28 @@ use crate::upstream::{Board, Catalogue};
 pub(super) struct Stock {
     /// Under no tag: what serves whoever names none.
     by_pool: HashMap<Option<String>, Vec<Supply>>,
-    /// Who may serve in place of whom, as each provider says, in the configuration's order.
-    stand_ins: Vec<(Arc<str>, HashMap<String, StandIns>)>,
+    /// Who may serve in place of whom, as each says, in the configuration's order.
+    stand_ins: Vec<(SaidBy, HashMap<String, StandIns>)>,
+}
+
+/// Where it is written who may serve in place of whom.
+#[derive(PartialEq, Eq)]
+pub(super) enum SaidBy {
+    /// With a provider: it is so for all its credentials.
+    Provider(Arc<str>),
+    /// With credentials of a provider that have this tag, or none: it is nobody else's business.
+    Credentials(Arc<str>, Option<String>),
+}
+
+impl SaidBy {
+    /// Whether one of these was meant, too.
+    fn is_of(&self, supplies: &[Supply], tags: &[Option<String>]) -> bool {
+        let (provider, is_tagged_so) = match self {
+            Self::Provider(provider) => (provider, true),
+            Self::Credentials(provider, tag) => (provider, tags.contains(tag)),
+        };
+        is_tagged_so && supplies.iter().any(|one| one.vendor.name == *provider)
+    }
 }
 
 /// The same, with what all catalogues have in common.
@@ -35,27 +55,30 @@ impl Stock {
         self.by_pool.entry(pool).or_default().push(supply);
     }
 
-    /// Those of this provider.
-    pub(super) fn stand_ins(&mut self, provider: &Arc<str>) -> &mut HashMap<String, StandIns> {
-        let known = self.stand_ins.iter().position(|(name, _)| name == provider);
+    /// Those that are written there.
+    pub(super) fn stand_ins(&mut self, source: SaidBy) -> &mut HashMap<String, StandIns> {
+        let known = self
+            .stand_ins
+            .iter()
+            .position(|(known, _)| *known == source);
         let at = known.unwrap_or_else(|| {
-            self.stand_ins.push((provider.clone(), HashMap::new()));
+            self.stand_ins.push((source, HashMap::new()));
             self.stand_ins.len() - 1
         });
         &mut self.stand_ins[at].1
     }
 
-    fn of(&self, pools: &[String]) -> Vec<Supply> {
-        let tags: Vec<Option<String>> = match pools {
-            [] => vec![None],
-            pools => pools.iter().cloned().map(Some).collect(),
-        };
+    fn of(&self, tags: &[Option<String>]) -> Vec<Supply> {
         let supplies = tags.iter().filter_map(|tag| self.by_pool.get(tag));
         supplies.flatten().cloned().collect()
     }
 
-    /// As the providers of these say. What others do is none of their callers' business.
-    fn stand_ins_among(&self, supplies: &[Supply]) -> HashMap<String, StandIns> {
+    /// As is written for these. What others do is none of their callers' business.
+    fn stand_ins_among(
+        &self,
+        supplies: &[Supply],
+        tags: &[Option<String>],
+    ) -> HashMap<String, StandIns> {
         let mut found: HashMap<String, StandIns> = HashMap::new();
         let push = |names: &mut Vec<String>, more: &[String]| {
             for name in more {
@@ -64,10 +87,9 @@ impl Stock {
                 }
             }
         };
-        for (provider, stand_ins) in &self.stand_ins {
-            if !supplies.iter().any(|one| one.vendor.name == *provider) {
-                continue;
-            }
+        let theirs = self.stand_ins.iter();
+        let theirs = theirs.filter(|(source, _)| source.is_of(supplies, tags));
+        for (_, stand_ins) in theirs {
             for (asked, more) in stand_ins {
                 let known = found.entry(asked.clone()).or_default();
                 push(&mut known.previews, &more.previews);
@@ -87,9 +109,13 @@ impl Shelves {
     }
 
     fn catalogue(&self, pools: &[String]) -> Catalogue {
-        let supplies = self.stock.of(pools);
+        let tags: Vec<Option<String>> = match pools {
+            [] => vec![None],
+            pools => pools.iter().cloned().map(Some).collect(),
+        };
+        let supplies = self.stock.of(&tags);
         Catalogue::new(Contents {
-            stand_ins: self.stock.stand_ins_among(&supplies),
+            stand_ins: self.stock.stand_ins_among(&supplies, &tags),
             supplies,
             force_prefix: self.force_prefix,
             default_selector: self.default_selector.clone(),

@@ -53,9 +53,11 @@ struct Way<'s> {
 }
 
 impl<'s> Way<'s> {
-    /// `None` = nobody has the provider any more. A refresh token is shown to nobody else.
+    /// `None` = nobody has the provider any more, or the tenant has providers of its own by now, and then
+    /// lets in by nobody else's. A refresh token is shown to nobody else.
     fn of(session: &Session, tenant: &'s Arc<Tenant>, tenants: &'s Tenants) -> Option<Self> {
         let by = match &session.provider_of {
+            None if tenant.has_own_providers => return None,
             None => &tenants.house,
             Some(name) if tenant.has_own_providers && tenant.name() == Some(name) => tenant,
             Some(_) => return None,

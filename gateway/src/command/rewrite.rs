@@ -8,7 +8,7 @@ use std::path::Path;
 use thiserror::Error;
 use turnpike_api::{Keyring, OpenError, SealError};
 use turnpike_config::Plan;
-use turnpike_credentials::{FileError, open_file, parse, replace_file, seal_file};
+use turnpike_credentials::{FileError, WriteLock, open_file, parse, replace_file, seal_file};
 use zeroize::Zeroizing;
 
 use crate::assemble::credential_directory;
@@ -54,6 +54,10 @@ pub enum Left {
 
 /// Rewrites all of them, and tells of each.
 pub fn rewrite(plan: &Plan, mut tell: impl FnMut(&str, Result<Done, Left>)) -> Result<(), String> {
+    let dir = &plan.auth.dir;
+    // A gateway beside it changes them, too.
+    let lock = dir.is_dir().then(|| WriteLock::take(dir)).transpose();
+    let _lock = lock.map_err(|error| format!("{}: {error}", dir.display()))?;
     let mut directory = credential_directory(plan);
     let scan = directory.scan();
     if let Some(problem) = scan.problem {

@@ -269,8 +269,9 @@ pub struct Managed<'a> {
     pub action: &'static str,
     /// What it was done to.
     pub subject: &'a str,
-    /// How it was and how it is, where one word says it.
-    pub change: Option<(&'a str, &'a str)>,
+    /// How it was, and how it is.
+    pub before: Option<&'a str>,
+    pub after: Option<&'a str>,
     pub audit: &'a Audit,
 }
 
@@ -281,8 +282,8 @@ impl Managed<'_> {
             tenant: self.tenant,
             action: self.action,
             subject: self.subject,
-            before: self.change.map(|(before, _)| before),
-            after: self.change.map(|(_, after)| after),
+            before: self.before,
+            after: self.after,
         });
         info!(
             actor = self.actor,

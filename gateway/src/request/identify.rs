@@ -59,6 +59,18 @@ pub async fn identify(
     query: &str,
     context: &mut Context<'_>,
 ) -> Result<Arc<Identity>, Stranger> {
+    let found = find(head, query, context).await;
+    if found.is_err() {
+        context.leave_untraced();
+    }
+    found
+}
+
+async fn find(
+    head: &RequestHeader,
+    query: &str,
+    context: &mut Context<'_>,
+) -> Result<Arc<Identity>, Stranger> {
     let snapshot = context.snapshot.clone();
     // The first token that is made closes a gateway that was open.
     let is_open = snapshot.open && !context.runtime.agent_tokens.had_any();
@@ -188,10 +200,9 @@ fn as_told(rejection: Rejection, token: &str, context: &Context<'_>) -> Rejectio
         return rejection;
     };
     let tenants = &context.snapshot.tenants;
-    match rejection {
-        Rejection::Malformed(_) | Rejection::Busy | Rejection::Unavailable(_) => rejection,
-        _ if tenants.is_anothers(token, place) => Rejection::Unknown,
-        _ => rejection,
+    match tenants.is_anothers(token, place) {
+        true => Rejection::Unknown,
+        false => rejection,
     }
 }
 

@@ -90,16 +90,26 @@ pub async fn serve(session: &mut ServerSession, context: &mut Context<'_>) -> Co
     if context.page.is_some()
         && let Some(wanted) = cors::asked(&method, &session.req_header().headers, &canonical)
     {
+        context.recording = None;
         let answered = Box::pin(cors::answer(session, context, &wanted)).await;
         return answered.unwrap_or(Connection::Cut);
     }
     let resource = path::parse(&method, &canonical);
-    // Whatever these are, they are not for pages of elsewhere, and no calls to be traced.
+    // Whatever these are, they are not for pages of elsewhere.
     if matches!(
         resource,
         Resource::Login | Resource::Management | Resource::Page | Resource::Root
     ) {
         context.page = None;
+    }
+    let is_call = matches!(
+        resource,
+        Resource::Call { .. }
+            | Resource::Models { .. }
+            | Resource::Model { .. }
+            | Resource::WrongMethod { .. }
+    );
+    if !is_call {
         context.recording = None;
     }
     let resource = in_the_callers_dialect(resource, session.req_header(), query);

@@ -1,6 +1,6 @@
 //! Which traces are recorded.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use turnpike_config::plan::SampleRatio;
 
@@ -9,7 +9,7 @@ use turnpike_config::plan::SampleRatio;
 const LOT: u128 = 1 << 56;
 
 /// As many traces a second are recorded only because callers ask for it.
-const ASKED: u32 = 100;
+const ASKED: u64 = 100;
 
 /// Draws a part of all traces.
 pub struct Sampler {
@@ -31,28 +31,43 @@ impl Sampler {
     }
 }
 
-/// What callers may have recorded.
+/// What callers may have recorded: how many of the second that runs were taken. In one word, so that calls
+/// do not wait for each other: the second's last 32 bits, and the number.
 #[derive(Default)]
-pub struct Allowance(Mutex<Taken>);
-
-#[derive(Default)]
-struct Taken {
-    second: u64,
-    traces: u32,
-}
+pub struct Allowance(AtomicU64);
 
 impl Allowance {
     /// Takes one of it, where there is one left. `now` is in milliseconds.
     pub fn takes(&self, now: u64) -> bool {
-        let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if taken.second != now / 1000 {
-            (taken.second, taken.traces) = (now / 1000, 0);
-        }
-        let is_left = taken.traces < ASKED;
-        taken.traces += u32::from(is_left);
-        is_left
+        let second = (now / 1000) << 32;
+        let taken = self
+            .0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
+                let taken = if word & SECOND == second {
+                    word
+                } else {
+                    second
+                };
+                (taken & !SECOND < ASKED).then_some(taken + 1)
+            });
+        taken.is_ok()
+    }
+
+    /// Gives back one that was taken at `now`: who asked is nobody. Of a second that is over there is
+    /// nothing to give back.
+    pub fn gives_back(&self, now: u64) {
+        let second = (now / 1000) << 32;
+        // It fails where there is nothing to be done.
+        let _ = self
+            .0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
+                (word & SECOND == second && word != second).then(|| word - 1)
+            });
     }
 }
+
+/// The bits of an allowance that say of which second it is.
+const SECOND: u64 = !0 << 32;
 
 #[cfg(test)]
 mod tests {
@@ -98,5 +113,12 @@ mod tests {
         let taken = |now| (0..1_000).filter(|_| allowance.takes(now)).count();
         assert_eq!((taken(5_000), taken(5_999)), (ASKED as usize, 0));
         assert_eq!(taken(6_000), ASKED as usize);
+        allowance.gives_back(6_500);
+        assert_eq!(taken(6_900), 1);
+        // Of what is over, and of what nobody took.
+        allowance.gives_back(5_000);
+        assert_eq!((taken(6_999), taken(7_000)), (0, ASKED as usize));
+        (0..1_000).for_each(|_| allowance.gives_back(7_000));
+        assert_eq!(taken(7_000), ASKED as usize);
     }
 }

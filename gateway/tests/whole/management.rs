@@ -1,6 +1,8 @@
 //! The management API, over real HTTP.
 
 mod encryption;
+mod in_force;
+mod on_record;
 
 use std::time::Duration;
 
@@ -608,12 +610,11 @@ async fn a_credential_is_added_used_and_removed() {
         refused(&answer, 400, "invalid_request");
         assert!(!answer.text().contains("CANARY"), "{}", answer.text());
     }
-    let files = || {
-        std::fs::read_dir(place.house.dir.path().join("auths"))
-            .unwrap()
-            .count()
-    };
-    assert_eq!(files(), 1);
+    let files = std::fs::read_dir(place.house.dir.path().join("auths")).unwrap();
+    let paths = files.map(|file| file.unwrap().path());
+    let is_credential =
+        |path: &std::path::PathBuf| path.extension().is_some_and(|end| end == "json");
+    assert_eq!(paths.filter(is_credential).count(), 1);
 
     let place = place.restarted().await;
     let listed = place.get("/auths/openai").await.json();

@@ -229,6 +229,25 @@ async fn what_cannot_be_served_says_why() {
 }
 
 #[tokio::test]
+async fn an_attempt_that_took_too_long_is_called_what_the_metric_calls_it() {
+    let provider = FakeProvider::start(Options::default()).await;
+    let collector = Collector::start().await;
+    let yaml = config(&provider.base_url(), 1).replace(
+        "server: {port: 0}",
+        "server: {port: 0, timeouts: {first_byte: 200ms}}",
+    );
+    let house = House::serve(&format!("{yaml}{}", collector.section("1"))).await;
+    provider.always("sk-openai-1", Behaviour::Hang);
+    let mut client = client(&house, Http::One).await;
+    assert_eq!(asked(&mut client, &[]).await.status, 504);
+    let counted = "turnpike_upstream_attempts_total{credential=\"openai/1\",outcome=\"timeout\",provider=\"openai\"}";
+    assert_eq!(house.metric(counted), 1.0);
+    let spans = spans_at_the_end(&house, &collector).await;
+    let attempt = one(&spans, SpanKind::Client);
+    assert_eq!(attempt.text("error.type"), Some("timeout"));
+}
+
+#[tokio::test]
 async fn a_streams_span_ends_when_the_stream_does() {
     for sides in SIDES {
         let provider = FakeProvider::start(Options::new(sides.provider)).await;
@@ -328,15 +347,34 @@ async fn what_is_not_recorded_says_so_and_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn pages_are_no_calls() {
+async fn pages_unknown_paths_and_preflights_are_no_calls() {
     let provider = FakeProvider::start(Options::default()).await;
     let collector = Collector::start().await;
-    let house = told(&provider, &collector, "1", 1).await;
+    let yaml = config(&provider.base_url(), 1).replace(
+        "server: {port: 0}",
+        "server: {port: 0, cors: {allowed_origins: [\"https://chat.example\"]}}",
+    );
+    let house = House::serve(&format!("{yaml}{}", collector.section("1"))).await;
     for http in [Http::One, Http::Two] {
         let mut client = client(&house, http).await;
-        for path in ["/health", "/", "/auth", "/v0/management/auths"] {
+        for path in [
+            "/health",
+            "/",
+            "/auth",
+            "/v0/management/auths",
+            "/v1/nowhere",
+        ] {
             get_with(&mut client, path, &[]).await;
         }
+        // A browser asks for a page of elsewhere whether it may call.
+        let mut client = self::client(&house, http).await;
+        let mut preflight = client.request(CHAT.path, "");
+        *preflight.method_mut() = http::Method::OPTIONS;
+        let headers = preflight.headers_mut();
+        headers.insert("origin", "https://chat.example".parse().unwrap());
+        headers.insert("access-control-request-method", "POST".parse().unwrap());
+        let answer = Answer::read(client.send(preflight).await.unwrap()).await;
+        assert_eq!(answer.status, 204, "{}", answer.text());
     }
     assert!(spans_at_the_end(&house, &collector).await.is_empty());
 }
@@ -351,8 +389,18 @@ async fn callers_cannot_have_everything_recorded() {
     let yaml = config(&provider.base_url(), 1) + &collector.section("0");
     let time = Time::simulated(NOW);
     let house = House::serve_by(time.clone(), tempfile::tempdir().unwrap(), &yaml).await;
-    let mut client = client(&house, Http::One).await;
     let sent = format!("00-{TRACE}-{PARENT}-01");
+    // A stranger has nothing recorded, and takes nothing of what there is for those who are known.
+    for _ in 0..110 {
+        let mut stranger = client(&house, Http::One).await;
+        let headers = [
+            ("authorization", "Bearer nobody's-key-0123456789"),
+            ("traceparent", &sent),
+        ];
+        let refused = post_with(&mut stranger, CHAT.path, &headers, chat("gpt-4o")).await;
+        assert_eq!(refused.status, 401);
+    }
+    let mut client = client(&house, Http::One).await;
     for (calls, recorded) in [(150, 100), (150, 100), (50, 50)] {
         let mut told = 0;
         for _ in 0..calls {
@@ -427,7 +475,8 @@ async fn no_secret_and_no_prompt_is_in_a_span() {
     }
     let spans = spans_at_the_end(&house, &collector).await;
     let calls = spans.iter().filter(|one| one.is(SpanKind::Server)).count();
-    assert_eq!(calls, 2 * 8);
+    // All but the path that is none.
+    assert_eq!(calls, 2 * 7);
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
 //! and blocks. A file is read only when it is not the file it was; one that did not change costs
 //! one `stat`.
 
+mod lock;
 mod read;
 mod sealed;
 #[cfg(test)]
@@ -22,8 +23,9 @@ use turnpike_api::Keyring;
 
 use crate::file::CredentialFile;
 
+pub use lock::WriteLock;
 pub use sealed::{ReadError, open_file, seal_file};
-pub use write::{add_file, remove_file, replace_file};
+pub use write::{TakenAway, add_file, remove_file, replace_file, take_away};
 
 use read::{Contents, Identity, Refusal, Seen};
 

@@ -314,11 +314,12 @@ impl<'p> Forwarding<'p, '_> {
                 }
                 Attempt::Broken(broken) => {
                     tell_broken(context, &lease, &broken);
-                    context.attempt_failed(None, broken.outcome());
-                    let outcome = match broken.fault() {
-                        Some(fault) => Outcome::Fault(fault, Hint::default()),
-                        None => Outcome::Broken(broken.outcome()),
+                    // In the span's word as in the metric's.
+                    let (word, outcome) = match broken.fault() {
+                        Some(fault) => (fault.as_str(), Outcome::Fault(fault, Hint::default())),
+                        None => (broken.outcome(), Outcome::Broken(broken.outcome())),
                     };
+                    context.attempt_failed(None, word);
                     lease.settle(outcome, context);
                     self.failures.broken = Some(broken);
                 }

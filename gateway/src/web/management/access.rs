@@ -17,6 +17,7 @@ use turnpike_identity::sso::Session;
 
 use super::Routes;
 use super::attempts::Attempts;
+use super::change::{Change, Words};
 use super::document;
 use super::office::Office;
 use super::pages::Entrance;
@@ -43,8 +44,10 @@ pub struct Terms {
     pub(super) costs: Costs,
     /// Where the files of credentials are.
     pub(super) auth_dir: PathBuf,
-    /// What credential files are written with; `None` = as they are.
-    pub(super) sealing: Option<Keyring>,
+    /// What opens credential files that are encrypted.
+    pub(super) keyring: Keyring,
+    /// Whether those that are written are.
+    pub(super) seals: bool,
     /// How long a token goes on beside the one that took its place.
     pub(super) rotation_overlap: Duration,
     /// How operators come to their pages.
@@ -71,27 +74,20 @@ pub(in crate::web) struct Actor {
 }
 
 impl Actor {
-    /// Tells of a change they made.
+    /// Tells of what they did that changed nothing but where they are.
     pub(super) fn did(&self, action: &'static str, subject: &str) {
-        Managed {
-            actor: &self.name,
-            tenant: self.tenant.as_deref(),
-            action,
-            subject,
-            change: None,
-            audit: &self.audit,
-        }
-        .tell();
+        self.changed(action, subject, Change::default());
     }
 
-    /// The same, of a change that is told by two words: how it was, and how it is.
-    pub(super) fn changed(&self, action: &'static str, subject: &str, change: (&str, &str)) {
+    /// Tells of a change they made.
+    pub(super) fn changed(&self, action: &'static str, subject: &str, change: Change) {
         Managed {
             actor: &self.name,
             tenant: self.tenant.as_deref(),
             action,
             subject,
-            change: Some(change),
+            before: change.before.as_deref(),
+            after: change.after.as_deref(),
             audit: &self.audit,
         }
         .tell();
@@ -99,6 +95,13 @@ impl Actor {
 }
 
 impl Terms {
+    /// The configuration as it goes on record: the digest is that of the event `configuration`.
+    pub(super) fn on_record(&self, generation: u64) -> String {
+        let digest = turnpike_audit::sha256(self.effective.as_bytes());
+        let words = Words::default().with("generation", generation);
+        words.with("digest", digest).into()
+    }
+
     /// A digest of the configuration, without its secrets: the same for the same one.
     pub fn configuration(&self) -> String {
         blake3::hash(self.effective.as_bytes()).to_hex()[..16].to_owned()
@@ -125,7 +128,8 @@ impl Terms {
             effective: plan.effective.clone(),
             costs: token_entry::costs(plan.agent_tokens.argon2),
             auth_dir: plan.auth.dir.clone(),
-            sealing: (plan.auth.encryption.enabled).then(|| encryption::of_files(plan)),
+            keyring: encryption::of_files(plan),
+            seals: plan.auth.encryption.enabled,
             rotation_overlap: plan.agent_tokens.rotation_overlap,
             entrance,
         }
@@ -364,7 +368,8 @@ mod tests {
             effective: "{}".into(),
             costs: Costs::default(),
             auth_dir: PathBuf::new(),
-            sealing: None,
+            keyring: Keyring::default(),
+            seals: false,
             rotation_overlap: Duration::ZERO,
             entrance: Entrance::of_key(&digest_key),
             audit: Arc::default(),

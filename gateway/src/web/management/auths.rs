@@ -12,9 +12,10 @@ use utoipa::ToSchema;
 
 use super::access::Actor;
 use super::body::Body;
+use super::change::{self, Change};
 use super::credential_changes::{chosen, version};
-use super::credential_files::editing;
 use super::office::Office;
+use super::place::looking;
 use super::refusal::Refused;
 use crate::background::quotas;
 use crate::observe::events::CredentialRecovered;
@@ -93,8 +94,9 @@ pub(super) async fn quota(
     Query(Which { id }): Query<Which>,
 ) -> Result<Response, Refused> {
     // A change that is under way is made first: what is shown is what the tag is of.
-    let shown = editing(office, move |place| {
-        place.take_over();
+    let shown = looking(office, move |place| {
+        // One that cannot be taken over is told where it is made.
+        let _ = place.take_over(&actor);
         let snapshot = place.runtime.snapshot();
         let one = chosen(&snapshot.roll, &provider, id.as_deref(), &actor)?;
         let entry = CredentialEntry::new(one, place.runtime.board.time.now());
@@ -146,8 +148,11 @@ pub(super) async fn reset(
     let resetting = tokio::spawn(async move {
         let mut reset = Vec::new();
         for credential in chosen {
+            credential.begin_period(runtime.board.time.now());
+            let before = change::counted(&credential);
             clear(&runtime, &credential).await?;
-            actor.did("cleared quota and cooldowns", &credential.id);
+            let change = Change::of(before, change::counted(&credential));
+            actor.changed("cleared quota and cooldowns", &credential.id, change);
             reset.push(credential.id.to_string());
         }
         Ok(Json(Reset { reset }))

@@ -15,12 +15,14 @@ use zeroize::Zeroizing;
 
 use super::access::Actor;
 use super::body::Body;
-use super::credential_files::{NewQuota, Place, editing, holds};
+use super::change::{Change, Words};
+use super::credential_files::{NewQuota, holds};
 use super::etag::{etag, if_match};
 use super::office::Office;
+use super::place::{Place, editing};
 use super::refusal::Refused;
 use crate::upstream::entry::{CredentialEntry, QuotaEntry};
-use crate::upstream::roll::Enrolled;
+use crate::upstream::roll::{Enrolled, Held};
 
 type Shared = State<Arc<Office>>;
 
@@ -164,16 +166,29 @@ pub(super) fn chosen<'r>(
         |one: &&Enrolled| &*one.provider == provider && actor.manages(one.tenant.as_deref());
     let mut of_provider = roll.iter().filter(theirs).peekable();
     if of_provider.peek().is_none() {
-        return Err(Refused::NoCredentials(provider.to_owned()));
+        let broken = broken(roll, id, actor);
+        return Err(broken.unwrap_or_else(|| Refused::NoCredentials(provider.to_owned())));
     }
     let mut meant = of_provider.filter(|one| id.is_none_or(|id| *one.id == *id));
-    let one = meant
-        .next()
-        .ok_or_else(|| Refused::NoCredential(id.unwrap_or_default().to_owned()))?;
+    let one = meant.next().ok_or_else(|| {
+        let broken = broken(roll, id, actor);
+        broken.unwrap_or_else(|| Refused::NoCredential(id.unwrap_or_default().to_owned()))
+    })?;
     match meant.next() {
         Some(_) => Err(Refused::Ambiguous(provider.to_owned())),
         None => Ok(one),
     }
+}
+
+/// What is wrong with the file of a credential that was known by this id: of which provider it is
+/// may stand inside.
+fn broken(roll: &[Enrolled], id: Option<&str>, actor: &Actor) -> Option<Refused> {
+    let (_, file) = id?.split_once('/')?;
+    let mut roll = roll.iter();
+    let one =
+        roll.find(|one| matches!(one.held, Held::Broken) && one.file.as_deref() == Some(file));
+    let one = one.filter(|one| actor.manages(one.tenant.as_deref()))?;
+    one.problem.clone().map(Refused::Unreadable)
 }
 
 impl Place {
@@ -186,6 +201,7 @@ impl Place {
         change: Edit,
         actor: &Actor,
     ) -> Result<(CredentialEntry, String), Refused> {
+        self.take_over(actor)?;
         let snapshot = self.runtime.snapshot();
         let one = chosen(&snapshot.roll, provider, id, actor)?;
         let Some(name) = &one.file else {
@@ -215,36 +231,24 @@ impl Place {
             return Err(Refused::Changed);
         }
         replace_file(&self.directory, name, &after).map_err(|error| self.failed(&error))?;
-        self.take_over();
-        let snapshot = self.runtime.snapshot();
-        let now = snapshot
-            .roll
-            .iter()
-            .find(|other| other.file.as_ref() == Some(name));
-        match now {
-            Some(one) if one.problem.is_none() => {
-                let change = (told.0.as_str(), told.1.as_str());
-                actor.changed("changed a credential", &one.id, change);
-                let entry = CredentialEntry::new(one, self.runtime.board.time.now());
-                Ok((entry, version(&after)))
-            }
-            other => {
-                let problem = other.and_then(|one| one.problem.clone());
-                let put_back = match read() {
-                    Ok(now) if now == after => replace_file(&self.directory, name, &before),
-                    // Somebody has written another one meanwhile.
-                    _ => Ok(()),
-                };
-                self.take_over();
-                put_back.map_err(|error| self.failed(&error))?;
-                Err(Refused::Body(problem.unwrap_or_else(|| {
-                    "the gateway does not take the file over; its log says why".into()
-                })))
-            }
+        let changed = self.in_force(name, actor, |one| {
+            actor.changed("changed a credential", &one.id, told);
+            let entry = CredentialEntry::new(one, self.runtime.board.time.now());
+            (entry, version(&after))
+        });
+        if changed.is_err() {
+            let put_back = match read() {
+                Ok(now) if now == after => replace_file(&self.directory, name, &before),
+                // Somebody has written another one meanwhile.
+                _ => Ok(()),
+            };
+            let _ = self.take_over(actor);
+            put_back.map_err(|error| self.failed(&error))?;
         }
+        changed
     }
 
-    /// The file as it is to be, encrypted where the others are.
+    /// The file as it is to be: encrypted where the others are, and where it was.
     fn written(
         &self,
         one: &Enrolled,
@@ -253,16 +257,11 @@ impl Place {
         change: Edit,
     ) -> Result<Zeroizing<Vec<u8>>, Refused> {
         let snapshot = self.runtime.snapshot();
-        let unreadable = |why: &dyn std::fmt::Display| Refused::Files(format!("{name}: {why}"));
-        let sealing = snapshot.management.sealing.as_ref();
-        let json = match sealing {
-            Some(keyring) => {
-                open_file(name, before, keyring)
-                    .map_err(|error| unreadable(&error))?
-                    .0
-            }
-            None => Zeroizing::new(before.to_vec()),
-        };
+        let terms = &snapshot.management;
+        let opened = open_file(name, before, &terms.keyring);
+        let (json, sealed) =
+            opened.map_err(|error| Refused::Unreadable(format!("{name} {error}")))?;
+        let seals = terms.seals || sealed.is_some();
         let used = one.credential().map(|credential| {
             credential.begin_period(self.runtime.board.time.now());
             let start = credential.standing.allowance.running().start;
@@ -272,42 +271,40 @@ impl Place {
         let change = Edit { used, ..change };
         // Its errors name the key and quote nothing.
         let json = edit(stem, &json, &change).map_err(|error| Refused::Body(error.to_string()))?;
-        match sealing {
-            None => Ok(json),
-            Some(keyring) => Ok(Zeroizing::new(seal_file(name, &json, keyring)?)),
+        match seals {
+            false => Ok(json),
+            true => Ok(Zeroizing::new(seal_file(name, &json, &terms.keyring)?)),
         }
     }
 }
 
 /// What changes, before and after, as it goes on record: never a secret.
-fn told(one: &Enrolled, change: &Edit) -> (String, String) {
+fn told(one: &Enrolled, change: &Edit) -> Change {
     let credential = one.credential();
-    let (mut before, mut after) = (Vec::new(), Vec::new());
-    let mut note = |what: &str, was: Option<String>, is: Option<String>| {
-        if let Some(is) = is {
-            before.push(format!("{what} {}", was.unwrap_or_else(|| "none".into())));
-            after.push(format!("{what} {is}"));
-        }
-    };
-    let number = |number: Option<u64>| number.map_or("none".into(), |number| number.to_string());
-    let key = change.key.as_ref();
-    note(
-        "key",
-        Some("as it was".into()),
-        key.map(|_| "another one".into()),
-    );
-    note("label", one.label.clone(), change.label.clone());
-    let was = credential.map(|credential| credential.priority.to_string());
-    note("priority", was, change.priority.map(|is| is.to_string()));
-    let was = credential.map(|credential| credential.weight.to_string());
-    note("weight", was, change.weight.map(|is| is.to_string()));
-    let was = credential.is_none().to_string();
-    note(
-        "disabled",
-        Some(was),
-        change.disabled.map(|is| is.to_string()),
-    );
-    let was = credential.map(|credential| number(credential.quota.limit));
-    note("limit", was, change.limit.map(number));
-    (before.join(", "), after.join(", "))
+    let (mut before, mut after) = (Words::default(), Words::default());
+    if change.key.is_some() {
+        before = before.with("key", "as it was");
+        after = after.with("key", "another one");
+    }
+    if let Some(label) = &change.label {
+        before = before.quoting("label", Some(one.label.as_deref().unwrap_or_default()));
+        after = after.quoting("label", Some(label));
+    }
+    if let Some(priority) = change.priority {
+        before = before.or_none("priority", credential.map(|one| one.priority));
+        after = after.with("priority", priority);
+    }
+    if let Some(weight) = change.weight {
+        before = before.or_none("weight", credential.map(|one| one.weight));
+        after = after.with("weight", weight);
+    }
+    if let Some(disabled) = change.disabled {
+        before = before.with("disabled", matches!(one.held, Held::Disabled));
+        after = after.with("disabled", disabled);
+    }
+    if let Some(limit) = change.limit {
+        before = before.or_none("limit", credential.and_then(|one| one.quota.limit));
+        after = after.or_none("limit", limit);
+    }
+    Change::of(before, after)
 }

@@ -1,7 +1,6 @@
 //! Adding and removing upstream credentials: as files of the watched directory, so that they are
 //! there after a restart and to every other way of looking at them.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Json;
@@ -10,17 +9,17 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use turnpike_api::{Clock, Secret};
-use turnpike_credentials::{add_file, parse, remove_file, seal_file};
+use turnpike_credentials::{add_file, parse, remove_file, seal_file, take_away};
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
 use super::access::Actor;
 use super::body::Body;
+use super::change::{self, Change};
 use super::office::Office;
+use super::place::{Place, editing};
 use super::refusal::Refused;
 use crate::assemble::no_such_provider;
-use crate::reload::Reloader;
-use crate::runtime::Runtime;
 use crate::snapshot::Snapshot;
 use crate::upstream::credential::Source;
 use crate::upstream::entry::CredentialEntry;
@@ -98,11 +97,7 @@ pub(super) async fn add(
     Extension(actor): Extension<Actor>,
     Body(new): Body<NewCredential>,
 ) -> Result<Response, Refused> {
-    let entry = editing(office, move |place| {
-        let entry = place.add(new, &actor)?;
-        actor.did("added a credential", &entry.id);
-        Ok(entry)
-    });
+    let entry = editing(office, move |place| place.add(new, &actor));
     Ok((StatusCode::CREATED, Json(entry.await?)).into_response())
 }
 
@@ -122,42 +117,15 @@ pub(super) async fn remove(
     let missing = || Refused::Body("name the credential with `?id=`".into());
     let wanted = id.ok_or_else(missing)?;
     let removed = editing(office, move |place| {
-        let id = place.remove(&provider, &wanted, &actor)?;
-        actor.did("removed a credential", &id);
+        place.remove(&provider, &wanted, &actor)?;
         Ok(StatusCode::NO_CONTENT)
     });
     removed.await
 }
 
-/// Where the files are, and who takes them over.
-pub(super) struct Place {
-    pub(super) runtime: Arc<Runtime>,
-    reloader: Arc<Reloader>,
-    pub(super) directory: PathBuf,
-}
-
-/// One edit at a time, to its end, on a thread that may wait for the disk.
-pub(super) async fn editing<T: Send + 'static>(
-    office: Arc<Office>,
-    edit: impl FnOnce(&Place) -> Result<T, Refused> + Send + 'static,
-) -> Result<T, Refused> {
-    let failed = || Refused::Failed("the gateway failed at this; its log says why".into());
-    let editing = tokio::spawn(async move {
-        let _turn = office.editing.lock().await;
-        let runtime = office.runtime()?;
-        let place = Place {
-            directory: runtime.snapshot().management.auth_dir.clone(),
-            reloader: office.reloader()?,
-            runtime,
-        };
-        let edited = tokio::task::spawn_blocking(move || edit(&place)).await;
-        edited.unwrap_or_else(|_| Err(failed()))
-    });
-    editing.await.unwrap_or_else(|_| Err(failed()))
-}
-
 impl Place {
     fn add(&self, new: NewCredential, actor: &Actor) -> Result<CredentialEntry, Refused> {
+        self.take_over(actor)?;
         let snapshot = self.runtime.snapshot();
         let pool = pool_for(new.pool.as_deref(), actor, &snapshot)?;
         knows_provider(&new.provider, actor, &snapshot)?;
@@ -170,32 +138,26 @@ impl Place {
             return Err(Refused::SameSecret(twin.id.to_string()));
         }
         let name = format!("key-{:016x}.json", fastrand::u64(..));
-        let bytes = match &snapshot.management.sealing {
-            None => bytes,
-            Some(keyring) => Zeroizing::new(seal_file(&name, &bytes, keyring)?),
+        let bytes = match snapshot.management.seals {
+            false => bytes,
+            true => Zeroizing::new(seal_file(&name, &bytes, &snapshot.management.keyring)?),
         };
         add_file(&self.directory, &name, &bytes).map_err(|error| self.failed(&error))?;
-        self.take_over();
-        let snapshot = self.runtime.snapshot();
-        let mut roll = snapshot.roll.iter();
-        let found = roll.find(|one| one.file.as_ref() == Some(&name));
-        let problem = match found {
-            Some(one) if one.problem.is_none() => {
-                return Ok(CredentialEntry::new(one, self.runtime.board.time.now()));
-            }
-            Some(one) => one.problem.clone().unwrap_or_default(),
-            None => "the gateway does not take the file over; its log says why".into(),
-        };
-        let removed = remove_file(&self.directory, &name);
-        self.take_over();
-        removed.map_err(|error| self.failed(&error))?;
-        // Nobody needs to know what the file was called.
-        let problem = problem.trim_start_matches(&name).trim_start_matches(": ");
-        Err(Refused::Body(problem.to_owned()))
+        let added = self.in_force(&name, actor, |one| {
+            let change = Change::made(change::credential(one));
+            actor.changed("added a credential", &one.id, change);
+            CredentialEntry::new(one, self.runtime.board.time.now())
+        });
+        if added.is_err() {
+            let removed = remove_file(&self.directory, &name);
+            let _ = self.take_over(actor);
+            removed.map_err(|error| self.failed(&error))?;
+        }
+        added
     }
 
-    /// Answers with the id of what was removed.
-    fn remove(&self, provider: &str, wanted: &str, actor: &Actor) -> Result<String, Refused> {
+    fn remove(&self, provider: &str, wanted: &str, actor: &Actor) -> Result<(), Refused> {
+        self.take_over(actor)?;
         let snapshot = self.runtime.snapshot();
         let of_provider =
             |one: &&Enrolled| &*one.provider == provider && actor.manages(one.tenant.as_deref());
@@ -209,24 +171,16 @@ impl Place {
         let Some(name) = &one.file else {
             return Err(Refused::Configured(one.id.to_string()));
         };
-        remove_file(&self.directory, name).map_err(|error| self.failed(&error))?;
-        self.take_over();
-        Ok(one.id.to_string())
-    }
-
-    /// The watcher would do so a moment later.
-    pub(super) fn take_over(&self) {
-        // A file that was written meanwhile is looked at again.
-        for _ in 0..3 {
-            if !self.reloader.reload_if_changed() {
-                return;
-            }
+        let taken = take_away(&self.directory, name).map_err(|error| self.failed(&error))?;
+        if let Err(refused) = self.take_over(actor) {
+            let put_back = taken.put_back(&self.directory, name);
+            let _ = self.take_over(actor);
+            put_back.map_err(|error| self.failed(&error))?;
+            return Err(refused);
         }
-    }
-
-    pub(super) fn failed(&self, error: &std::io::Error) -> Refused {
-        let directory = self.directory.display();
-        Refused::Files(format!("{directory}: {error} (`auth.dir`)"))
+        let change = Change::ended(change::credential(one));
+        actor.changed("removed a credential", &one.id, change);
+        Ok(())
     }
 }
 

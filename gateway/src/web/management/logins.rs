@@ -11,6 +11,7 @@ use turnpike_identity::sso::{LoginRate, Session, Tries, session};
 use utoipa::ToSchema;
 
 use super::access::Actor;
+use super::change::{self, Change, Words};
 use super::office::Office;
 use super::refusal::Refused;
 use crate::token_entry::OwnerEntry;
@@ -98,12 +99,15 @@ pub(super) async fn end_session(
     let ending = tokio::spawn(async move {
         let found = session::find(&*runtime.store, &id).await?;
         let is_theirs = |session: &Session| actor.manages(session.person.tenant.as_deref());
-        if !found.is_some_and(|(session, _)| is_theirs(&session))
-            || runtime.sign_out(&id).await?.is_none()
-        {
+        if !found.is_some_and(|(session, _)| is_theirs(&session)) {
             return Err(Refused::NoSession(id));
         }
-        actor.did("ended a session", &id);
+        let Some(before) = runtime.sign_out(&id).await? else {
+            return Err(Refused::NoSession(id));
+        };
+        let now = runtime.board.time.now();
+        let change = Change::of(on_record(&before, now), "live false");
+        actor.changed("ended a session", &id, change);
         Ok(StatusCode::NO_CONTENT)
     });
     let broken = || Refused::Failed("the gateway failed at this; its log says why".into());
@@ -136,23 +140,37 @@ pub(super) async fn clear(
     Query(Which { id }): Query<Which>,
 ) -> Result<StatusCode, Refused> {
     let runtime = office.runtime()?;
-    let store = &*runtime.store;
-    if let Some(id) = id {
-        let is_theirs = match actor.tenant {
-            None => true,
-            Some(_) => tries(store, &actor).await?.iter().any(|one| one.who == id),
-        };
-        if !is_theirs || !LoginRate::forget(store, &id).await? {
-            return Err(Refused::NoLimit);
+    // Whoever asked may be gone: what was begun is finished.
+    let clearing = tokio::spawn(async move {
+        let store = &*runtime.store;
+        let mut before = tries(store, &actor).await?;
+        if let Some(id) = &id {
+            before.retain(|one| one.who == *id);
         }
-        actor.did("cleared a login rate limit", &id);
-        return Ok(StatusCode::NO_CONTENT);
-    }
-    for one in tries(store, &actor).await? {
-        LoginRate::forget(store, &one.who).await?;
-    }
-    actor.did("cleared login rate limits", "all");
-    Ok(StatusCode::NO_CONTENT)
+        let mut cleared = Vec::new();
+        for one in before {
+            if LoginRate::forget(store, &one.who).await? {
+                cleared.push(one);
+            }
+        }
+        let change = Change::of(change::attempts(&cleared), change::attempts(&[]));
+        match id {
+            Some(_) if cleared.is_empty() => return Err(Refused::NoLimit),
+            Some(id) => actor.changed("cleared a login rate limit", &id, change),
+            None => actor.changed("cleared login rate limits", "all", change),
+        }
+        Ok(StatusCode::NO_CONTENT)
+    });
+    let broken = || Refused::Failed("the gateway failed at this; its log says why".into());
+    clearing.await.unwrap_or_else(|_| Err(broken()))
+}
+
+/// A session as it goes on record.
+fn on_record(session: &Session, now: u64) -> Words {
+    Words::default()
+        .with("live", session.is_live(now))
+        .with("expires", time(session.expires_at))
+        .with("tokens", session.token_ids().len())
 }
 
 /// The sessions that somebody manages.

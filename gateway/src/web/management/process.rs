@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 
 use super::access::Actor;
 use super::body::Body;
+use super::change::Change;
 use super::etag::{etag, if_match};
 use super::office::Office;
 use super::refusal::Refused;
@@ -114,11 +115,20 @@ pub(super) async fn reload(
 ) -> Result<Json<Reloaded>, Refused> {
     let reloader = office.reloader()?;
     // Reading files, and compiling what they say, is no work for a thread that serves requests.
-    let reloading = tokio::task::spawn_blocking(move || reloader.reload()).await;
+    let reloading = tokio::task::spawn_blocking(move || {
+        let in_force = || {
+            let snapshot = reloader.runtime.snapshot();
+            snapshot.management.on_record(snapshot.generation)
+        };
+        let before = in_force();
+        let generation = reloader.reload().map_err(Refused::Configuration)?;
+        // Whoever asked may be gone by now.
+        let change = Change::of(before, in_force());
+        actor.changed("read the configuration again", "configuration", change);
+        Ok(Json(Reloaded { generation }))
+    });
     let failed = |_| Refused::Failed("the gateway failed at this; its log says why".into());
-    let generation = reloading.map_err(failed)?.map_err(Refused::Configuration)?;
-    actor.did("read the configuration again", "configuration");
-    Ok(Json(Reloaded { generation }))
+    reloading.await.map_err(failed)?
 }
 
 /// Show the level of the log
@@ -150,7 +160,7 @@ pub(super) async fn set_log_level(
     let reloader = office.reloader()?;
     let logging = reloader.logging.as_ref().ok_or(Refused::NoLog)?;
     logging.set_level(setting.level.into());
-    let change = (before.as_str(), setting.level.as_str());
+    let change = Change::of(before.as_str(), setting.level.as_str());
     actor.changed("set the level of the log", setting.level.as_str(), change);
     log_level(State(office)).await
 }

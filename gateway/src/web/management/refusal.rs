@@ -52,8 +52,15 @@ pub enum Refused {
     Configured(String),
     #[error("the credential `{0}` is switched off, or cannot be read: it has no quota now")]
     Unusable(String),
+    /// A credential's file that cannot be read, and why.
+    #[error("{0}")]
+    Unreadable(String),
     #[error("{0}")]
     Files(String),
+    #[error("nothing was changed, for it would not be in force: {0}")]
+    NotInForce(String),
+    #[error("another process is changing the files of `auth.dir`; try again in a moment")]
+    Busy,
     #[error("the provider {0} has several credentials; name one with `?id=`")]
     Ambiguous(String),
     #[error("no agent token has the id `{0}`")]
@@ -128,7 +135,9 @@ impl Refused {
             Self::NoCredentials(_) => (StatusCode::NOT_FOUND, "no_credentials"),
             Self::SameSecret(_) => (StatusCode::CONFLICT, "same_secret"),
             Self::Configured(_) => (StatusCode::CONFLICT, "configured"),
-            Self::Unusable(_) => (StatusCode::CONFLICT, "unusable"),
+            Self::Unusable(_) | Self::Unreadable(_) => (StatusCode::CONFLICT, "unusable"),
+            Self::NotInForce(_) => (StatusCode::UNPROCESSABLE_ENTITY, "not_in_force"),
+            Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
             Self::Files(_) => (StatusCode::INTERNAL_SERVER_ERROR, "files"),
             Self::NoSuchCredential | Self::NoCredential(_) => {
                 (StatusCode::NOT_FOUND, "unknown_credential")

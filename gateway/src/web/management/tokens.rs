@@ -17,11 +17,11 @@ use utoipa::ToSchema;
 
 use super::access::Actor;
 use super::body::Body;
+use super::change::{self, Change};
 use super::etag::{etag, if_match};
 use super::office::Office;
 use super::refusal::Refused;
 use super::replay::{Answer, Claim};
-use crate::audit::state_of;
 use crate::cli;
 use crate::runtime::Runtime;
 use crate::token_entry::{self, NewTokenEntry, TokenEntry};
@@ -109,7 +109,11 @@ pub(super) async fn create(
         let (store, now) = (runtime.store.clone(), runtime.board.time.now());
         let make = move || block_on(agent_tokens::issue(&*store, new, costs, now));
         let issued = hashed(&runtime, make).await?;
-        finish(&runtime, &actor, "made an agent token", issued, None).await
+        let answer = answered(&runtime, &issued).await?;
+        let id = &issued.record.id;
+        let made = change::token(&TokenEntry::new(&issued.record, None, now));
+        actor.changed("made an agent token", id, Change::made(made));
+        Ok(answer)
     };
     once(office, claim, make).await
 }
@@ -134,7 +138,7 @@ pub(super) async fn rotate(
     let overlap = rotation.overlap.as_deref().map(duration).transpose()?;
     let runtime = office.runtime()?;
     let rotate = async move {
-        let version = expected(&runtime, &actor, &id, &headers).await?;
+        let (before, version) = expected(&runtime, &actor, &id, &headers).await?;
         let (costs, overlap) = {
             let terms = &runtime.snapshot().management;
             (terms.costs, overlap.unwrap_or(terms.rotation_overlap))
@@ -146,14 +150,11 @@ pub(super) async fn rotate(
             block_on(rotated)
         };
         let issued = hashed(&runtime, rotate).await?;
-        finish(
-            &runtime,
-            &actor,
-            "rotated an agent token",
-            issued,
-            Some(&id),
-        )
-        .await
+        let answer = answered(&runtime, &issued).await?;
+        follow(&runtime, &id).await;
+        let change = Change::of(before, now_of(&runtime, &id, now).await);
+        actor.changed("rotated an agent token", &id, change);
+        Ok(answer)
     };
     once(office, claim, rotate).await
 }
@@ -172,12 +173,11 @@ pub(super) async fn revoke(
     let runtime = office.runtime()?;
     // Whoever asked may be gone: what was begun is finished.
     let revoking = tokio::spawn(async move {
-        let version = expected(&runtime, &actor, &id, &headers).await?;
+        let (before, version) = expected(&runtime, &actor, &id, &headers).await?;
         let (store, now) = (&*runtime.store, runtime.board.time.now());
-        let before = state_of(&runtime, &id);
         agent_tokens::revoke_if(store, &id, version, now).await?;
         follow(&runtime, &id).await;
-        let change = (before, state_of(&runtime, &id));
+        let change = Change::of(before, now_of(&runtime, &id, now).await);
         actor.changed("revoked an agent token", &id, change);
         Ok(StatusCode::NO_CONTENT)
     });
@@ -206,17 +206,27 @@ async fn find(runtime: &Runtime, actor: &Actor, id: &str) -> Result<(TokenEntry,
     found.ok_or_else(|| Refused::NoToken(id.to_owned()))
 }
 
-/// The version of the record that the request was made of, if it says so.
+/// The token as it is to be on record, and the version of it that the request was made of, if it says so.
 async fn expected(
     runtime: &Runtime,
     actor: &Actor,
     id: &str,
     headers: &HeaderMap,
-) -> Result<Option<u64>, Refused> {
-    let (_, version) = find(runtime, actor, id).await?;
+) -> Result<(change::Words, Option<u64>), Refused> {
+    let (entry, version) = find(runtime, actor, id).await?;
     if_match(headers, &etag(version))?;
     let says = headers.contains_key(http::header::IF_MATCH);
-    Ok(says.then_some(version))
+    Ok((change::token(&entry), says.then_some(version)))
+}
+
+/// The token as it is now, for the record. That it was changed is on record also where the store does
+/// not say how it is.
+async fn now_of(runtime: &Runtime, id: &str, now: u64) -> String {
+    match token_entry::one(&*runtime.store, id, now).await {
+        Ok(Some((entry, _))) => change::token(&entry).into(),
+        Ok(None) => "gone".into(),
+        Err(error) => format!("changed; the store does not answer: {error}"),
+    }
 }
 
 fn new_token(wanted: Wanted, tenant: Option<String>) -> Result<NewToken, Refused> {
@@ -248,21 +258,11 @@ async fn hashed(
 }
 
 /// Makes a new token known, and says what is answered.
-async fn finish(
-    runtime: &Runtime,
-    actor: &Actor,
-    action: &'static str,
-    issued: Issued,
-    old: Option<&str>,
-) -> Result<Answer, Refused> {
+async fn answered(runtime: &Runtime, issued: &Issued) -> Result<Answer, Refused> {
     let id = issued.record.id.clone();
     follow(runtime, &id).await;
-    if let Some(old) = old {
-        follow(runtime, old).await;
-    }
-    actor.did(action, old.unwrap_or(&id));
     let now = runtime.board.time.now();
-    let body = serde_json::to_vec(&NewTokenEntry::new(&issued, now));
+    let body = serde_json::to_vec(&NewTokenEntry::new(issued, now));
     let body = body.map_err(|_| broken())?;
     Ok(Answer::new(id, body))
 }

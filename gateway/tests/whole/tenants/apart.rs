@@ -50,6 +50,11 @@ async fn nobody_is_served_by_anothers_credential_over_many_calls_and_failures() 
 #[tokio::test(flavor = "multi_thread")]
 async fn anothers_models_are_neither_listed_nor_served() {
     let place = Place::new().await;
+    // Of a file that cannot be read nobody knows whose it is; its provider has none of the house.
+    let auths = place.house.dir.path().join("auths");
+    std::fs::create_dir_all(&auths).unwrap();
+    std::fs::write(auths.join("umbras-broken.json"), "{").unwrap();
+    place.house.gateway.reloader.reload().unwrap();
     for (host, key) in [("localhost", ACME), ("localhost", HOUSE), (ACME_HOST, ACME)] {
         let listed = place.models(host, key).await;
         assert!(!listed.is_empty());
@@ -97,6 +102,30 @@ async fn what_stands_in_for_a_model_is_the_tenants_own() {
         place.served("localhost", UMBRA).await,
         (200, "sk-umbra-9".into())
     );
+}
+
+/// What stands with another tenant's credential is said of that one alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stand_in_that_a_tenants_credential_names_is_nobody_elses() {
+    let place = Place::new().await;
+    let named = format!(
+        "openai_api_key: [{{api_key: sk-umbra-1, base_url: \"{}/v1\", pool: umbra, \
+         models: [{{name: gpt-4o, fallback: [gpt-4o-mini]}}, gpt-4o-mini]}}]",
+        place.provider.base_url()
+    );
+    let bare = ", {api_key: sk-umbra-1, label: umbra-1, pool: umbra}";
+    let text = yaml(&place.provider, &named, "", "").replace(bare, "");
+    place.reload(&text).await;
+    for (key, of, status) in [(HOUSE, "sk-house-1", 429), (UMBRA, "sk-umbra-1", 200)] {
+        place
+            .provider
+            .script(of, [Behaviour::rate_limited_without_hint()]);
+        place.provider.take_calls();
+        let answer = place.chat("localhost", key).await;
+        assert_eq!(answer.status, status, "{of}: {}", answer.text());
+        let calls = place.provider.take_calls();
+        assert!(calls.iter().all(|call| call.key == of));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -191,6 +191,27 @@ async fn a_signed_token_is_found_by_its_issuer_its_address_or_the_host() {
     );
 }
 
+/// Whether an issuer's keys can be had is nothing to those who are not its tenant's.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_issuer_that_does_not_answer_is_nobody_at_anothers_host() {
+    let key = Key::new("one");
+    // Nobody listens there.
+    let url = "http://127.0.0.1:9/realm";
+    let entry =
+        format!("issuer: \"{url}\", audience: [turnpike], algorithms: [ES256], tenant: acme");
+    let place = Place::of(&format!("jwt: {{issuers: [{{{entry}}}]}}"), "", "").await;
+    let mut claims = json!({
+        "iss": url, "aud": "turnpike", "sub": "ada",
+        "iat": super::NOON / 1000, "exp": super::NOON / 1000 + 600,
+    });
+    let acmes = key.sign(&claims);
+    assert_eq!(place.chat(ACME_HOST, &acmes).await.status, 503);
+    claims["iss"] = json!("https://nobody.example");
+    let nobodys = place.chat(UMBRA_HOST, &key.sign(&claims)).await;
+    assert_eq!(nobodys.status, 401);
+    assert_eq!(told(&place.chat(UMBRA_HOST, &acmes).await), told(&nobodys));
+}
+
 /// What a good token says, by the tests' clock.
 fn now(issuer: &Issuer) -> serde_json::Value {
     let mut claims = issuer.claims();

@@ -665,6 +665,56 @@ async fn a_session_is_renewed_by_the_provider_that_it_came_from_and_by_no_other(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_session_of_the_houses_provider_ends_where_the_tenant_has_its_own_by_now() {
+    let place = Place::of(EVERYBODY, "", "").await;
+    let own = Idp::start(Time::simulated(NOON)).await;
+    for idp in [&place.idp, &own] {
+        let grants = json!({"access_token": "a", "token_type": "Bearer"});
+        idp.does(|wrong| wrong.renewal = Some((200, grants)));
+    }
+    let acmes = make(&mut place.signed_in(ACME_HOST).await).await;
+    let umbras = make(&mut place.signed_in(UMBRA_HOST).await).await;
+    let text = std::fs::read_to_string(&place.house.config).unwrap();
+    let sso = format!("pools: [acme], sso: {{providers: {{{}}}}}", test(&own));
+    std::fs::write(&place.house.config, text.replace("pools: [acme]", &sso)).unwrap();
+    place.house.gateway.reloader.reload().unwrap();
+    serves(&place, ACME_HOST, &acmes, "sk-acme-1").await;
+
+    place.time.advance(UNTIL_RENEWAL);
+    renewed(&place, &place.idp, 1).await;
+    place.time.advance(Duration::from_secs(3600));
+    // Umbra's is renewed, and so acme's would have been.
+    serves(&place, UMBRA_HOST, &umbras, "sk-umbra-1").await;
+    serves(&place, ACME_HOST, &acmes, "").await;
+    assert!(own.refreshed.lock().unwrap().is_empty());
+}
+
+/// That one tenant has no role for somebody ends what they have there, and nothing elsewhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_has_no_role_of_one_tenant_any_more_stays_signed_in_at_another() {
+    let place = Place::of(EVERYBODY, "", "").await;
+    let acmes = make(&mut place.signed_in(ACME_HOST).await).await;
+    let umbras = make(&mut place.signed_in(UMBRA_HOST).await).await;
+    let text = std::fs::read_to_string(&place.house.config).unwrap();
+    let reload = |text: &str| {
+        std::fs::write(&place.house.config, text).unwrap();
+        place.house.gateway.reloader.reload().unwrap();
+    };
+    let roles = "pools: [acme], roles: {desk: {models: [\"*\"]}}, \
+                 role_bindings: [{role: desk, groups: [platform]}]";
+    reload(&text.replace("pools: [acme]", roles));
+    let refused = place.at(ACME_HOST).log_in().await;
+    assert_eq!(refused.status, 403, "{}", refused.text());
+    let told = refused.text();
+    assert!(told.contains("No role is bound to you"), "{told}");
+    // That there is no such role any more brings no session back.
+    reload(&text);
+    let at = "gateway.example";
+    assert_eq!(place.served(at, &acmes).await.1, "");
+    assert_eq!(place.served(at, &umbras).await.1, "sk-umbra-1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_session_ends_when_its_person_is_another_tenants_by_now() {
     let (api, url) = Api::start(json!({"authorized": true, "tenant": "umbra"})).await;
     let rest = format!("authorization: {{mode: enterprise, api_url: \"{url}\"}}");

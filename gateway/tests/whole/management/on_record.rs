@@ -1,0 +1,230 @@
+//! Whatever is changed is on record: who did it, to what, and how it was and is.
+
+use std::collections::BTreeSet;
+
+use turnpike_api::Clock;
+use turnpike_identity::sso::LoginRate;
+
+use super::*;
+use crate::audit::records;
+
+/// An address that tries to log in.
+const ADDRESS: &str = "ip 203.0.113.7";
+
+/// An operation, what is sent, and what is on record of it. `Some("")` = nothing is said of that side.
+struct Row {
+    operation: &'static str,
+    sent: (Method, String, Value),
+    before: &'static str,
+    after: &'static str,
+}
+
+fn row(
+    operation: &'static str,
+    method: Method,
+    path: impl Into<String>,
+    body: Value,
+    (before, after): (&'static str, &'static str),
+) -> Row {
+    Row {
+        operation,
+        sent: (method, path.into(), body),
+        before,
+        after,
+    }
+}
+
+/// The files of a gateway with a session and an attempt to log in.
+async fn furnished(provider: &FakeProvider) -> (tempfile::TempDir, String, String) {
+    let house = House::serve(&yaml(provider, &keys())).await;
+    let (store, now) = (
+        &*house.gateway.runtime.store,
+        house.gateway.runtime.board.time.now(),
+    );
+    let person = session::Person {
+        issuer: "https://idp.example".into(),
+        subject: "ada".into(),
+        ..session::Person::default()
+    };
+    let key = person.key();
+    let login = session::Login {
+        person,
+        provider: "company".into(),
+        roles: Vec::new(),
+        provider_of: None,
+    };
+    let hour = Duration::from_secs(3600);
+    session::sign_in(store, &login, hour, now).await.unwrap();
+    let rate = LoginRate {
+        attempts: 3,
+        multiplier: 2,
+        max: hour,
+    };
+    let counted = rate.count(store, ADDRESS, now).await.unwrap();
+    assert!(counted.is_ok());
+    let (dir, yaml) = house.left().await;
+    (dir, yaml, key)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_write_leaves_one_record_of_what_changed() {
+    let provider = FakeProvider::start(Options::default()).await;
+    let (dir, yaml, session) = furnished(&provider).await;
+    let binary = Binary::start_after(&yaml, dir.path()).await;
+    let ask = async |method: Method, path: &str, body: &Value| {
+        let admin = TcpStream::connect(binary.admin).await.unwrap();
+        let mut client = Client::on(admin, Http::One).await;
+        let body = match body {
+            Value::Null => String::new(),
+            body => body.to_string(),
+        };
+        let request = request(method, path, &[("x-management-key", ALL)], &body);
+        Answer::read(client.send(request).await.unwrap()).await
+    };
+    let trail = binary.config.with_file_name("audit.jsonl");
+    let managed = || {
+        let mut all = records(&trail);
+        all.retain(|one| one["event"] == "managed");
+        all
+    };
+
+    // What the others are about is made first.
+    let body = json!({"provider": "openai", "type": "api_key", "token": "CANARY-walked-1", "label": "walked"});
+    let added = ask(Method::POST, "/auths", &body).await;
+    let credential = added.json()["id"].as_str().unwrap().to_owned();
+    let made = ask(Method::POST, "/tokens", &json!({"name": "walked"})).await;
+    let token = token_of(&made).0;
+    until(|| managed().len() == 2).await;
+    let (none, id) = (Value::Null, format!("id={credential}"));
+    let rows = [
+        row(
+            "add_credential",
+            Method::POST,
+            "/auths",
+            json!({"provider": "openai", "type": "api_key", "token": "CANARY-walked-2", "label": "second", "quota": {"limit": 9}}),
+            ("", "label \"second\", priority 1, weight 1, limit 9"),
+        ),
+        row(
+            "update_credential",
+            Method::PUT,
+            format!("/auths/openai?{id}"),
+            json!({"weight": 2, "token": "CANARY-walked-3"}),
+            ("key as it was, weight 1", "key another one, weight 2"),
+        ),
+        row(
+            "set_quota",
+            Method::PUT,
+            format!("/auths/openai/quota?{id}"),
+            json!({"limit": 7}),
+            ("limit none", "limit 7"),
+        ),
+        row(
+            "reset_quota",
+            Method::POST,
+            "/reset-quota",
+            json!({"id": credential}),
+            ("used 0, cooldowns 0", "used 0, cooldowns 0"),
+        ),
+        row(
+            "remove_credential",
+            Method::DELETE,
+            format!("/auths/openai?{id}"),
+            none.clone(),
+            ("label \"walked\", priority 1, weight 2, limit 7", ""),
+        ),
+        row(
+            "create_token",
+            Method::POST,
+            "/tokens",
+            json!({"name": "new", "cidrs": ["10.0.0.0/8"]}),
+            ("", "name \"new\", state active, cidrs 10.0.0.0/8"),
+        ),
+        row(
+            "rotate_token",
+            Method::POST,
+            format!("/tokens/{token}/rotate"),
+            none.clone(),
+            ("name \"walked\", state active", "rotated to "),
+        ),
+        row(
+            "revoke_token",
+            Method::DELETE,
+            format!("/tokens/{token}"),
+            none.clone(),
+            ("state active", "state revoked"),
+        ),
+        row(
+            "end_session",
+            Method::DELETE,
+            format!("/sessions/{session}"),
+            none.clone(),
+            ("live true", "live false"),
+        ),
+        row(
+            "clear_login_rate_limits",
+            Method::DELETE,
+            format!("/login-rate-limits?id={}", ADDRESS.replace(' ', "%20")),
+            none.clone(),
+            ("counted 1, attempts 1", "counted 0, attempts 0"),
+        ),
+        row(
+            "reload",
+            Method::POST,
+            "/reload",
+            none,
+            ("generation 1, digest ", "generation 2, digest "),
+        ),
+        row(
+            "set_log_level",
+            Method::PUT,
+            "/log-level",
+            json!({"level": "debug"}),
+            ("trace", "debug"),
+        ),
+    ];
+    let openapi = ask(Method::GET, "/openapi.json", &Value::Null).await.json();
+    let paths = openapi["paths"].as_object().unwrap().values();
+    let writing = paths.flat_map(|path| path.as_object().unwrap());
+    let writing: BTreeSet<&str> = writing
+        .filter(|(method, _)| *method != "get")
+        .map(|(_, operation)| operation["operationId"].as_str().unwrap())
+        .collect();
+    let walked: BTreeSet<&str> = rows.iter().map(|row| row.operation).collect();
+    assert_eq!(walked, writing, "each operation that changes something");
+
+    for (at, row) in rows.iter().enumerate() {
+        let (method, path, body) = &row.sent;
+        let answer = ask(method.clone(), path, body).await;
+        assert!(answer.status < 300, "{}: {}", row.operation, answer.text());
+        until(|| managed().len() > 2 + at).await;
+        let all = managed();
+        assert_eq!(all.len(), 3 + at, "{}: one record", row.operation);
+        let record = all.last().unwrap();
+        assert_eq!(record["actor"], "ops", "{record}");
+        assert!(record["subject"].is_string(), "{record}");
+        for (side, expected) in [("before", row.before), ("after", row.after)] {
+            match expected {
+                "" => assert!(record[side].is_null(), "{record}"),
+                words => assert!(
+                    record[side].as_str().unwrap_or_default().contains(words),
+                    "{}: {words} in {side} of {record}",
+                    row.operation
+                ),
+            }
+        }
+    }
+    // What is read or refused leaves none.
+    for path in ["/auths", "/tokens", "/tokens/nobody"] {
+        ask(Method::GET, path, &Value::Null).await;
+    }
+    assert_eq!(
+        ask(Method::DELETE, "/tokens/nobody", &Value::Null)
+            .await
+            .status,
+        404
+    );
+    let mut binary = binary;
+    binary.stop_in_place().await;
+    assert_eq!(managed().len(), 2 + rows.len());
+    assert!(!std::fs::read_to_string(&trail).unwrap().contains("CANARY"));
+}
