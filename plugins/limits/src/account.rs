@@ -322,9 +322,9 @@ impl Account {
             return Short::Spent;
         }
         ledger.need = ledger.need.saturating_add(units);
-        // It ran dry before the next look at the pace: more is kept free from now on. Not of what
-        // comes back: what a crowd waits for is its need, and all there is to it.
-        if self.kind == Kind::Used {
+        // It ran dry before the next look at the pace: more is kept free from now on. Of what comes
+        // back, what a crowd waits for is its need, and all there is to it.
+        if self.kind == Kind::Used || ledger.waiting.is_empty() {
             let most = (ledger.most / 4).max(1);
             ledger.chunk = ledger.chunk.saturating_mul(2).max(units).min(most);
         }

@@ -153,8 +153,8 @@ fn running_calls() {
 /// Calls for which there is room come by it, wherever they come.
 #[test]
 fn running_calls_that_fit() {
-    // Some 380 of the 512 workers are in a call at a time, and seldom more than 420.
-    const MOST: u64 = 512;
+    // All 512 workers begin together. Later some 380 are in a call at a time.
+    const MOST: u64 = 540;
     on_one_thread(async {
         let ran = ran(Measure::Concurrency, Window::Running, MOST).await;
         let outcome = ran.outcome;
@@ -172,13 +172,19 @@ fn running_calls_that_fit() {
 
 #[test]
 fn few_round_trips_far_from_the_limit() {
-    on_one_thread(async {
-        let most = 1 << 40;
-        let ran = ran(Measure::Requests, Window::Total, most).await;
-        let mut report = Report::default();
-        report.equal("admitted", ran.outcome.admitted, CALLS);
-        report.equal("settled", ran.kept.1, CALLS);
-        report.at_most("round trips", ran.rounds, CALLS / 50);
-        report.end();
-    });
+    for (measure, window) in [
+        (Measure::Requests, Window::Total),
+        (Measure::Concurrency, Window::Running),
+    ] {
+        on_one_thread(async {
+            let ran = ran(measure, window, 1 << 40).await;
+            let mut report = Report::default();
+            report.equal("admitted", ran.outcome.admitted, CALLS);
+            report.at_most("round trips", ran.rounds, CALLS / 50);
+            if measure == Measure::Requests {
+                report.equal("settled", ran.kept.1, CALLS);
+            }
+            report.end();
+        });
+    }
 }
