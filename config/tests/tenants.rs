@@ -117,3 +117,35 @@ fn a_key_that_acts_for_whoevers_host_is_called_is_warned_of() {
     assert!(warning.starts_with("api_keys[1]: `key-2`"), "{warning}");
     assert_eq!(warned("{acme: {}}"), None);
 }
+
+/// Whatever is looked for per tenant is looked for among its own keys: by as many steps as there are pairs
+/// of keys, this would take minutes.
+#[test]
+fn many_tenants_have_many_keys() {
+    use std::fmt::Write;
+    const TENANTS: usize = 1_000;
+    const KEYS: usize = 20;
+    let (mut keys, mut tenants) = (String::new(), String::new());
+    for tenant in 0..TENANTS {
+        for key in 0..KEYS {
+            let name = format!("key-{key}-of-{tenant}");
+            writeln!(
+                keys,
+                "- {{key: secret-{name}-000000, name: {name}, tenant: t{tenant}, roles: [own]}}"
+            )
+            .unwrap();
+        }
+        writeln!(
+            tenants,
+            "  t{tenant}: {{roles: {{own: {{models: [\"*\"], permissions: [llm:write]}}, bound: {{models: [\"*\"], permissions: [llm:write]}}}}, \
+             role_bindings: [{{role: bound, api_keys: [key-0-of-{tenant}, key-19-of-{tenant}]}}], \
+             limits: [{{name: one, scope: token, only: [key-0-of-{tenant}], measure: requests, window: day, limit: 9}}]}}"
+        )
+        .unwrap();
+    }
+    let plan = plan(&format!("api_keys:\n{keys}tenants:\n{tenants}"));
+    assert_eq!(plan.client_keys.len(), TENANTS * KEYS);
+    assert_eq!(plan.tenants.len(), TENANTS);
+    let of_tenants = |warning: &&String| warning.starts_with("tenants");
+    assert_eq!(plan.warnings.iter().find(of_tenants), None);
+}

@@ -2,7 +2,7 @@
 
 mod bindings;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use turnpike_api::Permission as Llm;
 
@@ -11,15 +11,16 @@ use crate::document::{
 };
 use crate::locate::Path;
 use crate::nearest::hint;
-use crate::plan::{ClientKeyPlan, RoleBindingPlan, RolePlan, Scope, TenantAccessPlan};
+use crate::plan::{RoleBindingPlan, RolePlan, Scope, TenantAccessPlan};
 
+use super::owners::{Given, Owners};
 use super::{Context, keys, limits, server};
 
 pub(super) use bindings::domain;
 
 pub(super) fn access(
     document: &Document,
-    client_keys: &[ClientKeyPlan],
+    owners: &Owners<'_>,
     context: &mut Context<'_>,
 ) -> (Vec<RolePlan>, Vec<RoleBindingPlan>) {
     let written = Written {
@@ -28,12 +29,11 @@ pub(super) fn access(
         bindings: &document.role_bindings,
     };
     check_keys(document, context);
-    let names = bindings::names_of_keys(document, client_keys);
-    let (roles, bindings) = written.check(&names, context);
-    let keys = document.api_keys.iter().filter_map(|entry| entry.full());
-    let of_keys: Vec<&String> = keys
-        .filter(|key| has_roles_of_top_level(document, key.tenant.as_deref()))
-        .flat_map(|key| &key.roles)
+    let (roles, bindings) = written.check(&owners.all_given(), context);
+    let of_keys: HashSet<&str> = owners
+        .tenants()
+        .filter(|tenant| has_roles_of_top_level(document, *tenant))
+        .flat_map(|tenant| owners.roles(tenant))
         .collect();
     warn_of_unbound(document, &written, &of_keys, context);
     (roles, bindings)
@@ -43,7 +43,7 @@ pub(super) fn access(
 pub(super) fn of_tenant(
     (name, tenant): (&str, &Tenant),
     document: &Document,
-    client_keys: &[ClientKeyPlan],
+    owners: &Owners<'_>,
     context: &mut Context<'_>,
 ) -> Option<TenantAccessPlan> {
     if !has_own_roles(tenant) {
@@ -54,20 +54,8 @@ pub(super) fn of_tenant(
         roles: &tenant.roles,
         bindings: &tenant.role_bindings,
     };
-    let is_theirs = |key: &&ClientKeyPlan| key.tenant.as_deref().is_none_or(|of| of == name);
-    let theirs: Vec<&str> = client_keys
-        .iter()
-        .filter(is_theirs)
-        .map(|key| key.name.as_str())
-        .collect();
-    let mut names = bindings::names_of_keys(document, client_keys);
-    names.retain(|name| theirs.contains(name));
-    let (roles, role_bindings) = written.check(&names, context);
-    let keys = document.api_keys.iter().filter_map(|entry| entry.full());
-    let of_keys: Vec<&String> = keys
-        .filter(|key| key.tenant.as_deref() == Some(name))
-        .flat_map(|key| &key.roles)
-        .collect();
+    let (roles, role_bindings) = written.check(&owners.given(name), context);
+    let of_keys: HashSet<&str> = owners.roles(Some(name)).collect();
     warn_of_unbound(document, &written, &of_keys, context);
     Some(TenantAccessPlan {
         roles,
@@ -96,7 +84,7 @@ impl Written<'_> {
     /// `names` are those of the keys that may have the roles.
     fn check(
         &self,
-        names: &[&str],
+        names: &Given<'_>,
         context: &mut Context<'_>,
     ) -> (Vec<RolePlan>, Vec<RoleBindingPlan>) {
         let section = self.at.field("roles");
@@ -292,7 +280,7 @@ fn check_role(role: &str, key: &Path, roles: &BTreeMap<String, Role>, context: &
 fn warn_of_unbound(
     document: &Document,
     written: &Written<'_>,
-    of_keys: &[&String],
+    of_keys: &HashSet<&str>,
     context: &mut Context<'_>,
 ) {
     let authorization = &document.authorization;
@@ -312,7 +300,7 @@ fn warn_of_unbound(
     }
     for name in written.roles.keys() {
         let mut bindings = written.bindings.iter();
-        if !of_keys.contains(&name) && !bindings.any(|binding| binding.role == *name) {
+        if !of_keys.contains(name.as_str()) && !bindings.any(|binding| binding.role == *name) {
             let at = written.at.field("roles").entry(name);
             context.warn(
                 &at,

@@ -19,6 +19,7 @@ use crate::plan::{ClientKeyPlan, ProviderPlan};
 
 use super::Context;
 use super::credential::is_word;
+use super::owners::Owners;
 
 pub(super) use inline::{caps, of_key, of_role};
 
@@ -58,7 +59,8 @@ pub(super) fn limits(
     providers: &[ProviderPlan],
     context: &mut Context<'_>,
 ) -> Vec<Arc<Limit>> {
-    let subjects = only::Subjects::of(&document.roles, client_keys, providers);
+    let keys = client_keys.iter().map(|key| key.name.as_str());
+    let subjects = only::Subjects::of(&document.roles, keys, providers);
     let section = Path::default().field("limits");
     let (mut by_name, written) = (BTreeMap::new(), &document.limits);
     entries(written, &section, &subjects, &mut by_name, context)
@@ -68,17 +70,18 @@ pub(super) fn limits(
 pub(super) fn of_tenant(
     (name, tenant): (&str, &Tenant),
     document: &Document,
-    client_keys: &[ClientKeyPlan],
+    owners: &Owners<'_>,
     context: &mut Context<'_>,
 ) -> Vec<Arc<Limit>> {
+    if tenant.limits.is_empty() {
+        return Vec::new();
+    }
     let section = Path::default().field("tenants").entry(name).field("limits");
     let roles = match tenant.roles.is_empty() && tenant.role_bindings.is_empty() {
         true => &document.roles,
         false => &tenant.roles,
     };
-    let is_theirs = |key: &&ClientKeyPlan| key.tenant.as_deref().is_none_or(|of| of == name);
-    let theirs = client_keys.iter().filter(is_theirs);
-    let subjects = only::Subjects::of(roles, theirs, &[]);
+    let subjects = only::Subjects::of(roles, owners.keys(name), &[]);
     let top = document.limits.iter().enumerate();
     let mut by_name: BTreeMap<String, Path> = top
         .map(|(index, one)| (made_name(one), Path::default().field("limits").item(index)))

@@ -11,12 +11,13 @@ use crate::nearest::hint;
 use crate::plan::{ClientKeyPlan, JwtIssuerPlan, TenantPlan};
 
 use super::credential::is_word;
+use super::owners::Owners;
 use super::sso::Logins;
 use super::{Context, access, limits, sso};
 
 pub(super) fn tenants(
     document: &Document,
-    client_keys: &[ClientKeyPlan],
+    (client_keys, owners): (&[ClientKeyPlan], &Owners<'_>),
     logins: &Logins,
     context: &mut Context<'_>,
 ) -> Vec<TenantPlan> {
@@ -43,8 +44,8 @@ pub(super) fn tenants(
             hosts,
             email_domains,
             sso: sso::of_tenant(name, tenant, document, logins, context),
-            access: access::of_tenant((name, tenant), document, client_keys, context),
-            limits: limits::of_tenant((name, tenant), document, client_keys, context),
+            access: access::of_tenant((name, tenant), document, owners, context),
+            limits: limits::of_tenant((name, tenant), document, owners, context),
             pools: pools(name, tenant, context),
             prompts: tenant.prompts.enabled,
         });

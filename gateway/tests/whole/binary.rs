@@ -32,6 +32,8 @@ pub(crate) struct Launch<'a> {
     pub(crate) sockets: &'a [&'a StdListener],
     /// Where systemd would be told how it stands.
     pub(crate) supervisor: Option<&'a Path>,
+    /// A network namespace that is not this process' own.
+    pub(crate) network: Option<&'a Path>,
 }
 
 impl<'a> Launch<'a> {
@@ -43,12 +45,21 @@ impl<'a> Launch<'a> {
             files: None,
             sockets: &[],
             supervisor: None,
+            network: None,
         }
     }
 
     /// Without its flags.
     pub(crate) fn command(&self) -> Command {
-        let mut command = Command::new(self.release);
+        let mut command = match self.network {
+            Some(network) => {
+                let mut command = Command::new("/usr/bin/nsenter");
+                command.arg(format!("--net={}", network.display()));
+                command.arg(self.release);
+                command
+            }
+            None => Command::new(self.release),
+        };
         command.env_clear();
         if !self.sockets.is_empty() {
             command.env("LISTEN_FDS", self.sockets.len().to_string());

@@ -3,6 +3,7 @@
 mod away;
 mod commands;
 mod cooldowns;
+mod divided;
 mod limits;
 mod partition;
 mod quotas;

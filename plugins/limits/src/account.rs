@@ -322,9 +322,12 @@ impl Account {
             return Short::Spent;
         }
         ledger.need = ledger.need.saturating_add(units);
-        // It ran dry before the next look at the pace: more is kept free from now on.
-        let most = (ledger.most / 4).max(1);
-        ledger.chunk = ledger.chunk.saturating_mul(2).max(units).min(most);
+        // It ran dry before the next look at the pace: more is kept free from now on. Of what comes
+        // back, what a crowd waits for is its need, and all there is to it.
+        if self.kind == Kind::Used || ledger.waiting.is_empty() {
+            let most = (ledger.most / 4).max(1);
+            ledger.chunk = ledger.chunk.saturating_mul(2).max(units).min(most);
+        }
         let (sender, receiver) = oneshot::channel();
         ledger.waiting.push(sender);
         Short::Wait(receiver)
@@ -407,6 +410,16 @@ impl Account {
         let pace = taken.saturating_sub(ledger.taken).saturating_mul(4);
         ledger.taken = taken;
         ledger.chunk = pace.max(ledger.chunk / 2).min(ledger.most / 4);
+        if let (Kind::Running | Kind::Sliding(_), Keep::Chunk { replicas }) = (self.kind, keep) {
+            // How many run goes up and down, which is no pace. What all keep for that must leave as
+            // much to be had: a call is refused while its place lies idle at another replica.
+            let spare = self
+                .left
+                .load(Ordering::Relaxed)
+                .saturating_add_signed(free.max(0));
+            let share = spare / (2 * u64::from(replicas.max(1)));
+            ledger.chunk = ledger.chunk.min(share);
+        }
         let surplus = free.max(0).cast_unsigned().saturating_sub(ledger.chunk);
         let is_over = now.stores >= self.period.end;
         Look {
@@ -514,8 +527,8 @@ impl Account {
 pub(crate) enum Keep {
     /// All: nobody else needs it.
     All,
-    /// As much as it will soon need.
-    Chunk,
+    /// As much as it will soon need, of so many.
+    Chunk { replicas: u32 },
     /// Nothing: the process ends.
     Nothing,
 }

@@ -353,9 +353,9 @@ impl Book {
     }
 
     fn keep(&self) -> Keep {
-        match self.replicas() > 1 {
-            true => Keep::Chunk,
-            false => Keep::All,
+        match self.replicas() {
+            0 | 1 => Keep::All,
+            replicas => Keep::Chunk { replicas },
         }
     }
 

@@ -1,16 +1,16 @@
 //! The section `role_bindings`.
 
-use crate::document::{Document, RoleBinding};
+use crate::document::RoleBinding;
 use crate::locate::Path;
 use crate::nearest::hint;
-use crate::plan::{ClientKeyPlan, RoleBindingPlan};
+use crate::plan::RoleBindingPlan;
 
-use super::{Context, Written, check_role};
+use super::{Context, Given, Written, check_role};
 
 /// `names` are those that keys were given.
 pub(super) fn bindings(
     written: &Written<'_>,
-    names: &[&str],
+    names: &Given<'_>,
     context: &mut Context<'_>,
 ) -> Vec<RoleBindingPlan> {
     let section = written.at.field("role_bindings");
@@ -25,23 +25,10 @@ pub(super) fn bindings(
     bindings
 }
 
-/// The names that were given: the others are those of positions, at which another key may stand
-/// tomorrow.
-pub(super) fn names_of_keys<'k>(
-    document: &'k Document,
-    client_keys: &'k [ClientKeyPlan],
-) -> Vec<&'k str> {
-    let written = document.api_keys.iter().filter_map(|entry| entry.full());
-    let written = written.filter_map(|full| full.name.as_deref());
-    // Beyond those of the section there is the environment's.
-    let rest = client_keys.iter().skip(document.api_keys.len());
-    written.chain(rest.map(|key| key.name.as_str())).collect()
-}
-
 fn binding(
     written: &RoleBinding,
     at: &Path,
-    names_of_keys: &[&str],
+    names_of_keys: &Given<'_>,
     context: &mut Context<'_>,
 ) -> RoleBindingPlan {
     check_has_matcher(written, at, context);
@@ -61,10 +48,10 @@ fn binding(
     let mut list = |name: &str, written: &Option<Vec<String>>, wrong: Wrong<'_>| {
         values(written.as_deref(), &at.field(name), wrong, context)
     };
-    let is_key = |name: &str| match names_of_keys.contains(&name) {
+    let is_key = |name: &str| match names_of_keys.has(name) {
         true => None,
         false => {
-            let hint = hint(name, names_of_keys.iter().copied());
+            let hint = hint(name, names_of_keys.sorted());
             Some(format!(
                 "no entry of `api_keys` has the name `{name}`{hint}"
             ))

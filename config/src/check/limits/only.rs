@@ -6,7 +6,7 @@ use turnpike_api::{ModelRules, glob_matches};
 
 use crate::document::{LimitEntry, LimitScope, Role};
 use crate::locate::Path;
-use crate::plan::{ClientKeyPlan, ProviderPlan};
+use crate::plan::ProviderPlan;
 
 use super::Context;
 
@@ -20,16 +20,13 @@ pub(super) struct Subjects<'a> {
 impl<'a> Subjects<'a> {
     pub(super) fn of(
         roles: &'a BTreeMap<String, Role>,
-        client_keys: impl IntoIterator<Item = &'a ClientKeyPlan>,
+        keys: impl IntoIterator<Item = &'a str>,
         providers: &'a [ProviderPlan],
     ) -> Self {
         let credentials = providers.iter().flat_map(|provider| &provider.credentials);
         Self {
             roles: roles.keys().map(String::as_str).collect(),
-            keys: client_keys
-                .into_iter()
-                .map(|key| key.name.as_str())
-                .collect(),
+            keys: keys.into_iter().collect(),
             credentials: credentials.map(|one| one.id.as_str()).collect(),
         }
     }

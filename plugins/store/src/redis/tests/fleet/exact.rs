@@ -1,21 +1,28 @@
-//! No more than the limit, and all of it.
+//! No more than the limit, and all of it. `--nocapture` shows every figure with its bound.
 
-use super::load::{Fleet, Load, Outcome, on_one_thread};
+use super::load::{Fleet, Load, Outcome, PRICE, on_one_thread};
 use super::*;
 
 const CALLS: u64 = 100_000;
+/// Calls that may be refused although there was something for them: 0.1 %. What one replica holds and
+/// another one lacks goes back by the clock, and a debug build on a busy machine is late.
+const AFFORDABLE: u64 = match cfg!(debug_assertions) {
+    true => CALLS / 100,
+    false => CALLS / 1000,
+};
 
 struct Ran {
+    most: u64,
     outcome: Outcome,
     kept: (u64, u64),
     rounds: u64,
 }
 
-async fn ran(measure: Measure, window: Window, most: u64, calls: u64) -> Ran {
+async fn ran(measure: Measure, window: Window, most: u64) -> Ran {
     let rule = rule(measure, window, most);
     let fleet = Fleet::start(rule.clone(), LEASE, Server::store);
     let load = Load::new(rule);
-    load.run(&fleet.replicas, calls).await;
+    load.run(&fleet.replicas, CALLS).await;
     let rounds = fleet.rounds();
     fleet.close().await;
     let kept = match measure {
@@ -23,14 +30,47 @@ async fn ran(measure: Measure, window: Window, most: u64, calls: u64) -> Ran {
         _ => fleet.kept(),
     };
     let outcome = load.outcome();
-    eprintln!("{measure:?} {most}: {outcome:?}, {rounds} round trips");
+    eprintln!("{measure:?}, {CALLS} calls, a limit of {most}, {rounds} round trips");
     assert_eq!(fleet.failed(), 0);
     assert_eq!(outcome.away, 0);
-    assert_eq!(outcome.admitted + outcome.refused, calls);
+    assert_eq!(outcome.admitted + outcome.refused, CALLS);
     Ran {
+        most,
         outcome,
         kept,
         rounds,
+    }
+}
+
+/// Figures beside their bounds: all are told before any fails.
+#[derive(Default)]
+struct Report {
+    broken: Vec<&'static str>,
+}
+
+impl Report {
+    fn at_most(&mut self, what: &'static str, found: u64, bound: u64) {
+        self.line(what, (found, "<=", bound), found <= bound);
+    }
+
+    fn at_least(&mut self, what: &'static str, found: u64, bound: u64) {
+        self.line(what, (found, ">=", bound), found >= bound);
+    }
+
+    fn equal(&mut self, what: &'static str, found: u64, expected: u64) {
+        self.line(what, (found, "==", expected), found == expected);
+    }
+
+    fn line(&mut self, what: &'static str, (found, is, bound): (u64, &str, u64), is_so: bool) {
+        let verdict = if is_so { "pass" } else { "FAIL" };
+        eprintln!("  {verdict}  {what:<40} {found:>12} {is} {bound}");
+        if !is_so {
+            self.broken.push(what);
+        }
+    }
+
+    fn end(self) {
+        assert!(self.broken.is_empty(), "{:?}", self.broken);
     }
 }
 
@@ -38,14 +78,38 @@ async fn ran(measure: Measure, window: Window, most: u64, calls: u64) -> Ran {
 fn requests() {
     on_one_thread(async {
         let most = CALLS * 9 / 10;
-        let ran = ran(Measure::Requests, Window::Total, most, CALLS).await;
+        let ran = ran(Measure::Requests, Window::Total, most).await;
         let outcome = ran.outcome;
-        assert!(outcome.admitted <= most, "{outcome:?}");
-        assert!(outcome.admitted * 100 >= most * 99, "{outcome:?}");
-        assert!(outcome.affordable * 1000 <= CALLS, "{outcome:?}");
-        let all = outcome.admitted;
-        assert_eq!(ran.kept, (all, all), "what is granted is used or back");
+        let mut report = Report::default();
+        report.at_most("admitted", outcome.admitted, most);
+        report.at_least("used", outcome.admitted, most * 99 / 100);
+        report.at_most(
+            "refused although affordable",
+            outcome.affordable,
+            AFFORDABLE,
+        );
+        report.equal("granted and not given back", ran.kept.0, outcome.admitted);
+        report.equal("settled", ran.kept.1, outcome.admitted);
+        report.end();
     });
+}
+
+/// What calls use is not known before they end.
+fn expected(ran: &Ran) {
+    let (outcome, most) = (ran.outcome, ran.most);
+    let mut report = Report::default();
+    report.at_most("reserved and used at a time", outcome.most_charged, most);
+    report.at_most("used", outcome.used, most + outcome.beyond);
+    report.at_least("used", outcome.used, most * 99 / 100);
+    report.at_most(
+        "refused although affordable",
+        outcome.affordable,
+        AFFORDABLE,
+    );
+    report.equal("granted and not given back", ran.kept.0, outcome.used);
+    report.equal("settled", ran.kept.1, outcome.used);
+    eprintln!("        beyond what was reserved: {}", outcome.beyond);
+    report.end();
 }
 
 #[test]
@@ -53,36 +117,74 @@ fn tokens() {
     on_one_thread(async {
         // A call is expected to use some 500, and uses some 300.
         let most = CALLS * 300 * 9 / 10;
-        let ran = ran(Measure::Tokens, Window::Total, most, CALLS).await;
-        let outcome = ran.outcome;
-        assert!(outcome.most_charged <= most, "{outcome:?}");
-        assert!(outcome.used <= most + outcome.beyond, "{outcome:?}");
-        assert!(outcome.used * 100 >= most * 99, "{outcome:?}");
-        assert!(outcome.affordable * 1000 <= CALLS, "{outcome:?}");
-        assert_eq!(ran.kept, (outcome.used, outcome.used));
+        expected(&ran(Measure::Tokens, Window::Total, most).await);
+    });
+}
+
+#[test]
+fn money() {
+    on_one_thread(async {
+        let most = CALLS * 300 * PRICE * 9 / 10;
+        expected(&ran(Measure::Usd, Window::Total, most).await);
     });
 }
 
 #[test]
 fn running_calls() {
+    const MOST: u64 = 200;
     on_one_thread(async {
         // Of 512 workers, some three in four are in a call.
-        let ran = ran(Measure::Concurrency, Window::Running, 200, CALLS).await;
+        let ran = ran(Measure::Concurrency, Window::Running, MOST).await;
         let outcome = ran.outcome;
-        assert!(outcome.most_charged <= 200, "{outcome:?}");
-        assert!(outcome.most_charged * 100 >= 200 * 99, "{outcome:?}");
+        let mut report = Report::default();
+        report.at_most("running at a time", outcome.most_charged, MOST);
+        report.at_least("used", outcome.most_charged, MOST * 99 / 100);
         // Somebody may be refused here while a slot is free there, for a tick or two.
-        assert!(outcome.left_at_refusals * 2 <= 200, "{outcome:?}");
+        report.at_most(
+            "free at refusals, on average",
+            outcome.left_at_refusals,
+            MOST / 2,
+        );
+        eprintln!("        {outcome:?}");
+        report.end();
+    });
+}
+
+/// Calls for which there is room come by it, wherever they come.
+#[test]
+fn running_calls_that_fit() {
+    // All 512 workers begin together. Later some 380 are in a call at a time.
+    const MOST: u64 = 540;
+    on_one_thread(async {
+        let ran = ran(Measure::Concurrency, Window::Running, MOST).await;
+        let outcome = ran.outcome;
+        let mut report = Report::default();
+        report.at_most("running at a time", outcome.most_charged, MOST);
+        report.at_most(
+            "refused although affordable",
+            outcome.affordable,
+            AFFORDABLE,
+        );
+        eprintln!("        {outcome:?}");
+        report.end();
     });
 }
 
 #[test]
 fn few_round_trips_far_from_the_limit() {
-    on_one_thread(async {
-        let most = 1 << 40;
-        let ran = ran(Measure::Requests, Window::Total, most, CALLS).await;
-        assert_eq!(ran.outcome.admitted, CALLS);
-        assert_eq!(ran.kept.1, CALLS);
-        assert!(ran.rounds * 50 <= CALLS, "{} round trips", ran.rounds);
-    });
+    for (measure, window) in [
+        (Measure::Requests, Window::Total),
+        (Measure::Concurrency, Window::Running),
+    ] {
+        on_one_thread(async {
+            let ran = ran(measure, window, 1 << 40).await;
+            let mut report = Report::default();
+            report.equal("admitted", ran.outcome.admitted, CALLS);
+            report.at_most("round trips", ran.rounds, CALLS / 50);
+            if measure == Measure::Requests {
+                report.equal("settled", ran.kept.1, CALLS);
+            }
+            report.end();
+        });
+    }
 }

@@ -9,6 +9,8 @@ use super::*;
 
 pub(super) const REPLICAS: usize = 8;
 const WORKERS: usize = 64;
+/// Of a token, in millionths of a US dollar.
+pub(super) const PRICE: u64 = 3;
 
 /// What all workers of all replicas do together.
 pub(super) struct Load {
@@ -104,8 +106,10 @@ impl Load {
 
     async fn call(&self, replica: &Replica) {
         let failed = replica.failed();
+        let tokens = fastrand::u64(1..=1000);
         let expected = Expected {
-            input: fastrand::u64(1..=1000),
+            input: tokens,
+            cost: tokens * PRICE,
             ..Expected::default()
         };
         let reserved = replica.book.reserve(&[(&self.rule, "")], expected).await;
@@ -113,6 +117,7 @@ impl Load {
         self.waited.fetch_max(waited, Ordering::Relaxed);
         let units = match self.rule.limit.measure {
             Measure::Tokens => expected.input,
+            Measure::Usd => expected.cost,
             _ => 1,
         };
         match reserved {
@@ -131,13 +136,14 @@ impl Load {
         self.most_charged.fetch_max(charged, Ordering::Relaxed);
         sleep(Duration::from_millis(fastrand::u64(4..30))).await;
         let used = match self.rule.limit.measure {
-            Measure::Tokens => fastrand::u64(0..=units * 6 / 5),
+            Measure::Tokens | Measure::Usd => fastrand::u64(0..=units * 6 / 5),
             Measure::Concurrency => 0,
             _ => 1,
         };
         reservation.sent();
         reservation.spend(Spent {
             input: used,
+            cost: used,
             ..Spent::default()
         });
         self.used.fetch_add(used, Ordering::Relaxed);
