@@ -25,6 +25,7 @@ use pingora::protocols::{
 };
 use pingora::time::timeout;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf};
+use tokio::time::{Sleep, sleep};
 
 use crate::listener::{Open, Stuck};
 
@@ -33,6 +34,9 @@ const WRITE_BUFFER: usize = 8 * 1024;
 
 /// How long a connection's end may take, with what is still to be written before it.
 const TO_TAKE_LEAVE: Duration = Duration::from_secs(1);
+
+/// How long a caller over HTTP/2 has to read the last of what was sent, and to close.
+const LINGER: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub struct Conduit {
@@ -43,6 +47,10 @@ pub struct Conduit {
     open: Option<Arc<Open>>,
     /// What was written has not all gone.
     stuck: Option<Stuck>,
+    /// It is read on when it is closed.
+    lingers: bool,
+    /// Until when, once that is so.
+    leaving: Option<Pin<Box<Sleep>>>,
 }
 
 impl Conduit {
@@ -53,14 +61,35 @@ impl Conduit {
             io: BufWriter::with_capacity(WRITE_BUFFER, stream),
             open: None,
             stuck: None,
+            lingers: false,
+            leaving: None,
         }
     }
 
-    /// The same of a caller's connection.
-    pub fn to_caller(prefix: BytesMut, stream: Stream, open: Arc<Open>) -> Self {
+    /// The same of a caller's connection. One over HTTP/2 lingers when it is closed: its caller speaks
+    /// while it reads.
+    pub fn to_caller(prefix: BytesMut, stream: Stream, open: Arc<Open>, http2: bool) -> Self {
         Self {
             open: Some(open),
+            lingers: http2,
             ..Self::new(prefix, stream)
+        }
+    }
+
+    /// Reads what still comes until the caller has closed, too: it may be reading what the kernel has for it,
+    /// and speak of that, and would be answered with a reset that takes the rest away.
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let until = self.leaving.get_or_insert_with(|| Box::pin(sleep(LINGER)));
+        if until.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        let mut space = [0; 1024];
+        loop {
+            let mut read = ReadBuf::new(&mut space);
+            match ready!(Pin::new(self.io.get_mut()).poll_read(cx, &mut read)) {
+                Ok(()) if !read.filled().is_empty() => {}
+                Ok(()) | Err(_) => return Poll::Ready(()),
+            }
         }
     }
 
@@ -112,8 +141,14 @@ impl AsyncWrite for Conduit {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(Pin::new(&mut self.io).poll_flush(cx))?;
-        Pin::new(&mut self.io).poll_shutdown(cx)
+        ready!(self.as_mut().poll_flush(cx))?;
+        if self.leaving.is_none() {
+            ready!(Pin::new(&mut self.io).poll_shutdown(cx))?;
+        }
+        match self.lingers {
+            true => self.poll_linger(cx).map(Ok),
+            false => Poll::Ready(Ok(())),
+        }
     }
 
     fn poll_write_vectored(
@@ -220,7 +255,7 @@ mod tests {
     async fn what_a_caller_has_no_room_for_is_known() {
         let open = Arc::<Open>::default();
         let (ours, mut theirs) = duplex(8);
-        let mut conduit = Conduit::to_caller(BytesMut::new(), Box::new(ours), open.clone());
+        let mut conduit = Conduit::to_caller(BytesMut::new(), Box::new(ours), open.clone(), true);
         conduit
             .write_all(b"an answer that is longer")
             .await
@@ -238,10 +273,27 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_closed_connection_is_read_until_its_caller_closes_too() {
+        let (ours, mut theirs) = duplex(64);
+        let mut conduit = Conduit::to_caller(BytesMut::new(), Box::new(ours), Arc::default(), true);
+        conduit.write_all(b"the last answer").await.unwrap();
+        let closing = AsyncWriteExt::shutdown(&mut conduit);
+        let reading = async {
+            let mut read = Vec::new();
+            theirs.read_to_end(&mut read).await.unwrap();
+            assert_eq!(read, b"the last answer");
+            theirs.write_all(b"I have read it").await.unwrap();
+            drop(theirs);
+        };
+        let (closed, ()) = tokio::join!(closing, reading);
+        closed.unwrap();
+    }
+
+    #[tokio::test]
     async fn a_caller_who_reads_nothing_does_not_keep_its_connection() {
         let open = Arc::<Open>::default();
         let (ours, _theirs) = duplex(8);
-        let mut conduit = Conduit::to_caller(BytesMut::new(), Box::new(ours), open.clone());
+        let mut conduit = Conduit::to_caller(BytesMut::new(), Box::new(ours), open.clone(), true);
         conduit
             .write_all(b"an answer that is longer")
             .await

@@ -186,7 +186,8 @@ async fn connection(tcp: TcpStream, peer: SocketAddr, proxy: &Arc<Proxy>) -> io:
         .map_err(|_| io::ErrorKind::TimedOut)??;
     drop(snapshot);
     let open = proxy.runtime.drain.open.clone();
-    let conduit: Stream = Box::new(Conduit::to_caller(prefix, stream, open));
+    let http2 = prefix.starts_with(H2_PREFACE);
+    let conduit: Stream = Box::new(Conduit::to_caller(prefix, stream, open, http2));
     proxy.process_new(conduit, &shutdown).await;
     Ok(())
 }

@@ -27,6 +27,9 @@ const TOLD: Duration = Duration::from_secs(10);
 /// Who has connected and not asked yet has so long.
 const TO_ASK: Duration = Duration::from_secs(1);
 
+/// Who is told of the end by HTTP/2 and has not closed after so long is not there, unless it still reads.
+const TO_CLOSE: Duration = Duration::from_secs(60);
+
 /// How long handing back may take. The chart's grace period, and that of the units in
 /// docs/operating.md, has room for all of these after the limit.
 const TO_HAND_BACK: Duration = Duration::from_secs(8);
@@ -144,11 +147,11 @@ impl Gateway {
     /// Waits until nobody is served any more.
     async fn finished(&self) {
         until(|| self.listener.is_finished() && self.under_way() == 0).await;
-        // Who has connected and not asked yet, or asked by HTTP/2 before hearing of the end, is served.
+        // Who has connected and not asked yet, or asked by HTTP/2 before hearing of the end, is served; and
+        // an HTTP/2 call may be over before its caller has read all of its answer.
         let open = &self.runtime.drain.open;
         let gone = until(|| open.count() == 0 && self.under_way() == 0);
-        let _ = timeout(self.runtime.header_timeout(), gone).await;
-        // An HTTP/2 call may be over before all of its answer is out.
+        let _ = timeout(self.runtime.header_timeout().max(TO_CLOSE), gone).await;
         until(|| self.under_way() == 0 && open.stuck() == 0).await;
     }
 

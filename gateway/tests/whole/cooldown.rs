@@ -613,7 +613,7 @@ async fn a_key_that_was_changed_between_two_processes_begins_anew() {
 async fn cooldowns_survive_a_process_that_is_killed() {
     let provider = FakeProvider::start(Options::default()).await;
     let yaml = yaml(&provider.base_url(), 1, "");
-    let binary = Binary::start(&yaml, &[]).await;
+    let mut binary = Binary::start(&yaml, &[]).await;
     let far = Behaviour::rate_limited(seconds(3600));
     provider.always(&CLAUDE.key(1), far);
     let mut client = binary.client(Http::One).await;
@@ -621,7 +621,7 @@ async fn cooldowns_survive_a_process_that_is_killed() {
     assert_eq!(answer.status, 429);
     // It writes at once, beside the answer.
     until(|| binary.kept().contains(r#""fault":"rate_limited""#)).await;
-    binary.signal("-KILL").await;
+    binary.kill().await;
     let left = tempfile::tempdir().unwrap();
     copy_files(binary.config.parent().unwrap(), left.path());
     let house = House::serve_in(left, &yaml).await;

@@ -226,8 +226,7 @@ async fn what_an_http2_caller_has_not_read_yet_is_not_lost() {
         chunked: false,
     };
     provider.always(CHAT.key, Behaviour::held(answer));
-    let more = ", limits: {header_timeout: 100ms}";
-    let mut binary = serving(&provider.base_url(), "lame_duck: -1, limit: 5m", more).await;
+    let mut binary = serving(&provider.base_url(), "lame_duck: -1, limit: 5m", "").await;
 
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(16 << 10).unwrap();
@@ -258,8 +257,7 @@ async fn what_an_http2_caller_has_not_read_yet_is_not_lost() {
     };
     until_async(are_over).await;
     terminate(&binary).await;
-    // Longer than it waits for who says nothing.
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    refuses(&binary).await;
 
     tokio::spawn(connection);
     for answer in answers {

@@ -86,7 +86,7 @@ impl Calling {
 
 /// Every third call is a stream: those are killed between their events.
 fn errand(number: usize) -> Errand {
-    let streams = number % 3 == 0;
+    let streams = number.is_multiple_of(3);
     let question = json!([{"role": "user", "content": "Say hello, please."}]);
     let body = json!({
         "model": "gpt-4o",
