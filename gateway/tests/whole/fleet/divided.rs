@@ -24,14 +24,14 @@ const LONGEST: Duration = Duration::from_secs(8);
 /// a second until it looks. The rest is for a slow machine.
 const WRITES_ON: Duration = Duration::from_secs(10);
 
-/// Of a gateway on either side.
+/// Of a gateway on either side. A Redis that answers late on a busy machine is not away.
 fn yaml(state: &str, limits: &str) -> String {
     let provider = format!("http://127.0.0.1:{PROVIDER}");
     let credential = format!("{{api_key: {UPSTREAM}, label: main}}");
     format!(
         "server: {{port: 0, secret_key: {SEALED_WITH}}}\n\
          admin: {{port: 0}}\n\
-         state: {{backend: redis, redis: {{{state}}}}}\n\
+         state: {{backend: redis, redis: {{{state}, deadline: 1s}}}}\n\
          max_retry_interval: 0\n\
          api_keys: [{{key: {KEY}, name: tests}}]\n{limits}{}",
         openai(&credential).replace("PROVIDER", &provider)

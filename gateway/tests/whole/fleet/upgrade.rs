@@ -209,7 +209,8 @@ impl Mixed {
             }
             self.refused.fetch_add(refused, Ordering::SeqCst);
         };
-        join_all((0..CALLERS).map(caller)).await;
+        let spent = tokio::time::timeout(6 * PATIENCE, join_all((0..CALLERS).map(caller))).await;
+        spent.expect("there is an end to it");
     }
 }
 
