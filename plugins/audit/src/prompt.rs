@@ -96,7 +96,8 @@ impl Texts<'_> {
             return;
         }
         // Files are not looked through.
-        let (begin, rest) = match file(text) {
+        let file = file(text).filter(|(_, bytes)| !self.is_known_at(text, *bytes));
+        let (begin, rest) = match file {
             Some((what, bytes)) => (format!("[{what} of {bytes} bytes]"), &text[bytes..]),
             None => (String::new(), text),
         };
@@ -111,11 +112,22 @@ impl Texts<'_> {
             let end = ends.find(|(_, char)| !is_of_token(*char));
             redacted.truncate(end.map_or(0, |(at, char)| at + char.len_utf8()));
         }
+        if begin.is_empty() && redacted.is_empty() {
+            return;
+        }
         self.show(&begin);
         self.prompt
             .text
             .push_str(&redacted_lines(&begin, &redacted));
         self.cut();
+    }
+
+    /// Whether a secret that is known is about there: what ends there may be a part of it.
+    fn is_known_at(&self, text: &str, at: usize) -> bool {
+        let begin = boundary(text, at.saturating_sub(BEYOND));
+        let about = &text[begin..boundary(text, at.saturating_add(BEYOND))];
+        let mut known = self.known.iter().filter(|secret| !secret.is_empty());
+        known.any(|secret| about.contains(secret.as_str()))
     }
 
     /// Begins a text.
@@ -407,6 +419,15 @@ mod tests {
         let text = "[data URL of 800022 bytes]\n[Base64 of 800000 bytes]\nhello";
         assert_eq!(shown.text, text);
         assert_eq!(shown.bytes, 1_600_027);
+    }
+
+    #[test]
+    fn a_known_secret_is_no_file() {
+        let known = [format!("{}.tail-of-it", "a1".repeat(200))];
+        let text = format!("{} and more", known[0]);
+        let body = serde_json::json!({"prompt": text}).to_string();
+        let shown = prompt(body.as_bytes(), 1000, &known);
+        assert_eq!(shown.text, " [credential] and more");
     }
 
     #[test]
