@@ -40,6 +40,7 @@ pub fn of_usage(status: &Status) -> Vec<MetricFamily> {
         of_sinks(&USAGE_WAITING, |sink| sink.waiting),
         of_sinks(&USAGE_DELIVERED, |sink| sink.delivered),
         of_sinks(&USAGE_DROPPED, |sink| sink.missed),
+        of_sinks(&USAGE_REJECTED, |sink| sink.rejected),
         of_sinks(&USAGE_AWAY, |sink| sink.is_away.into()),
     ]
 }

@@ -12,7 +12,7 @@ use turnpike_audit::sinks::stdout::Stdout;
 use turnpike_audit::sinks::syslog::Syslog;
 use turnpike_audit::sinks::webhook::{self, Webhook};
 use turnpike_audit::spool::{Terms, boot_id};
-use turnpike_audit::{Format, Log, OpenError, Settings, SigningKey, Sink, WhenFull};
+use turnpike_audit::{Format, Log, OpenError, Settings, SigningKey, Sink, Stream, WhenFull};
 use turnpike_config::plan::{
     AuditFormatPlan, AuditPlan, AuditReceiverPlan, AuditSinkPlan, SecretKey,
 };
@@ -48,12 +48,12 @@ impl Audit {
             false => WhenFull::DropOldest,
         };
         let of_audit = terms(&plan.spool, plan.max, when_full);
-        let log = self.open_log(of_audit, &plan.sinks, key, ground)?;
+        let log = self.open_log(of_audit, (Stream::Audit, &plan.sinks), key, ground)?;
         // Each is opened once.
         let _ = self.log.set(log);
         if let Some(usage) = &plan.usage {
             let of_usage = terms(&usage.spool, usage.max, WhenFull::DropOldest);
-            let log = self.open_log(of_usage, &usage.sinks, key, ground)?;
+            let log = self.open_log(of_usage, (Stream::Usage, &usage.sinks), key, ground)?;
             let _ = self.usage.set(log);
         }
         Ok(())
@@ -62,7 +62,7 @@ impl Audit {
     fn open_log(
         &self,
         terms: Terms,
-        sinks: &[AuditSinkPlan],
+        (stream, sinks): (Stream, &[AuditSinkPlan]),
         key: &SecretKey,
         ground: &Ground,
     ) -> Result<Log, AuditError> {
@@ -82,7 +82,7 @@ impl Audit {
             clock: Arc::new(time.clone()),
         };
         let sinks = sinks.iter();
-        let sinks = sinks.map(|sink| (sink_name(&sink.to), build(sink, &ways, &time)));
+        let sinks = sinks.map(|sink| (sink_name(&sink.to), build(sink, stream, &ways, &time)));
         Ok(Log::open(settings, sinks.collect())?)
     }
 }
@@ -124,8 +124,8 @@ fn named(kind: &str, url: &Url, more: &str) -> String {
     format!("{kind} {host} {}", &digest[..8])
 }
 
-fn build(sink: &AuditSinkPlan, ways: &Ways, time: &Time) -> Box<dyn Sink> {
-    let format = format(sink.format);
+fn build(sink: &AuditSinkPlan, stream: Stream, ways: &Ways, time: &Time) -> Box<dyn Sink> {
+    let format = format(sink.format, stream);
     let (world, clock) = (Arc::new(ways.clone()), Arc::new(time.clone()));
     match &sink.to {
         AuditReceiverPlan::File { path, max, keep } => Box::new(FileSink::new(Options {
@@ -194,11 +194,11 @@ fn channel() -> String {
     Uuid::now_v7().to_string()
 }
 
-fn format(plan: AuditFormatPlan) -> Format {
+fn format(plan: AuditFormatPlan, stream: Stream) -> Format {
     match plan {
         AuditFormatPlan::Json => Format::Json,
-        AuditFormatPlan::Ocsf => Format::Ocsf,
+        AuditFormatPlan::Ocsf => Format::Ocsf(stream),
         AuditFormatPlan::Cef => Format::Cef,
-        AuditFormatPlan::Ecs => Format::Ecs,
+        AuditFormatPlan::Ecs => Format::Ecs(stream),
     }
 }

@@ -16,15 +16,23 @@ pub(crate) use native::{Native, Severity};
 
 use crate::record::seq_of;
 
+/// What records are of. Of some events both streams have some: those that tell of the stream itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stream {
+    #[default]
+    Audit,
+    Usage,
+}
+
 /// How records are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
     /// As they are in the spool, byte for byte.
     #[default]
     Json,
-    Ocsf,
+    Ocsf(Stream),
     Cef,
-    Ecs,
+    Ecs(Stream),
 }
 
 impl Format {
@@ -32,7 +40,7 @@ impl Format {
     pub(crate) fn write(self, record: &[u8], out: &mut Vec<u8>) {
         let native = match self {
             Self::Json => None,
-            Self::Ocsf | Self::Cef | Self::Ecs => Native::read(record),
+            Self::Ocsf(_) | Self::Cef | Self::Ecs(_) => Native::read(record),
         };
         self.write_read(record, native, out);
     }
@@ -44,8 +52,8 @@ impl Format {
         let begin = out.len();
         let written = match (self, native) {
             (Self::Json, _) | (_, None) => false,
-            (Self::Ocsf, Some(native)) => ocsf::write(native, out).is_ok(),
-            (Self::Ecs, Some(native)) => ecs::write(native, out).is_ok(),
+            (Self::Ocsf(stream), Some(native)) => ocsf::write(native, stream, out).is_ok(),
+            (Self::Ecs(stream), Some(native)) => ecs::write(native, stream, out).is_ok(),
             (Self::Cef, Some(native)) => {
                 cef::write(native, out);
                 true
@@ -80,8 +88,8 @@ impl Format {
                 memchr::memmem::find(line, named.as_bytes())?;
                 return seq_of(line);
             }
-            Self::Ocsf => uid("/metadata/uid")?,
-            Self::Ecs => uid("/event/id")?,
+            Self::Ocsf(_) => uid("/metadata/uid")?,
+            Self::Ecs(_) => uid("/event/id")?,
             Self::Cef => cef::uid(line)?,
         };
         let (of, seq) = uid.split_once(':')?;

@@ -32,7 +32,7 @@ pub mod verify;
 
 pub use checkpoint::SigningKey;
 pub use events::Event;
-pub use formats::Format;
+pub use formats::{Format, Stream};
 pub use json::Whole;
 pub use log::{Log, Settings};
 pub use prompt::{Prompt, prompt};

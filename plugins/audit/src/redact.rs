@@ -11,16 +11,18 @@ use regex::{Captures, Error, Regex};
 /// What is looked for, and what stands there then; `None` = it may stay.
 struct Rule {
     pattern: Regex,
-    put: fn(&Captures<'_>) -> Option<String>,
+    put: Put,
 }
 
+type Put = fn(&Captures<'_>) -> Option<String>;
+
 /// Patterns that do not compile show nothing of any text.
-static RULES: LazyLock<Result<Vec<Rule>, Error>> = LazyLock::new(rules);
+static RULES: LazyLock<Result<Rules, Error>> = LazyLock::new(rules);
 
 /// What stands for a text that cannot be looked through.
-const UNSEEN: &str = "[not shown]";
+pub(crate) const UNSEEN: &str = "[not shown]";
 
-const CREDENTIAL: &str = "[credential]";
+pub(crate) const CREDENTIAL: &str = "[credential]";
 
 /// A known secret that is shorter is none: its letters stand everywhere.
 const SHORTEST: usize = 8;
@@ -45,15 +47,103 @@ pub(crate) fn redact(text: &str, known: &[String]) -> String {
         return UNSEEN.to_owned();
     };
     let mut text = without(text, known);
-    for rule in rules {
-        let replaced = rule.pattern.replace_all(&text, |found: &Captures<'_>| {
-            (rule.put)(found).unwrap_or_else(|| found[0].to_owned())
-        });
-        if let Cow::Owned(replaced) = replaced {
-            text = replaced;
-        }
+    for rule in &rules.before {
+        rule.apply(&mut text);
+    }
+    text = unassigned(&rules.assigned, text);
+    for rule in &rules.after {
+        rule.apply(&mut text);
     }
     text
+}
+
+/// Whether what has this name is a credential.
+pub(crate) fn names_credential(name: &str) -> bool {
+    // Where that cannot be told, it is one.
+    RULES
+        .as_ref()
+        .map_or(true, |rules| rules.named.is_match(name))
+}
+
+/// The file that a text begins with: what it is, and how many bytes of the text. No pattern is looked for,
+/// for files are long.
+pub(crate) fn file(text: &str) -> Option<(&'static str, usize)> {
+    let run = |text: &str, is: fn(&u8) -> bool| text.bytes().take_while(is).count();
+    if let Some(rest) = text.strip_prefix(DATA) {
+        let head = run(rest, |byte| is_in(*byte, b"_.+/;=-"));
+        if let Some(body) = rest[head..].strip_prefix(',') {
+            let body = run(body, |byte| is_in(*byte, b"+/=_%-"));
+            return Some(("data URL", DATA.len() + head + 1 + body));
+        }
+    }
+    let len = run(text, |byte| is_in(*byte, b"+/=_-"));
+    (len >= FILE_BYTES).then_some(("Base64", len))
+}
+
+const DATA: &str = "data:";
+
+fn is_in(byte: u8, others: &[u8]) -> bool {
+    byte.is_ascii_alphanumeric() || others.contains(&byte)
+}
+
+impl Rule {
+    fn new(pattern: &str, put: Put) -> Result<Self, Error> {
+        let pattern = Regex::new(pattern)?;
+        Ok(Self { pattern, put })
+    }
+
+    fn apply(&self, text: &mut String) {
+        let replaced = self.pattern.replace_all(text, |found: &Captures<'_>| {
+            (self.put)(found).unwrap_or_else(|| found[0].to_owned())
+        });
+        if let Cow::Owned(replaced) = replaced {
+            *text = replaced;
+        }
+    }
+}
+
+/// Without what is assigned to names of credentials. Where a quote opens that is all up to the one that
+/// closes it, and without one all there is.
+fn unassigned(pattern: &Regex, text: String) -> String {
+    let (mut out, mut from) = (String::new(), 0);
+    while let Some(found) = pattern.captures_at(&text, from) {
+        let (Some(all), Some(name)) = (found.get(0), found.name("name")) else {
+            break;
+        };
+        let Some(quote) = found.name("quote") else {
+            out.push_str(&text[from..name.end()]);
+            out.push_str(CREDENTIAL);
+            from = all.end();
+            continue;
+        };
+        let begin = all.end();
+        let slashes = found.name("slashes").map_or(0, |slashes| slashes.len());
+        let end = begin + closing(&text[begin..], quote.as_str(), slashes);
+        out.push_str(&text[from..begin]);
+        if end > begin {
+            out.push_str(CREDENTIAL);
+        }
+        from = end;
+    }
+    if from == 0 {
+        return text;
+    }
+    out.push_str(&text[from..]);
+    out
+}
+
+/// Where what is quoted ends, quote and its backslashes not counted. `slashes` stood before the one that
+/// opened: a string within a string has them.
+fn closing(text: &str, quote: &str, slashes: usize) -> usize {
+    for (at, _) in text.match_indices(quote) {
+        let before = &text[..at];
+        let run = at - before.trim_end_matches('\\').len();
+        // More of them are the quote's own, or those of backslashes before it.
+        if run < slashes || run % (2 * slashes + 2) == slashes {
+            return at - run.min(slashes);
+        }
+    }
+    text.len()
 }
 
 /// Without secrets that are known.
@@ -68,36 +158,44 @@ fn without(text: &str, known: &[String]) -> String {
 }
 
 /// In this order: what is found first is not looked at again.
-fn rules() -> Result<Vec<Rule>, Error> {
-    let rule = |pattern: &str, put| {
-        let pattern = Regex::new(pattern)?;
-        Ok(Rule { pattern, put })
-    };
-    Ok(vec![
-        rule(KEY_BLOCK, |_| Some("[key]".to_owned()))?,
-        rule(DATA_URL, |found| {
+struct Rules {
+    before: Vec<Rule>,
+    assigned: Regex,
+    after: Vec<Rule>,
+    named: Regex,
+}
+
+fn rules() -> Result<Rules, Error> {
+    let before = vec![
+        Rule::new(KEY_BLOCK, |_| Some("[key]".to_owned()))?,
+        Rule::new(DATA_URL, |found| {
             Some(format!("[data URL of {} bytes]", found[0].len()))
         })?,
-        rule(FILE, |found| {
+        Rule::new(FILE, |found| {
             Some(format!("[Base64 of {} bytes]", found[0].len()))
         })?,
-        rule(PREFIXED, |_| Some(CREDENTIAL.to_owned()))?,
-        rule(SCHEME, |found| {
+        Rule::new(PREFIXED, |_| Some(CREDENTIAL.to_owned()))?,
+        Rule::new(SCHEME, |found| {
             let is_one = found["value"].bytes().any(|byte| byte.is_ascii_digit());
             is_one.then(|| format!("{} {CREDENTIAL}", &found["scheme"]))
         })?,
-        rule(ASSIGNED, |found| {
-            Some(format!("{}{CREDENTIAL}", &found["name"]))
-        })?,
-        rule(IN_URL, |_| Some(format!("://{CREDENTIAL}@")))?,
-        rule(EMAIL, |_| Some("[e-mail address]".to_owned()))?,
-        rule(DIGITS, |found| {
+    ];
+    let after = vec![
+        Rule::new(IN_URL, |_| Some(format!("://{CREDENTIAL}@")))?,
+        Rule::new(EMAIL, |_| Some("[e-mail address]".to_owned()))?,
+        Rule::new(DIGITS, |found| {
             is_card(&found[0]).then(|| "[card number]".to_owned())
         })?,
-        rule(LONG, |found| {
+        Rule::new(LONG, |found| {
             looks_random(&found[0]).then(|| CREDENTIAL.to_owned())
         })?,
-    ])
+    ];
+    Ok(Rules {
+        before,
+        assigned: Regex::new(ASSIGNED)?,
+        after,
+        named: Regex::new(NAMED)?,
+    })
 }
 
 /// To its end, or to that of the text. Line breaks may be written in any way.
@@ -108,6 +206,7 @@ const DATA_URL: &str = r"(?-u)data:[\w.+/;=-]*,[A-Za-z0-9+/=_%-]*";
 
 /// What is so long is a file, not a word.
 const FILE: &str = r"[A-Za-z0-9+/_=-]{256,}";
+const FILE_BYTES: usize = 256;
 
 /// By how they begin: those of model vendors, of clouds, of forges, and our own. Of ASCII: the letters of all
 /// scripts would make it too large.
@@ -131,11 +230,22 @@ const PREFIXED: &str = concat!(
 /// As headers have them.
 const SCHEME: &str = r"(?i)\b(?P<scheme>bearer|basic)\s+(?P<value>[A-Za-z0-9+/=._~-]{8,})";
 
-/// As files of settings and programs have them.
+/// What credentials are called.
+macro_rules! named {
+    () => {
+        r"(?:api[_-]?key|secret|passw(?:or)?d|token|credential|private[_-]?key|access[_-]?key|authorization)"
+    };
+}
+
+const NAMED: &str = concat!("(?i)", named!());
+
+/// As files of settings and programs have them, also within strings: up to the quote that opens, or all.
 const ASSIGNED: &str = concat!(
-    r#"(?i)(?P<name>[\w.-]*(?:api[_-]?key|secret|passw(?:or)?d|token|credential|private[_-]?key|access[_-]?key|authorization)"#,
-    r#"[\w.-]*["']?\s*(?::|=>|=)\s*["']?)"#,
-    r#"(?:(?:bearer|basic|token)\s+)?[^\s"'`,;\[\]{}()]{6,}"#,
+    r"(?i)(?P<name>[\w.-]*",
+    named!(),
+    r#"[\w.-]*(?:\\*["'`])?\]?\s*[:=]+>?\s*)"#,
+    r#"(?:[bruf]{0,2}(?P<slashes>\\*)(?P<quote>["'`])"#,
+    r#"|(?:(?:bearer|basic|token)\s+)?[^\s"'`,;\[\]{}()]{6,}[^\s"'`]*)"#,
 );
 
 const IN_URL: &str = r"://[^\s/:@]+:[^\s/@]+@";
@@ -241,6 +351,62 @@ mod tests {
             ),
         ] {
             assert_eq!(shown(text), left);
+        }
+    }
+
+    #[test]
+    fn what_is_quoted_is_left_out_whole() {
+        for (text, left) in [
+            (
+                r#"{"password":"ab,cd!efgh"}"#,
+                r#"{"password":"[credential]"}"#,
+            ),
+            (
+                r#"{\"password\":\"hunter2hunter\",\"n\":1}"#,
+                r#"{\"password\":\"[credential]\",\"n\":1}"#,
+            ),
+            (
+                r#"{\\\"password\\\":\\\"a b\\\"} c"#,
+                r#"{\\\"password\\\":\\\"[credential]\\\"} c"#,
+            ),
+            (
+                r#"password: "correct horse battery" a"#,
+                r#"password: "[credential]" a"#,
+            ),
+            (r#"secret = "Secret(123)456""#, r#"secret = "[credential]""#),
+            ("secret=Secret(123)456 a", "secret=[credential] a"),
+            (r#""token": "a\"b c" "d""#, r#""token": "[credential]" "d""#),
+            (r#""token": "a\\" "b""#, r#""token": "[credential]" "b""#),
+            (
+                r#"\"token\": \"a\\\"b\" c"#,
+                r#"\"token\": \"[credential]\" c"#,
+            ),
+            (r#"api_key='x' y"#, r#"api_key='[credential]' y"#),
+            (r#"passwd := `it's` y"#, r#"passwd := `[credential]` y"#),
+            (r#"password = b"x" y"#, r#"password = b"[credential]" y"#),
+            (r#"env["TOKEN"] = "x""#, r#"env["TOKEN"] = "[credential]""#),
+            (
+                r#"password: "not closed, and"#,
+                r#"password: "[credential]"#,
+            ),
+            (r#"password: "" a"#, r#"password: "" a"#),
+            (
+                r#""a_token":"b","a_secret":"c","d":"e""#,
+                r#""a_token":"[credential]","a_secret":"[credential]","d":"e""#,
+            ),
+        ] {
+            assert_eq!(shown(text), left);
+        }
+    }
+
+    #[test]
+    fn a_file_is_known_by_how_it_begins() {
+        let base64 = "aGVsbG8g".repeat(4000);
+        let url = format!("data:image/png;base64,{base64}");
+        assert_eq!(file(&base64), Some(("Base64", base64.len())));
+        assert_eq!(file(&format!("{url} a")), Some(("data URL", url.len())));
+        for text in ["", "data:", "data: a", "a word", &base64[..255]] {
+            assert_eq!(file(text), None);
         }
     }
 

@@ -9,7 +9,7 @@ use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use thiserror::Error;
@@ -77,6 +77,10 @@ impl Mark {
 /// As much is held in memory while the disk takes nothing.
 const HELD: usize = 8 << 20;
 
+/// As much of that, in both buffers together, may be there for prompts to be held, too: they are long, and
+/// what calls and operators did is to have its room.
+const HELD_WITH_PROMPTS: usize = HELD / 2;
+
 /// A buffer that has been larger is given back.
 const SPARE: usize = 256 << 10;
 
@@ -96,6 +100,8 @@ pub(crate) struct Spool {
     number: AtomicU64,
     /// Of all segments.
     bytes: AtomicU64,
+    /// Bytes that the last write did not bring to the disk.
+    left: AtomicUsize,
     /// The last write failed.
     failed: AtomicBool,
     lost: AtomicU64,
@@ -210,6 +216,7 @@ impl Spool {
             bytes: AtomicU64::new(kept.values().sum::<u64>() + len),
             kept: Mutex::new(kept),
             open: Mutex::new(saved),
+            left: AtomicUsize::new(0),
             failed: AtomicBool::new(false),
             lost: AtomicU64::new(0),
             terms,
@@ -220,12 +227,17 @@ impl Spool {
 
     /// Notes that something happened. `now` is in milliseconds since 1970.
     pub(crate) fn note<E: Event + ?Sized>(&self, event: &E, now: u64) -> Mark {
-        self.append(|chain, lines| chain.append(event, now, lines))
+        let most = match event.name() {
+            "request.prompt" => HELD_WITH_PROMPTS.saturating_sub(self.left.load(Relaxed)),
+            _ => HELD,
+        };
+        self.append(most, |chain, lines| chain.append(event, now, lines))
     }
 
     /// Notes a checkpoint; answers with its number.
     pub(crate) fn sign(&self, key: &SigningKey, now: u64) -> Option<u64> {
-        self.append(|chain, lines| key.sign(chain, now, lines)).0
+        self.append(HELD, |chain, lines| key.sign(chain, now, lines))
+            .0
     }
 
     /// The number of the last record that was noted.
@@ -233,10 +245,11 @@ impl Spool {
         lock(&self.noted).chain.seq
     }
 
-    fn append(&self, write: impl FnOnce(&mut Chain, &mut Vec<u8>)) -> Mark {
+    /// Unless so many bytes wait already.
+    fn append(&self, most: usize, write: impl FnOnce(&mut Chain, &mut Vec<u8>)) -> Mark {
         let mut noted = lock(&self.noted);
         let Noted { chain, lines } = &mut *noted;
-        if lines.len() > HELD {
+        if lines.len() >= most {
             self.lost.fetch_add(1, Relaxed);
             return Mark(None);
         }
@@ -292,11 +305,13 @@ impl Spool {
         if let Err(error) = outcome {
             // What is left of a line goes on where it stopped.
             active.lines.drain(..done);
+            self.left.store(active.lines.len(), Relaxed);
             if !self.failed.swap(true, Relaxed) {
                 tracing::error!(%error, "the audit spool cannot be written to; make room on the disk");
             }
             return Err(Unavailable);
         }
+        self.left.store(0, Relaxed);
         active.lines.clear();
         active.lines.shrink_to(SPARE);
         self.written.store(active.seq, Relaxed);

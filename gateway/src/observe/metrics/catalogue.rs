@@ -228,13 +228,15 @@ catalogue! {
         USAGE_SPOOL = Gauge, Bytes, "turnpike_usage_spool_bytes", [],
             "Bytes of the spool of the stream usage.";
         USAGE_WAITING = Gauge, Things, "turnpike_usage_waiting", [SINK],
-            "Records of the stream usage that a sink does not have yet.";
+            "Records of the stream usage that a sink was not handed yet.";
         USAGE_DELIVERED = Counter, Things, "turnpike_usage_delivered_total", [SINK],
-            "Records of the stream usage that a sink took.";
+            "Records of the stream usage that are a sink's for good: it has confirmed them, where it can.";
         USAGE_DROPPED = Counter, Things, "turnpike_usage_dropped_total", [SINK],
             "Records of the stream usage that were dropped before a sink had them.";
+        USAGE_REJECTED = Counter, Things, "turnpike_usage_rejected_total", [SINK],
+            "Records of the stream usage that a sink's receiver said it will never take. They are not handed on again.";
         USAGE_AWAY = Gauge, Truth, "turnpike_usage_sink_away", [SINK],
-            "1 while a sink takes no records of the stream usage.";
+            "1 while a sink takes no records of the stream usage: since it failed it has confirmed none.";
     }
     "The gateway" {
         BUILD = Gauge, Truth, "turnpike_build_info", [VERSION],

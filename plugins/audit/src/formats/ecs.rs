@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::Stream;
 use super::native::{Native, Severity, Used, Who};
 
 /// The version whose fields these are.
@@ -150,7 +151,11 @@ struct Usage {
     output_tokens: Option<u64>,
 }
 
-pub(super) fn write(mut native: Native, out: &mut Vec<u8>) -> serde_json::Result<()> {
+pub(super) fn write(
+    mut native: Native,
+    stream: Stream,
+    out: &mut Vec<u8>,
+) -> serde_json::Result<()> {
     let uid = native.uid();
     let (message, level) = (native.message(), level(native.severity()));
     let outcome = match native.is_success() {
@@ -159,9 +164,9 @@ pub(super) fn write(mut native: Native, out: &mut Vec<u8>) -> serde_json::Result
         None => "unknown",
     };
     let (category, kind) = category(&native);
-    let dataset = match native.stream() {
-        "usage" => "turnpike.usage",
-        _ => "turnpike.audit",
+    let dataset = match stream {
+        Stream::Usage => "turnpike.usage",
+        Stream::Audit => "turnpike.audit",
     };
     let mut who = native.who.take();
     let tenant = who.as_mut().and_then(|who| who.tenant.take());

@@ -86,14 +86,6 @@ impl Native {
         format!("{chain}:{}", self.seq.unwrap_or_default())
     }
 
-    /// The stream that it is of, as far as the event tells.
-    pub(crate) fn stream(&self) -> &'static str {
-        match self.event() {
-            "usage" => "usage",
-            _ => "audit",
-        }
-    }
-
     /// When it happened, since 1970.
     pub(crate) fn milliseconds(&self) -> Option<i64> {
         let time: Timestamp = self.time.as_deref()?.parse().ok()?;

@@ -16,6 +16,7 @@ use self::attributes::{
     Actor, AiModel, Api, ApiRequest, ApiResponse, Code, Endpoint, Entity, Event, HttpRequest,
     MessageContext, Metadata, Name, Product, Reporter, Resource, Trace, User,
 };
+use super::Stream;
 use super::native::{Native, Severity};
 
 /// What an event is, in the schema's terms.
@@ -38,9 +39,13 @@ enum Class {
 
 const OTHER: u32 = 99;
 
-pub(super) fn write(mut native: Native, out: &mut Vec<u8>) -> serde_json::Result<()> {
+pub(super) fn write(
+    mut native: Native,
+    stream: Stream,
+    out: &mut Vec<u8>,
+) -> serde_json::Result<()> {
     let kind = kind(&native);
-    let mut event = begin(&kind, &mut native);
+    let mut event = begin(&kind, stream, &mut native);
     match kind.class {
         Class::ApiActivity => call(&mut event, &mut native),
         Class::Authentication => authentication(&mut event, &mut native),
@@ -100,8 +105,15 @@ fn kind(native: &Native) -> Kind {
     Kind { class, activity }
 }
 
+fn log_name(stream: Stream) -> &'static str {
+    match stream {
+        Stream::Audit => "audit",
+        Stream::Usage => "usage",
+    }
+}
+
 /// What every event has.
-fn begin(kind: &Kind, native: &mut Native) -> Event {
+fn begin(kind: &Kind, stream: Stream, native: &mut Native) -> Event {
     let (activity_id, activity_name) = kind.activity;
     let class_uid = kind.class as u32;
     let (status_id, status) = match native.is_success() {
@@ -120,7 +132,7 @@ fn begin(kind: &Kind, native: &mut Native) -> Event {
     } else {
         &[]
     };
-    let (tenant, log_name) = (native.tenant.take(), native.stream());
+    let (tenant, log_name) = (native.tenant.take(), log_name(stream));
     let of_who = native.who.as_ref().and_then(|who| who.tenant.clone());
     Event {
         activity_id,

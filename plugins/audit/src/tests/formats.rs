@@ -5,12 +5,17 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::samples::{HOSTILE, samples};
-use crate::Format;
 use crate::events::{CATALOGUE, GROUPS, Managed};
 use crate::formats::Native;
 use crate::record::{Chain, NONE};
+use crate::{Format, Stream};
 
-const FORMATS: [Format; 4] = [Format::Json, Format::Ocsf, Format::Cef, Format::Ecs];
+const FORMATS: [Format; 4] = [
+    Format::Json,
+    Format::Ocsf(Stream::Audit),
+    Format::Cef,
+    Format::Ecs(Stream::Audit),
+];
 
 fn written(format: Format, record: &[u8]) -> String {
     let mut out = Vec::new();
@@ -110,7 +115,7 @@ fn ocsf_events_are_what_the_schema_says() {
         .unwrap();
     let mut classes = BTreeSet::new();
     for record in samples() {
-        let text = written(Format::Ocsf, &record);
+        let text = written(Format::Ocsf(Stream::Audit), &record);
         let event = json(&text);
         let wrong: Vec<_> = validator
             .iter_errors(&event)
@@ -135,7 +140,7 @@ fn ocsf_events_are_what_the_schema_says() {
 fn the_schema_refuses_what_it_does_not_have() {
     let schema = json(include_str!("ocsf/1.8.0.json"));
     let validator = jsonschema::draft202012::new(&schema).unwrap();
-    let good = json(&written(Format::Ocsf, &samples()[0]));
+    let good = json(&written(Format::Ocsf(Stream::Audit), &samples()[0]));
     assert!(validator.is_valid(&good));
     for (pointer, name) in [
         ("", "invented"),
@@ -163,7 +168,7 @@ fn first(event: &str) -> Vec<u8> {
 
 #[test]
 fn a_call_in_ocsf() {
-    let event = json(&written(Format::Ocsf, &first("request.end")));
+    let event = json(&written(Format::Ocsf(Stream::Audit), &first("request.end")));
     for (pointer, value) in [
         ("/class_uid", Value::from(6003)),
         ("/status", "Success".into()),
@@ -195,8 +200,21 @@ fn a_call_in_ocsf() {
 }
 
 #[test]
+fn every_record_says_of_which_stream_it_is() {
+    for (stream, log_name) in [(Stream::Audit, "audit"), (Stream::Usage, "usage")] {
+        // Those that tell of the stream itself among them.
+        for record in samples() {
+            let event = json(&written(Format::Ocsf(stream), &record));
+            assert_eq!(event["metadata"]["log_name"], log_name);
+            let event = json(&written(Format::Ecs(stream), &record));
+            assert_eq!(event["event"]["dataset"], format!("turnpike.{log_name}"));
+        }
+    }
+}
+
+#[test]
 fn a_call_in_ecs() {
-    let event = json(&written(Format::Ecs, &first("request.end")));
+    let event = json(&written(Format::Ecs(Stream::Audit), &first("request.end")));
     let native = json(str::from_utf8(&first("request.end")).unwrap());
     for (pointer, value) in [
         ("/@timestamp", native["time"].clone()),
@@ -330,8 +348,8 @@ fn the_examples_of_the_documents_are_what_is_written() {
     let renew = std::env::var_os("RENEW").is_some();
     let mut renewed = text.clone();
     for (begin, format) in [
-        ("```json\n{\"activity_id\"", Format::Ocsf),
-        ("```json\n{\"@timestamp\"", Format::Ecs),
+        ("```json\n{\"activity_id\"", Format::Ocsf(Stream::Audit)),
+        ("```json\n{\"@timestamp\"", Format::Ecs(Stream::Audit)),
         ("```text\nCEF:0", Format::Cef),
     ] {
         let example = written(format, &first("request.end"));

@@ -14,10 +14,10 @@ use turnpike_api::{Clock, Secret};
 
 use super::samples::samples;
 use super::*;
-use crate::Format;
 use crate::delivery::{Delivery, Step};
 use crate::sinks::otlp::{Options, Otlp};
 use crate::sinks::outside::{Outside, OutsideError};
+use crate::{Format, Stream};
 
 const TOKEN: &str = "collector-token-0123456789";
 
@@ -140,7 +140,10 @@ fn every_event_has_its_severity_and_its_trace() {
     for (seq, record) in (1..).zip(&samples) {
         batch.push(record, seq);
     }
-    collector.sink(Format::Ocsf).deliver(&batch).unwrap();
+    collector
+        .sink(Format::Ocsf(Stream::Audit))
+        .deliver(&batch)
+        .unwrap();
     let told = collector.records().remove(0);
     assert_eq!(told.len(), samples.len());
     for (told, record) in told.iter().zip(&samples) {

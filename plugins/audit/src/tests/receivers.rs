@@ -13,12 +13,12 @@ use turnpike_api::{Clock, Secret};
 
 use super::samples::{HOSTILE, samples};
 use super::*;
-use crate::Format;
 use crate::delivery::{Delivery, Step};
 use crate::sinks::outside::{Connection, Line, Outside, OutsideError};
 use crate::sinks::splunk_hec::{self, Acknowledge, SplunkHec};
 use crate::sinks::syslog::Syslog;
 use crate::sinks::webhook::{self, Webhook};
+use crate::{Format, Stream};
 
 const SECRET: &str = "whsec_c2lnbmVkLXdpdGgtdGhpcy1rZXktMDEyMzQ1Njc4OQ==";
 
@@ -266,7 +266,11 @@ fn a_batch_that_comes_again_is_the_same_batch() {
 
 #[test]
 fn a_webhook_gets_each_format_as_json() {
-    for format in [Format::Ocsf, Format::Ecs, Format::Cef] {
+    for format in [
+        Format::Ocsf(Stream::Audit),
+        Format::Ecs(Stream::Audit),
+        Format::Cef,
+    ] {
         let (now, receiver) = (Now::new(), Receiver::default());
         let mut batch = Batch::default();
         let records = samples();

@@ -3,9 +3,9 @@ use std::fs;
 use proptest::prelude::*;
 
 use super::*;
-use crate::OpenError;
-use crate::events::RequestAborted;
+use crate::events::{RequestAborted, RequestPrompt};
 use crate::verify::Verifier;
+use crate::{OpenError, Whole};
 
 /// Whether these are one chain without a fault.
 fn are_whole(records: &[Vec<u8>]) -> bool {
@@ -160,6 +160,40 @@ fn what_a_full_disk_did_not_take_is_held_within_bounds_and_written_later() {
         "the memory is given back: {}",
         spool.held()
     );
+}
+
+#[test]
+fn prompts_leave_room_for_the_others_when_the_disk_takes_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let spool = large(directory.path());
+    let full = fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
+    let file = spool.divert(full);
+    let text = "a".repeat(256 << 10);
+    let prompt = RequestPrompt {
+        prompt: Whole(&text),
+        ..RequestPrompt::default()
+    };
+    let mut noted = 0;
+    for _ in 0..100 {
+        noted += u64::from(spool.note(&prompt, NOW).is_noted());
+        let _ = spool.keep_all();
+    }
+    assert!(noted > 8 && noted < 24, "{noted}");
+    assert_eq!(spool.lost(), 100 - noted, "they are counted");
+    for _ in 0..1000 {
+        assert!(start(&spool, "meanwhile").is_noted());
+        let _ = spool.keep_all();
+    }
+    drop(spool.divert(file));
+    spool.keep_all().unwrap();
+    assert!(spool.note(&prompt, NOW).is_noted(), "there is room again");
+    spool.keep_all().unwrap();
+    let records = records(directory.path());
+    assert_eq!(records.len() as u64, noted + 1001);
+    assert!(are_whole(&records));
 }
 
 proptest! {
