@@ -185,6 +185,48 @@ fn a_file_has_each_record_once_though_its_place_was_not_saved() {
 }
 
 #[test]
+fn a_file_is_whole_though_a_process_was_killed_at_a_long_record() {
+    use crate::events::RequestPrompt;
+    use crate::json::Whole;
+    use crate::record::{Chain, NONE};
+    // The longest there can be: each of its characters is escaped.
+    for prompt in ["ä".repeat(50_000), "\u{1}".repeat(256 << 10)] {
+        let mut chain = Chain::at("5f0c9a1e22b7d340".into(), 0, NONE, "host-1");
+        let mut batch = Batch::default();
+        for (seq, prompt) in [(1, "short"), (2, &prompt), (3, &prompt)] {
+            let event = RequestPrompt {
+                prompt: Whole(prompt),
+                ..Default::default()
+            };
+            let mut record = Vec::new();
+            chain.append(&event, NOW, &mut record);
+            batch.push(&record, seq);
+        }
+        for format in [Format::Json, Format::Ocsf, Format::Ecs, Format::Cef] {
+            let directory = tempfile::tempdir().unwrap();
+            let options = Options {
+                path: directory.path().join("audit"),
+                format,
+                max: 1 << 30,
+                keep: 1,
+            };
+            let write = || {
+                let mut sink = FileSink::new(options.clone());
+                sink.begin("5f0c9a1e22b7d340", 0);
+                sink.deliver(&batch).unwrap();
+                fs::read(&options.path).unwrap()
+            };
+            let whole = write();
+            assert!(write() == whole, "{format:?}: behind it");
+            for cut in [1, 100, 64 << 10, 90_000] {
+                fs::write(&options.path, &whole[..whole.len() - cut]).unwrap();
+                assert!(write() == whole, "{format:?}: {cut} bytes within it");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_file_is_renamed_when_it_is_large_and_made_anew_when_it_is_gone() {
     let directory = tempfile::tempdir().unwrap();
     let spool = large(&directory.path().join("spool"));
