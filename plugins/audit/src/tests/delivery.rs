@@ -130,6 +130,39 @@ fn what_a_receiver_has_lost_comes_again_and_what_is_missing_is_told_once() {
 }
 
 #[test]
+fn two_gaps_behind_what_is_confirmed_are_told_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let (spool, _) = open(directory.path(), 1 << 20, WhenFull::Refuse);
+    let memory = Memory::default();
+    let boxed = Box::new(memory.clone());
+    let mut delivery = Delivery::open("memory".into(), boxed, directory.path());
+    drain(&mut delivery, &spool, NOW);
+    for _ in 0..3_000 {
+        start(&spool, "a");
+        spool.keep_all().unwrap();
+    }
+    let numbers = segment::numbers(directory.path()).unwrap();
+    assert!(numbers.len() >= 5, "{numbers:?}");
+    for number in [numbers[1], numbers[3]] {
+        fs::remove_file(segment::path(directory.path(), number)).unwrap();
+    }
+    memory.is_slow.store(true, Relaxed);
+    let missed = drain(&mut delivery, &spool, NOW);
+    let taken = memory.taken.lock().unwrap().clone();
+    assert_eq!(missed + taken.len() as u64, 3_000);
+    for round in 1..4 {
+        memory.has_lost.store(true, Relaxed);
+        drain(&mut delivery, &spool, NOW + round * 60_000);
+        assert_eq!(delivery.seq(), 0, "nothing is the receiver's");
+        memory.has_lost.store(false, Relaxed);
+        memory.taken.lock().unwrap().clear();
+        let again = drain(&mut delivery, &spool, NOW + round * 60_000 + 30_000);
+        assert_eq!(again, 0, "told already");
+        assert_eq!(*memory.taken.lock().unwrap(), taken);
+    }
+}
+
+#[test]
 fn a_sink_goes_on_where_it_was() {
     let directory = tempfile::tempdir().unwrap();
     let spool = large(directory.path());
