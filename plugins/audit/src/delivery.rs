@@ -6,11 +6,11 @@
 //! same chain and number.
 
 mod reading;
+mod told;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::io;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -20,6 +20,7 @@ use crate::record::time_of;
 use crate::replace::replace;
 use crate::segment::Lines;
 use crate::sinks::{Batch, Sink, SinkError};
+use told::Told;
 
 /// How long a sink is left alone after its first failure, in milliseconds, and at most.
 const FIRST_WAIT: u64 = 500;
@@ -64,6 +65,8 @@ pub(crate) struct Delivery {
     sure: Place,
     saved: Cursor,
     saved_at: u64,
+    /// The segment it was in when it was last asked how far it is.
+    asked_in: u64,
     /// Where reading is: before a batch that is not handed on yet there is one behind `done`.
     next: Cursor,
     lines: Option<Lines>,
@@ -76,7 +79,7 @@ pub(crate) struct Delivery {
     /// How many records are the receiver's for good.
     delivered: u64,
     /// What was told to be missing, by the chain.
-    told: BTreeMap<String, Range<u64>>,
+    told: BTreeMap<String, Told>,
 }
 
 /// What came of a step.
@@ -115,6 +118,7 @@ impl Delivery {
             done: place.clone(),
             taken: VecDeque::new(),
             sure: place,
+            asked_in: saved.segment,
             next: saved.clone(),
             saved,
             saved_at: 0,
@@ -223,9 +227,12 @@ impl Delivery {
     /// came in its way.
     fn save_sometimes(&mut self, now: u64, step: Step) -> io::Result<Step> {
         let is_late = now.abs_diff(self.saved_at) >= SAVED_EVERY;
-        if !is_late && self.failures == 0 && self.done.behind.segment <= self.saved.segment {
+        // One that is in another segment may let the one before go; but what it confirms may be long behind.
+        let is_further = self.done.behind.segment > self.asked_in;
+        if !is_late && self.failures == 0 && !is_further {
             return Ok(step);
         }
+        self.asked_in = self.done.behind.segment;
         let left = match self.taken.is_empty() {
             true => Ok(0),
             false => self.sink.confirm(),
@@ -251,6 +258,11 @@ impl Delivery {
         }
         if self.taken.is_empty() {
             self.sure = self.done.clone();
+        }
+        // It never goes back behind that.
+        let Cursor { chain, seq, .. } = &self.sure.behind;
+        if let Some(told) = self.told.get_mut(chain) {
+            told.forget(*seq);
         }
         if self.taken.is_empty() || self.taken.len() < before {
             (self.failures, self.retry_at) = (0, 0);

@@ -1,6 +1,6 @@
 //! Files that are written anew as a whole.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
@@ -20,10 +20,20 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     write(&draft, &filled)?;
     if exchange(&draft, path).is_err() {
         fs::rename(&draft, path)?;
+        sync_names(path)?;
         // Where there is no room for it now it is made the next time.
         let _ = write(&draft, &filled);
+        return Ok(());
     }
-    Ok(())
+    // Before the one that is the draft now is written over: until this it may be the one that a loss of
+    // power leaves under the name.
+    sync_names(path)
+}
+
+/// Makes sure of which file has which name in the directory of this one.
+fn sync_names(path: &Path) -> io::Result<()> {
+    let directory = path.parent().filter(|path| !path.as_os_str().is_empty());
+    File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 /// Over what stands there.

@@ -1,5 +1,6 @@
 //! Where records go. One file a kind.
 
+mod evenly;
 pub mod file;
 pub mod otlp;
 pub mod outside;

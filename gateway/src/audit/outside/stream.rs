@@ -2,19 +2,29 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustls::{ClientConnection, StreamOwned};
 use socket2::{SockRef, TcpKeepalive};
 use turnpike_audit::sinks::outside::{Connection, OutsideError};
+use turnpike_audit::sinks::syslog::WAITING;
 
 /// How long a connection may take bytes, or keep a handshake waiting.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A machine that acknowledges nothing for so long, or that was silent for so long and does not answer
-/// then, is gone. What was sent on the connection is sent again: `sinks/syslog.rs` counts on this.
-const GONE_AFTER: Duration = Duration::from_secs(5);
+/// A machine that acknowledges nothing or takes nothing for so long, or that was silent for so long and does
+/// not answer then, is gone. What was sent on the connection is sent again: `sinks/syslog.rs` counts on this.
+const GONE_AFTER: Duration = Duration::from_secs(30);
 const ASKED_EVERY: Duration = Duration::from_secs(1);
+
+/// Bytes that the system is asked to let wait. It doubles that, for what it notes beside them, and goes
+/// beyond by the last piece that it takes.
+const SEND_BUFFER: usize = 64 << 10;
+const PIECE: usize = 64 << 10;
+const _: () = assert!(2 * SEND_BUFFER + PIECE <= WAITING);
+
+/// Reads at a time of what a receiver says. The end of one that says more is found the next time.
+const READS: usize = 16;
 
 /// How long a receiver may take to close what is finished.
 const TO_CLOSE: Duration = Duration::from_secs(1);
@@ -30,6 +40,7 @@ pub(super) fn prepare(tcp: &TcpStream) -> io::Result<()> {
         .with_interval(ASKED_EVERY)
         .with_retries(1);
     socket.set_tcp_keepalive(&asked)?;
+    socket.set_send_buffer_size(SEND_BUFFER)?;
     #[cfg(target_os = "linux")]
     socket.set_tcp_user_timeout(Some(GONE_AFTER))?;
     Ok(())
@@ -105,15 +116,17 @@ fn at_once(
 ) -> Result<(), OutsideError> {
     let failed = |error: io::Error| OutsideError(format!("the connection broke: {error}"));
     tcp.set_nonblocking(true).map_err(failed)?;
-    let outcome = loop {
+    let mut outcome = Ok(());
+    for _ in 0..READS {
         match read(tcp) {
-            Ok(0) => break Err(OutsideError("it closed the connection".to_owned())),
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => break Err(failed(error)),
+            Ok(0) => outcome = Err(OutsideError("it closed the connection".to_owned())),
+            Ok(_) => continue,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => outcome = Err(failed(error)),
         }
-    };
+        break;
+    }
     tcp.set_nonblocking(false).map_err(failed)?;
     outcome
 }
@@ -122,8 +135,9 @@ fn at_once(
 fn close(tcp: &mut TcpStream) {
     let _ = tcp.shutdown(Shutdown::Write);
     let _ = tcp.set_read_timeout(Some(TO_CLOSE));
-    let mut rest = [0; 512];
-    while matches!(tcp.read(&mut rest), Ok(1..)) {}
+    let (begun, mut rest) = (Instant::now(), [0; 512]);
+    // One that goes on talking is left.
+    while begun.elapsed() < TO_CLOSE && matches!(tcp.read(&mut rest), Ok(1..)) {}
 }
 
 #[cfg(test)]
@@ -147,7 +161,22 @@ mod tests {
         assert_eq!(socket.tcp_keepalive_time().unwrap(), GONE_AFTER);
         #[cfg(target_os = "linux")]
         assert_eq!(socket.tcp_user_timeout().unwrap(), Some(GONE_AFTER));
-        assert!(GONE_AFTER + ASKED_EVERY < Duration::from_secs(10));
+        // Of 40 seconds, 35 have passed for certain.
+        assert!(GONE_AFTER + ASKED_EVERY < Duration::from_secs(35));
+        assert!(socket.send_buffer_size().unwrap() <= 2 * SEND_BUFFER);
+    }
+
+    #[test]
+    fn one_that_does_not_stop_talking_is_there_and_is_left_at_the_end() {
+        let (mut tcp, mut receiver) = pair();
+        receiver.set_nonblocking(true).unwrap();
+        while receiver.write(&[b'.'; 4096]).is_ok() {}
+        receiver.set_nonblocking(false).unwrap();
+        let talks = std::thread::spawn(move || while receiver.write(&[b'.'; 4096]).is_ok() {});
+        assert!(tcp.check().is_ok());
+        tcp.finish();
+        drop(tcp);
+        talks.join().unwrap();
     }
 
     #[test]

@@ -124,22 +124,12 @@ impl Delivery {
     fn missed(&mut self, seq: u64) -> Option<Step> {
         let chain = self.next.chain.clone();
         let (from, to) = (self.next.seq + 1, seq - 1);
-        let told = self.told.get(&chain).cloned().unwrap_or(seq..seq);
-        // What is told of now: before what was, and after it when this is come to again.
-        let missing = match from < told.start {
-            true => from..told.start.min(seq),
-            false => from.max(told.end)..seq,
-        };
-        if missing.is_empty() {
+        let told = self.told.entry(chain.clone()).or_default();
+        let Some(missing) = told.tell(from..seq) else {
             self.next.seq = to;
             return None;
-        }
-        self.next.seq = missing.end - 1;
-        let all = match missing.end == told.start || missing.start == told.end {
-            true => missing.start.min(told.start)..missing.end.max(told.end),
-            false => missing.clone(),
         };
-        self.told.insert(chain.clone(), all);
+        self.next.seq = missing.end - 1;
         let (from, count) = (missing.start, missing.end - missing.start);
         tracing::error!(
             sink = self.name,

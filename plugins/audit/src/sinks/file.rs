@@ -4,8 +4,8 @@
 //! rename or remove it as well: it is made anew.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::io::{self, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use memchr::memmem;
@@ -41,8 +41,12 @@ struct Open {
     inode: u64,
 }
 
-/// A record is shorter, in any format.
-const TAIL: u64 = 64 << 10;
+/// A record is shorter, in any format: one with the longest prompt, each character of it escaped, has less
+/// than half of that.
+const LONGEST: u64 = 4 << 20;
+
+/// Bytes that are read at a time, from the end on.
+const PIECE: u64 = 64 << 10;
 
 impl FileSink {
     pub fn new(options: Options) -> Self {
@@ -161,16 +165,17 @@ fn open(path: &Path) -> io::Result<Open> {
     let about = file.metadata()?;
     let mut len = about.len();
     if len > 0 {
-        let torn = torn(&mut file, len)?;
-        let is_ours = |begin: &&[u8]| begin.starts_with(&torn) || torn.starts_with(begin);
-        if BEGINS.iter().any(is_ours) {
-            // The process was killed in the middle of a line: that record comes again.
-            len -= torn.len() as u64;
-            file.set_len(len)?;
-        } else {
-            // What is not ours is not ours to cut.
-            file.write_all(b"\n")?;
-            len += 1;
+        match begin_of_line(&file, len)? {
+            Some(whole) if is_ours(&file, whole, len)? => {
+                // The process was killed in the middle of a line: that record comes again.
+                len = whole;
+                file.set_len(len)?;
+            }
+            _ => {
+                // What is not ours is not ours to cut.
+                file.write_all(b"\n")?;
+                len += 1;
+            }
         }
     }
     file.seek(SeekFrom::Start(len))?;
@@ -189,28 +194,44 @@ const BEGINS: [&[u8]; 4] = [
     b"CEF:0|Turnpike|",
 ];
 
-/// What stands behind the last line break.
-fn torn(file: &mut File, len: u64) -> io::Result<Vec<u8>> {
-    let mut end = tail(file, len)?;
-    let whole = memchr::memrchr(b'\n', &end).map_or(0, |at| at + 1);
-    Ok(end.split_off(whole))
+/// Whether what stands there, to the end of the file, is the beginning of a record, or nothing.
+fn is_ours(file: &File, from: u64, len: u64) -> io::Result<bool> {
+    let torn = read(file, from, len.min(from + 32))?;
+    let is_it = |begin: &&[u8]| begin.starts_with(&torn) || torn.starts_with(begin);
+    Ok(BEGINS.iter().any(is_it))
 }
 
-fn tail(file: &mut File, len: u64) -> io::Result<Vec<u8>> {
-    let mut end = Vec::new();
-    file.seek(SeekFrom::Start(len.saturating_sub(TAIL)))?;
-    file.read_to_end(&mut end)?;
-    Ok(end)
+/// Where the line begins that goes on until there: behind the line break before it. `None` where it is
+/// longer than a record can be.
+fn begin_of_line(file: &File, end: u64) -> io::Result<Option<u64>> {
+    let mut at = end;
+    while at > 0 {
+        if end - at >= LONGEST {
+            return Ok(None);
+        }
+        let from = at.saturating_sub(PIECE);
+        let piece = read(file, from, at)?;
+        if let Some(found) = memchr::memrchr(b'\n', &piece) {
+            return Ok(Some(from + found as u64 + 1));
+        }
+        at = from;
+    }
+    Ok(Some(0))
+}
+
+fn read(file: &File, from: u64, to: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; usize::try_from(to - from).map_err(io::Error::other)?];
+    file.read_exact_at(&mut bytes, from)?;
+    Ok(bytes)
 }
 
 /// The last whole line of a file.
 fn last_line(path: &Path) -> Option<Vec<u8>> {
-    let mut file = File::open(path).ok()?;
+    let file = File::open(path).ok()?;
     let len = file.metadata().ok()?.len();
-    let end = tail(&mut file, len).ok()?;
-    let whole = end.get(..memchr::memrchr(b'\n', &end)?)?;
-    let from = memchr::memrchr(b'\n', whole).map_or(0, |at| at + 1);
-    Some(whole[from..].to_vec())
+    let end = begin_of_line(&file, len).ok()??.checked_sub(1)?;
+    let from = begin_of_line(&file, end).ok()??;
+    read(&file, from, end).ok()
 }
 
 /// The file that was renamed so many times.

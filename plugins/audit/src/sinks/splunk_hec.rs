@@ -15,6 +15,7 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use serde::{Deserialize, Serialize};
 use turnpike_api::{Clock, Secret};
 
+use super::evenly::Evenly;
 use super::outside::{World, authorization, taken};
 use super::{Batch, Sink, SinkError};
 use crate::Format;
@@ -30,6 +31,10 @@ const WAITING: usize = 1_000;
 /// How often Splunk is asked about them, and how long they may take, in milliseconds.
 const ASKED_EVERY: u64 = 1_000;
 const LONGEST: u64 = 300_000;
+
+/// As much is believed to have passed from one look at the clock to the next, in milliseconds: more than it
+/// is left alone for when it does not answer.
+const LEAP: u64 = 60_000;
 
 /// Where it is, and how it knows us.
 pub struct Options {
@@ -69,6 +74,7 @@ pub struct SplunkHec {
     options: Options,
     world: World,
     clock: Arc<dyn Clock>,
+    time: Evenly,
     /// What was heard and is not confirmed.
     waiting: VecDeque<Waiting>,
     /// When it was asked about them last.
@@ -108,6 +114,7 @@ impl SplunkHec {
         Self {
             options,
             world,
+            time: Evenly::new(clock.now(), LEAP),
             clock,
             waiting: VecDeque::new(),
             asked: 0,
@@ -154,10 +161,7 @@ impl SplunkHec {
 
     /// All of it comes again, with numbers of its own, where the first has waited for too long.
     fn give_up(&mut self, now: u64) -> Result<(), SinkError> {
-        // A clock that was put back must not have them wait for longer.
-        for one in &mut self.waiting {
-            one.since = one.since.min(now);
-        }
+        let now = self.time.look(now);
         match self.waiting.front() {
             Some(first) if now - first.since >= LONGEST => {
                 let batches = std::mem::take(&mut self.waiting).len();
@@ -185,7 +189,7 @@ impl Sink for SplunkHec {
             })?;
             self.waiting.push_back(Waiting {
                 id,
-                since: self.clock.now(),
+                since: self.time.look(self.clock.now()),
                 is_indexed: false,
             });
         }

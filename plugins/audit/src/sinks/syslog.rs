@@ -11,7 +11,7 @@
 //! it does, and so does TLS 1.3 where a certificate is refused, which the caller hears of after it has
 //! written. Or it is gone without a word.
 //!
-//! So a batch is confirmed [10 seconds](ARRIVED_AFTER) after it was sent, if the connection it was sent on
+//! So a batch is confirmed [40 seconds](ARRIVED_AFTER) after it was sent, if the connection it was sent on
 //! is whole then. Until that it is in the spool, before the place that is saved. A connection that is found
 //! broken loses all that was sent on it and is not confirmed: it comes again, on another connection, after
 //! the back-off that every failure has, and the sink is shown to be away until something is confirmed.
@@ -19,9 +19,18 @@
 //! open, as a broken one takes it all back.
 //!
 //! That a connection is whole is known of one whose receiver is there: bytes that its machine does not
-//! acknowledge break it within 5 seconds, and so does a machine that says nothing for 5 seconds and does not
-//! answer then (the gateway's [`Line`] sees to it). So what is confirmed was acknowledged by a machine that
-//! had the connection open no longer than 6 seconds ago.
+//! acknowledge or has no room for break it within 30 seconds, and so does a machine that says nothing for 30
+//! seconds and does not answer then (the gateway's [`Line`] sees to it). A receiver that does not read for
+//! some seconds is not cut off.
+//!
+//! That says nothing of bytes that wait in this machine behind others while a slow receiver takes those, a few
+//! at a time. So no more than 192 KiB of them ever wait (the gateway's [`Line`] sees to that, too): whoever
+//! takes as much within the time has acknowledged a batch when it is confirmed. That is a receiver that takes
+//! [6 KiB a second](SLOWEST). Of one that is slower for that long, and then is gone, up to 192 KiB may be lost.
+//!
+//! The clock may leap where the machine's time is set. From one look to the next, which are a second apart,
+//! [5 seconds](LEAP) at most are believed: after a leap, 35 of the 40 have passed in
+//! truth.
 //!
 //! What that cannot know is what becomes of it there: a receiver that leaves it unread until it dies, or
 //! loses what it has read, has lost it; and of a proxy in between, only that the proxy is there.
@@ -33,6 +42,7 @@ use std::sync::Arc;
 
 use turnpike_api::Clock;
 
+use super::evenly::Evenly;
 use super::outside::{Connection, Line};
 use super::{Batch, Sink, SinkError};
 use crate::Format;
@@ -45,13 +55,26 @@ const FACILITY: u32 = 13;
 const SD_ID: &str = "turnpike@32473";
 
 /// A batch has arrived when the connection is whole for so long after it was sent, in milliseconds.
-const ARRIVED_AFTER: u64 = 10_000;
+const ARRIVED_AFTER: u64 = 40_000;
+
+/// As much is believed to have passed from one look at the clock to the next, in milliseconds.
+const LEAP: u64 = 5_000;
+
+/// Bytes of a connection that may wait in this machine, as the argument above needs it of a [`Line`].
+pub const WAITING: usize = 192 << 10;
+
+/// Bytes a second that a receiver has to take.
+const SLOWEST: u64 = 6 << 10;
+
+// All that waits is taken before it is confirmed.
+const _: () = assert!((ARRIVED_AFTER - LEAP) * SLOWEST / 1_000 >= WAITING as u64);
 
 /// A receiver.
 pub struct Syslog {
     line: Box<dyn Line>,
     format: Format,
     clock: Arc<dyn Clock>,
+    time: Evenly,
     open: Option<Box<dyn Connection>>,
     /// When each batch was sent that is not confirmed, all of them on the connection that is open.
     sent: VecDeque<u64>,
@@ -62,6 +85,7 @@ impl Syslog {
         Self {
             line,
             format,
+            time: Evenly::new(clock.now(), LEAP),
             clock,
             open: None,
             sent: VecDeque::new(),
@@ -90,11 +114,7 @@ impl Syslog {
 
     /// Lets go of what has arrived.
     fn forget(&mut self) {
-        let now = self.clock.now();
-        // A clock that was put back must not have it wait for longer.
-        for at in &mut self.sent {
-            *at = now.min(*at);
-        }
+        let now = self.time.look(self.clock.now());
         let has_arrived = |at: &u64| now - *at >= ARRIVED_AFTER;
         while self.sent.front().is_some_and(has_arrived) {
             self.sent.pop_front();
@@ -114,7 +134,7 @@ impl Sink for Syslog {
             return Err(error.into());
         }
         self.open = Some(open);
-        self.sent.push_back(self.clock.now());
+        self.sent.push_back(self.time.look(self.clock.now()));
         Ok(())
     }
 

@@ -130,6 +130,39 @@ fn what_a_receiver_has_lost_comes_again_and_what_is_missing_is_told_once() {
 }
 
 #[test]
+fn two_gaps_behind_what_is_confirmed_are_told_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let (spool, _) = open(directory.path(), 1 << 20, WhenFull::Refuse);
+    let memory = Memory::default();
+    let boxed = Box::new(memory.clone());
+    let mut delivery = Delivery::open("memory".into(), boxed, directory.path());
+    drain(&mut delivery, &spool, NOW);
+    for _ in 0..3_000 {
+        start(&spool, "a");
+        spool.keep_all().unwrap();
+    }
+    let numbers = segment::numbers(directory.path()).unwrap();
+    assert!(numbers.len() >= 5, "{numbers:?}");
+    for number in [numbers[1], numbers[3]] {
+        fs::remove_file(segment::path(directory.path(), number)).unwrap();
+    }
+    memory.is_slow.store(true, Relaxed);
+    let missed = drain(&mut delivery, &spool, NOW);
+    let taken = memory.taken.lock().unwrap().clone();
+    assert_eq!(missed + taken.len() as u64, 3_000);
+    for round in 1..4 {
+        memory.has_lost.store(true, Relaxed);
+        drain(&mut delivery, &spool, NOW + round * 60_000);
+        assert_eq!(delivery.seq(), 0, "nothing is the receiver's");
+        memory.has_lost.store(false, Relaxed);
+        memory.taken.lock().unwrap().clear();
+        let again = drain(&mut delivery, &spool, NOW + round * 60_000 + 30_000);
+        assert_eq!(again, 0, "told already");
+        assert_eq!(*memory.taken.lock().unwrap(), taken);
+    }
+}
+
+#[test]
 fn a_sink_goes_on_where_it_was() {
     let directory = tempfile::tempdir().unwrap();
     let spool = large(directory.path());
@@ -182,6 +215,48 @@ fn a_file_has_each_record_once_though_its_place_was_not_saved() {
         .filter(|line| line.ends_with('\n'))
         .collect();
     assert_eq!(whole.len(), 3, "{text}");
+}
+
+#[test]
+fn a_file_is_whole_though_a_process_was_killed_at_a_long_record() {
+    use crate::events::RequestPrompt;
+    use crate::json::Whole;
+    use crate::record::{Chain, NONE};
+    // The longest there can be: each of its characters is escaped.
+    for prompt in ["ä".repeat(50_000), "\u{1}".repeat(256 << 10)] {
+        let mut chain = Chain::at("5f0c9a1e22b7d340".into(), 0, NONE, "host-1");
+        let mut batch = Batch::default();
+        for (seq, prompt) in [(1, "short"), (2, &prompt), (3, &prompt)] {
+            let event = RequestPrompt {
+                prompt: Whole(prompt),
+                ..Default::default()
+            };
+            let mut record = Vec::new();
+            chain.append(&event, NOW, &mut record);
+            batch.push(&record, seq);
+        }
+        for format in [Format::Json, Format::Ocsf, Format::Ecs, Format::Cef] {
+            let directory = tempfile::tempdir().unwrap();
+            let options = Options {
+                path: directory.path().join("audit"),
+                format,
+                max: 1 << 30,
+                keep: 1,
+            };
+            let write = || {
+                let mut sink = FileSink::new(options.clone());
+                sink.begin("5f0c9a1e22b7d340", 0);
+                sink.deliver(&batch).unwrap();
+                fs::read(&options.path).unwrap()
+            };
+            let whole = write();
+            assert!(write() == whole, "{format:?}: behind it");
+            for cut in [1, 100, 64 << 10, 90_000] {
+                fs::write(&options.path, &whole[..whole.len() - cut]).unwrap();
+                assert!(write() == whole, "{format:?}: {cut} bytes within it");
+            }
+        }
+    }
 }
 
 #[test]

@@ -92,6 +92,8 @@ pub(crate) struct Memory {
     pub(crate) is_away: Arc<AtomicBool>,
     /// It has lost what it had taken.
     pub(crate) has_lost: Arc<AtomicBool>,
+    /// It confirms nothing of what it has taken.
+    pub(crate) is_slow: Arc<AtomicBool>,
 }
 
 impl Sink for Memory {
@@ -105,9 +107,10 @@ impl Sink for Memory {
     }
 
     fn confirm(&mut self) -> Result<usize, SinkError> {
-        match self.has_lost.load(Relaxed) {
-            true => Err(SinkError::lost("lost")),
-            false => Ok(0),
+        match (self.has_lost.load(Relaxed), self.is_slow.load(Relaxed)) {
+            (true, _) => Err(SinkError::lost("lost")),
+            (false, true) => Ok(usize::MAX),
+            (false, false) => Ok(0),
         }
     }
 }

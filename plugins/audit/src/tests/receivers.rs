@@ -148,6 +148,14 @@ pub(super) fn drain(delivery: &mut Delivery, spool: &Spool, now: &Now) -> u64 {
     }
 }
 
+/// So many seconds, as a thread that hands on sees them.
+pub(super) fn pass(seconds: u64, delivery: &mut Delivery, spool: &Spool, now: &Now) {
+    for _ in 0..seconds {
+        now.advance(1_000);
+        drain(delivery, spool, now);
+    }
+}
+
 pub(super) fn tell(spool: &Spool, records: u64) {
     for _ in 0..records {
         start(spool, "a");
@@ -486,7 +494,7 @@ fn what_a_broken_connection_may_have_lost_is_sent_again() {
     let mut delivery = Delivery::open("syslog".into(), sink, directory.path());
     tell(&spool, 2);
     drain(&mut delivery, &spool, &now);
-    now.advance(60_000);
+    pass(60, &mut delivery, &spool, &now);
     tell(&spool, 3);
     drain(&mut delivery, &spool, &now);
     // The receiver dies with what it has not read yet.

@@ -63,7 +63,7 @@ fn seqs(mut rest: &[u8]) -> Vec<u64> {
     seqs
 }
 
-/// Ten times as fast as it passes: a connection that is broken is known to be long before ten seconds of
+/// Ten times as fast as it passes: a connection that is broken is known to be long before forty seconds of
 /// the clock's.
 async fn time_passes_until(time: &Time, condition: impl Fn() -> bool) {
     until(|| {
