@@ -100,7 +100,7 @@ async fn no_secret_of_a_prompt_is_in_any_sink() {
         "ada.lovelace@acme.example",
         "4111 1111 1111 1111",
         "MIIEpAIBAAKCAQEA7Zq81",
-        "iVBORw0KGgoAAAANSUhEUg",
+        "R0lGODlhAQABAIAAAPCanaryImage42",
     ];
     let list: Vec<String> = secrets
         .iter()
