@@ -76,9 +76,7 @@ fn open(directory: &Path) -> io::Result<File> {
             let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
             let mut options = OpenOptions::new();
             let options = options.write(true);
-            options
-                .custom_flags(flags.bits().cast_signed())
-                .open(&path)
+            options.custom_flags(flags.bits().cast_signed()).open(&path)
         }
         Err(error) => Err(error),
     }
