@@ -27,7 +27,7 @@ use pingora::time::timeout;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-use crate::listener::{Open, Stuck};
+use crate::listener::{Lingering, Open, Stuck};
 
 /// Room for a usual response's head and body together. A larger body passes by the buffer.
 const WRITE_BUFFER: usize = 8 * 1024;
@@ -51,6 +51,8 @@ pub struct Conduit {
     lingers: bool,
     /// Until when, once that is so.
     leaving: Option<Pin<Box<Sleep>>>,
+    /// That it is so, as the others are told.
+    lingering: Option<Lingering>,
 }
 
 impl Conduit {
@@ -63,6 +65,7 @@ impl Conduit {
             stuck: None,
             lingers: false,
             leaving: None,
+            lingering: None,
         }
     }
 
@@ -79,6 +82,9 @@ impl Conduit {
     /// Reads what still comes until the caller has closed, too: it may be reading what the kernel has for it,
     /// and speak of that, and would be answered with a reset that takes the rest away.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.lingering.is_none() {
+            self.lingering = self.open.as_ref().map(Lingering::among);
+        }
         let until = self.leaving.get_or_insert_with(|| Box::pin(sleep(LINGER)));
         if until.as_mut().poll(cx).is_ready() {
             return Poll::Ready(());
@@ -275,7 +281,8 @@ mod tests {
     #[tokio::test]
     async fn a_closed_connection_is_read_until_its_caller_closes_too() {
         let (ours, mut theirs) = duplex(64);
-        let mut conduit = Conduit::to_caller(BytesMut::new(), Box::new(ours), Arc::default(), true);
+        let open = Arc::<Open>::default();
+        let mut conduit = Conduit::to_caller(BytesMut::new(), Box::new(ours), open.clone(), true);
         conduit.write_all(b"the last answer").await.unwrap();
         let closing = AsyncWriteExt::shutdown(&mut conduit);
         let reading = async {
@@ -283,10 +290,13 @@ mod tests {
             theirs.read_to_end(&mut read).await.unwrap();
             assert_eq!(read, b"the last answer");
             theirs.write_all(b"I have read it").await.unwrap();
+            assert_eq!(open.lingering(), 1);
             drop(theirs);
         };
         let (closed, ()) = tokio::join!(closing, reading);
         closed.unwrap();
+        drop(conduit);
+        assert_eq!(open.lingering(), 0);
     }
 
     #[tokio::test]

@@ -111,6 +111,12 @@ impl<'r> Context<'r> {
         }
     }
 
+    /// It is none of the requests that are recorded, whoever calls.
+    pub fn leave_unrecorded(&mut self) {
+        self.leave_untraced();
+        self.recording = None;
+    }
+
     /// The trace, where it is of more than this call: it is recorded, or the caller's.
     pub fn known_trace(&self) -> Option<TraceContext> {
         let is_known = self.recording.is_some() || self.trace.parent().is_some();

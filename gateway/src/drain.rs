@@ -139,6 +139,11 @@ impl Drain {
         self.cut.has_come()
     }
 
+    /// What happens from now on may not be written down any more.
+    pub fn is_left(&self) -> bool {
+        self.left.has_come()
+    }
+
     /// A request ended because the process does.
     pub fn note_cut(&self) {
         self.were_cut.fetch_add(1, Ordering::AcqRel);
@@ -166,6 +171,12 @@ impl Drain {
         if self.left.has_come() {
             return None;
         }
+        self.taken_whole(writing).await
+    }
+
+    /// The same of an answer that is written at once, with nothing before it that could have been given up:
+    /// it is tried also when nobody is waited for any more.
+    pub async fn taken_whole<T>(&self, writing: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
             biased;
             taken = writing => Some(taken),
@@ -221,6 +232,9 @@ mod tests {
         });
         assert_eq!(stuck, None);
         assert_eq!(drain.taken(async { 2 }).await, None, "it is not begun");
+        let (refusal, stuck) = (async { 3 }, std::future::pending::<()>());
+        assert_eq!(drain.taken_whole(refusal).await, Some(3), "it is tried");
+        assert_eq!(drain.taken_whole(stuck).await, None);
     }
 
     #[test]

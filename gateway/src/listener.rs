@@ -40,6 +40,8 @@ pub struct Open {
     count: AtomicUsize,
     /// Those of them with something to write that their callers have no room for.
     stuck: AtomicUsize,
+    /// Those that are closed, and read until their callers have closed, too.
+    lingering: AtomicUsize,
     closed: Notify,
 }
 
@@ -57,6 +59,23 @@ impl Stuck {
 impl Drop for Stuck {
     fn drop(&mut self) {
         self.0.stuck.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// A connection that is closed, and read until its caller has closed, too.
+#[derive(Debug)]
+pub struct Lingering(Arc<Open>);
+
+impl Lingering {
+    pub fn among(open: &Arc<Open>) -> Self {
+        open.lingering.fetch_add(1, Ordering::AcqRel);
+        Self(open.clone())
+    }
+}
+
+impl Drop for Lingering {
+    fn drop(&mut self) {
+        self.0.lingering.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -78,6 +97,11 @@ impl Open {
     /// How many have something to write that their callers have no room for.
     pub fn stuck(&self) -> usize {
         self.stuck.load(Ordering::Acquire)
+    }
+
+    /// How many are closed, and read until their callers have closed, too.
+    pub fn lingering(&self) -> usize {
+        self.lingering.load(Ordering::Acquire)
     }
 
     fn one_more(self: &Arc<Self>) -> Slot {

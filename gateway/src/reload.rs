@@ -9,11 +9,12 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use futures::executor::block_on;
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use thiserror::Error;
 use tokio::signal::unix::Signal;
 use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{error, warn};
-use turnpike_api::Clock;
+use turnpike_api::{Clock, StoreError};
 use turnpike_config::plan::{AuditPlan, AuditReceiverPlan, AuthPlan};
 use turnpike_config::{Environment, Plan};
 use turnpike_credentials::{CredentialDirectory, Scan};
@@ -70,7 +71,16 @@ struct State {
     /// It holds something else than what is in force.
     directory_is_ahead: bool,
     /// Why what it holds could not be taken over.
-    credentials_problem: Option<String>,
+    credentials_problem: Option<NotTaken>,
+}
+
+/// Why what was read could not be taken over.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum NotTaken {
+    #[error("{0}")]
+    Problem(String),
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// A configuration that was read and may be taken over.
@@ -213,7 +223,9 @@ impl Reloader {
             state.scan();
         }
         let directory = moved.as_ref().map_or(&state.directory, |(moved, _)| moved);
-        let snapshot = self.assemble(&plan, directory, generation, may_open)?;
+        let snapshot = self
+            .assemble(&plan, directory, generation, may_open)
+            .map_err(|problem| problem.to_string())?;
         Ok(Read {
             plan,
             snapshot,
@@ -228,14 +240,13 @@ impl Reloader {
         directory: &CredentialDirectory,
         generation: u64,
         may_open: bool,
-    ) -> Result<Snapshot, String> {
+    ) -> Result<Snapshot, NotTaken> {
         let files = directory.entries();
         let snapshot = assemble(plan, files, &self.ground, generation, may_open)
-            .map_err(|all| all.join("\n"))?;
+            .map_err(|all| NotTaken::Problem(all.join("\n")))?;
         let (board, store) = (&self.runtime.board, &*self.runtime.store);
         // This is a thread of its own: it may wait.
-        block_on(keep::open_accounts(snapshot.usable(), board, store))
-            .map_err(|error| error.to_string())?;
+        block_on(keep::open_accounts(snapshot.usable(), board, store))?;
         Ok(snapshot)
     }
 
@@ -264,14 +275,17 @@ impl Reloader {
 
     /// Takes over the credential files as they are now, or says why those in force stay. One that is just
     /// being written is looked at again.
-    pub fn take_over_credentials(&self) -> Result<(), String> {
+    pub fn take_over_credentials(&self) -> Result<(), NotTaken> {
         let is_settled = (0..3).any(|_| !self.reload_if_changed());
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let problem = state.directory_problem.as_ref();
-        match problem.or(state.credentials_problem.as_ref()) {
-            Some(problem) => Err(problem.clone()),
+        let of_directory = state.directory_problem.clone().map(NotTaken::Problem);
+        match of_directory.or_else(|| state.credentials_problem.clone()) {
+            Some(problem) => Err(problem),
             None if is_settled => Ok(()),
-            None => Err("a file is being written just now; try again in a moment".into()),
+            None => {
+                let unsettled = "a file is being written just now; try again in a moment";
+                Err(NotTaken::Problem(unsettled.into()))
+            }
         }
     }
 
@@ -313,7 +327,7 @@ impl Reloader {
             Err(problems) => {
                 if state.credentials_problem.as_ref() != Some(&problems) {
                     error!(
-                        problems,
+                        %problems,
                         "credential files not taken over; those read before stay"
                     );
                 }

@@ -27,8 +27,12 @@ const TOLD: Duration = Duration::from_secs(10);
 /// Who has connected and not asked yet has so long.
 const TO_ASK: Duration = Duration::from_secs(1);
 
-/// Who is told of the end by HTTP/2 and has not closed after so long is not there, unless it still reads.
+/// Who closes by HTTP/2, or reads the last of its answers, has so long from the end of the last call; who does
+/// neither for as long as a request's head may take is not there.
 const TO_CLOSE: Duration = Duration::from_secs(60);
+
+/// How often is looked at what no event tells of.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// How long handing back may take. The chart's grace period, and that of the units in
 /// docs/operating.md, has room for all of these after the limit.
@@ -117,7 +121,7 @@ impl Gateway {
         drain.close();
         let limit = Instant::now() + terms.limit;
         tokio::select! {
-            () = self.finished() => Over::Finished,
+            () = self.finished(terms.limit / 2) => Over::Finished,
             () = self.tell_on(limit) => Over::AtLimit,
             () = self.hurry() => Over::AtLimit,
         }
@@ -129,12 +133,27 @@ impl Gateway {
         drain.cut();
         let is_told =
             || self.listener.is_finished() && self.under_way() == 0 && drain.open.count() == 0;
+        let mut unread = 0;
         if timeout(TO_READ, until(is_told)).await.is_err() {
+            let told = drain.were_cut();
             drain.leave();
             // Those that stay are noticed at the next start, as after a crash.
-            let _ = timeout(TO_END, until(|| self.under_way() == 0)).await;
+            let is_over = || self.under_way() == 0 && drain.open.stuck() == 0;
+            let _ = timeout(TO_END, until(is_over)).await;
+            // Of answers over HTTP/2 that are stuck the calls may be over; those that are not are counted.
+            let stuck = u64::try_from(drain.open.stuck()).unwrap_or(u64::MAX);
+            let counted = self.under_way() + drain.were_cut().saturating_sub(told);
+            unread = stuck.saturating_sub(counted);
         }
-        drain.were_cut() + self.under_way()
+        if unread > 0 {
+            warn!(
+                connections = unread,
+                "answers of calls that were over are cut: their callers have not read them"
+            );
+        }
+        // In this order: one that ends in between is not missed.
+        let under_way = self.under_way();
+        drain.were_cut() + under_way + unread
     }
 
     /// Tells those who connected last that it ends; never returns.
@@ -144,15 +163,26 @@ impl Gateway {
         std::future::pending().await
     }
 
-    /// Waits until nobody is served any more.
-    async fn finished(&self) {
+    /// Waits until nobody is served any more; no longer than this for who is silent.
+    async fn finished(&self, patience: Duration) {
         until(|| self.listener.is_finished() && self.under_way() == 0).await;
         // Who has connected and not asked yet, or asked by HTTP/2 before hearing of the end, is served; and
         // an HTTP/2 call may be over before its caller has read all of its answer.
         let open = &self.runtime.drain.open;
-        let gone = until(|| open.count() == 0 && self.under_way() == 0);
-        let _ = timeout(self.runtime.header_timeout().max(TO_CLOSE), gone).await;
-        until(|| self.under_way() == 0 && open.stuck() == 0).await;
+        let patience = patience.min(self.runtime.header_timeout());
+        let until = Instant::now() + patience.max(TO_CLOSE);
+        let mut there = Instant::now();
+        while open.count() > 0 || self.under_way() > 0 {
+            let now = Instant::now();
+            let is_reading = self.under_way() > 0 || open.stuck() > 0;
+            if is_reading || open.lingering() > 0 {
+                there = now;
+            }
+            if !is_reading && (now >= until || now >= there + patience) {
+                return;
+            }
+            sleep(LOOK).await;
+        }
     }
 
     fn under_way(&self) -> u64 {
@@ -221,7 +251,7 @@ async fn hand_on_audit(runtime: &Runtime) {
 /// Waits for what no event tells of.
 async fn until(condition: impl Fn() -> bool) {
     while !condition() {
-        sleep(Duration::from_millis(10)).await;
+        sleep(LOOK).await;
     }
 }
 

@@ -21,6 +21,9 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 /// hangs without a word: calls wait no longer for it.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// The same at the process's end: what comes after it needs time, too, and others notice by themselves.
+const AT_THE_END: Duration = Duration::from_secs(2);
+
 /// Buckets that are not needed any more are looked for this often.
 const SWEEP: Duration = Duration::from_secs(60);
 
@@ -51,9 +54,12 @@ pub async fn exchange(runtime: Arc<Runtime>) {
 /// Gives back what is not needed, and has the others know that there is one less of them: the process
 /// ends.
 pub async fn flush(runtime: &Runtime) {
-    carry(runtime, runtime.limits.close()).await;
-    let left = runtime.store.draw(runtime.name(), Duration::ZERO, &[]);
-    if !matches!(timeout(PATIENCE, left).await, Ok(Ok(_))) {
+    let leaving = async {
+        carry(runtime, runtime.limits.close()).await;
+        let left = runtime.store.draw(runtime.name(), Duration::ZERO, &[]);
+        left.await
+    };
+    if !matches!(timeout(AT_THE_END, leaving).await, Ok(Ok(_))) {
         debug!("other replicas notice by themselves that this one has ended");
     }
 }

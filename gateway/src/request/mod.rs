@@ -80,6 +80,7 @@ pub enum Connection {
 /// Serves one request.
 pub async fn serve(session: &mut ServerSession, context: &mut Context<'_>) -> Connection {
     if let Err(refusal) = names_this_host(session).and(no_forward_proxy(session, context)) {
+        context.leave_untraced();
         return refuse(session, context, Dialect::OpenAi, refusal).await;
     }
     let method = session.req_header().method.clone();
@@ -90,7 +91,7 @@ pub async fn serve(session: &mut ServerSession, context: &mut Context<'_>) -> Co
     if context.page.is_some()
         && let Some(wanted) = cors::asked(&method, &session.req_header().headers, &canonical)
     {
-        context.recording = None;
+        context.leave_unrecorded();
         let answered = Box::pin(cors::answer(session, context, &wanted)).await;
         return answered.unwrap_or(Connection::Cut);
     }
@@ -110,7 +111,11 @@ pub async fn serve(session: &mut ServerSession, context: &mut Context<'_>) -> Co
             | Resource::WrongMethod { .. }
     );
     if !is_call {
-        context.recording = None;
+        context.leave_unrecorded();
+    }
+    // Nobody asks who it is.
+    if matches!(resource, Resource::WrongMethod { .. }) {
+        context.leave_untraced();
     }
     let resource = in_the_callers_dialect(resource, session.req_header(), query);
     let dialect = resource.dialect();
@@ -118,6 +123,7 @@ pub async fn serve(session: &mut ServerSession, context: &mut Context<'_>) -> Co
     if matches!(resource, Resource::Call { .. } | Resource::Login)
         && let Err(refusal) = still_serves(context).and(context.runtime.audit.has_room())
     {
+        context.leave_untraced();
         return refuse(session, context, dialect, refusal).await;
     }
 
@@ -439,12 +445,12 @@ async fn write_whole(
     taken(writing, context).await
 }
 
-/// Waits until the caller has taken what is written to it. At the gateway's end it is not waited for, and
-/// counts as gone.
+/// Waits until the caller has taken a whole answer. At the gateway's end it is not waited for, and counts as
+/// gone where it has no room at once.
 pub async fn taken(
     writing: impl Future<Output = pingora::Result<()>>,
     context: &Context<'_>,
 ) -> pingora::Result<()> {
-    let taken = context.runtime.drain.taken(writing).await;
+    let taken = context.runtime.drain.taken_whole(writing).await;
     taken.unwrap_or_else(|| Err(PingoraError::new(ErrorType::WriteTimedout)))
 }

@@ -214,8 +214,16 @@ async fn waiting(binary: &Binary) -> Vec<JoinHandle<Answer>> {
 
 /// More answers than the kernel takes for a caller who reads none of them: their calls are over long
 /// before their last bytes are out.
-#[tokio::test]
-async fn what_an_http2_caller_has_not_read_yet_is_not_lost() {
+struct Unread {
+    binary: Binary,
+    _client: h2::client::SendRequest<Bytes>,
+    connection: h2::client::Connection<TcpStream, Bytes>,
+    answers: Vec<h2::client::ResponseFuture>,
+    /// Of each.
+    len: usize,
+}
+
+async fn unread(drain: &str) -> Unread {
     const CALLS: usize = 24;
     let provider = FakeProvider::start(Options::new(Protocol::Http1)).await;
     let answer = format!(r#"{{"choices":[],"padding":"{}"}}"#, "x".repeat(390_000));
@@ -226,7 +234,7 @@ async fn what_an_http2_caller_has_not_read_yet_is_not_lost() {
         chunked: false,
     };
     provider.always(CHAT.key, Behaviour::held(answer));
-    let mut binary = serving(&provider.base_url(), "lame_duck: -1, limit: 5m", "").await;
+    let binary = serving(&provider.base_url(), drain, "").await;
 
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(16 << 10).unwrap();
@@ -256,6 +264,49 @@ async fn what_an_http2_caller_has_not_read_yet_is_not_lost() {
         metrics.contains("\nturnpike_requests_in_flight 0\n")
     };
     until_async(are_over).await;
+    Unread {
+        binary,
+        _client: client,
+        connection,
+        answers,
+        len,
+    }
+}
+
+#[tokio::test]
+async fn what_an_http2_caller_has_not_read_at_the_limit_is_cut_and_said() {
+    let mut unread = unread("lame_duck: -1, limit: 500ms").await;
+    terminate(&unread.binary).await;
+    let exit = unread.binary.ended().await;
+    let log = unread.binary.log();
+    assert_eq!(exit.code(), Some(1), "{log}");
+    assert!(log.contains("cut=1"), "{log}");
+}
+
+/// It is there, and neither closes nor reads what it is told.
+#[tokio::test]
+async fn a_silent_http2_caller_keeps_the_process_for_no_minute() {
+    let (_provider, mut binary) = served("lame_duck: -1, limit: 4s").await;
+    let tcp = TcpStream::connect(binary.proxy).await.unwrap();
+    let (_client, _connection) = h2::client::handshake(tcp).await.unwrap();
+    // It is known by its first bytes.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let since = Instant::now();
+    terminate(&binary).await;
+    assert!(binary.ended().await.success());
+    let took = since.elapsed();
+    assert!(took < Duration::from_millis(3800), "{took:?}");
+}
+
+#[tokio::test]
+async fn what_an_http2_caller_has_not_read_yet_is_not_lost() {
+    let Unread {
+        mut binary,
+        _client: client,
+        connection,
+        answers,
+        len,
+    } = unread("lame_duck: -1, limit: 5m").await;
     terminate(&binary).await;
     refuses(&binary).await;
 

@@ -399,6 +399,11 @@ async fn callers_cannot_have_everything_recorded() {
         ];
         let refused = post_with(&mut stranger, CHAT.path, &headers, chat("gpt-4o")).await;
         assert_eq!(refused.status, 401);
+        for (path, status) in [(CHAT.path, 405), ("/nothing", 404)] {
+            let mut stranger = client(&house, Http::One).await;
+            let refused = get_with(&mut stranger, path, &headers).await;
+            assert_eq!(refused.status, status);
+        }
     }
     let mut client = client(&house, Http::One).await;
     for (calls, recorded) in [(150, 100), (150, 100), (50, 50)] {

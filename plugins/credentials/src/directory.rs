@@ -25,7 +25,7 @@ use crate::file::CredentialFile;
 
 pub use lock::WriteLock;
 pub use sealed::{ReadError, open_file, seal_file};
-pub use write::{TakenAway, add_file, remove_file, replace_file, take_away};
+pub use write::{add_file, remove_file, replace_file};
 
 use read::{Contents, Identity, Refusal, Seen};
 

@@ -19,8 +19,8 @@ use turnpike_api::{Row, Selector};
 
 pub use cooldown::{BackOff, Cooldown, Phase};
 pub use directory::{
-    CredentialDirectory, Entry, Policy, ReadError, Scan, TakenAway, WriteLock, add_file, open_file,
-    remove_file, replace_file, seal_file, take_away,
+    CredentialDirectory, Entry, Policy, ReadError, Scan, WriteLock, add_file, open_file,
+    remove_file, replace_file, seal_file,
 };
 pub use file::{CredentialFile, Edit, FileError, FileQuota, Material, ModelAlias, edit, parse};
 pub use fill_first::FillFirst;

@@ -301,6 +301,9 @@ pub(super) async fn admit(
         Ok(runtime) => runtime,
         Err(refused) => return refused.into_response(),
     };
+    if let Err(refused) = office.may_still(request.method()) {
+        return refused.into_response();
+    }
     let connection = request.extensions().get::<ConnectInfo<SocketAddr>>();
     let peer = connection.map(|connection| connection.0.ip());
     let (snapshot, now) = (runtime.snapshot(), runtime.board.time.now());

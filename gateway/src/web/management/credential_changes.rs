@@ -201,9 +201,16 @@ impl Place {
         change: Edit,
         actor: &Actor,
     ) -> Result<(CredentialEntry, String), Refused> {
-        self.take_over(actor)?;
+        let taken_over = self.take_over(actor);
         let snapshot = self.runtime.snapshot();
-        let one = chosen(&snapshot.roll, provider, id, actor)?;
+        let chosen = chosen(&snapshot.roll, provider, id, actor);
+        // One that has leaked is switched off, whatever else is wrong.
+        let is_used = chosen.as_ref().is_ok_and(|one| one.credential().is_some());
+        let switches_off = is_used && change.disabled == Some(true);
+        if !switches_off {
+            taken_over?;
+        }
+        let one = chosen?;
         let Some(name) = &one.file else {
             return Err(Refused::Configured(one.id.to_string()));
         };
@@ -231,6 +238,10 @@ impl Place {
             return Err(Refused::Changed);
         }
         replace_file(&self.directory, name, &after).map_err(|error| self.failed(&error))?;
+        if switches_off {
+            actor.changed("changed a credential", &one.id, told);
+            return self.switched_off(one, name, &after, actor);
+        }
         let changed = self.in_force(name, actor, |one| {
             actor.changed("changed a credential", &one.id, told);
             let entry = CredentialEntry::new(one, self.runtime.board.time.now());
@@ -246,6 +257,30 @@ impl Place {
             put_back.map_err(|error| self.failed(&error))?;
         }
         changed
+    }
+
+    /// Takes over that a credential is switched off. That is not put back.
+    fn switched_off(
+        &self,
+        before: &Enrolled,
+        name: &str,
+        file: &[u8],
+        actor: &Actor,
+    ) -> Result<(CredentialEntry, String), Refused> {
+        let find = |roll: &[Enrolled]| {
+            let mut roll = roll.iter();
+            let one = roll.find(|one| one.file.as_deref() == Some(name))?;
+            let now = self.runtime.board.time.now();
+            let is_off = one.credential().is_none();
+            is_off.then(|| CredentialEntry::new(one, now))
+        };
+        let mut entry = None;
+        self.take_over_kept(actor, |now| {
+            entry = find(&now.roll);
+            entry.is_some()
+        })?;
+        let gone = || Refused::NoCredential(before.id.to_string());
+        Ok((entry.ok_or_else(gone)?, version(file)))
     }
 
     /// The file as it is to be: encrypted where the others are, and where it was.

@@ -1,6 +1,7 @@
 //! Adding and removing upstream credentials: as files of the watched directory, so that they are
 //! there after a restart and to every other way of looking at them.
 
+use std::io;
 use std::sync::Arc;
 
 use axum::Json;
@@ -9,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use turnpike_api::{Clock, Secret};
-use turnpike_credentials::{add_file, parse, remove_file, seal_file, take_away};
+use turnpike_credentials::{add_file, parse, remove_file, seal_file};
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
@@ -157,30 +158,38 @@ impl Place {
     }
 
     fn remove(&self, provider: &str, wanted: &str, actor: &Actor) -> Result<(), Refused> {
-        self.take_over(actor)?;
+        // One that has leaked goes, whatever else is wrong.
+        let taken_over = self.take_over(actor);
         let snapshot = self.runtime.snapshot();
         let of_provider =
             |one: &&Enrolled| &*one.provider == provider && actor.manages(one.tenant.as_deref());
         let mut found = snapshot.roll.iter().filter(of_provider).peekable();
         if found.peek().is_none() {
+            taken_over?;
             return Err(Refused::NoCredentials(provider.to_owned()));
         }
         let one = found.find(|one| &*one.id == wanted || holds(one, wanted));
-        // What was asked for may be a secret.
-        let one = one.ok_or(Refused::NoSuchCredential)?;
+        let Some(one) = one else {
+            taken_over?;
+            // What was asked for may be a secret.
+            return Err(Refused::NoSuchCredential);
+        };
         let Some(name) = &one.file else {
             return Err(Refused::Configured(one.id.to_string()));
         };
-        let taken = take_away(&self.directory, name).map_err(|error| self.failed(&error))?;
-        if let Err(refused) = self.take_over(actor) {
-            let put_back = taken.put_back(&self.directory, name);
-            let _ = self.take_over(actor);
-            put_back.map_err(|error| self.failed(&error))?;
-            return Err(refused);
+        match remove_file(&self.directory, name) {
+            Ok(()) => {
+                let change = Change::ended(change::credential(one));
+                actor.changed("removed a credential", &one.id, change);
+            }
+            // It was removed before, and is in force as yet.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(self.failed(&error)),
         }
-        let change = Change::ended(change::credential(one));
-        actor.changed("removed a credential", &one.id, change);
-        Ok(())
+        self.take_over_kept(actor, |now| {
+            let mut roll = now.roll.iter();
+            roll.all(|one| one.file.as_ref() != Some(name))
+        })
     }
 }
 

@@ -147,11 +147,22 @@ pub(super) async fn clear(
         if let Some(id) = &id {
             before.retain(|one| one.who == *id);
         }
-        let mut cleared = Vec::new();
+        let (mut cleared, mut failed) = (Vec::new(), None);
         for one in before {
-            if LoginRate::forget(store, &one.who).await? {
-                cleared.push(one);
+            match LoginRate::forget(store, &one.who).await {
+                Ok(true) => cleared.push(one),
+                Ok(false) => {}
+                // What was cleared before it goes on record all the same.
+                Err(error) => {
+                    failed = Some(error);
+                    break;
+                }
             }
+        }
+        if let Some(error) = &failed
+            && cleared.is_empty()
+        {
+            return Err(error.clone().into());
         }
         let change = Change::of(change::attempts(&cleared), change::attempts(&[]));
         match id {
@@ -159,7 +170,10 @@ pub(super) async fn clear(
             Some(id) => actor.changed("cleared a login rate limit", &id, change),
             None => actor.changed("cleared login rate limits", "all", change),
         }
-        Ok(StatusCode::NO_CONTENT)
+        match failed {
+            Some(error) => Err(error.into()),
+            None => Ok(StatusCode::NO_CONTENT),
+        }
     });
     let broken = || Refused::Failed("the gateway failed at this; its log says why".into());
     clearing.await.unwrap_or_else(|_| Err(broken()))

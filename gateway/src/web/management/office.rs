@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Weak};
 
+use http::Method;
 use tokio::sync::Mutex;
 use utoipa::openapi::OpenApi;
 
@@ -41,6 +42,15 @@ impl Office {
 
     pub(super) fn runtime(&self) -> Result<Arc<Runtime>, Refused> {
         self.runtime.upgrade().ok_or(Refused::Stopped)
+    }
+
+    /// Nothing is changed that could not be told any more: at the end, the audit's last records are handed on
+    /// while the admin listener still answers.
+    pub(super) fn may_still(&self, method: &Method) -> Result<(), Refused> {
+        match method.is_safe() || !self.runtime()?.drain.is_left() {
+            true => Ok(()),
+            false => Err(Refused::Stopped),
+        }
     }
 
     pub(super) fn reloader(&self) -> Result<Arc<Reloader>, Refused> {

@@ -120,6 +120,9 @@ async fn admit(State(pages): State<Shared>, mut request: Request, next: Next) ->
         Ok(runtime) => runtime,
         Err(refused) => return refused.into_response(),
     };
+    if let Err(refused) = pages.office.may_still(request.method()) {
+        return refused.into_response();
+    }
     let snapshot = runtime.snapshot();
     drop(runtime);
     let terms = &snapshot.management;

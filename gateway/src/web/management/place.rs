@@ -11,8 +11,9 @@ use turnpike_credentials::WriteLock;
 use super::access::Actor;
 use super::office::Office;
 use super::refusal::Refused;
-use crate::reload::Reloader;
+use crate::reload::{NotTaken, Reloader};
 use crate::runtime::Runtime;
+use crate::snapshot::Snapshot;
 use crate::upstream::roll::Enrolled;
 
 /// So long another process is waited for that writes in the same directory.
@@ -20,6 +21,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How often it is looked whether it is done.
 const LOOK: Duration = Duration::from_millis(20);
+
+/// What somebody is told who is not told why.
+const IN_THE_LOG: &str = "the gateway's log says why";
 
 /// Where the files are, and who takes them over.
 pub(super) struct Place {
@@ -94,11 +98,29 @@ impl Place {
     /// in force stay.
     pub(super) fn take_over(&self, actor: &Actor) -> Result<(), Refused> {
         let taken = self.reloader.take_over_credentials();
-        taken.map_err(|problem| match actor.tenant {
-            None => Refused::NotInForce(problem),
+        taken.map_err(|problem| match (problem, &actor.tenant) {
+            (NotTaken::Store(error), _) => Refused::Store(error),
+            (NotTaken::Problem(problem), None) => Refused::NotInForce(problem),
             // What else is wrong with the gateway is no tenant's.
-            Some(_) => Refused::NotInForce("the gateway's log says why".into()),
+            (NotTaken::Problem(_), Some(_)) => Refused::NotInForce(IN_THE_LOG.into()),
         })
+    }
+
+    /// Takes the files over after a change that is never put back: a credential that has leaked goes,
+    /// whatever else is wrong. Says why it is not in force yet, where it is not.
+    pub(super) fn take_over_kept(
+        &self,
+        actor: &Actor,
+        is_in_force: impl FnOnce(&Snapshot) -> bool,
+    ) -> Result<(), Refused> {
+        let taken = self.take_over(actor);
+        match is_in_force(&self.runtime.snapshot()) {
+            true => Ok(()),
+            false => Err(match taken {
+                Err(refused) => refused.of_what_is_kept(),
+                Ok(()) => Refused::NotInForce(IN_THE_LOG.into()).of_what_is_kept(),
+            }),
+        }
     }
 
     /// Takes the file over that was just written, and tells of its credential.
@@ -112,7 +134,7 @@ impl Place {
         let snapshot = self.runtime.snapshot();
         let mut roll = snapshot.roll.iter();
         let found = roll.find(|one| one.file.as_deref() == Some(name));
-        let gone = || Refused::NotInForce("the gateway's log says why".into());
+        let gone = || Refused::NotInForce(IN_THE_LOG.into());
         let one = found.ok_or_else(gone)?;
         match &one.problem {
             None => Ok(tell(one)),

@@ -59,6 +59,8 @@ pub enum Refused {
     Files(String),
     #[error("nothing was changed, for it would not be in force: {0}")]
     NotInForce(String),
+    #[error("the file is changed, and what was read before it is used until this is mended: {why}")]
+    NotYet { why: String, code: &'static str },
     #[error("another process is changing the files of `auth.dir`; try again in a moment")]
     Busy,
     #[error("the provider {0} has several credentials; name one with `?id=`")]
@@ -137,6 +139,7 @@ impl Refused {
             Self::Configured(_) => (StatusCode::CONFLICT, "configured"),
             Self::Unusable(_) | Self::Unreadable(_) => (StatusCode::CONFLICT, "unusable"),
             Self::NotInForce(_) => (StatusCode::UNPROCESSABLE_ENTITY, "not_in_force"),
+            Self::NotYet { code, .. } => (StatusCode::SERVICE_UNAVAILABLE, code),
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
             Self::Files(_) => (StatusCode::INTERNAL_SERVER_ERROR, "files"),
             Self::NoSuchCredential | Self::NoCredential(_) => {
@@ -159,6 +162,20 @@ impl Refused {
             Self::Store(_) => (StatusCode::SERVICE_UNAVAILABLE, "storage_unavailable"),
             Self::Sealing(_) | Self::Failed(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
             Self::Stopped => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
+        }
+    }
+
+    /// The same, of a change that is not put back for it.
+    pub(super) fn of_what_is_kept(self) -> Self {
+        match self {
+            Self::NotInForce(why) => {
+                let code = "not_yet_in_force";
+                Self::NotYet { why, code }
+            }
+            other => Self::NotYet {
+                why: other.to_string(),
+                code: other.meaning().1,
+            },
         }
     }
 

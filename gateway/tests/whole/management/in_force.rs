@@ -82,7 +82,6 @@ async fn what_cannot_be_put_in_force_is_refused_and_changes_no_file() {
             &*format!("/auths/openai/quota?id={id}"),
             r#"{"limit":9}"#,
         ),
-        (Method::DELETE, &auth, ""),
         (Method::POST, "/auths", &key_named("CANARY-added-1")),
     ] {
         let answer = place.ask(method.clone(), path, &headers, body).await;
@@ -99,6 +98,43 @@ async fn what_cannot_be_put_in_force_is_refused_and_changes_no_file() {
     let removed = place.ask(Method::DELETE, &auth, &headers, "").await;
     assert_eq!(removed.status, 204, "{}", removed.text());
     assert!(place.files().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_has_leaked_goes_whatever_else_is_wrong() {
+    let (place, _, id) = with_a_file().await;
+    let auth = format!("/auths/openai?id={id}");
+    let key = place.house.dir.path().join("one.key");
+    let good = std::fs::read_to_string(&key).unwrap();
+    replace(&key, "none");
+    let off = place.put(&auth, &[], r#"{"disabled":true}"#).await;
+    refused(&off, 503, "not_yet_in_force");
+    let text = off.text();
+    assert!(text.contains("one.key holds no PEM private key"), "{text}");
+    let (_, file) = &place.files()[0];
+    assert!(file.contains(r#""disabled":true"#), "{file}");
+    let headers = [("x-management-key", ALL)];
+    for _ in 0..2 {
+        let removed = place.ask(Method::DELETE, &auth, &headers, "").await;
+        refused(&removed, 503, "not_yet_in_force");
+        assert!(place.files().is_empty());
+    }
+    replace(&key, &good);
+    let removed = place.ask(Method::DELETE, &auth, &headers, "").await;
+    assert_eq!(removed.status, 404, "{}", removed.text());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_file_that_is_broken_is_in_nobodys_way() {
+    let (place, file, id) = with_a_file().await;
+    let auth = format!("/auths/openai?id={id}");
+    std::fs::write(place.auths().join("broken.json"), "{").unwrap();
+    let off = place.put(&auth, &[], r#"{"disabled":true}"#).await;
+    assert_eq!(off.status, 200, "{}", off.text());
+    let headers = [("x-management-key", ALL)];
+    let removed = place.ask(Method::DELETE, &auth, &headers, "").await;
+    assert_eq!(removed.status, 204, "{}", removed.text());
+    assert!(!place.auths().join(file).exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,13 +1,12 @@
 //! A credential file of the gateway's own: there whole or not at all, and readable by its owner
 //! alone.
 
-use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, chown, symlink};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use ring::rand::{SecureRandom, SystemRandom};
-use zeroize::Zeroizing;
 
 /// Writes the file `name`, which must not be there. The directory is made where there is none.
 pub fn add_file(directory: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
@@ -44,45 +43,6 @@ pub fn replace_file(directory: &Path, name: &str, bytes: &[u8]) -> io::Result<()
 pub fn remove_file(directory: &Path, name: &str) -> io::Result<()> {
     fs::remove_file(directory.join(name))?;
     keep(directory)
-}
-
-/// A file that was removed, and can be put back as it was.
-pub struct TakenAway {
-    before: Metadata,
-    was: Was,
-}
-
-enum Was {
-    File(Zeroizing<Vec<u8>>),
-    Link(PathBuf),
-}
-
-/// Removes the file `name`, which may be wanted back.
-pub fn take_away(directory: &Path, name: &str) -> io::Result<TakenAway> {
-    let path = directory.join(name);
-    let before = fs::symlink_metadata(&path)?;
-    let was = match before.is_symlink() {
-        true => Was::Link(fs::read_link(&path)?),
-        false => Was::File(Zeroizing::new(fs::read(&path)?)),
-    };
-    remove_file(directory, name)?;
-    Ok(TakenAway { before, was })
-}
-
-impl TakenAway {
-    /// Puts it back, where nobody has written another one of that name.
-    pub fn put_back(&self, directory: &Path, name: &str) -> io::Result<()> {
-        let path = directory.join(name);
-        match &self.was {
-            Was::Link(target) => symlink(target, &path)?,
-            Was::File(bytes) => {
-                add_file(directory, name, bytes)?;
-                chown(&path, Some(self.before.uid()), Some(self.before.gid()))?;
-                fs::set_permissions(&path, self.before.permissions())?;
-            }
-        }
-        keep(directory)
-    }
 }
 
 /// Makes the directory where there is none.
@@ -134,26 +94,5 @@ mod tests {
         assert_eq!(fs::read_dir(&auths).unwrap().count(), 1);
         remove_file(&auths, "a.json").unwrap();
         assert_eq!(fs::read_dir(&auths).unwrap().count(), 0);
-    }
-
-    #[test]
-    fn what_was_taken_away_is_put_back_as_it_was() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("a.json");
-        add_file(dir.path(), "a.json", b"one").unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-        let taken = take_away(dir.path(), "a.json").unwrap();
-        assert!(!path.exists());
-        taken.put_back(dir.path(), "a.json").unwrap();
-        assert_eq!(fs::read(&path).unwrap(), b"one");
-        let mode = fs::metadata(&path).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o640);
-        // Somebody else's of that name is theirs.
-        assert!(taken.put_back(dir.path(), "a.json").is_err());
-
-        symlink("a.json", dir.path().join("b.json")).unwrap();
-        let taken = take_away(dir.path(), "b.json").unwrap();
-        taken.put_back(dir.path(), "b.json").unwrap();
-        assert!(dir.path().join("b.json").is_symlink() && path.exists());
     }
 }
