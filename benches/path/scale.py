@@ -13,7 +13,7 @@ from .machine import SUBJECT_CORE, Failed, free_port, say
 
 SMALL = {"tenants": 1, "tokens": 1, "credentials": 1, "models": 1}
 LARGE = {"tenants": 1_000, "tokens": 100_000, "credentials": 10_000, "models": 1_000}
-CALLS = (500, 1500)
+WARM_UP, CALLS = 200, 1_000
 
 
 def scale(bench):
@@ -69,25 +69,41 @@ class Installation:
         return {"start_s": round(start, 2), "reload_s": round(reload, 2)}
 
     def instructions(self):
-        high, seconds = self.total(CALLS[1])
-        low, _ = self.total(CALLS[0], seconds)
-        return round((high - low) / (CALLS[1] - CALLS[0]))
-
-    def total(self, calls, lasting=0):
-        """What callgrind counted, and how many seconds the calls took; they, or the wait after them, take
-        `lasting`: what comes with time, and with the size, is in both."""
+        """Of a call. Counting begins behind the start, which is a thousand times as much and never the
+        same twice; what is done while nobody calls is taken off."""
         out = self.bench.folder / f"callgrind.{self.name}"
-        process = self.start([*counts.CALLGRIND, f"--callgrind-out-file={out}"])
-        began = time.monotonic()
-        self.load(calls)
-        seconds = time.monotonic() - began
-        time.sleep(max(0, lasting - seconds))
+        process = self.start([*counts.CALLGRIND, "--instr-atstart=no", f"--callgrind-out-file={out}"])
+        self.load(WARM_UP)
+        totals = []
+        for calls in (CALLS, 0):
+            control("--instr=on", process)
+            began = time.monotonic()
+            if calls:
+                self.load(calls)
+                lasted = time.monotonic() - began
+            else:
+                time.sleep(lasted)
+            control("--instr=off", process)
+            control("--dump", process)
+            totals.append(counts.total(newest(out)))
         process.stop()
-        return counts.total(out), seconds
+        with_calls, idle = totals
+        return round((with_calls - idle) / CALLS)
 
     def load(self, calls):
         model = self.configuration["providers"]["openai"]["models"][-1]["alias"]
         self.bench.load("chat", self.port, "--count", calls, "--key", KEY, "--model", model)
+
+
+def control(what, process):
+    done = subprocess.run(["callgrind_control", what, str(process.pid)], capture_output=True, text=True)
+    if done.returncode:
+        raise Failed(f"callgrind_control {what}:\n{done.stdout}{done.stderr}")
+
+
+def newest(out):
+    """The counts that were written last: a dump has a number behind the name, and begins at zero again."""
+    return max(out.parent.glob(f"{out.name}.*"), key=lambda path: path.stat().st_mtime_ns)
 
 
 def generations(process):

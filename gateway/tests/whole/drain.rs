@@ -286,7 +286,7 @@ async fn what_an_http2_caller_has_not_read_at_the_limit_is_cut_and_said() {
 /// It is there, and neither closes nor reads what it is told.
 #[tokio::test]
 async fn a_silent_http2_caller_keeps_the_process_for_no_minute() {
-    let (_provider, mut binary) = served("lame_duck: -1, limit: 4s").await;
+    let (_provider, mut binary) = served("lame_duck: -1, limit: 10s").await;
     let tcp = TcpStream::connect(binary.proxy).await.unwrap();
     let (_client, _connection) = h2::client::handshake(tcp).await.unwrap();
     // It is known by its first bytes.
@@ -295,7 +295,7 @@ async fn a_silent_http2_caller_keeps_the_process_for_no_minute() {
     terminate(&binary).await;
     assert!(binary.ended().await.success());
     let took = since.elapsed();
-    assert!(took < Duration::from_millis(3800), "{took:?}");
+    assert!(took < Duration::from_secs(9), "{took:?}");
 }
 
 #[tokio::test]

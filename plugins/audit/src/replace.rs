@@ -30,10 +30,21 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     sync_names(path)
 }
 
-/// Makes sure of which file has which name in the directory of this one.
+/// Makes sure of which file has which name in the directory of this one. Some file systems of networks do
+/// not know how: there it is as sure as they are.
 fn sync_names(path: &Path) -> io::Result<()> {
     let directory = path.parent().filter(|path| !path.as_os_str().is_empty());
-    File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
+    match File::open(directory.unwrap_or(Path::new(".")))?.sync_all() {
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported
+            ) =>
+        {
+            Ok(())
+        }
+        synced => synced,
+    }
 }
 
 /// Over what stands there.

@@ -1,9 +1,9 @@
 use std::fs;
 
 use super::*;
-use crate::Format;
 use crate::delivery::{Delivery, Step};
 use crate::sinks::file::{FileSink, Options, rotated};
+use crate::{Format, Stream};
 
 /// Hands on until there is nothing left, or the sink is away; answers how many records it missed.
 fn drain(delivery: &mut Delivery, spool: &Spool, now: u64) -> u64 {
@@ -235,7 +235,12 @@ fn a_file_is_whole_though_a_process_was_killed_at_a_long_record() {
             chain.append(&event, NOW, &mut record);
             batch.push(&record, seq);
         }
-        for format in [Format::Json, Format::Ocsf, Format::Ecs, Format::Cef] {
+        for format in [
+            Format::Json,
+            Format::Ocsf(Stream::Audit),
+            Format::Ecs(Stream::Audit),
+            Format::Cef,
+        ] {
             let directory = tempfile::tempdir().unwrap();
             let options = Options {
                 path: directory.path().join("audit"),
