@@ -13,7 +13,8 @@ from .machine import SUBJECT_CORE, Failed, free_port, say
 
 SMALL = {"tenants": 1, "tokens": 1, "credentials": 1, "models": 1}
 LARGE = {"tenants": 1_000, "tokens": 100_000, "credentials": 10_000, "models": 1_000}
-WARM_UP, CALLS = 200, 1_000
+# Enough that a tick more or less of what comes with time is nothing.
+WARM_UP, CALLS = 200, 10_000
 
 
 def scale(bench):
@@ -74,20 +75,14 @@ class Installation:
         out = self.bench.folder / f"callgrind.{self.name}"
         process = self.start([*counts.CALLGRIND, "--instr-atstart=no", f"--callgrind-out-file={out}"])
         self.load(WARM_UP)
-        totals = []
-        for calls in (CALLS, 0):
-            control("--instr=on", process)
-            began = time.monotonic()
-            if calls:
-                self.load(calls)
-                lasted = time.monotonic() - began
-            else:
-                time.sleep(lasted)
-            control("--instr=off", process)
-            control("--dump", process)
-            totals.append(counts.total(newest(out)))
+        control("--instr=on", process)
+        began = time.monotonic()
+        self.load(CALLS)
+        lasted = time.monotonic() - began
+        with_calls = dumped(out, 1, process)
+        time.sleep(lasted)
+        idle = dumped(out, 2, process)
         process.stop()
-        with_calls, idle = totals
         return round((with_calls - idle) / CALLS)
 
     def load(self, calls):
@@ -101,9 +96,16 @@ def control(what, process):
         raise Failed(f"callgrind_control {what}:\n{done.stdout}{done.stderr}")
 
 
-def newest(out):
-    """The counts that were written last: a dump has a number behind the name, and begins at zero again."""
-    return max(out.parent.glob(f"{out.name}.*"), key=lambda path: path.stat().st_mtime_ns)
+def dumped(out, nth, process):
+    """What was counted since the dump before. It is written when the process comes to it."""
+    control("--dump", process)
+    dump = out.with_name(f"{out.name}.{nth}")
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if dump.exists() and "\ntotals:" in dump.read_text():
+            return counts.total(dump)
+        time.sleep(0.05)
+    raise Failed(f"callgrind wrote no {dump}")
 
 
 def generations(process):
