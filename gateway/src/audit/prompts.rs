@@ -21,7 +21,7 @@ pub fn tell(
         return;
     };
     let record = &context.record;
-    if !record.is_on_record || !generates(operation) {
+    if !record.is_on_record || !operation.answers_with_text() {
         return;
     }
     let known = identify::brought(&head.headers, query);
@@ -35,21 +35,4 @@ pub fn tell(
         prompt: Whole(&text),
         prompt_bytes: bytes,
     });
-}
-
-/// Whether a model answers with a text.
-fn generates(operation: Operation) -> bool {
-    match operation {
-        Operation::ChatCompletions
-        | Operation::Completions
-        | Operation::Responses
-        | Operation::Messages
-        | Operation::GenerateContent
-        | Operation::StreamGenerateContent => true,
-        Operation::CountMessageTokens
-        | Operation::CountTokens
-        | Operation::EmbedContent
-        | Operation::Embeddings
-        | Operation::PassThrough => false,
-    }
 }

@@ -47,7 +47,7 @@ pub(super) async fn answer(
         return Err(stranger.refusal.into());
     };
     let is_said = sso.sandbox && may_be_small(session);
-    if !is_said || !answers_with_text(call.operation) {
+    if !is_said || !call.operation.answers_with_text() {
         return Err(told(stranger, context).into());
     }
     let share = body::Share::of_a_stranger(context).up_to(MAX_BODY);
@@ -124,22 +124,6 @@ fn may_be_small(session: &mut ServerSession) -> bool {
     match announced.map(|value| value.to_str().ok()?.parse::<u64>().ok()) {
         Some(len) => len.is_some_and(|len| len <= MAX_BODY),
         None => !session.is_body_empty(),
-    }
-}
-
-fn answers_with_text(operation: Operation) -> bool {
-    match operation {
-        Operation::ChatCompletions
-        | Operation::Completions
-        | Operation::Responses
-        | Operation::Messages
-        | Operation::GenerateContent
-        | Operation::StreamGenerateContent => true,
-        Operation::Embeddings
-        | Operation::CountMessageTokens
-        | Operation::CountTokens
-        | Operation::EmbedContent
-        | Operation::PassThrough => false,
     }
 }
 

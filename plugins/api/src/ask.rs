@@ -84,6 +84,23 @@ impl Operation {
         }
     }
 
+    /// Whether a model answers with a text, whole or in pieces.
+    pub fn answers_with_text(self) -> bool {
+        match self {
+            Self::ChatCompletions
+            | Self::Completions
+            | Self::Responses
+            | Self::Messages
+            | Self::GenerateContent
+            | Self::StreamGenerateContent => true,
+            Self::Embeddings
+            | Self::CountMessageTokens
+            | Self::CountTokens
+            | Self::EmbedContent
+            | Self::PassThrough => false,
+        }
+    }
+
     /// As it stands in logs and metric labels; the names of OpenTelemetry's GenAI conventions
     /// where they have one.
     pub fn as_str(self) -> &'static str {

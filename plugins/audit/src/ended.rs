@@ -1,12 +1,11 @@
 //! How long chains were that go on no more, so that it is known what was dropped of their ends.
 
-use std::fs;
 use std::io;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::replace::replace;
+use crate::replace;
 
 const FILE: &str = "chains.json";
 
@@ -27,13 +26,11 @@ struct End {
 impl Ended {
     /// What was saved; nothing where there is none, or it is damaged.
     pub(crate) fn load(directory: &Path) -> Self {
-        let read = fs::read(directory.join(FILE)).ok();
-        let read = read.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        read.unwrap_or_default()
+        replace::load(&directory.join(FILE))
     }
 
     pub(crate) fn save(&self, directory: &Path) -> io::Result<()> {
-        replace(&directory.join(FILE), &serde_json::to_vec(self)?)
+        replace::save(&directory.join(FILE), self)
     }
 
     /// This chain ends with this record.

@@ -4,14 +4,13 @@
 //! one of them is removed.
 
 use std::collections::HashMap;
-use std::fs;
 use std::io;
 use std::path::Path;
 
 use memchr::memmem;
 use serde::{Deserialize, Serialize};
 
-use crate::replace::replace;
+use crate::replace;
 use crate::segment::Lines;
 
 const FILE: &str = "open.json";
@@ -46,14 +45,12 @@ struct Head {
 impl OpenRequests {
     /// What was saved; nothing where there is none, or it is damaged.
     pub(crate) fn load(directory: &Path) -> Self {
-        let read = fs::read(directory.join(FILE)).ok();
-        let read = read.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        read.unwrap_or_default()
+        replace::load(&directory.join(FILE))
     }
 
     /// In the place of what was saved before, whole or not at all.
     pub(crate) fn save(&self, directory: &Path) -> io::Result<()> {
-        replace(&directory.join(FILE), &serde_json::to_vec(self)?)
+        replace::save(&directory.join(FILE), self)
     }
 
     /// Reads a segment. They are read in their order; one that was read is passed over.

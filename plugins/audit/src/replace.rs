@@ -5,6 +5,9 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 /// A file is filled up to a multiple of this: file systems give room in pieces that are not larger.
 const PIECE: usize = 4096;
 
@@ -28,6 +31,18 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     // Before the one that is the draft now is written over: until this it may be the one that a loss of
     // power leaves under the name.
     sync_names(path)
+}
+
+/// What was saved there; nothing where there is none, or it is damaged.
+pub(crate) fn load<T: DeserializeOwned + Default>(path: &Path) -> T {
+    let read = fs::read(path).ok();
+    let read = read.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    read.unwrap_or_default()
+}
+
+/// In the place of what was saved before, whole or not at all.
+pub(crate) fn save(path: &Path, value: &impl Serialize) -> io::Result<()> {
+    replace(path, &serde_json::to_vec(value)?)
 }
 
 /// Makes sure of which file has which name in the directory of this one. Some file systems of networks do
