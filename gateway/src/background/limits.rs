@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tracing::debug;
 use turnpike_api::StoreError;
-use turnpike_limits::{Round, TICK};
+use turnpike_limits::{Book, HAND_BACK, Round, TICK};
 
 use crate::observe::events::LimitsShared;
 use crate::runtime::Runtime;
@@ -29,6 +29,19 @@ const SWEEP: Duration = Duration::from_secs(60);
 
 /// Exchanges with the store, until the process ends.
 pub async fn exchange(runtime: Arc<Runtime>) {
+    tokio::join!(rounds(&runtime), hand_back(&runtime.limits));
+}
+
+/// Sleeps where no limit is near.
+async fn hand_back(book: &Book) {
+    loop {
+        book.hurried().await;
+        sleep(HAND_BACK).await;
+        book.hand_back();
+    }
+}
+
+async fn rounds(runtime: &Runtime) {
     let book = &runtime.limits;
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -43,7 +56,7 @@ pub async fn exchange(runtime: Arc<Runtime>) {
             continue;
         }
         said = Instant::now();
-        carry(&runtime, round).await;
+        carry(runtime, round).await;
         if swept.elapsed() >= SWEEP {
             swept = Instant::now();
             book.sweep();

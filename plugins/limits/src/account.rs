@@ -15,6 +15,14 @@ use turnpike_api::{Draw, Grant, Limit, OnUnavailable, Period, Window};
 /// meanwhile is refused at once: a crowd at a limit costs no round trips.
 const DRY: u64 = 100;
 
+/// With so few places left of a limit of running calls, or an eighth of it, a place that is free goes
+/// back at the next [hand-back](crate::HAND_BACK): somebody elsewhere may be refused for want of it.
+const FEW: u64 = 16;
+
+/// So many answers of the store a call hears before it is refused a place. Each is a hand-back later
+/// than the one before: what was free anywhere when the call came is found by then.
+const ANSWERS: usize = 3;
+
 /// What a replica was granted of one bucket in one period.
 pub struct Account {
     bucket: Arc<str>,
@@ -38,6 +46,10 @@ pub struct Account {
     held_until: AtomicU64,
     /// It is in the book's list of those that something happened to.
     stirred: AtomicBool,
+    /// Few places are left, and there are others who may need one.
+    tight: AtomicBool,
+    /// It is in the book's list of those that something happened to while they were tight.
+    hurried: AtomicBool,
     ledger: Mutex<Ledger>,
 }
 
@@ -93,6 +105,8 @@ pub(crate) enum Short {
     Added,
     /// The store is asked: wait, and take again.
     Wait(oneshot::Receiver<()>),
+    /// The same, but it is asked with the next hand-back.
+    WaitForHandBack(oneshot::Receiver<()>),
     /// There is not so much.
     Spent,
     /// The store is away, and the limit says to refuse then.
@@ -118,6 +132,8 @@ impl Account {
             heard: AtomicBool::new(false),
             held_until: AtomicU64::new(0),
             stirred: AtomicBool::new(false),
+            tight: AtomicBool::new(false),
+            hurried: AtomicBool::new(false),
             ledger: Mutex::new(Ledger {
                 most: limit.most,
                 on_unavailable: limit.on_unavailable,
@@ -230,6 +246,13 @@ impl Account {
         !self.stirred.load(Ordering::Relaxed) && !self.stirred.swap(true, Ordering::AcqRel)
     }
 
+    /// True for the first thing that happens since the last hand-back, where places are few.
+    pub(crate) fn hurry(&self) -> bool {
+        self.tight.load(Ordering::Relaxed)
+            && !self.hurried.load(Ordering::Relaxed)
+            && !self.hurried.swap(true, Ordering::AcqRel)
+    }
+
     /// Takes so much of what is free, or nothing. Answers with when it slides out of the window, where
     /// it does.
     pub(crate) fn take(&self, units: u64, now: Moment) -> Option<u64> {
@@ -308,8 +331,16 @@ impl Account {
     }
 
     /// What there is to be done for a call that needs `units` and found less. `share` is the part of
-    /// the limit that this replica may use by itself while the store is away: `None` = it is not.
-    pub(crate) fn short(&self, units: u64, limit: &Limit, now: Moment, away: Option<u32>) -> Short {
+    /// the limit that this replica may use by itself while the store is away: `None` = it is not. The
+    /// call has heard so many `answers` of the store.
+    pub(crate) fn short(
+        &self,
+        units: u64,
+        limit: &Limit,
+        now: Moment,
+        away: Option<u32>,
+        answers: usize,
+    ) -> Short {
         let mut ledger = self.lock();
         ledger.on_unavailable = limit.on_unavailable;
         if units > limit.most {
@@ -318,19 +349,22 @@ impl Account {
         if let Some(replicas) = away {
             return self.alone(&mut ledger, units, now, replicas);
         }
-        if now.ours < ledger.dry_until {
+        let is_dry = now.ours < ledger.dry_until;
+        let may_be_handed_back = self.tight.load(Ordering::Relaxed) && answers < ANSWERS;
+        if is_dry && !may_be_handed_back {
             return Short::Spent;
         }
         ledger.need = ledger.need.saturating_add(units);
+        if is_dry {
+            return Short::WaitForHandBack(wait(&mut ledger));
+        }
         // It ran dry before the next look at the pace: more is kept free from now on. Of what comes
         // back, what a crowd waits for is its need, and all there is to it.
         if self.kind == Kind::Used || ledger.waiting.is_empty() {
             let most = (ledger.most / 4).max(1);
             ledger.chunk = ledger.chunk.saturating_mul(2).max(units).min(most);
         }
-        let (sender, receiver) = oneshot::channel();
-        ledger.waiting.push(sender);
-        Short::Wait(receiver)
+        Short::Wait(wait(&mut ledger))
     }
 
     /// Without the store: what was granted before is spent by now.
@@ -410,17 +444,7 @@ impl Account {
         let pace = taken.saturating_sub(ledger.taken).saturating_mul(4);
         ledger.taken = taken;
         ledger.chunk = pace.max(ledger.chunk / 2).min(ledger.most / 4);
-        if let (Kind::Running | Kind::Sliding(_), Keep::Chunk { replicas }) = (self.kind, keep) {
-            // How many run goes up and down, which is no pace. What all keep for that must leave as
-            // much to be had: a call is refused while its place lies idle at another replica.
-            let spare = self
-                .left
-                .load(Ordering::Relaxed)
-                .saturating_add_signed(free.max(0));
-            let share = spare / (2 * u64::from(replicas.max(1)));
-            ledger.chunk = ledger.chunk.min(share);
-        }
-        let surplus = free.max(0).cast_unsigned().saturating_sub(ledger.chunk);
+        let surplus = self.surplus(&mut ledger, free, keep);
         let is_over = now.stores >= self.period.end;
         Look {
             // Until all of it is back where it came from.
@@ -431,6 +455,27 @@ impl Account {
             },
             due: self.kind == Kind::Used || now.ours >= ledger.renew_at || surplus > 0,
         }
+    }
+
+    /// What is free beyond what is kept so.
+    fn surplus(&self, ledger: &mut Ledger, free: i64, keep: Keep) -> u64 {
+        let free = free.max(0).cast_unsigned();
+        if let (Kind::Running | Kind::Sliding(_), Keep::Chunk { replicas }) = (self.kind, keep) {
+            // How many run goes up and down, which is no pace. What all keep for that must leave as
+            // much to be had: a call is refused while its place lies idle at another replica.
+            let spare = self.left.load(Ordering::Relaxed).saturating_add(free);
+            let share = spare / (2 * u64::from(replicas.max(1)));
+            ledger.chunk = ledger.chunk.min(share);
+        }
+        free.saturating_sub(ledger.chunk)
+    }
+
+    /// Looks whether there is a place that others may need, or somebody waits for one.
+    pub(crate) fn is_to_hand_back(&self, keep: Keep) -> bool {
+        self.hurried.store(false, Ordering::Release);
+        let mut ledger = self.lock();
+        let free = self.free.load(Ordering::Acquire);
+        self.surplus(&mut ledger, free, keep) > 0 || ledger.need > 0
     }
 
     /// What there is to say to the store.
@@ -480,13 +525,24 @@ impl Account {
 
     /// The store has granted what `draw` asked for, or less. What is leased is held for `lease`
     /// from the moment it was asked for.
-    pub(crate) fn granted(&self, draw: &Draw, grant: Grant, sent: u64, now: Moment, lease: u64) {
+    pub(crate) fn granted(
+        &self,
+        draw: &Draw,
+        grant: Grant,
+        sent: u64,
+        now: Moment,
+        lease: u64,
+        keep: Keep,
+    ) {
         let mut ledger = self.lock();
         self.void_what_is_unbacked(&mut ledger);
         let more = ledger.debt.saturating_add(grant.units);
         ledger.granted = ledger.granted.saturating_add(more);
         ledger.debt = 0;
         self.left.store(grant.left, Ordering::Relaxed);
+        let is_few = grant.left <= FEW.max(ledger.most / 8);
+        let is_tight = self.kind == Kind::Running && keep != Keep::All && is_few;
+        self.tight.store(is_tight, Ordering::Relaxed);
         self.told.store(draw.used, Ordering::Relaxed);
         let elsewhere = grant.used.saturating_sub(draw.used);
         self.elsewhere.store(elsewhere, Ordering::Relaxed);
@@ -504,9 +560,7 @@ impl Account {
 
     /// Until the store has answered, or was not reached.
     pub(crate) fn wait(&self) -> oneshot::Receiver<()> {
-        let (sender, receiver) = oneshot::channel();
-        self.lock().waiting.push(sender);
-        receiver
+        wait(&mut self.lock())
     }
 
     /// The store was not reached: whoever waits looks what there is without it.
@@ -539,6 +593,12 @@ pub(crate) struct Look {
     pub(crate) again: bool,
     /// There is something to say to the store.
     pub(crate) due: bool,
+}
+
+fn wait(ledger: &mut Ledger) -> oneshot::Receiver<()> {
+    let (sender, receiver) = oneshot::channel();
+    ledger.waiting.push(sender);
+    receiver
 }
 
 fn wake(waiting: &mut Vec<oneshot::Sender<()>>) {

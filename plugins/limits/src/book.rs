@@ -20,6 +20,10 @@ use crate::rules::Rule;
 /// How often what happened is told to the store, and the pace looked at.
 pub const TICK: Duration = Duration::from_millis(250);
 
+/// How long a place of a limit of running calls of which few are left lies idle at one replica while
+/// another one may refuse a call for want of it.
+pub const HAND_BACK: Duration = Duration::from_millis(10);
+
 /// Look-ups of different callers seldom meet.
 const SHARDS: usize = 32;
 
@@ -47,6 +51,9 @@ pub struct Book {
     /// Those that somebody waits for, or of whom there is something to tell.
     asked: Mutex<Vec<Arc<Account>>>,
     waker: AtomicWaker,
+    /// Those of which few places are left, and that something happened to since the last hand-back.
+    hurried: Mutex<Vec<Arc<Account>>>,
+    hurry: AtomicWaker,
 }
 
 /// A bucket, by its rule's name and its subject.
@@ -114,6 +121,8 @@ impl Book {
             stirred: Mutex::default(),
             asked: Mutex::default(),
             waker: AtomicWaker::new(),
+            hurried: Mutex::default(),
+            hurry: AtomicWaker::new(),
         }
     }
 
@@ -175,8 +184,8 @@ impl Book {
         expected: Expected,
     ) -> Result<Reservation, Fallen> {
         let mut last = None;
-        for _ in 0..ATTEMPTS {
-            match self.take_all(rules, expected) {
+        for answers in 0..ATTEMPTS {
+            match self.take_all(rules, expected, answers) {
                 Ok(holds) => return Ok(Reservation::new(self.clone(), holds)),
                 Err(Failed::Fell(which, why)) => {
                     return Err(self.fallen(rules[which], expected, why));
@@ -200,7 +209,12 @@ impl Book {
 
     /// Takes of one after the other. Where one has too little, what was taken goes back, and the store
     /// is asked for that and for all that follow which have too little.
-    fn take_all(&self, rules: &[(&Rule, &str)], expected: Expected) -> Result<Vec<Hold>, Failed> {
+    fn take_all(
+        &self,
+        rules: &[(&Rule, &str)],
+        expected: Expected,
+        answers: usize,
+    ) -> Result<Vec<Hold>, Failed> {
         let now = self.moment();
         let mut holds = Vec::with_capacity(rules.len());
         for (at, (rule, subject)) in rules.iter().enumerate() {
@@ -213,7 +227,7 @@ impl Book {
                     hold.give_back();
                     self.stirred(&hold.account);
                 });
-                return Err(self.ask(at, rules, expected, now));
+                return Err(self.ask(at, rules, expected, now, answers));
             };
             self.stirred(&account);
             holds.push(Hold {
@@ -234,6 +248,7 @@ impl Book {
         rules: &[(&Rule, &str)],
         expected: Expected,
         now: Moment,
+        answers: usize,
     ) -> Failed {
         let away = self.is_away().then(|| self.replicas());
         let mut waits = Vec::new();
@@ -246,10 +261,14 @@ impl Book {
             if at > first && account.has(units, now) {
                 continue;
             }
-            match account.short(units, &rule.limit, now, away) {
+            match account.short(units, &rule.limit, now, away, answers) {
                 Short::Added => added = true,
                 Short::Wait(wait) => {
                     lock(&self.asked).push(account.clone());
+                    waits.push(wait);
+                }
+                Short::WaitForHandBack(wait) => {
+                    self.hurry(&account);
                     waits.push(wait);
                 }
                 Short::Spent => return Failed::Fell(at, Why::Spent),
@@ -283,18 +302,35 @@ impl Book {
         if account.stir() {
             lock(&self.stirred).push(account.clone());
         }
+        if account.hurry() {
+            self.hurry(account);
+        }
+    }
+
+    fn hurry(&self, account: &Arc<Account>) {
+        lock(&self.hurried).push(account.clone());
+        self.hurry.wake();
     }
 
     /// Until there is something to say to the store.
     pub async fn asked(&self) {
-        poll_fn(|context| {
-            self.waker.register(context.waker());
-            match lock(&self.asked).is_empty() {
-                true => Poll::Pending,
-                false => Poll::Ready(()),
-            }
-        })
-        .await;
+        until_any(&self.asked, &self.waker).await;
+    }
+
+    /// Until something happens where few places are left. [`HAND_BACK`] later,
+    /// [`hand_back`](Self::hand_back) is to be called.
+    pub async fn hurried(&self) {
+        until_any(&self.hurried, &self.hurry).await;
+    }
+
+    /// Says to the store where there is a place that others may need, and where somebody waits for
+    /// one that others have handed back.
+    pub fn hand_back(&self) {
+        let keep = self.keep();
+        let mut hurried = std::mem::take(&mut *lock(&self.hurried));
+        hurried.retain(|account| account.is_to_hand_back(keep));
+        lock(&self.asked).append(&mut hurried);
+        self.waker.wake();
     }
 
     /// Looks at those that something happened to since it last did: what there is to tell of them
@@ -333,6 +369,7 @@ impl Book {
         }
         all.append(&mut lock(&self.stirred));
         all.append(&mut lock(&self.asked));
+        all.append(&mut lock(&self.hurried));
         self.say(all, Keep::Nothing)
     }
 
@@ -376,9 +413,9 @@ impl Book {
         self.ahead.store(ahead, Ordering::Release);
         self.replicas
             .store(drawn.replicas.max(1), Ordering::Relaxed);
-        let now = self.moment();
+        let (now, keep) = (self.moment(), self.keep());
         for ((account, draw), grant) in round.accounts.iter().zip(&round.draws).zip(drawn.grants) {
-            account.granted(draw, grant, round.sent, now, self.lease);
+            account.granted(draw, grant, round.sent, now, self.lease, keep);
         }
         if self.epoch.swap(drawn.epoch, Ordering::AcqRel) != drawn.epoch {
             self.tell_all_again();
@@ -399,7 +436,9 @@ impl Book {
 
     /// Who waits for a store that is away looks what there is without it.
     fn wake_all(&self) {
-        for account in std::mem::take(&mut *lock(&self.asked)) {
+        let mut waited_for = std::mem::take(&mut *lock(&self.asked));
+        waited_for.append(&mut lock(&self.hurried));
+        for account in waited_for {
             account.not_granted();
             self.stirred(&account);
         }
@@ -484,6 +523,17 @@ impl Book {
 fn bucket_name(rule: &Rule, subject: &str) -> Arc<str> {
     let digest = blake3::hash(subject.as_bytes()).to_hex();
     format!("{}{}", rule.name(), &digest[..32]).into()
+}
+
+async fn until_any<T>(list: &Mutex<Vec<T>>, waker: &AtomicWaker) {
+    poll_fn(|context| {
+        waker.register(context.waker());
+        match lock(list).is_empty() {
+            true => Poll::Pending,
+            false => Poll::Ready(()),
+        }
+    })
+    .await;
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

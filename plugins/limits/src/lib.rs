@@ -20,7 +20,7 @@ mod rules;
 mod tests;
 
 pub use account::Account;
-pub use book::{Book, Leased, Round, TICK};
+pub use book::{Book, HAND_BACK, Leased, Round, TICK};
 pub use bucket::Bucket;
 pub use price::Price;
 pub use reservation::{Expected, Fallen, Reservation, Spent, Why};

@@ -1,4 +1,5 @@
 mod fleet;
 mod histories;
+mod places;
 mod rules;
 mod single;

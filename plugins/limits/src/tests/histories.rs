@@ -89,8 +89,12 @@ impl History {
             0..40 => self.replicas[at].call(&self.rules, self.expected),
             40..55 => self.end_one(at),
             55..80 => self.exchange(at),
-            80..84 => {
+            80..82 => {
                 self.replicas[at].book.tick();
+                0
+            }
+            82..84 => {
+                self.replicas[at].book.hand_back();
                 0
             }
             84..88 => self.arrive_late(),

@@ -10,9 +10,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use turnpike_api::{Level, Limit, Measure, OnUnavailable, Window};
-use turnpike_limits::{Book, Round, Rule, TICK};
+use turnpike_limits::{Book, HAND_BACK, Round, Rule, TICK};
 
 use super::*;
 
@@ -45,7 +45,7 @@ fn rule(measure: Measure, window: Window, most: u64) -> Rule {
 struct Replica {
     book: Arc<Book>,
     line: Arc<Line>,
-    carrying: JoinHandle<()>,
+    carrying: JoinHandle<((), ())>,
     killed: watch::Sender<bool>,
     admitted: AtomicU64,
 }
@@ -70,7 +70,9 @@ impl Replica {
             rounds: AtomicU64::new(0),
             failed: AtomicU64::new(0),
         });
-        let carrying = tokio::spawn(exchange(book.clone(), line.clone()));
+        let rounds = exchange(book.clone(), line.clone());
+        let hand_back = hand_back(book.clone());
+        let carrying = tokio::spawn(async { tokio::join!(rounds, hand_back) });
         Arc::new(Self {
             book,
             line,
@@ -138,17 +140,19 @@ async fn exchange(book: Arc<Book>, line: Arc<Line>) {
             _ = ticks.tick() => book.tick(),
             () = book.asked() => {}
         }
-        let mut round = book.round();
+        let round = book.round();
         if round.draws().is_empty() && said.elapsed() < HEARTBEAT {
             continue;
         }
-        loop {
-            said = Instant::now();
-            line.carry(&book, round).await;
-            round = book.round();
-            if round.draws().is_empty() || book.is_away() {
-                break;
-            }
-        }
+        said = Instant::now();
+        line.carry(&book, round).await;
+    }
+}
+
+async fn hand_back(book: Arc<Book>) {
+    loop {
+        book.hurried().await;
+        sleep(HAND_BACK).await;
+        book.hand_back();
     }
 }

@@ -139,11 +139,10 @@ fn running_calls() {
         let mut report = Report::default();
         report.at_most("running at a time", outcome.most_charged, MOST);
         report.at_least("used", outcome.most_charged, MOST * 99 / 100);
-        // Somebody may be refused here while a slot is free there, for a tick or two.
         report.at_most(
-            "free at refusals, on average",
-            outcome.left_at_refusals,
-            MOST / 2,
+            "refused although affordable",
+            outcome.affordable,
+            AFFORDABLE,
         );
         eprintln!("        {outcome:?}");
         report.end();
