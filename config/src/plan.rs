@@ -125,7 +125,7 @@ impl fmt::Display for ListenAddr {
 }
 
 /// Whether `host` names this machine only: `localhost` or a loopback address, bracketed or bare.
-pub(crate) fn is_loopback_host(host: &str) -> bool {
+pub fn is_loopback_host(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     bare.eq_ignore_ascii_case("localhost")
         || bare

@@ -49,6 +49,45 @@ impl Resource<'_> {
             Self::Root | Self::Page | Self::Management | Self::Login => Dialect::OpenAi,
         }
     }
+
+    /// Models are called or listed: what callers do, and what is told of it.
+    pub fn is_of_models(&self) -> bool {
+        match self {
+            Self::Call { .. }
+            | Self::Models { .. }
+            | Self::Model { .. }
+            | Self::WrongMethod { .. } => true,
+            Self::Root | Self::Page | Self::Management | Self::Login | Self::Unknown { .. } => {
+                false
+            }
+        }
+    }
+
+    /// It is looked at by people and their machines, never called by a page of another origin.
+    pub fn is_for_people(&self) -> bool {
+        match self {
+            Self::Root | Self::Page | Self::Management | Self::Login => true,
+            Self::Call { .. }
+            | Self::Models { .. }
+            | Self::Model { .. }
+            | Self::WrongMethod { .. }
+            | Self::Unknown { .. } => false,
+        }
+    }
+
+    /// It begins something that is put on record.
+    pub fn is_put_on_record(&self) -> bool {
+        match self {
+            Self::Call { .. } | Self::Login => true,
+            Self::Models { .. }
+            | Self::Model { .. }
+            | Self::Root
+            | Self::Page
+            | Self::Management
+            | Self::WrongMethod { .. }
+            | Self::Unknown { .. } => false,
+        }
+    }
 }
 
 /// A path in its canonical form: single slashes, no slash at the end, a version in front.

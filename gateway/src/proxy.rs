@@ -21,7 +21,7 @@ use crate::context::Context;
 use crate::drain::Drain;
 use crate::listener::FIRST_READ;
 use crate::refusal::unreadable_head;
-use crate::request::identify::client_address;
+use crate::request::client_address;
 use crate::request::{self, Connection};
 use crate::runtime::Runtime;
 

@@ -7,7 +7,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use pingora::protocols::http::ServerSession;
 use turnpike_api::Dialect;
 
-use super::{Connection, Stop, taken};
+use super::answer::{afterwards, taken};
+use super::{Connection, Stop};
 use crate::answer_head::{answer_head, ready};
 use crate::context::Context;
 use crate::path::{self, Resource};
@@ -77,10 +78,7 @@ pub async fn answer(
     let written = taken(written, context).await;
     written.map_err(|_| Stop::ClientGone)?;
     context.record.ending = Ending::Answered { status: 204 };
-    Ok(match session.is_body_done() {
-        true => Connection::Keep,
-        false => Connection::Close,
-    })
+    Ok(afterwards(session, context))
 }
 
 const REQUEST_HEADERS: HeaderName = header::ACCESS_CONTROL_REQUEST_HEADERS;

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use http::header::{AUTHORIZATION, USER_AGENT};
 use http::{HeaderMap, HeaderName};
-use ipnet::IpNet;
 use percent_encoding::percent_decode_str;
 use pingora::http::RequestHeader;
 use turnpike_api::{Identity, ModelRules, Presented, Rejection, Verdict};
+use turnpike_config::is_loopback_host;
 
 use crate::context::Context;
 use crate::path::CREDENTIAL_PARAMETERS;
@@ -380,40 +380,7 @@ fn is_loopback(host: &str) -> bool {
         Some((name, port)) if is_port(port) => name,
         _ => host,
     };
-    let bare = name.trim_start_matches('[').trim_end_matches(']');
-    bare.eq_ignore_ascii_case("localhost")
-        || bare
-            .parse::<IpAddr>()
-            .is_ok_and(|ip| ip.to_canonical().is_loopback())
-}
-
-/// The caller's address: the peer's, or what trusted proxies in front say of it.
-pub fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
-    // An IPv4 peer of a socket for both is mapped into IPv6.
-    let peer = peer.to_canonical();
-    let is_trusted = |ip: IpAddr| trusted.iter().any(|network| network.contains(&ip));
-    if trusted.is_empty() || !is_trusted(peer) {
-        return peer;
-    }
-    // From the right: every proxy appends the peer it saw, and only what trusted ones appended
-    // can be believed.
-    let mut client = peer;
-    let lines: Vec<&str> = headers
-        .get_all("x-forwarded-for")
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .collect();
-    for hop in lines.iter().rev().flat_map(|line| line.rsplit(',')) {
-        let Ok(ip) = hop.trim().parse::<IpAddr>() else {
-            return client;
-        };
-        let ip = ip.to_canonical();
-        client = ip;
-        if !is_trusted(ip) {
-            return client;
-        }
-    }
-    client
+    is_loopback_host(name)
 }
 
 #[cfg(test)]
@@ -497,24 +464,5 @@ mod tests {
         assert!(found(&[("x-api-key", "a"), ("x-api-key", "a")], "")[0].contains("given twice"));
         assert!(found(&[], "key=a&k%65y=b")[0].contains("given twice"));
         assert!(found(&[], "key=%ff")[0].starts_with("wrong: the credential has characters"));
-    }
-
-    #[test]
-    fn forwarded_addresses_count_only_from_trusted_proxies() {
-        let trusted: Vec<IpNet> = vec!["10.0.0.0/8".parse().unwrap()];
-        let client = |peer: &str, forwarded: &'static str| {
-            let mut headers = HeaderMap::new();
-            headers.insert("x-forwarded-for", HeaderValue::from_static(forwarded));
-            client_address(peer.parse().unwrap(), &headers, &trusted).to_string()
-        };
-        assert_eq!(client("203.0.113.9", "198.51.100.1"), "203.0.113.9");
-        assert_eq!(client("10.0.0.1", "198.51.100.1"), "198.51.100.1");
-        assert_eq!(
-            client("10.0.0.1", "6.6.6.6, 198.51.100.1, 10.0.0.2"),
-            "198.51.100.1"
-        );
-        assert_eq!(client("10.0.0.1", "garbage"), "10.0.0.1");
-        assert_eq!(client("::ffff:10.0.0.1", "::ffff:6.6.6.6"), "6.6.6.6");
-        assert_eq!(client("10.0.0.1", "10.0.0.3, 10.0.0.2"), "10.0.0.3");
     }
 }

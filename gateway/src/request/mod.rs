@@ -11,8 +11,10 @@
 //! 9. [`settle`]: the record is told, exactly once.
 
 pub mod admit;
+mod answer;
 pub mod authorize;
 pub mod body;
+mod client_address;
 pub mod cors;
 mod count;
 pub mod forward;
@@ -29,21 +31,19 @@ mod settle;
 pub mod stream;
 mod usage_chunk;
 
-use http::response::Parts;
-use http::{HeaderName, HeaderValue, Method, StatusCode, Version, header};
+use http::{HeaderName, HeaderValue, Method, Version, header};
 use pingora::http::RequestHeader;
 use pingora::protocols::http::ServerSession;
-use pingora::{Error as PingoraError, ErrorType};
-use turnpike_api::{Clock, Dialect, Operation};
+use turnpike_api::{Dialect, Operation};
 
+pub use answer::{refuse, respond, respond_as, taken};
+pub use client_address::client_address;
 pub use count::others_first;
 pub use settle::settle;
 
-use crate::answer_head::{DECISION, answer_head, ready};
 use crate::audit::{calls, prompts};
 use crate::background::affinity;
 use crate::context::Context;
-use crate::decisions::Decision;
 use crate::path::{self, Resource};
 use crate::record::Ending;
 use crate::refusal::{Reason, Refusal};
@@ -96,21 +96,11 @@ pub async fn serve(session: &mut ServerSession, context: &mut Context<'_>) -> Co
         return answered.unwrap_or(Connection::Cut);
     }
     let resource = path::parse(&method, &canonical);
-    // Whatever these are, they are not for pages of elsewhere.
-    if matches!(
-        resource,
-        Resource::Login | Resource::Management | Resource::Page | Resource::Root
-    ) {
+    if resource.is_for_people() {
+        // Pages of elsewhere have no business there.
         context.page = None;
     }
-    let is_call = matches!(
-        resource,
-        Resource::Call { .. }
-            | Resource::Models { .. }
-            | Resource::Model { .. }
-            | Resource::WrongMethod { .. }
-    );
-    if !is_call {
+    if !resource.is_of_models() {
         context.leave_unrecorded();
     }
     // Nobody asks who it is.
@@ -120,7 +110,7 @@ pub async fn serve(session: &mut ServerSession, context: &mut Context<'_>) -> Co
     let resource = in_the_callers_dialect(resource, session.req_header(), query);
     let dialect = resource.dialect();
     // Nothing is done that could not be told, nor begun that would be cut.
-    if matches!(resource, Resource::Call { .. } | Resource::Login)
+    if resource.is_put_on_record()
         && let Err(refusal) = still_serves(context).and(context.runtime.audit.has_room())
     {
         context.leave_untraced();
@@ -334,123 +324,4 @@ async fn root(session: &mut ServerSession, context: &mut Context<'_>) -> Result<
         "Turnpike\n".into(),
     )
     .await
-}
-
-/// Answers with a whole body of our own.
-pub async fn respond(
-    session: &mut ServerSession,
-    context: &mut Context<'_>,
-    status: u16,
-    content_type: HeaderValue,
-    body: bytes::Bytes,
-) -> Result<Connection, Stop> {
-    let mut head = response_head(status, content_type, body.len(), context.record.id.header());
-    cors::mark(&mut head.headers, context);
-    match write_whole(session, head, body, context).await {
-        Ok(()) => {
-            context.record.ending = Ending::Answered { status };
-            Ok(Connection::Keep)
-        }
-        Err(_) => Err(Stop::ClientGone),
-    }
-}
-
-fn response_head(status: u16, content_type: HeaderValue, len: usize, id: &HeaderValue) -> Parts {
-    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut head = answer_head(status, id, Dialect::OpenAi, 0);
-    head.headers.insert(header::CONTENT_TYPE, content_type);
-    head.headers.insert(header::CONTENT_LENGTH, len.into());
-    head
-}
-
-/// Tells the caller why, in its dialect.
-pub async fn refuse(
-    session: &mut ServerSession,
-    context: &mut Context<'_>,
-    dialect: Dialect,
-    refusal: Refusal,
-) -> Connection {
-    let words = refusal.reason.words();
-    let status = refusal.status();
-    context.record.ending = Ending::Refused {
-        status,
-        reason: words.reason,
-    };
-    if matches!(status, 401 | 402 | 403 | 429 | 503) {
-        let at = context.runtime.board.time.now();
-        let decision = Decision::of(&refusal, context, at);
-        context.runtime.decisions.remember(decision);
-    }
-    let asked = context.head_read.then(|| session.req_header());
-    calls::refused(asked, &refusal, context);
-    let body = refusal.body(dialect, context.record.id.as_str());
-    let mut head = refusal.head(dialect, context.record.id.header(), body.len());
-    let decision = context.record.decision.header().clone();
-    head.headers.insert(DECISION, decision);
-    cors::mark(&mut head.headers, context);
-    match write_whole(session, head, body, context).await {
-        Err(_) => Connection::Cut,
-        Ok(()) if context.head_read && session.is_body_done() => Connection::Keep,
-        // What is left of the request's body is not worth reading to keep the connection.
-        Ok(()) => Connection::Close,
-    }
-}
-
-/// Answers as a page says, its headers included.
-pub async fn respond_as(
-    session: &mut ServerSession,
-    context: &mut Context<'_>,
-    page: Parts,
-    body: bytes::Bytes,
-) -> Result<Connection, Stop> {
-    let status = page.status.as_u16();
-    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
-    let kind = page.headers.get(header::CONTENT_TYPE).cloned();
-    let kind = kind.unwrap_or(plain);
-    let mut head = response_head(status, kind, body.len(), context.record.id.header());
-    let ours = [
-        header::CONTENT_TYPE,
-        header::CONTENT_LENGTH,
-        header::TRANSFER_ENCODING,
-    ];
-    for (name, value) in &page.headers {
-        if !ours.contains(name) {
-            head.headers.append(name, value.clone());
-        }
-    }
-    cors::mark(&mut head.headers, context);
-    let written = write_whole(session, head, body, context).await;
-    written.map_err(|_| Stop::ClientGone)?;
-    context.record.ending = Ending::Answered { status };
-    Ok(match session.is_body_done() {
-        true => Connection::Keep,
-        // What is left of the request's body is not worth reading to keep the connection.
-        false => Connection::Close,
-    })
-}
-
-async fn write_whole(
-    session: &mut ServerSession,
-    head: Parts,
-    body: bytes::Bytes,
-    context: &Context<'_>,
-) -> pingora::Result<()> {
-    let writing = async {
-        session.write_response_header(ready(head)).await?;
-        match context.head_only {
-            true => session.finish_body().await,
-            false => session.write_response_body(body, true).await,
-        }
-    };
-    taken(writing, context).await
-}
-
-/// Waits until the caller has taken a whole answer. At the gateway's end it is not waited for, and counts as
-/// gone where it has no room at once.
-pub async fn taken(
-    writing: impl Future<Output = pingora::Result<()>>,
-    context: &Context<'_>,
-) -> pingora::Result<()> {
-    let taken = context.runtime.drain.taken_whole(writing).await;
-    taken.unwrap_or_else(|| Err(PingoraError::new(ErrorType::WriteTimedout)))
 }

@@ -53,7 +53,6 @@ pub async fn stream(
     let usage = received.meter.usage();
     let price = lease.as_ref().and_then(|lease| lease.member.price);
     context.record.usage = usage;
-    context.record.first_chunk = passing.first_after;
     context.record.cost = price.zip(usage).map(|(price, usage)| price.of(&usage));
     let Passing {
         count,

@@ -596,6 +596,23 @@ async fn a_body_that_drips_in_is_cut() {
     bench.house.settled().await;
 }
 
+/// Nobody asked for a body: what is left of one is not waited for.
+#[tokio::test]
+async fn a_body_that_nobody_reads_does_not_hold_the_connection() {
+    let bench = Bench::new().await;
+    for path in ["/", "/v1/models", "/health"] {
+        let mut wire = bench.wire(false).await;
+        wire.send(format!(
+            "GET {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\nbegun"
+        ))
+        .await
+        .unwrap();
+        assert_eq!(wire.answer().await.unwrap().status, 200, "{path}");
+        assert!(wire.answer().await.is_none(), "{path}");
+    }
+    bench.house.settled().await;
+}
+
 #[tokio::test]
 async fn a_head_that_drips_in_is_cut() {
     let bench = Bench::with("limits: {header_timeout: 200ms}").await;
