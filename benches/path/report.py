@@ -70,6 +70,10 @@ def ruled(results):
         yield f"governed: {one['governed']['added_p99_us'] - one['turnpike']['added_p99_us']:+.0f} µs at p99 of one connection beside ungoverned (goal ≤ 100)"
     if "audited" in chat:
         yield f"on record: {chat['audited']['cpu_us'] - chat['governed']['cpu_us']:+.1f} µs of CPU a call, sinks and all threads included (goal of the path alone ≤ 2)"
+    after = results.get("after_load_mib", {})
+    if "audited" in after:
+        rate = chat["audited"]["per_second"]
+        yield f"on record: {after['audited'] - after['governed']:+.1f} MiB after load, at {rate:,.0f} calls a second (goal ≤ 8 at 5,000)"
 
 
 def growth(pools):
