@@ -19,8 +19,8 @@ use turnpike_config::{Environment, Plan};
 use crate::assemble::{Ground, assemble, credential_directory, open_to_others};
 use crate::audit::AuditError;
 use crate::background::{
-    affinity, keep, keys, limits, news, probe, quotas, replicas, retention, sessions, traces,
-    usage, uses,
+    affinity, cooldowns, keys, last_used, limits, news, probe, quotas, replicas, retention,
+    sessions, traces, usage,
 };
 use crate::clock::Time;
 use crate::listener;
@@ -130,7 +130,7 @@ pub async fn start_on(
     let mut away = read_records(&ground, &*store, &plan.state).await?;
     let snapshot = assemble(&plan, directory.entries(), &ground, 1, true);
     let snapshot = snapshot.map_err(BootError::Assemble)?;
-    let opened = keep::open_accounts(snapshot.usable(), &ground.board, &*store).await;
+    let opened = cooldowns::open_accounts(snapshot.usable(), &ground.board, &*store).await;
     opened.map_err(BootError::ReadStore)?;
     ground.audit.leave_by(&snapshot.egress);
     open_record(&plan, &ground)?;
@@ -230,7 +230,7 @@ async fn read_records(
     state: &StatePlan,
 ) -> Result<Option<StoreError>, BootError> {
     let read = async {
-        keep::restore(&ground.board, store).await?;
+        cooldowns::restore(&ground.board, store).await?;
         ground.agent_tokens.read(store).await
     };
     match read.await {
@@ -247,13 +247,13 @@ async fn read_records(
 /// What goes on beside the requests.
 fn background(runtime: &Arc<Runtime>) -> Vec<JoinHandle<()>> {
     vec![
-        tokio::spawn(keep::keep(runtime.clone())),
+        tokio::spawn(cooldowns::keep(runtime.clone())),
         tokio::spawn(affinity::keep(runtime.clone())),
         tokio::spawn(news::read(runtime.clone())),
         tokio::spawn(probe::probe(runtime.clone())),
         tokio::spawn(limits::exchange(runtime.clone())),
         tokio::spawn(quotas::follow(runtime.clone())),
-        tokio::spawn(uses::keep(runtime.clone())),
+        tokio::spawn(last_used::keep(runtime.clone())),
         tokio::spawn(usage::share(runtime.clone())),
         tokio::spawn(keys::keep_fresh(runtime.clone())),
         tokio::spawn(sessions::renew(runtime.clone())),

@@ -84,19 +84,26 @@ pub enum AuditCommand {
 }
 
 #[derive(Debug, Clone, Args)]
-pub struct Records {
-    /// The configuration file, of which the first sink that is a file is read.
+pub struct ConfigFile {
+    /// The configuration file.
     #[arg(
-        long,
+        long = "config",
+        alias = "sso-config",
         env = "TURNPIKE_CONFIG",
         default_value = "turnpike.yaml",
         value_name = "FILE"
     )]
-    pub config: PathBuf,
+    pub path: PathBuf,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct Records {
+    #[command(flatten)]
+    pub config: ConfigFile,
     /// Which of the configuration's sinks: those of what happened, or of what each call used.
     #[arg(long, value_enum, default_value = "audit")]
     pub stream: Stream,
-    /// Files of records, oldest first, instead of those of the configuration.
+    /// Files of records, oldest first; none = those of the configuration's first sink that is a file.
     pub files: Vec<PathBuf>,
 }
 
@@ -249,14 +256,8 @@ pub enum CredentialsCommand {
 
 #[derive(Debug, Clone, Args)]
 pub struct Asked {
-    /// The configuration file.
-    #[arg(
-        long,
-        env = "TURNPIKE_CONFIG",
-        default_value = "turnpike.yaml",
-        value_name = "FILE"
-    )]
-    pub config: PathBuf,
+    #[command(flatten)]
+    pub config: ConfigFile,
     /// Answer in JSON.
     #[arg(long)]
     pub json: bool,
@@ -264,15 +265,8 @@ pub struct Asked {
 
 #[derive(Debug, Clone, Args)]
 pub struct Serve {
-    /// The configuration file.
-    #[arg(
-        long,
-        alias = "sso-config",
-        env = "TURNPIKE_CONFIG",
-        default_value = "turnpike.yaml",
-        value_name = "FILE"
-    )]
-    pub config: PathBuf,
+    #[command(flatten)]
+    pub config: ConfigFile,
     /// Check the configuration, say every error with its key and line, and exit: 0 when it is
     /// good, 1 when it is not. Nothing listens.
     #[arg(long)]
@@ -289,14 +283,8 @@ pub struct Serve {
 pub enum ConfigCommand {
     /// Print the configuration in effect.
     Print {
-        /// The configuration file.
-        #[arg(
-            long,
-            env = "TURNPIKE_CONFIG",
-            default_value = "turnpike.yaml",
-            value_name = "FILE"
-        )]
-        config: PathBuf,
+        #[command(flatten)]
+        config: ConfigFile,
         /// Blot out secrets. It is always done; the flag is accepted so that scripts can say it.
         #[arg(long)]
         redact: bool,

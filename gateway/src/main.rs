@@ -59,14 +59,14 @@ fn served(flags: &Serve) -> ExitCode {
 /// Answers with how many requests were cut.
 fn serve(flags: &Serve) -> Result<u64> {
     let environment = Environment::from_process();
-    let mut plan = read(&flags.config, &environment)?;
+    let mut plan = read(&flags.config.path, &environment)?;
     override_logging(&mut plan, flags);
     if flags.validate_only {
         let found = assemble::check(&plan)?;
         for warning in plan.warnings.iter().chain(&found) {
             complain(&format!("warning: {warning}"));
         }
-        say(&format!("{} is valid", flags.config.display()));
+        say(&format!("{} is valid", flags.config.path.display()));
         for (whose, uri) in assemble::redirect_uris(&plan) {
             say(&format!(
                 "register this redirect URI with each identity provider{whose}: {uri}"
@@ -82,7 +82,7 @@ fn serve(flags: &Serve) -> Result<u64> {
         .build()
         .context("cannot start the worker threads")?;
     let source = Source {
-        path: flags.config.clone(),
+        path: flags.config.path.clone(),
         environment,
     };
     let ended = runtime.block_on(async {
@@ -128,7 +128,7 @@ fn override_logging(plan: &mut Plan, flags: &Serve) {
 fn config(command: &ConfigCommand) -> Result<()> {
     match command {
         ConfigCommand::Print { config, redact: _ } => {
-            say(configuration::redacted(config, &Environment::from_process())?.trim_end());
+            say(configuration::redacted(&config.path, &Environment::from_process())?.trim_end());
         }
         ConfigCommand::Openapi => say(&serde_json::to_string_pretty(&management::document())?),
         ConfigCommand::Schema => say(&serde_json::to_string_pretty(&turnpike_config::schema())?),

@@ -20,7 +20,7 @@ use turnpike_config::{Environment, Plan};
 use turnpike_credentials::{CredentialDirectory, Scan};
 
 use crate::assemble::{Ground, assemble, credential_directory, open_to_others};
-use crate::background::keep;
+use crate::background::cooldowns;
 use crate::configuration;
 use crate::observe::events::{ConfigurationRead, CredentialFilesRead};
 use crate::observe::logging;
@@ -246,7 +246,7 @@ impl Reloader {
             .map_err(|all| NotTaken::Problem(all.join("\n")))?;
         let (board, store) = (&self.runtime.board, &*self.runtime.store);
         // This is a thread of its own: it may wait.
-        block_on(keep::open_accounts(snapshot.usable(), board, store))?;
+        block_on(cooldowns::open_accounts(snapshot.usable(), board, store))?;
         Ok(snapshot)
     }
 

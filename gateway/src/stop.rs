@@ -9,7 +9,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, interval_at, sleep, sleep_until, timeout};
 use tracing::warn;
 
-use crate::background::{keep, limits, replicas, traces, usage, uses};
+use crate::background::{cooldowns, last_used, limits, replicas, traces, usage};
 use crate::boot::{Gateway, Signals};
 use crate::drain::Terms;
 use crate::observe::events::{Draining, ProcessEnded};
@@ -234,8 +234,8 @@ impl Gateway {
 /// Limits, cooldowns, usage.
 async fn hand_back_to_store(runtime: &Runtime) {
     limits::flush(runtime).await;
-    keep::flush(runtime).await;
-    uses::flush(runtime).await;
+    cooldowns::flush(runtime).await;
+    last_used::flush(runtime).await;
     usage::flush(runtime).await;
     replicas::leave(runtime).await;
 }

@@ -113,16 +113,6 @@ impl Behaviour {
         Self::status(429)
     }
 
-    /// OpenAI's 429 that no waiting helps: `insufficient_quota`.
-    pub fn quota_exhausted() -> Self {
-        let body = crate::dialect::openai_insufficient_quota();
-        Self::Status {
-            code: 429,
-            body: Some(body),
-            headers: Vec::new(),
-        }
-    }
-
     /// An error status with this body.
     pub fn refusing(code: u16, body: impl Into<Bytes>) -> Self {
         Self::Status {

@@ -24,14 +24,19 @@ use crate::process::{Gateway, Program};
 use crate::{FakeProvider, Options};
 
 /// What is called.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, clap::Args)]
 pub struct Plan {
+    /// The program.
+    #[arg(long)]
     pub gateway: PathBuf,
-    /// For its files.
+    /// An empty one, for the gateway's files.
+    #[arg(long)]
     pub directory: PathBuf,
     /// Each calls a model and a path of its own.
+    #[arg(long, default_value_t = 100_000)]
     pub users: usize,
     /// Connections at once.
+    #[arg(long, default_value_t = 16)]
     pub callers: usize,
 }
 

@@ -1,8 +1,9 @@
 //! What goes on beside the requests.
 
 pub mod affinity;
-pub mod keep;
+pub mod cooldowns;
 pub mod keys;
+pub mod last_used;
 pub mod limits;
 pub mod news;
 pub mod probe;
@@ -12,4 +13,3 @@ pub mod retention;
 pub mod sessions;
 pub mod traces;
 pub mod usage;
-pub mod uses;

@@ -9,7 +9,7 @@ use turnpike_api::{Clock, Store, StoreError};
 use turnpike_audit::events::TokenHeard;
 use turnpike_identity::agent_tokens;
 
-use super::{affinity, keep, quotas};
+use super::{affinity, cooldowns, quotas};
 use crate::audit::state_of;
 use crate::observe::events::{CredentialRecovered, StoreReached};
 use crate::runtime::Runtime;
@@ -76,7 +76,7 @@ impl Reader {
         }
         let read_at = self.read_whole_at;
         if read_at.is_none() && runtime.is_fleet() {
-            keep::hear_all(runtime).await?;
+            cooldowns::hear_all(runtime).await?;
             quotas::hear_all(runtime).await?;
             // Moves may be among the news that are gone.
             runtime.affinity.forget();
@@ -108,8 +108,8 @@ async fn hear(runtime: &Runtime, topic: &str, body: &[u8]) -> Result<(), StoreEr
             let state = state_of(runtime, token_id);
             runtime.audit.tell(&TokenHeard { token_id, state });
         }
-        keep::KIND if runtime.is_fleet() => {
-            keep::hear(runtime, &String::from_utf8_lossy(body)).await?;
+        cooldowns::KIND if runtime.is_fleet() => {
+            cooldowns::hear(runtime, &String::from_utf8_lossy(body)).await?;
         }
         quotas::KIND if runtime.is_fleet() => {
             quotas::hear(runtime, &String::from_utf8_lossy(body)).await?;

@@ -197,7 +197,7 @@ fn sources(
     if !records.files.is_empty() {
         return Ok((records.files.clone(), None));
     }
-    let plan = configuration::load(&records.config, environment)?;
+    let plan = configuration::load(&records.config.path, environment)?;
     let found = stream(&plan, records.stream).and_then(|(sinks, _)| file_sink(sinks));
     let (path, keep, _) = found.ok_or(AuditCommandError::NoFile)?;
     let older = (1..=keep).rev().map(|number| rotated(&path, number));

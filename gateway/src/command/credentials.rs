@@ -14,7 +14,7 @@ use super::rewrite::rewrite;
 use super::store;
 use super::table::{Table, pretty};
 use crate::assemble::{Ground, assemble, credential_directory};
-use crate::background::{keep, news};
+use crate::background::{cooldowns, news};
 use crate::boot::BootError;
 use crate::cli::{Asked, CredentialsCommand};
 use crate::clock::Time;
@@ -79,7 +79,7 @@ fn rewrite_files(
     environment: &Environment,
     say: impl Fn(&str),
 ) -> Result<(), CommandError> {
-    let plan = configuration::load(&asked.config, environment)?;
+    let plan = configuration::load(&asked.config.path, environment)?;
     let mut left = 0;
     let rewritten = rewrite(&plan, |file, done| {
         left += usize::from(done.is_err());
@@ -113,18 +113,18 @@ impl Look {
         environment: &Environment,
         tells: bool,
     ) -> Result<Self, CommandError> {
-        let plan = configuration::load(&asked.config, environment)?;
+        let plan = configuration::load(&asked.config.path, environment)?;
         let clock = Time::system();
         let ground = Ground::new(clock.clone(), plan.agent_tokens.max_concurrent_hashes)?;
         let mut directory = credential_directory(&plan);
         directory.scan();
         let open = if tells { store::change } else { store::look };
         let store = open(&plan.state, clock)?;
-        keep::restore(&ground.board, &*store).await?;
+        cooldowns::restore(&ground.board, &*store).await?;
         ground.agent_tokens.read(&*store).await?;
         let snapshot = assemble(&plan, directory.entries(), &ground, 0, true);
         let snapshot = snapshot.map_err(BootError::Assemble)?;
-        keep::open_accounts(snapshot.usable(), &ground.board, &*store).await?;
+        cooldowns::open_accounts(snapshot.usable(), &ground.board, &*store).await?;
         let now = ground.board.time.now();
         let listening = Listening { shared: false };
         let runtime = Runtime::new(snapshot, &ground, store, listening);

@@ -1,23 +1,18 @@
 //! The command `turnpike person`: what is kept of somebody, and its removal when they leave.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::json;
 use thiserror::Error;
-use turnpike_api::{Clock, Store, StoreError};
-use turnpike_config::plan::StatePlan;
-use turnpike_config::{Environment, Problems};
+use turnpike_api::{Store, StoreError};
+use turnpike_config::Environment;
 use turnpike_identity::people::{self, Kept};
 use turnpike_identity::sso::session::SessionError;
 
-use super::store;
+use super::store::{self, OpenError, opened};
 use super::table::{Table, pretty};
-use crate::cli::{Asked, PersonCommand};
-use crate::clock::Time;
-use crate::configuration;
-use crate::store::StoreOpenError;
+use crate::cli::PersonCommand;
 use crate::token_entry::TokenEntry;
 use crate::upstream::roll::time;
 
@@ -25,9 +20,7 @@ use crate::upstream::roll::time;
 #[derive(Debug, Error)]
 pub enum PersonError {
     #[error(transparent)]
-    Configuration(#[from] Problems),
-    #[error("cannot open the store")]
-    Open(#[from] StoreOpenError),
+    Open(#[from] OpenError),
     #[error("cannot read the store")]
     Store(#[from] StoreError),
     #[error("not everything is removed; run the command again")]
@@ -52,7 +45,7 @@ pub async fn run(
 ) -> Result<(), PersonError> {
     match command {
         PersonCommand::List { asked } => {
-            let (store, now) = opened(asked, environment, store::look)?;
+            let (_, store, now) = opened(asked, environment, store::look)?;
             let everybody = people::all(&*store).await?;
             match asked.json {
                 true => say(&pretty(&json!({ "people": entries(&everybody, now) }))),
@@ -60,7 +53,7 @@ pub async fn run(
             }
         }
         PersonCommand::Show { who, asked } => {
-            let (store, now) = opened(asked, environment, store::look)?;
+            let (_, store, now) = opened(asked, environment, store::look)?;
             let found = people::find(&*store, who).await?;
             if found.is_empty() {
                 return Err(PersonError::Unknown(who.clone()));
@@ -69,7 +62,7 @@ pub async fn run(
             say(&pretty(&json!({ "people": entries(&found, now) })));
         }
         PersonCommand::Forget { who, asked } => {
-            let (store, now) = opened(asked, environment, store::change)?;
+            let (_, store, now) = opened(asked, environment, store::change)?;
             let kept = forget(&*store, who, now).await?;
             match asked.json {
                 true => say(&pretty(&json!({ "removed": PersonEntry::new(&kept, now) }))),
@@ -173,16 +166,4 @@ fn table(people: &[Kept], now: u64) -> String {
         ]);
     }
     table.text()
-}
-
-/// The store, opened in this way, and what time it is.
-fn opened(
-    asked: &Asked,
-    environment: &Environment,
-    way: impl FnOnce(&StatePlan, Time) -> Result<Arc<dyn Store>, StoreOpenError>,
-) -> Result<(Arc<dyn Store>, u64), PersonError> {
-    let plan = configuration::load(&asked.config, environment)?;
-    let time = Time::system();
-    let now = time.now();
-    Ok((way(&plan.state, time)?, now))
 }

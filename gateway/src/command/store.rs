@@ -2,13 +2,39 @@
 
 use std::sync::Arc;
 
-use turnpike_api::Store;
+use thiserror::Error;
+use turnpike_api::{Clock, Store};
 use turnpike_config::plan::StatePlan;
+use turnpike_config::{Environment, Plan, Problems};
 use turnpike_store::Embedded;
 
 use super::blank::Blank;
+use crate::cli::Asked;
 use crate::clock::Time;
+use crate::configuration;
 use crate::store::{StoreOpenError, beside};
+
+/// Why there is no store to work on.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    #[error(transparent)]
+    Configuration(#[from] Problems),
+    #[error("cannot open the store")]
+    Store(#[from] StoreOpenError),
+}
+
+/// The store of the configuration, opened in this way, and what time it is.
+pub(super) fn opened(
+    asked: &Asked,
+    environment: &Environment,
+    way: impl FnOnce(&StatePlan, Time) -> Result<Arc<dyn Store>, StoreOpenError>,
+) -> Result<(Plan, Arc<dyn Store>, u64), OpenError> {
+    let plan = configuration::load(&asked.config.path, environment)?;
+    let time = Time::system();
+    let now = time.now();
+    let store = way(&plan.state, time)?;
+    Ok((plan, store, now))
+}
 
 /// To look only. Where no gateway ever ran there is nothing, and nothing is made for a look.
 pub(super) fn look(state: &StatePlan, clock: Time) -> Result<Arc<dyn Store>, StoreOpenError> {

@@ -6,17 +6,14 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use thiserror::Error;
-use turnpike_api::{Clock, Store, StoreError};
-use turnpike_config::plan::StatePlan;
-use turnpike_config::{Environment, Plan, Problems};
+use turnpike_api::{Store, StoreError};
+use turnpike_config::{Environment, Plan};
 use turnpike_identity::agent_tokens::{self, Binding, Costs, IssueError, Issued, NewToken};
 
-use super::store;
+use super::store::{self, OpenError, opened};
 use super::table::{Table, pretty};
 use crate::cli::{Asked, TokenCommand};
-use crate::clock::{Time, millis};
-use crate::configuration;
-use crate::store::StoreOpenError;
+use crate::clock::millis;
 use crate::token_entry::{self, NewTokenEntry, TokenEntry};
 use crate::upstream::roll::time;
 
@@ -24,9 +21,7 @@ use crate::upstream::roll::time;
 #[derive(Debug, Error)]
 pub enum TokenError {
     #[error(transparent)]
-    Configuration(#[from] Problems),
-    #[error("cannot open the store")]
-    Open(#[from] StoreOpenError),
+    Open(#[from] OpenError),
     #[error("cannot read the store")]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -107,23 +102,16 @@ struct Office {
 impl Office {
     /// To change something. A token may come before the gateway's first start.
     fn open(asked: &Asked, environment: &Environment) -> Result<Self, TokenError> {
-        Self::with(asked, environment, store::open)
+        Self::of(opened(asked, environment, store::open))
     }
 
     /// To look only.
     fn look(asked: &Asked, environment: &Environment) -> Result<Self, TokenError> {
-        Self::with(asked, environment, store::look)
+        Self::of(opened(asked, environment, store::look))
     }
 
-    fn with(
-        asked: &Asked,
-        environment: &Environment,
-        way: impl FnOnce(&StatePlan, Time) -> Result<Arc<dyn Store>, StoreOpenError>,
-    ) -> Result<Self, TokenError> {
-        let plan = configuration::load(&asked.config, environment)?;
-        let time = Time::system();
-        let now = time.now();
-        let store = way(&plan.state, time)?;
+    fn of(opened: Result<(Plan, Arc<dyn Store>, u64), OpenError>) -> Result<Self, TokenError> {
+        let (plan, store, now) = opened?;
         Ok(Self { plan, store, now })
     }
 

@@ -326,6 +326,3 @@ pub async fn raw_from(from: &str, to: SocketAddr, bytes: &[u8]) -> String {
 pub fn chat(model: &str) -> String {
     format!(r#"{{"model":"{model}","messages":[{{"role":"user","content":"hello"}}]}}"#)
 }
-
-/// A provider shared by tests that only read from it.
-pub type Shared = Arc<FakeProvider>;

@@ -17,7 +17,6 @@ use serde::Deserialize;
 use crate::ids::Ids;
 use crate::totals::Totals;
 
-pub(crate) use openai::insufficient_quota as openai_insufficient_quota;
 pub(crate) use route::{Kind, Route};
 
 /// Whose shapes a path speaks.

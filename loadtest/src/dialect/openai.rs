@@ -218,11 +218,6 @@ pub(super) fn error(code: u16) -> Bytes {
     body(message, kind, reason)
 }
 
-pub(crate) fn insufficient_quota() -> Bytes {
-    let message = "You exceeded your current quota, please check your plan and billing details.";
-    body(message, "insufficient_quota", "\"insufficient_quota\"")
-}
-
 pub(super) fn error_event(trouble: Trouble) -> Bytes {
     let code = match trouble {
         Trouble::Failed => 500,

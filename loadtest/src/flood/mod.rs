@@ -12,20 +12,28 @@ use crate::drive::{Curve, Drive, Forgery, Key, Scenario, Tally, Target, run as d
 use crate::metrics::Computed;
 
 /// What is flooded, and how.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, clap::Args)]
 pub struct Flood {
+    #[arg(long, value_parser = Target::parse)]
     pub target: Target,
+    #[arg(long, value_parser = Target::parse)]
     pub admin: Target,
     /// The agent token of the valid calls, `tp-<id>.<secret>`.
+    #[arg(long, env = "LOADTEST_TOKEN", hide_env_values = true)]
     pub token: String,
     /// Whose signed tokens the gateway takes.
+    #[arg(long)]
     pub issuer: String,
+    #[arg(long, default_value = "fake-model")]
     pub model: String,
     /// Valid calls a second.
+    #[arg(long, default_value_t = 100.0)]
     pub valid_rate: f64,
     /// Made-up credentials a second.
+    #[arg(long = "rate", default_value_t = 1000.0)]
     pub flood_rate: f64,
     /// Of each half of each kind.
+    #[arg(long, default_value = "5s", value_parser = humantime::parse_duration)]
     pub duration: Duration,
 }
 

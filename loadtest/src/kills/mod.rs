@@ -27,16 +27,23 @@ pub use report::Report;
 const KEY: &str = "load-key-0123456789";
 
 /// What is done.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, clap::Args)]
 pub struct Plan {
+    /// The program.
+    #[arg(long)]
     pub gateway: PathBuf,
-    /// For its files.
+    /// An empty one, for the gateway's files.
+    #[arg(long)]
     pub directory: PathBuf,
+    #[arg(long, default_value_t = 100_000)]
     pub calls: usize,
+    #[arg(long, default_value_t = 50)]
     pub kills: usize,
     /// Connections at once.
+    #[arg(long, default_value_t = 16)]
     pub callers: usize,
     /// Of the moments at which it is killed.
+    #[arg(long, default_value_t = 1)]
     pub seed: u64,
 }
 

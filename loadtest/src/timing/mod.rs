@@ -18,13 +18,17 @@ use line::Line;
 use statistics::percentile;
 
 /// What is timed.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, clap::Args)]
 pub struct Timing {
+    #[arg(long, value_parser = Target::parse)]
     pub target: Target,
+    #[arg(long, value_parser = Target::parse)]
     pub admin: Target,
     /// The agent token whose secret is guessed.
+    #[arg(long, env = "LOADTEST_TOKEN", hide_env_values = true)]
     pub token: String,
-    /// Of each class.
+    /// Calls of each class.
+    #[arg(long, default_value_t = 10_000)]
     pub samples: usize,
 }
 

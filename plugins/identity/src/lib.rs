@@ -2,10 +2,10 @@
 
 pub mod agent_tokens;
 mod api_keys;
+mod computing;
 pub mod jwt;
 pub mod names;
 pub mod people;
-mod pool;
 pub mod sso;
 
 use std::sync::Arc;

@@ -74,7 +74,7 @@ async fn who_leaves_is_forgotten_by_one_command() {
     *place.idp.subject.lock().unwrap() = "bob".into();
     let (_, bobs) = make(&mut place.signed_in().await, "bobs laptop").await;
     assert_eq!(place.status(&token).await, 200);
-    turnpike::background::uses::flush(&place.house.gateway.runtime).await;
+    turnpike::background::last_used::flush(&place.house.gateway.runtime).await;
     turnpike::background::usage::flush(&place.house.gateway.runtime).await;
     let config = place.house.config.clone();
 

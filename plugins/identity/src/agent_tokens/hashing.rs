@@ -8,7 +8,7 @@ use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Versio
 use thiserror::Error;
 use turnpike_api::Secret;
 
-use crate::pool::{Pool, PoolError};
+use crate::computing::{Pool, PoolError};
 
 /// What a computation costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use super::Refused;
 use super::generations::Generations;
 use super::issuer::Algorithm;
 use super::key_set::{KeySet, Unsigned};
-use crate::pool::Pool;
+use crate::computing::Pool;
 
 /// How many tokens one generation of those with bad signatures has, at most; there are two.
 const GENERATION: usize = 4_096;
