@@ -213,7 +213,7 @@ fn without_the_store_each_limit_does_as_it_says() {
     for (on_unavailable, most, admitted, why) in [
         (OnUnavailable::Allow, 8, 20, None),
         (OnUnavailable::Deny, 8, 0, Some(Why::Away)),
-        (OnUnavailable::LocalShare, 8, 2, Some(Why::Spent)),
+        (OnUnavailable::LocalShare, 8, 2, Some(Why::Share)),
         (OnUnavailable::LocalShare, 3, 0, Some(Why::Away)),
     ] {
         for (measure, window) in [
