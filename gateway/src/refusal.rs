@@ -357,14 +357,14 @@ impl Refusal {
         let status = StatusCode::from_u16(self.status());
         let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut head = answer_head(status, request_id, dialect, 0);
+        if let Some(left) = self.limit.as_deref().and_then(|limit| limit.left) {
+            left.tell(&mut head.headers, dialect);
+        }
         let mut insert = |name: HeaderName, value: HeaderValue| {
             head.headers.insert(name, value);
         };
         insert(header::CONTENT_TYPE, plain("application/json"));
         insert(header::CONTENT_LENGTH, len.into());
-        if let Some(left) = self.limit.as_deref().and_then(|limit| limit.left) {
-            left.tell(&mut head.headers, dialect);
-        }
         if matches!(self.reason, Reason::BudgetSpent | Reason::QuotaSpent) {
             // It is not back soon: whoever is told to try again would try in vain, and in silence.
             insert(SHOULD_RETRY, plain("false"));

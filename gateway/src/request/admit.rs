@@ -130,11 +130,7 @@ pub async fn admit<'i>(
     };
     let mut applying: Vec<(&Rule, &str)> = Vec::new();
     rules.of(&caller, |rule, subject| applying.push((rule, subject)));
-    let in_money = |(rule, _): &(&Rule, _)| rule.limit.measure == Measure::Usd;
-    let mut measures = of_models.iter().flat_map(|limits| limits.measures());
-    let costs =
-        applying.iter().any(in_money) || measures.any(|measure| measure == Measure::Usd);
-    drop(measures);
+    let costs = count_money(&applying, of_models.as_deref());
     let only_priced = costs && context.snapshot.unknown_model == UnknownModel::Refuse;
     if only_priced {
         can_be_counted(ask, route.pool())?;
@@ -156,6 +152,14 @@ pub async fn admit<'i>(
         admission.reservation = Some(reserved.map_err(refusal)?);
     }
     Ok(admission)
+}
+
+/// Whether any of its limits does.
+fn count_money(applying: &[(&Rule, &str)], of_models: Option<&ModelLimits>) -> bool {
+    let applying = applying.iter().map(|(rule, _)| rule.limit.measure);
+    let of_models = of_models.into_iter().flat_map(ModelLimits::measures);
+    let mut all = applying.chain(of_models);
+    all.any(|measure| measure == Measure::Usd)
 }
 
 /// The caller's own bound on the answer, in tokens; nothing where there are none.

@@ -243,8 +243,8 @@ impl<'p> Forwarding<'p, '_> {
         context: &mut Context<'m>,
         route: &'p Route,
     ) -> Result<Option<Answer<'p, 'm>>, Stop> {
-        let name = &self.permit.ask().model;
-        let answer = self.pool(session, context, (route.pool(), name), 0).await?;
+        let asked = (route.pool(), &*self.permit.ask().model);
+        let answer = self.pool(session, context, asked, 0).await?;
         if answer.is_some() {
             return Ok(answer);
         }
