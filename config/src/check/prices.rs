@@ -180,7 +180,11 @@ pub(super) fn check_unpriced<'l>(
             0 => String::new(),
             more => format!(" and {more} more"),
         };
-        let what = format!("no price for {}{more} of the provider {}", named.join(", "), provider.name);
+        let what = format!(
+            "no price for {}{more} of the provider {}",
+            named.join(", "),
+            provider.name
+        );
         match prices.unknown_model {
             UnknownModel::Count => {
                 let message = format!(

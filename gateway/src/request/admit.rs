@@ -130,7 +130,7 @@ pub async fn admit<'i>(
     };
     let mut applying: Vec<(&Rule, &str)> = Vec::new();
     rules.of(&caller, |rule, subject| applying.push((rule, subject)));
-    let costs = count_money(&applying, of_models.as_deref());
+    let costs = are_in_money(&applying, of_models.as_deref());
     let only_priced = costs && context.snapshot.unknown_model == UnknownModel::Refuse;
     if only_priced {
         can_be_counted(ask, route.pool())?;
@@ -154,8 +154,8 @@ pub async fn admit<'i>(
     Ok(admission)
 }
 
-/// Whether any of its limits does.
-fn count_money(applying: &[(&Rule, &str)], of_models: Option<&ModelLimits>) -> bool {
+/// Whether any of these limits is in money.
+fn are_in_money(applying: &[(&Rule, &str)], of_models: Option<&ModelLimits>) -> bool {
     let applying = applying.iter().map(|(rule, _)| rule.limit.measure);
     let of_models = of_models.into_iter().flat_map(ModelLimits::measures);
     let mut all = applying.chain(of_models);

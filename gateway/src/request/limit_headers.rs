@@ -85,19 +85,16 @@ fn names(measure: Measure, dialect: Dialect) -> Option<Names> {
         (Measure::Requests, Dialect::OpenAi | Dialect::Gemini) => Some(OPENAI_REQUESTS),
         (Measure::Tokens, Dialect::Anthropic) => Some(ANTHROPIC_TOKENS),
         (Measure::Tokens, Dialect::OpenAi | Dialect::Gemini) => Some(OPENAI_TOKENS),
-        (
-            Measure::InputTokens | Measure::OutputTokens | Measure::Usd | Measure::Concurrency,
-            _,
-        ) => None,
+        (Measure::InputTokens | Measure::OutputTokens | Measure::Usd | Measure::Concurrency, _) => {
+            None
+        }
     }
 }
 
 /// Tells the caller what is left of its limits; `now` is the store's time.
 pub fn mark(headers: &mut HeaderMap, lease: &Lease<'_, '_>, dialect: Dialect, now: u64) {
     for measure in [Measure::Requests, Measure::Tokens] {
-        let of_measure = lease
-            .limits()
-            .filter(|(limit, _)| limit.measure == measure);
+        let of_measure = lease.limits().filter(|(limit, _)| limit.measure == measure);
         let tightest = of_measure.min_by_key(|(_, account)| account.remaining());
         if let Some((limit, account)) = tightest {
             let end = Some(account.period().end);

@@ -115,7 +115,9 @@ impl Rules {
                 }
                 Level::Model => {
                     let model = caller.model.filter(|model| applies(rule, &model.names));
-                    model.into_iter().for_each(|model| each(rule, model.counted));
+                    model
+                        .into_iter()
+                        .for_each(|model| each(rule, model.counted));
                 }
                 Level::Role => {
                     let roles = caller.roles.iter().map(|role| &**role);

@@ -51,7 +51,9 @@ async fn no_more_calls_run_at_a_credential_wherever_they_come() {
 
 /// The minute that it is by the Redis, which replicas go by.
 fn minute(fleet: &Fleet) -> u64 {
-    let now = fleet.redis.ask(&["EVAL", "return redis.call('TIME')[1]", "0"]);
+    let now = fleet
+        .redis
+        .ask(&["EVAL", "return redis.call('TIME')[1]", "0"]);
     now.parse::<u64>().unwrap() / 60
 }
 
@@ -79,13 +81,18 @@ async fn a_credential_is_asked_no_more_often_in_a_minute_than_it_may_be() {
                 fleet.chat(at).await;
             }
         };
-        tokio::time::timeout(PATIENCE, rest).await.expect("all of it");
+        tokio::time::timeout(PATIENCE, rest)
+            .await
+            .expect("all of it");
         for at in (0..REPLICAS).cycle().take(30) {
             fleet.chat(at).await;
         }
         let minutes = usize::try_from(minute(&fleet) - began + 1).unwrap();
         let calls = calls(&fleet);
-        assert!(calls.iter().all(|one| *one <= CALLS * minutes), "{calls:?} of {caps}");
+        assert!(
+            calls.iter().all(|one| *one <= CALLS * minutes),
+            "{calls:?} of {caps}"
+        );
         assert!(minutes > 1 || calls == [CALLS; 2], "{calls:?} of {caps}");
     }
 }

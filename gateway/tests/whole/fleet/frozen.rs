@@ -83,6 +83,9 @@ async fn it_admits_nothing_that_it_does_not_hold() {
         admitted.expect("there is room for it again");
     };
     let (its_own, ()) = futures::join!(its_own, meanwhile);
-    assert!(its_own.iter().all(|answer| answer.status == 200), "they go on");
+    assert!(
+        its_own.iter().all(|answer| answer.status == 200),
+        "they go on"
+    );
     assert_eq!(provider.calls_with(HEIR).len(), PLACES);
 }

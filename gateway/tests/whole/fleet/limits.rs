@@ -93,7 +93,11 @@ async fn tokens_and_money_are_what_the_provider_told_to_whomever() {
     let caller = async |at: usize| {
         for _ in 0..60 {
             let answer = fleet.chat(at).await;
-            assert!([200, 403, 429].contains(&answer.status), "{}", answer.text());
+            assert!(
+                [200, 403, 429].contains(&answer.status),
+                "{}",
+                answer.text()
+            );
         }
     };
     join_all((0..3).map(caller)).await;
@@ -158,7 +162,11 @@ async fn without_its_redis_a_limit_does_as_it_says() {
             };
             assert_eq!(refused.status, status, "{}", refused.text());
             assert_eq!(refused.json()["error"]["code"], code);
-            assert!(refused.text().contains("out of reach"), "{}", refused.text());
+            assert!(
+                refused.text().contains("out of reach"),
+                "{}",
+                refused.text()
+            );
             let house = &fleet.houses[at];
             assert_eq!(house.metric("turnpike_limits_away"), 1.0);
             let failed = r#"turnpike_store_seconds_count{operation="draw",result="failed"}"#;
@@ -193,7 +201,11 @@ async fn absent_at_the_start_no_replica_admits_a_long_limit_by_its_share() {
         let refused = fleet.chat(at).await;
         assert_eq!(refused.status, 503, "{}", refused.text());
         assert_eq!(refused.json()["error"]["code"], "limits_unavailable");
-        assert!(refused.text().contains("since this one started"), "{}", refused.text());
+        assert!(
+            refused.text().contains("since this one started"),
+            "{}",
+            refused.text()
+        );
     }
     assert_eq!(fleet.billed(), 0);
     fleet.redis.start();

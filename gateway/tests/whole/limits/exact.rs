@@ -164,7 +164,11 @@ async fn what_cannot_be_counted_is_refused_where_the_operator_says_so() {
         assert_eq!(image.status, images, "{}", image.text());
         if images == 403 {
             assert_eq!(image.json()["error"]["code"], "permission_denied");
-            assert!(image.text().contains("cannot be counted"), "{}", image.text());
+            assert!(
+                image.text().contains("cannot be counted"),
+                "{}",
+                image.text()
+            );
         }
         place.provider.always("sk-one", Behaviour::status(500));
         let answer = place.chat("ada", "gpt-4o").await;

@@ -52,7 +52,8 @@ async fn an_alias_over_two_models_has_what_both_have() {
 
 #[tokio::test]
 async fn a_limit_of_one_of_them_holds_for_that_one_alone() {
-    let only = "{name: few, scope: model, only: [Small], measure: requests, window: hour, limit: 1}";
+    let only =
+        "{name: few, scope: model, only: [Small], measure: requests, window: hour, limit: 1}";
     let place = place(ALIAS, ALIAS, only).await;
     assert_eq!(place.chat("ada", "Small").await.status, 200);
     for _ in 0..5 {

@@ -148,7 +148,10 @@ fn the_server_is_out_of_memory() {
     on_one_thread(async {
         let mut scene = Scene::at_a_quarter(requests(), LEASE, Server::store).await;
         let maxmemory = |bytes: &str| {
-            let () = scene.fleet.server.ask(&["CONFIG", "SET", "maxmemory", bytes]);
+            let () = scene
+                .fleet
+                .server
+                .ask(&["CONFIG", "SET", "maxmemory", bytes]);
         };
         maxmemory("1");
         scene.fleet.are_away(true).await;
