@@ -1,5 +1,7 @@
 //! Caps of upstream credentials hold for all replicas together, counted where the calls arrive.
 
+use std::time::Duration;
+
 use futures::future::join_all;
 use turnpike_loadtest::Behaviour;
 
@@ -8,6 +10,9 @@ use super::{Fleet, openai};
 use crate::harness::PATIENCE;
 
 const REPLICAS: usize = 3;
+
+/// Who was refused is refused without a look for some of these.
+const MOMENT: Duration = Duration::from_millis(10);
 
 /// Two credentials with these caps.
 async fn fleet(caps: &str) -> Fleet {
@@ -32,6 +37,7 @@ async fn no_more_calls_run_at_a_credential_wherever_they_come() {
                 return;
             }
             assert_eq!(answer.status, 429, "{}", answer.text());
+            fleet.time.advance(MOMENT);
         }
     };
     let callers = join_all((0..6).map(|n| caller(n % REPLICAS)));
@@ -79,6 +85,7 @@ async fn a_credential_is_asked_no_more_often_in_a_minute_than_it_may_be() {
                     break;
                 }
                 fleet.chat(at).await;
+                fleet.time.advance(MOMENT);
             }
         };
         tokio::time::timeout(PATIENCE, rest)
