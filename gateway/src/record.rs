@@ -94,7 +94,7 @@ impl Record {
     pub fn was_cut(&self) -> bool {
         match self.ending {
             Ending::Refused { reason, .. } | Ending::Incomplete { reason, .. } => {
-                reason == Reason::ShuttingDown.words().reason
+                reason == Reason::Draining.words().reason
             }
             Ending::Answered { .. } | Ending::ClientGone | Ending::Aborted => false,
         }

@@ -15,6 +15,7 @@ use serde_json::json;
 use turnpike_api::{Dialect, Operation};
 
 use crate::answer_head::answer_head;
+use crate::request::limit_headers::Left;
 
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
@@ -29,6 +30,7 @@ pub enum Reason {
     CredentialMalformed,
     CredentialMissing,
     CredentialUnknown,
+    Draining,
     InvalidBody,
     InvalidModel,
     InvalidRequest,
@@ -45,7 +47,6 @@ pub enum Reason {
     RateLimited,
     RequestTimeout,
     SessionExpired,
-    ShuttingDown,
     StorageUnavailable,
     TokenRevoked,
     UnknownPath,
@@ -76,6 +77,7 @@ impl Reason {
         Self::CredentialMalformed,
         Self::CredentialMissing,
         Self::CredentialUnknown,
+        Self::Draining,
         Self::InvalidBody,
         Self::InvalidModel,
         Self::InvalidRequest,
@@ -92,7 +94,6 @@ impl Reason {
         Self::RateLimited,
         Self::RequestTimeout,
         Self::SessionExpired,
-        Self::ShuttingDown,
         Self::StorageUnavailable,
         Self::TokenRevoked,
         Self::UnknownPath,
@@ -242,7 +243,7 @@ impl Reason {
             Self::UpstreamTimeout => upstream("upstream_timeout", 504, "DEADLINE_EXCEEDED"),
             Self::AuditUnavailable => unavailable("audit_unavailable"),
             Self::Overloaded => unavailable("overloaded"),
-            Self::ShuttingDown => unavailable("shutting_down"),
+            Self::Draining => unavailable("draining"),
             Self::StorageUnavailable => unavailable("storage_unavailable"),
             Self::LimitsUnavailable => unavailable("limits_unavailable"),
         }
@@ -282,6 +283,9 @@ pub struct Told {
     /// Milliseconds until it is worth trying again.
     #[serde(skip)]
     pub wait: u64,
+    /// For the headers in which clients look for it; none where the limit is not the caller's.
+    #[serde(skip)]
+    pub left: Option<Left>,
 }
 
 /// When a model that nobody can serve now is back.
@@ -353,6 +357,9 @@ impl Refusal {
         let status = StatusCode::from_u16(self.status());
         let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut head = answer_head(status, request_id, dialect, 0);
+        if let Some(left) = self.limit.as_deref().and_then(|limit| limit.left) {
+            left.tell(&mut head.headers, dialect);
+        }
         let mut insert = |name: HeaderName, value: HeaderValue| {
             head.headers.insert(name, value);
         };
@@ -528,6 +535,7 @@ mod tests {
                 "credential_malformed 401 authentication_error/invalid_api_key authentication_error UNAUTHENTICATED",
                 "credential_missing 401 authentication_error/invalid_api_key authentication_error UNAUTHENTICATED",
                 "credential_unknown 401 authentication_error/invalid_api_key authentication_error UNAUTHENTICATED",
+                "draining 503 server_error/draining overloaded_error UNAVAILABLE",
                 "invalid_body 400 invalid_request_error/invalid_body invalid_request_error INVALID_ARGUMENT",
                 "invalid_model 400 invalid_request_error/invalid_model invalid_request_error INVALID_ARGUMENT",
                 "invalid_request 400 invalid_request_error/invalid_request invalid_request_error INVALID_ARGUMENT",
@@ -544,7 +552,6 @@ mod tests {
                 "rate_limited 429 rate_limit_error/rate_limit_exceeded rate_limit_error RESOURCE_EXHAUSTED",
                 "request_timeout 408 invalid_request_error/request_timeout invalid_request_error DEADLINE_EXCEEDED",
                 "session_expired 401 authentication_error/invalid_api_key authentication_error UNAUTHENTICATED",
-                "shutting_down 503 server_error/shutting_down overloaded_error UNAVAILABLE",
                 "storage_unavailable 503 server_error/storage_unavailable overloaded_error UNAVAILABLE",
                 "token_revoked 401 authentication_error/invalid_api_key authentication_error UNAUTHENTICATED",
                 "unknown_path 404 invalid_request_error/unknown_path not_found_error NOT_FOUND",

@@ -4,7 +4,7 @@ mod bindings;
 
 use std::collections::{BTreeMap, HashSet};
 
-use turnpike_api::Permission as Llm;
+use turnpike_api::{Permission as Llm, glob_matches};
 
 use crate::document::{
     ClientAuth, Document, LoginMode, Permission, Role, RoleBinding, Tenant, Tls,
@@ -171,10 +171,10 @@ fn digests(written: &[String], key: &Path, context: &mut Context<'_>) -> Vec<Str
 }
 
 /// Rules that say nothing, or both yes and no.
-fn check_rules(rules: &[String], key: &Path, example: &str, context: &mut Context<'_>) {
+fn check_rules(rules: &[String], section: &Path, example: &str, context: &mut Context<'_>) {
     let mut seen: BTreeMap<String, (usize, bool)> = BTreeMap::new();
     for (index, rule) in rules.iter().enumerate() {
-        let key = key.item(index);
+        let key = section.item(index);
         let (text, denies) = match rule.trim().strip_prefix('!') {
             Some(denied) => (denied, true),
             None => (rule.trim(), false),
@@ -194,6 +194,27 @@ fn check_rules(rules: &[String], key: &Path, example: &str, context: &mut Contex
                 context.report.at(&key, message);
             }
             None => {}
+        }
+    }
+    check_grants(rules, section, context);
+}
+
+/// A grant of which a denial leaves nothing. A glob that matches another as a text matches whatever
+/// that one matches.
+fn check_grants(rules: &[String], key: &Path, context: &mut Context<'_>) {
+    let denied = |rule: &String| rule.trim().strip_prefix('!').map(str::to_ascii_lowercase);
+    let granted = |rule: &&String| denied(rule).is_none();
+    let covers = |denied: &str, rule: &String| {
+        let granted = rule.trim().to_ascii_lowercase();
+        // The same, letter for letter, is told already.
+        granted != denied && glob_matches(denied, &granted)
+    };
+    for (index, rule) in rules.iter().enumerate() {
+        let Some(denied) = denied(rule) else { continue };
+        let mut grants = rules.iter().filter(granted).peekable();
+        if grants.peek().is_some() && grants.all(|rule| covers(&denied, rule)) {
+            let message = format!("`{denied}` denies all that is granted here; remove one of them");
+            context.report.at(&key.item(index), message);
         }
     }
 }

@@ -148,7 +148,7 @@ pub(crate) fn plan(document: &Document, mut context: Context<'_>) -> Option<Plan
         .chain(of_roles)
         .chain(of_keys)
         .chain(of_tenants);
-    prices::warn_of_unpriced(&prices, &providers, all.map(Arc::as_ref), context);
+    prices::check_unpriced(&prices, &providers, all.map(Arc::as_ref), context);
     let egress = egress::egress(&document.egress, context);
     let selection = selection::selection(document, context);
     let auth = auth::auth(document, &providers, context);

@@ -154,15 +154,15 @@ fn units(amount: &Amount, key: &Path, report: &mut Report) -> u64 {
     0
 }
 
-/// Models that a limit in money would not count.
-pub(super) fn warn_of_unpriced<'l>(
+/// Models that a limit in money would not count, or would have refused to its callers.
+pub(super) fn check_unpriced<'l>(
     prices: &PricesPlan,
     providers: &[ProviderPlan],
     mut limits: impl Iterator<Item = &'l Limit>,
     context: &mut Context<'_>,
 ) {
     let counts_money = limits.any(|limit| limit.measure == Measure::Usd);
-    if prices.unknown_model == UnknownModel::Refuse || !counts_money {
+    if !counts_money {
         return;
     }
     let key = Path::default().field("prices");
@@ -180,17 +180,31 @@ pub(super) fn warn_of_unpriced<'l>(
             0 => String::new(),
             more => format!(" and {more} more"),
         };
-        let message = format!(
-            "no price for {}{more} of the provider {}, so limits in usd do not count them; write their \
-             prices into a file for `prices.file`, or `unknown_model: refuse`",
+        let what = format!(
+            "no price for {}{more} of the provider {}",
             named.join(", "),
             provider.name
         );
-        context.warn(&key, message);
+        match prices.unknown_model {
+            UnknownModel::Count => {
+                let message = format!(
+                    "{what}, so limits in usd do not count them; write their prices into a file for \
+                     `prices.file`, or `unknown_model: refuse`"
+                );
+                context.warn(&key, message);
+            }
+            UnknownModel::Refuse => {
+                let message = format!(
+                    "{what}, so it would refuse them to callers with limits in usd; write their prices \
+                     into a file for `prices.file`, or take them out of its `models`"
+                );
+                context.report.at(&key.field("unknown_model"), message);
+            }
+        }
     }
 }
 
-/// Of the models that are listed here: those of a kind's patterns are not known.
+/// Of the models that are listed here by name: those of patterns are not known.
 fn unpriced<'p>(prices: &PricesPlan, provider: &'p ProviderPlan) -> BTreeSet<&'p str> {
     let credentials = provider.credentials.iter();
     let (lists, own) = (
@@ -201,6 +215,7 @@ fn unpriced<'p>(prices: &PricesPlan, provider: &'p ProviderPlan) -> BTreeSet<&'p
     let models = others.chain([own]).flat_map(|models| models.iter());
     let names = models.map(|model: &ModelPlan| model.name.as_str());
     names
+        .filter(|name| !name.contains('*'))
         .filter(|name| prices.price(&provider.kind, &provider.name, name).is_none())
         .collect()
 }

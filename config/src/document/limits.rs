@@ -35,6 +35,7 @@ pub(crate) struct LimitEntry {
     pub(crate) zone: Option<String>,
     /// What becomes of calls while the store is away: `local_share` = each replica an equal share,
     /// the default up to a minute and for `concurrency`; `deny`, the default of the rest; or `allow`.
+    /// A replica that has not reached the store yet has no share of what is for longer than a minute.
     #[serde(default)]
     pub(crate) on_unavailable: Option<WhenUnavailable>,
 }

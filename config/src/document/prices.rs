@@ -12,7 +12,8 @@ pub(crate) struct Prices {
     /// Takes the place of the table that is built in, `config/prices.yaml`.
     pub(crate) file: Option<String>,
     /// Calls of a model that the table does not have: `count` them as if they cost nothing, and flag
-    /// it, or `refuse` them to whom a limit in `usd` is set.
+    /// it, or `refuse` them to whom a limit in `usd` is set, with calls whose answers say nothing of
+    /// what they used. Where there are such limits, models that are listed by name must have a price.
     pub(crate) unknown_model: UnknownModel,
 }
 

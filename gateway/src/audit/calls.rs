@@ -248,6 +248,7 @@ fn kind(reason: Reason) -> Kind {
         Reason::BudgetSpent | Reason::QuotaSpent | Reason::RateLimited => Kind::Limit,
         Reason::AuditUnavailable
         | Reason::BodyTooLarge
+        | Reason::Draining
         | Reason::InvalidBody
         | Reason::InvalidModel
         | Reason::InvalidRequest
@@ -259,7 +260,6 @@ fn kind(reason: Reason) -> Kind {
         | Reason::Overloaded
         | Reason::ProxyRequest
         | Reason::RequestTimeout
-        | Reason::ShuttingDown
         | Reason::StorageUnavailable
         | Reason::UnknownPath
         | Reason::UnsupportedPathForModel

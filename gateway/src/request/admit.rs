@@ -1,14 +1,15 @@
 //! Does it fit within the limits? What it is expected to use is taken of all of them together, before
 //! the call goes out; what it does use is settled when it is over.
 
-use turnpike_api::{Ask, Identity, Measure, Payer, Usage};
+use turnpike_api::{Ask, Identity, Measure, Payer, Permission, Usage};
 use turnpike_config::plan::UnknownModel;
 use turnpike_identity::Names;
-use turnpike_limits::{Caller, Expected, Price, Reservation, Rule, Spent};
+use turnpike_limits::{Caller, Expected, Model, Price, Reservation, Rule, Spent};
 
 use super::authorize::{Permit, shown};
 use super::count::{BYTES_A_TOKEN, states_usage};
 use super::limit_fell;
+use super::model_limits::ModelLimits;
 use super::route::Route;
 use super::select::LONGEST_PROMPT;
 use crate::context::Context;
@@ -20,6 +21,10 @@ use crate::upstream::answers::Answers;
 pub struct Admission<'i> {
     identity: &'i Identity,
     reservation: Option<Reservation>,
+    /// Those of models, where the model that serves is not known yet.
+    of_models: Option<Box<ModelLimits>>,
+    /// What it costs must be known.
+    only_priced: bool,
     expected: Expected,
     /// The caller's own bound on the answer, in tokens.
     bound: u64,
@@ -59,7 +64,21 @@ impl Admission<'_> {
     pub fn needs_usage(&self) -> bool {
         let reservation = self.reservation.iter();
         let mut limits = reservation.flat_map(Reservation::limits);
+        let of_models = self.of_models.iter();
+        let mut of_models = of_models.flat_map(|limits| limits.measures());
         limits.any(|(limit, _)| limit.measure.is_of_usage())
+            || of_models.any(|measure| measure.is_of_usage())
+    }
+
+    /// The limits of which is taken at each attempt, if there are any.
+    pub fn of_models(&self) -> Option<&ModelLimits> {
+        self.of_models.as_deref()
+    }
+
+    /// Whether another model may serve the call in the place of the asked one: not where nobody could
+    /// say what that costs.
+    pub fn admits(&self, stand_in: &Pool) -> bool {
+        !self.only_priced || is_priced(stand_in)
     }
 
     /// What it took of which limits.
@@ -93,7 +112,13 @@ pub async fn admit<'i>(
     let roles = context.tenant.roles.as_deref();
     let roles = roles.filter(|_| rules.tell_roles_apart());
     let roles = roles.map_or_else(Vec::new, |table| table.granting(identity, ask));
+    let several = route.has_several_models();
+    let of_models = several.then(|| ModelLimits::of(&context.tenant)).flatten();
     let model = route.pool().parts().first();
+    let model = Model {
+        counted: model.map_or(&ask.model, |part| &part.counted),
+        names: [&ask.model, model.map_or(&ask.model, |part| &part.model)],
+    };
     let caller = Caller {
         roles: &roles,
         user: &counted.user,
@@ -101,17 +126,21 @@ pub async fn admit<'i>(
         token: &counted.token,
         token_name: names.into_iter().flatten().next().unwrap_or(&counted.token),
         api_key: of.api_key.as_deref(),
-        model: model.map_or(&ask.model, |part| &part.counted),
-        model_names: [&ask.model, model.map_or(&ask.model, |part| &part.model)],
+        model: of_models.is_none().then_some(model),
     };
     let mut applying: Vec<(&Rule, &str)> = Vec::new();
     rules.of(&caller, |rule, subject| applying.push((rule, subject)));
-    let in_money = |(rule, _): &(&Rule, _)| rule.limit.measure == Measure::Usd;
-    let costs = applying.iter().any(in_money);
-    let expected = expected(permit, route, costs, context)?;
+    let costs = are_in_money(&applying, of_models.as_deref());
+    let only_priced = costs && context.snapshot.unknown_model == UnknownModel::Refuse;
+    if only_priced {
+        can_be_counted(ask, route.pool())?;
+    }
+    let expected = expected(ask, route, costs);
     let mut admission = Admission {
         identity,
         reservation: None,
+        of_models,
+        only_priced,
         expected,
         bound: bound(ask),
     };
@@ -123,6 +152,14 @@ pub async fn admit<'i>(
         admission.reservation = Some(reserved.map_err(refusal)?);
     }
     Ok(admission)
+}
+
+/// Whether any of these limits is in money.
+fn are_in_money(applying: &[(&Rule, &str)], of_models: Option<&ModelLimits>) -> bool {
+    let applying = applying.iter().map(|(rule, _)| rule.limit.measure);
+    let of_models = of_models.into_iter().flat_map(ModelLimits::measures);
+    let mut all = applying.chain(of_models);
+    all.any(|measure| measure == Measure::Usd)
 }
 
 /// The caller's own bound on the answer, in tokens; nothing where there are none.
@@ -137,15 +174,9 @@ fn bound(ask: &Ask) -> u64 {
 /// model are of late, but no longer than the caller wants. Not simply as long as that: agents ask for
 /// room for 32,000 tokens and more, use some hundred of them, and would be refused with most of a
 /// budget left.
-fn expected(
-    permit: &Permit,
-    route: &Route,
-    costs: bool,
-    context: &Context<'_>,
-) -> Result<Expected, Refusal> {
-    let ask = permit.ask();
+fn expected(ask: &Ask, route: &Route, costs: bool) -> Expected {
     if !states_usage(ask.operation) {
-        return Ok(Expected::default());
+        return Expected::default();
     }
     let input = (ask.body_len as u64 / BYTES_A_TOKEN).min(LONGEST_PROMPT);
     let pools = || {
@@ -162,18 +193,40 @@ fn expected(
             output,
             ..Usage::default()
         };
-        let refuses = context.snapshot.unknown_model == UnknownModel::Refuse;
-        if refuses && route.pool().parts().iter().any(|part| part.price.is_none()) {
-            return Err(no_price(&ask.model));
-        }
         let prices = pools().flat_map(Pool::parts).filter_map(|part| part.price);
         cost = prices.map(|price| price.of(&usage)).max().unwrap_or(0);
     }
-    Ok(Expected {
+    Expected {
         input,
         output,
         cost,
-    })
+    }
+}
+
+/// Where the operator says so, a budget in money admits nothing whose cost cannot be counted. Counting
+/// tokens costs nothing.
+fn can_be_counted(ask: &Ask, pool: &Pool) -> Result<(), Refusal> {
+    if ask.operation.permission() == Permission::Read {
+        return Ok(());
+    }
+    if !states_usage(ask.operation) {
+        return Err(no_usage());
+    }
+    match is_priced(pool) {
+        true => Ok(()),
+        false => Err(no_price(&ask.model)),
+    }
+}
+
+fn is_priced(pool: &Pool) -> bool {
+    pool.parts().iter().all(|part| part.price.is_some())
+}
+
+fn no_usage() -> Refusal {
+    Refusal::new(
+        Reason::PermissionDenied,
+        "answers on this path do not say what they used, so what they cost cannot be counted, and your budget is in money; ask your platform team for a key without one",
+    )
 }
 
 fn no_price(model: &str) -> Refusal {

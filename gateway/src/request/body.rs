@@ -9,7 +9,7 @@ use pingora::protocols::http::ServerSession;
 use pingora::time::timeout;
 use pingora::{Error as PingoraError, ErrorType};
 
-use super::{Stop, shutting_down};
+use super::{Stop, draining};
 use crate::context::Context;
 use crate::refusal::{Reason, Refusal};
 use crate::runtime::Runtime;
@@ -84,7 +84,7 @@ pub async fn receive<'r>(
         body = timeout(limits.body_timeout, collecting) => {
             body.unwrap_or_else(|_| Err(too_late().into()))
         }
-        () = context.runtime.drain.until_cut() => Err(shutting_down().into()),
+        () = context.runtime.drain.until_cut() => Err(draining().into()),
     }
 }
 

@@ -3,6 +3,7 @@
 use turnpike_api::{Limit, Measure, Window};
 use turnpike_limits::{Fallen, Why};
 
+use super::limit_headers::Left;
 use crate::refusal::{Reason, Refusal, Told};
 use crate::upstream::roll::time;
 
@@ -12,15 +13,14 @@ pub fn refusal(fallen: &Fallen, now: u64, spent_status: u16) -> Refusal {
     let told = told(fallen, now);
     let (reason, message) = match fallen.why {
         Why::Away => (Reason::LimitsUnavailable, away(limit)),
+        Why::Unheard => (Reason::LimitsUnavailable, unheard(limit)),
+        Why::Share => (used_up(limit), share(limit, &told)),
         Why::Spent if limit.window.is_short() => (Reason::RateLimited, reached(limit, &told)),
         // Running calls seldom use all that was taken for them.
         Why::Spent if fallen.running > 0 && !is_used_up(fallen) => {
             (Reason::RateLimited, held(limit, &told))
         }
-        Why::Spent if limit.measure == Measure::Usd => {
-            (Reason::BudgetSpent, spent("budget", limit, &told))
-        }
-        Why::Spent => (Reason::QuotaSpent, spent("quota", limit, &told)),
+        Why::Spent => (used_up(limit), spent(limit, &told)),
     };
     let is_spent = matches!(reason, Reason::BudgetSpent | Reason::QuotaSpent);
     Refusal {
@@ -42,6 +42,9 @@ pub fn told(fallen: &Fallen, now: u64) -> Told {
         remaining: amount(limit.measure, fallen.remaining),
         reset_time: fallen.resets_at.map(time),
         wait: wait(fallen, now),
+        // Of one that cannot be checked nobody knows.
+        left: (fallen.why == Why::Spent)
+            .then(|| Left::new(limit, fallen.remaining, fallen.resets_at, now)),
     }
 }
 
@@ -58,6 +61,14 @@ fn wait(fallen: &Fallen, now: u64) -> u64 {
     until.unwrap_or(1000).max(1)
 }
 
+fn used_up(limit: &Limit) -> Reason {
+    match limit.measure {
+        _ if limit.window.is_short() => Reason::RateLimited,
+        Measure::Usd => Reason::BudgetSpent,
+        _ => Reason::QuotaSpent,
+    }
+}
+
 fn away(limit: &Limit) -> String {
     format!(
         "the limit {:?} cannot be checked: what replicas share is out of reach; try again in a moment",
@@ -65,12 +76,24 @@ fn away(limit: &Limit) -> String {
     )
 }
 
+fn unheard(limit: &Limit) -> String {
+    format!(
+        "the limit {:?} cannot be checked: what replicas share was not in reach since this one started; try again in a moment",
+        limit.name
+    )
+}
+
+/// Of the limit there may be something left.
+fn share(limit: &Limit, told: &Told) -> String {
+    format!(
+        "what this replica may use alone of the limit {:?} of {} is used up, and what replicas share is out of reach; try again in a moment",
+        limit.name,
+        what(limit, told)
+    )
+}
+
 fn reached(limit: &Limit, told: &Told) -> String {
-    let (name, most) = (&limit.name, &told.limit);
-    let what = match limit.window {
-        Window::Running => format!("{most} calls at a time"),
-        _ => format!("{} a {}", counted(limit.measure, most), told.window),
-    };
+    let (name, what) = (&limit.name, what(limit, told));
     let seconds = told.wait.div_ceil(1000);
     format!("the limit {name:?} of {what} is reached; try again in {seconds} s")
 }
@@ -83,7 +106,11 @@ fn held(limit: &Limit, told: &Told) -> String {
     )
 }
 
-fn spent(what: &str, limit: &Limit, told: &Told) -> String {
+fn spent(limit: &Limit, told: &Told) -> String {
+    let what = match limit.measure {
+        Measure::Usd => "budget",
+        _ => "quota",
+    };
     let most = counted(limit.measure, &told.limit);
     let name = &limit.name;
     let is_spent = told.remaining.as_f64().is_none_or(|left| left <= 0.0);
@@ -99,6 +126,15 @@ fn spent(what: &str, limit: &Limit, told: &Told) -> String {
         None => format!(
             "your {what} {name:?} of {most} in all {is_spent}; ask your platform team for more"
         ),
+    }
+}
+
+fn what(limit: &Limit, told: &Told) -> String {
+    let most = &told.limit;
+    match limit.window {
+        Window::Running => format!("{most} calls at a time"),
+        Window::Total => format!("{} in all", counted(limit.measure, most)),
+        _ => format!("{} a {}", counted(limit.measure, most), told.window),
     }
 }
 

@@ -4,9 +4,8 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use turnpike_api::{Dialect, Limit, Measure, Window};
-use turnpike_limits::Account;
 
-use super::admit::Admission;
+use super::select::Lease;
 use crate::upstream::roll::time;
 
 /// The names of limit, remaining and reset.
@@ -33,54 +32,75 @@ const ANTHROPIC_TOKENS: Names = [
     HeaderName::from_static("anthropic-ratelimit-tokens-reset"),
 ];
 
-/// Tells the caller what is left of its limits; `now` is the store's time.
-pub fn mark(headers: &mut HeaderMap, admission: &Admission<'_>, dialect: Dialect, now: u64) {
-    let Some(reservation) = admission.reservation() else {
-        return;
-    };
-    for (measure, openai, anthropic) in [
-        (Measure::Requests, OPENAI_REQUESTS, ANTHROPIC_REQUESTS),
-        (Measure::Tokens, OPENAI_TOKENS, ANTHROPIC_TOKENS),
-    ] {
-        let of_measure = reservation
-            .limits()
-            .filter(|(limit, _)| limit.measure == measure);
-        let tightest = of_measure.min_by_key(|(_, account)| account.remaining());
-        if let Some((limit, account)) = tightest {
-            let names = match dialect {
-                Dialect::Anthropic => anthropic,
-                Dialect::OpenAi | Dialect::Gemini => openai,
-            };
-            let [most, remaining, reset] = names;
-            let values = values(limit, account, dialect, now);
-            headers.insert(most, values.0);
-            headers.insert(remaining, values.1);
-            if let Some(value) = values.2 {
-                headers.insert(reset, value);
-            }
+/// What is left of a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Left {
+    pub measure: Measure,
+    pub most: u64,
+    pub remaining: u64,
+    /// When there is something again, by the store's time; `None` = never.
+    pub resets_at: Option<u64>,
+    /// By the same.
+    pub now: u64,
+}
+
+impl Left {
+    /// Of a limit, in the period that ends so.
+    pub fn new(limit: &Limit, remaining: u64, period_end: Option<u64>, now: u64) -> Self {
+        Self {
+            measure: limit.measure,
+            most: limit.most,
+            remaining,
+            resets_at: match limit.window {
+                // It makes room all the time.
+                Window::Running | Window::Sliding(_) => Some(now + 1000),
+                Window::Calendar(..) => period_end,
+                Window::Total => None,
+            },
+            now,
+        }
+    }
+
+    /// Tells a caller of this dialect, which has names for requests and for tokens alone.
+    pub fn tell(&self, headers: &mut HeaderMap, dialect: Dialect) {
+        let Some([most, remaining, reset]) = names(self.measure, dialect) else {
+            return;
+        };
+        headers.insert(most, self.most.into());
+        headers.insert(remaining, self.remaining.into());
+        let value = self.resets_at.map(|at| match dialect {
+            Dialect::Anthropic => time(at).into(),
+            Dialect::OpenAi | Dialect::Gemini => duration(at.saturating_sub(self.now)),
+        });
+        let value = value.and_then(|value| HeaderValue::from_maybe_shared(value).ok());
+        if let Some(value) = value {
+            headers.insert(reset, value);
         }
     }
 }
 
-/// Limit, remaining and reset; the last is none where it never begins anew.
-fn values(
-    limit: &Limit,
-    account: &Account,
-    dialect: Dialect,
-    now: u64,
-) -> (HeaderValue, HeaderValue, Option<HeaderValue>) {
-    let end = match limit.window {
-        // It makes room all the time.
-        Window::Running | Window::Sliding(_) => Some(now + 1000),
-        Window::Calendar(..) => Some(account.period().end),
-        Window::Total => None,
-    };
-    let reset = end.map(|end| match dialect {
-        Dialect::Anthropic => time(end).into(),
-        Dialect::OpenAi | Dialect::Gemini => duration(end.saturating_sub(now)),
-    });
-    let reset = reset.and_then(|reset| HeaderValue::from_maybe_shared(reset).ok());
-    (limit.most.into(), account.remaining().into(), reset)
+fn names(measure: Measure, dialect: Dialect) -> Option<Names> {
+    match (measure, dialect) {
+        (Measure::Requests, Dialect::Anthropic) => Some(ANTHROPIC_REQUESTS),
+        (Measure::Requests, Dialect::OpenAi | Dialect::Gemini) => Some(OPENAI_REQUESTS),
+        (Measure::Tokens, Dialect::Anthropic) => Some(ANTHROPIC_TOKENS),
+        (Measure::Tokens, Dialect::OpenAi | Dialect::Gemini) => Some(OPENAI_TOKENS),
+        (Measure::InputTokens | Measure::OutputTokens | Measure::Usd | Measure::Concurrency, _) => {
+            None
+        }
+    }
+}
+
+/// Tells the caller what is left of its limits; `now` is the store's time.
+pub fn mark(headers: &mut HeaderMap, lease: &Lease<'_, '_>, dialect: Dialect, now: u64) {
+    for measure in [Measure::Requests, Measure::Tokens] {
+        let of_measure = lease.limits().filter(|(limit, _)| limit.measure == measure);
+        let tightest = of_measure.min_by_key(|(_, account)| account.remaining());
+        if let Some((limit, account)) = tightest {
+            let end = Some(account.period().end);
+            Left::new(limit, account.remaining(), end, now).tell(headers, dialect);
+        }
+    }
 }
 
 /// As OpenAI writes them: `1s`, `6m0s`, `2h0m5s`.

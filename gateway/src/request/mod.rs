@@ -21,6 +21,7 @@ pub mod forward;
 pub mod identify;
 pub mod limit_fell;
 pub mod limit_headers;
+pub mod model_limits;
 pub mod no_credential;
 pub mod read;
 pub mod route;
@@ -290,15 +291,15 @@ fn wrong_method(path: &str, allow: &'static str) -> Refusal {
 
 fn still_serves(context: &Context<'_>) -> Result<(), Refusal> {
     match context.runtime.drain.is_cut() {
-        true => Err(shutting_down()),
+        true => Err(draining()),
         false => Ok(()),
     }
 }
 
 /// There was no answer yet.
-fn shutting_down() -> Refusal {
+fn draining() -> Refusal {
     Refusal::new(
-        Reason::ShuttingDown,
+        Reason::Draining,
         "the gateway is shutting down: try again in a moment",
     )
 }

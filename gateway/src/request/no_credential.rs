@@ -7,7 +7,7 @@ use turnpike_limits::{Fallen, Why};
 use super::authorize::shown;
 use super::limit_fell;
 use crate::context::Context;
-use crate::refusal::{Comeback, Reason, Refusal};
+use crate::refusal::{Comeback, Reason, Refusal, Told};
 use crate::upstream::Pool;
 use crate::upstream::outlook::Outlook;
 use crate::upstream::quota::is_quota;
@@ -39,9 +39,12 @@ pub fn refusal(pool: &Pool, outlook: &Outlook, model: &str, now: u64) -> Refusal
 /// Who could serve may be asked no more for now: their caps have no room.
 pub fn capped(fallen: &Fallen, providers: &str, model: &str, context: &Context<'_>) -> Refusal {
     let now = context.runtime.limits.now();
-    let told = limit_fell::told(fallen, now);
+    let told = Told {
+        left: None,
+        ..limit_fell::told(fallen, now)
+    };
     let cap = &fallen.limit.name;
-    if fallen.why == Why::Away {
+    if matches!(fallen.why, Why::Away | Why::Unheard) {
         return limit_fell::refusal(fallen, now, context.snapshot.spent_status);
     }
     let is_quota = is_quota(&fallen.limit);

@@ -19,6 +19,8 @@ pub struct Route {
 
 /// A pool that may serve in place of the asked one.
 pub struct StandIn {
+    /// The model's name, as callers use it.
+    pub name: Box<str>,
     pub pool: Arc<Pool>,
     pub when: When,
 }
@@ -41,6 +43,12 @@ impl Route {
     /// Who may in their place.
     pub fn stand_ins(&self) -> &[StandIn] {
         &self.stand_ins
+    }
+
+    /// Whether more than one model may serve.
+    pub fn has_several_models(&self) -> bool {
+        let mut pairs = self.pool.parts().windows(2);
+        !self.stand_ins.is_empty() || pairs.any(|pair| pair[0].counted != pair[1].counted)
     }
 }
 
@@ -114,7 +122,12 @@ async fn stand_ins(
         let pool = pool
             .and_then(|pool| authorize::granted_pool(pool, granted, identity, &ask, tenant))
             .filter(|pool| pool.serves(ask.operation));
-        stand_ins.extend(pool.map(|pool| StandIn { pool, when }));
+        let stand_in = |pool| StandIn {
+            name: name.as_str().into(),
+            pool,
+            when,
+        };
+        stand_ins.extend(pool.map(stand_in));
     }
     stand_ins
 }

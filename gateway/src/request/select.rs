@@ -1,11 +1,11 @@
 //! With which credential. Once an attempt.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tracing::error;
-use turnpike_api::{Clock, Entry, Fault, Hint, Mark, Usage};
-use turnpike_limits::{Fallen, Reservation};
+use turnpike_api::{Clock, Entry, Fault, Hint, Limit, Mark, Usage};
+use turnpike_limits::{Account, Fallen, Reservation};
 
 use super::admit::{Admission, spent};
 use super::authorize::Permit;
@@ -34,6 +34,8 @@ pub struct Selection<'p> {
     permit: &'p Permit,
     admission: &'p Admission<'p>,
     pool: &'p Pool,
+    /// As callers call the pool's model.
+    name: &'p str,
     turn: u64,
     /// Positions in the pool.
     tried: Vec<usize>,
@@ -50,7 +52,7 @@ impl<'p> Selection<'p> {
     pub fn new(
         permit: &'p Permit,
         admission: &'p Admission<'p>,
-        pool: &'p Pool,
+        (pool, name): (&'p Pool, &'p str),
         tried: Vec<usize>,
         most: usize,
     ) -> Self {
@@ -58,6 +60,7 @@ impl<'p> Selection<'p> {
             permit,
             admission,
             pool,
+            name,
             turn: pool.next_turn(),
             tried,
             capped: Vec::new(),
@@ -68,16 +71,17 @@ impl<'p> Selection<'p> {
     }
 
     /// The next credential to try, none twice; `None` when there is none ready, or enough were
-    /// tried. Of those that are ready, one whose caps have no room is passed over.
+    /// tried. Of those that are ready, one whose caps or whose model's limits have no room is
+    /// passed over.
     pub async fn next<'m>(&mut self, context: &Context<'m>) -> Option<Lease<'p, 'm>> {
         while !self.has_tried_enough() {
             let lease = self.take(context)?;
-            if lease.member.credential.is_uncapped() {
+            if lease.member.credential.is_uncapped() && self.admission.of_models().is_none() {
                 return Some(lease);
             }
             // Boxed, as all that is seldom awaited here: it would lie within the future of every
             // request.
-            match Box::pin(lease.within_caps()).await {
+            match Box::pin(lease.within_limits(self.name)).await {
                 Ok(lease) => return Some(lease),
                 Err(fallen) => {
                     self.tried.pop();
@@ -100,7 +104,10 @@ impl<'p> Selection<'p> {
             vendor.plugin.serves(ask.operation)
         };
         let is_passed = |at: usize| self.tried.contains(&at) || self.capped.contains(&at);
-        let fits = |at: usize| !is_passed(at) && serves(at);
+        let of_models = self.admission.of_models();
+        let has_fallen =
+            |at: usize| of_models.is_some_and(|limits| limits.have_fallen(&self.pool.member(at)));
+        let fits = |at: usize| !is_passed(at) && serves(at) && !has_fallen(at);
         let kept = self.kept(context, now).filter(|at| fits(*at));
         let taken = kept.and_then(|at| self.pool.take_one(at, now, patience));
         let keeps = taken.is_some();
@@ -121,6 +128,7 @@ impl<'p> Selection<'p> {
             member,
             admission: self.admission,
             caps: None,
+            of_model: None,
             runtime,
             began: now,
             expected,
@@ -157,6 +165,8 @@ pub struct Lease<'p, 'm> {
     pub admission: &'p Admission<'p>,
     /// What was taken of the credential's own caps.
     caps: Option<Reservation>,
+    /// Of the limits of the model it serves, where that is known no sooner.
+    of_model: Option<Arc<Reservation>>,
     runtime: &'m Runtime,
     began: u64,
     /// Tokens.
@@ -239,15 +249,58 @@ impl Lease<'_, '_> {
     /// The call goes out now.
     pub fn sent(&self) {
         self.admission.sent();
-        if let Some(caps) = &self.caps {
-            caps.sent();
+        for taken in self.taken() {
+            taken.sent();
         }
     }
 
-    /// Takes what the call is expected to use of the credential's caps, and of its quota where replicas
-    /// share it. Where there is no room, the credential is given back as if it had not been taken.
-    async fn within_caps(mut self) -> Result<Self, Fallen> {
+    /// What was taken for this attempt beside what the call took before.
+    fn taken(&self) -> impl Iterator<Item = &Reservation> {
+        self.caps.iter().chain(self.of_model.as_deref())
+    }
+
+    /// The caller's limits that are known to count it, with what is left of each.
+    pub fn limits(&self) -> impl Iterator<Item = (&Limit, &Account)> {
+        let before = self.admission.reservation().into_iter();
+        let all = before.chain(self.of_model.as_deref());
+        all.flat_map(Reservation::limits)
+    }
+
+    /// Takes what the call is expected to use of what is known to limit it only now. Where there is no
+    /// room, the credential is given back as if it had not been taken.
+    async fn within_limits(mut self, name: &str) -> Result<Self, Fallen> {
+        match self.take_of_limits(name).await {
+            Ok(()) => Ok(self),
+            Err(fallen) => {
+                self.settled = true;
+                Err(fallen)
+            }
+        }
+    }
+
+    async fn take_of_limits(&mut self, name: &str) -> Result<(), Fallen> {
+        self.of_model = self.within_models(name).await?;
+        self.caps = self.within_caps().await?;
+        Ok(())
+    }
+
+    /// Of the limits of the model, which callers know by `name`.
+    async fn within_models(&self, name: &str) -> Result<Option<Arc<Reservation>>, Fallen> {
+        let Some(limits) = self.admission.of_models() else {
+            return Ok(None);
+        };
+        let expected = self.admission.expected(self.member.answers);
+        let book = &self.runtime.limits;
+        let taken = limits.take(name, &self.member, expected, book).await;
+        taken.map(Some)
+    }
+
+    /// Of the credential's caps, and of its quota where replicas share it.
+    async fn within_caps(&self) -> Result<Option<Reservation>, Fallen> {
         let credential = self.member.credential;
+        if credential.is_uncapped() {
+            return Ok(None);
+        }
         let allowance = &credential.standing.allowance;
         let quota = credential.quota.taken(allowance, &self.runtime.limits);
         let quota = quota.as_ref().map(|(rule, _)| &**rule);
@@ -255,16 +308,8 @@ impl Lease<'_, '_> {
         let rules: Vec<_> = rules.map(|rule| (rule, &*credential.id)).collect();
         let expected = self.admission.expected(self.member.answers);
         let expected = expected.at_most(credential.quota.limit.unwrap_or(u64::MAX));
-        match self.runtime.limits.reserve(&rules, expected).await {
-            Ok(caps) => {
-                self.caps = Some(caps);
-                Ok(self)
-            }
-            Err(fallen) => {
-                self.settled = true;
-                Err(fallen)
-            }
-        }
+        let taken = self.runtime.limits.reserve(&rules, expected).await;
+        taken.map(Some)
     }
 
     /// The answer is good: whatever was wrong with the credential is over. Told as soon as it is
@@ -338,8 +383,8 @@ impl Lease<'_, '_> {
         let spent = spent(all, *told, self.member.price);
         *told = all;
         self.admission.spend(spent);
-        if let Some(caps) = &self.caps {
-            caps.spend(spent);
+        for taken in self.taken() {
+            taken.spend(spent);
         }
         self.member.price.map(|_| spent.cost)
     }

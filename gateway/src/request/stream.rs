@@ -340,7 +340,7 @@ fn silent(patience: Duration) -> Refusal {
 
 fn shut_down() -> Refusal {
     Refusal::new(
-        Reason::ShuttingDown,
+        Reason::Draining,
         "the gateway shut down; the answer is not complete",
     )
 }

@@ -120,6 +120,8 @@ pub struct Member<'p> {
     pub credential: &'p Arc<Credential>,
     /// The vendor's name for the model.
     pub model: &'p Arc<str>,
+    /// As limits tell models apart.
+    pub counted: &'p Arc<str>,
     pub price: Option<Price>,
     pub answers: &'p Answers,
     pub metrics: &'p ModelMetrics,
@@ -256,6 +258,7 @@ impl Pool {
         Member {
             credential: &entry.credential,
             model: &part.model,
+            counted: &part.counted,
             price: part.price,
             answers: &part.answers,
             metrics: &part.metrics,

@@ -10,9 +10,6 @@ use turnpike_limits::{Account, Book, Bucket, Rule};
 
 use super::allowance::Allowance;
 
-/// The window of quotas; limits have others.
-const WINDOW: &str = "quota";
-
 /// What a credential may use.
 pub struct Quota {
     /// Tokens a period; `None` = any number.
@@ -59,11 +56,11 @@ impl SharedQuota {
         let rule = Rule::new(
             tenant,
             Arc::new(Limit {
-                name: WINDOW.into(),
+                name: Window::QUOTA.into(),
                 level: Level::Credential,
                 only: None,
                 measure: Measure::Tokens,
-                window: Window::Calendar(WINDOW, Arc::new(Resets(schedule.clone()))),
+                window: Window::Calendar(Window::QUOTA, Arc::new(Resets(schedule.clone()))),
                 most: limit,
                 // What a provider bills is the provider's to stop: while replicas cannot agree, each
                 // goes on with its share.
@@ -90,7 +87,7 @@ impl SharedQuota {
 
 /// Whether it is a credential's quota, not a limit.
 pub fn is_quota(limit: &Limit) -> bool {
-    limit.window.as_str() == WINDOW
+    limit.window.as_str() == Window::QUOTA
 }
 
 struct Resets(Schedule);

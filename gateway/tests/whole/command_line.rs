@@ -435,7 +435,7 @@ async fn a_second_signal_ends_it_with_requests_under_way() {
     terminate(&running.child).await;
     let told = held.await.unwrap();
     assert_eq!(told.status, 503);
-    assert!(told.text().contains("shutting_down"), "{}", told.text());
+    assert!(told.text().contains("draining"), "{}", told.text());
     let status = timeout(PATIENCE, running.child.wait())
         .await
         .expect("it ends")

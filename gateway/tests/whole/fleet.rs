@@ -1,9 +1,11 @@
 //! Several gateways with one Redis behave as one.
 
 mod away;
+mod caps;
 mod commands;
 mod cooldowns;
 mod divided;
+mod frozen;
 mod limits;
 mod partition;
 mod quotas;

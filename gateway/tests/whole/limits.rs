@@ -2,6 +2,7 @@
 
 mod caps;
 mod exact;
+mod models;
 mod told;
 
 use std::time::Duration;

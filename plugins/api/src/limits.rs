@@ -148,6 +148,9 @@ impl Window {
         }
     }
 
+    /// As the periods of credentials' quotas are called, which are kept as limits are.
+    pub const QUOTA: &'static str = "quota";
+
     /// Whether who is refused may soon try again: it is a matter of pace, not of a budget.
     pub fn is_short(&self) -> bool {
         match self {

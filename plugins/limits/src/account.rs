@@ -109,6 +109,8 @@ pub(crate) enum Short {
     WaitForHandBack(oneshot::Receiver<()>),
     /// There is not so much.
     Spent,
+    /// The store is away, and of this replica's own share there is not so much.
+    Share,
     /// The store is away, and the limit says to refuse then.
     Away,
 }
@@ -383,7 +385,7 @@ impl Account {
                 match ledger.granted.saturating_add(missing) <= share {
                     true => missing,
                     false if units > share => return Short::Away,
-                    false => return Short::Spent,
+                    false => return Short::Share,
                 }
             }
         };

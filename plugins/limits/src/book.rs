@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures::channel::oneshot;
 use futures::task::AtomicWaker;
 use hashbrown::{DefaultHashBuilder, HashTable};
-use turnpike_api::{Clock, Draw, Drawn, Limit, Measure};
+use turnpike_api::{Clock, Draw, Drawn, Limit, Measure, OnUnavailable, Window};
 
 use crate::account::{Account, Keep, Moment, Short};
 use crate::bucket::Bucket;
@@ -43,6 +43,8 @@ pub struct Book {
     /// The store's time, less ours.
     ahead: AtomicI64,
     replicas: AtomicU32,
+    /// The store has answered since the process began.
+    heard: AtomicBool,
     epoch: AtomicU64,
     away: AtomicBool,
     turn: AtomicU64,
@@ -115,6 +117,7 @@ impl Book {
             shards: std::array::from_fn(|_| RwLock::new(HashTable::new())),
             ahead: AtomicI64::new(0),
             replicas: AtomicU32::new(1),
+            heard: AtomicBool::new(false),
             epoch: AtomicU64::new(0),
             away: AtomicBool::new(false),
             turn: AtomicU64::new(0),
@@ -200,8 +203,11 @@ impl Book {
                 }
             }
         }
-        // Others were quicker, time and again: there is next to nothing left.
-        match last {
+        // Others were quicker, time and again: there is next to nothing left. Only those that admit
+        // anything while the store is away may be passed without having taken of them.
+        let is_strict = |rule: &Rule| rule.limit.on_unavailable != OnUnavailable::Allow;
+        let which = last.or_else(|| rules.iter().position(|(rule, _)| is_strict(rule)));
+        match which {
             Some(which) => Err(self.fallen(rules[which], expected, Why::Spent)),
             None => Ok(Reservation::new(self.clone(), Vec::new())),
         }
@@ -261,6 +267,9 @@ impl Book {
             if at > first && account.has(units, now) {
                 continue;
             }
+            if away.is_some() && self.is_unbounded(&rule.limit) {
+                return Failed::Fell(at, Why::Unheard);
+            }
             match account.short(units, &rule.limit, now, away, answers) {
                 Short::Added => added = true,
                 Short::Wait(wait) => {
@@ -272,6 +281,7 @@ impl Book {
                     waits.push(wait);
                 }
                 Short::Spent => return Failed::Fell(at, Why::Spent),
+                Short::Share => return Failed::Fell(at, Why::Share),
                 Short::Away => return Failed::Fell(at, Why::Away),
             }
         }
@@ -280,6 +290,16 @@ impl Book {
             true => Failed::Added,
             false => Failed::Waits(first, waits),
         }
+    }
+
+    /// A process that has never heard of the others takes itself for the only one. A minute's worth
+    /// may pass for its share; of what is for a day it would admit all, and again after each restart.
+    /// Of credentials' quotas, what is too much is the provider's to stop.
+    fn is_unbounded(&self, limit: &Limit) -> bool {
+        limit.on_unavailable == OnUnavailable::LocalShare
+            && !limit.window.is_short()
+            && limit.window.as_str() != Window::QUOTA
+            && !self.heard.load(Ordering::Relaxed)
     }
 
     fn fallen(&self, (rule, subject): (&Rule, &str), expected: Expected, why: Why) -> Fallen {
@@ -408,6 +428,7 @@ impl Book {
             self.wake_all();
             return changed;
         };
+        self.heard.store(true, Ordering::Relaxed);
         let ours = self.clock.now().cast_signed();
         let ahead = drawn.now.cast_signed().saturating_sub(ours);
         self.ahead.store(ahead, Ordering::Release);

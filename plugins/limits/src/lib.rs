@@ -24,4 +24,4 @@ pub use book::{Book, HAND_BACK, Leased, Round, TICK};
 pub use bucket::Bucket;
 pub use price::Price;
 pub use reservation::{Expected, Fallen, Reservation, Spent, Why};
-pub use rules::{Caller, Rule, Rules};
+pub use rules::{Caller, Model, Rule, Rules};

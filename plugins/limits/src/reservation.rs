@@ -61,8 +61,13 @@ pub struct Spent {
 pub enum Why {
     /// Nothing is left, or less than it needs.
     Spent,
+    /// The store is away, and this replica's own share is used up.
+    Share,
     /// The store is away, and the limit says to refuse then.
     Away,
+    /// The same, for the store has not been reached since the process began: how many share the limit
+    /// is not known.
+    Unheard,
 }
 
 /// The limit that a call was not admitted by.

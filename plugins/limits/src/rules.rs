@@ -52,10 +52,17 @@ pub struct Caller<'a> {
     pub token_name: &'a str,
     /// The configured key it came with, by name.
     pub api_key: Option<&'a str>,
-    /// The model, whatever names callers have for it.
-    pub model: &'a str,
+    /// The model that serves; `None` where that is not known yet: see [`Rules::of_model`].
+    pub model: Option<Model<'a>>,
+}
+
+/// A model, as limits tell models apart.
+#[derive(Clone, Copy, Debug)]
+pub struct Model<'a> {
+    /// Whatever names callers have for it.
+    pub counted: &'a str,
     /// As the caller calls it, and as the provider does.
-    pub model_names: [&'a str; 2],
+    pub names: [&'a str; 2],
 }
 
 /// The limits of a tenant, but for those of its upstream credentials.
@@ -79,6 +86,12 @@ impl Rules {
                 .any(|rule| rule.limit.level == Level::Role)
     }
 
+    /// Those that count models.
+    pub fn of_models(&self) -> impl Iterator<Item = &Rule> {
+        let general = self.general.iter();
+        general.filter(|rule| rule.limit.level == Level::Model)
+    }
+
     /// All there are.
     pub fn all(&self) -> impl Iterator<Item = &Rule> {
         let of_roles = self.of_roles.iter().flat_map(|(_, rules)| rules);
@@ -100,14 +113,19 @@ impl Rules {
                 Level::Token if applies(rule, &[caller.token_name, caller.token]) => {
                     each(rule, caller.token)
                 }
-                Level::Model if applies(rule, &caller.model_names) => each(rule, caller.model),
+                Level::Model => {
+                    let model = caller.model.filter(|model| applies(rule, &model.names));
+                    model
+                        .into_iter()
+                        .for_each(|model| each(rule, model.counted));
+                }
                 Level::Role => {
                     let roles = caller.roles.iter().map(|role| &**role);
                     let roles = roles.filter(|role| applies(rule, &[role]));
                     roles.for_each(|role| each(rule, role));
                 }
                 // Those are of whoever serves the call: see `of_credential`.
-                Level::Credential | Level::User | Level::Token | Level::Model => {}
+                Level::Credential | Level::User | Level::Token => {}
             }
         }
         self.highest_of_roles(caller, |rule| each(rule, caller.user));
@@ -118,6 +136,14 @@ impl Rules {
         for rule in of_key.into_iter().flat_map(|(_, rules)| rules) {
             each(rule, caller.token);
         }
+    }
+
+    /// Those of them that a call is subject to by the model that serves it.
+    pub fn of_model<'r>(&'r self, model: &Model<'r>) -> Vec<(&'r Rule, &'r str)> {
+        self.of_models()
+            .filter(|rule| applies(rule, &model.names))
+            .map(|rule| (rule, model.counted))
+            .collect()
     }
 
     /// The rules for an upstream credential of this id.

@@ -220,7 +220,7 @@ fn receive(
 fn mark(headers: &mut HeaderMap, context: &Context<'_>, lease: &Lease<'_, '_>, dialect: Dialect) {
     headers.insert(DECISION, context.record.decision.header().clone());
     let now = context.runtime.limits.now();
-    limit_headers::mark(headers, lease.admission, dialect, now);
+    limit_headers::mark(headers, lease, dialect, now);
     cors::mark(headers, context);
 }
 

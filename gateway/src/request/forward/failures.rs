@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use turnpike_api::{Clock, Fault};
+use turnpike_api::{Clock, Fault, Level};
 use turnpike_limits::Fallen;
 
 use super::attempt::Received;
@@ -11,8 +11,8 @@ use super::is_of_quota;
 use crate::context::Context;
 use crate::refusal::{Reason, Refusal};
 use crate::request::authorize::Permit;
-use crate::request::no_credential;
 use crate::request::route::Route;
+use crate::request::{limit_fell, no_credential};
 
 /// The failures of one request.
 #[derive(Default)]
@@ -26,7 +26,7 @@ pub(super) struct Failures {
     /// One of them was for want of quota.
     pub(super) of_quota: bool,
     pub(super) broken: Option<Broken>,
-    /// A credential that could not be asked for want of room in its caps.
+    /// A credential that could not be asked for want of room in its caps, or in its model's limits.
     pub(super) capped: Option<Fallen>,
 }
 
@@ -69,8 +69,7 @@ impl Failures {
             (Some(received), _) => Ok(received),
             (None, Some(broken)) => Err(broken.refusal(&providers)),
             (None, None) if let Some(fallen) = self.capped => {
-                let model = &permit.ask().model;
-                Err(no_credential::capped(&fallen, &providers, model, context))
+                Err(capped(&fallen, &providers, &permit.ask().model, context))
             }
             (None, None) if self.of_our_credentials > 0 && !all_gone => {
                 Err(refused_by_provider(self.of_our_credentials, &providers))
@@ -79,6 +78,17 @@ impl Failures {
             (None, None) if !all_gone => Err(Broken::TimedOut(Duration::ZERO).refusal(&providers)),
             (None, None) => Err(gone()),
         }
+    }
+}
+
+/// A model's limit is the caller's to know, and a credential's caps are not.
+fn capped(fallen: &Fallen, providers: &str, model: &str, context: &Context<'_>) -> Refusal {
+    match fallen.limit.level {
+        Level::Model => {
+            let (now, status) = (context.runtime.limits.now(), context.snapshot.spent_status);
+            limit_fell::refusal(fallen, now, status)
+        }
+        _ => no_credential::capped(fallen, providers, model, context),
     }
 }
 

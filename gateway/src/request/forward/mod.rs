@@ -30,7 +30,7 @@ use super::body::Body;
 use super::read::{ModelSpan, UnaskedUsage};
 use super::route::{Route, When};
 use super::select::{Lease, Outcome, Selection};
-use super::{Line, Stop, identify, shutting_down, usage_chunk};
+use super::{Line, Stop, draining, identify, usage_chunk};
 use crate::context::Context;
 use crate::observe::events::{AttemptBroken, AttemptFailed};
 use crate::path::without_credentials;
@@ -243,7 +243,8 @@ impl<'p> Forwarding<'p, '_> {
         context: &mut Context<'m>,
         route: &'p Route,
     ) -> Result<Option<Answer<'p, 'm>>, Stop> {
-        let answer = self.pool(session, context, route.pool(), 0).await?;
+        let asked = (route.pool(), &*self.permit.ask().model);
+        let answer = self.pool(session, context, asked, 0).await?;
         if answer.is_some() {
             return Ok(answer);
         }
@@ -255,19 +256,23 @@ impl<'p> Forwarding<'p, '_> {
                         && self.is_out_of_quota(route, context)
                 }
             };
-            if may && let Some(answer) = self.pool(session, context, &stand_in.pool, at).await? {
+            if !may || !self.admission.admits(&stand_in.pool) {
+                continue;
+            }
+            let pool = (&*stand_in.pool, &*stand_in.name);
+            if let Some(answer) = self.pool(session, context, pool, at).await? {
                 return Ok(Some(answer));
             }
         }
         Ok(None)
     }
 
-    /// One pool's credentials, until one serves or enough were tried.
+    /// The credentials of one pool, by the name that callers have for its model, until one serves or enough were tried.
     async fn pool<'m>(
         &mut self,
         session: &mut ServerSession,
         context: &mut Context<'m>,
-        pool: &'p Pool,
+        pool: (&'p Pool, &'p str),
         at: usize,
     ) -> Result<Option<Answer<'p, 'm>>, Stop> {
         let tried = self.tried.get_mut(at).map(std::mem::take);
@@ -329,7 +334,7 @@ impl<'p> Forwarding<'p, '_> {
                 }
                 Attempt::Cut => {
                     lease.settle(Outcome::Broken("cut_here"), context);
-                    return Err(shutting_down().into());
+                    return Err(draining().into());
                 }
             }
         }

@@ -10,7 +10,7 @@ use super::Forwarding;
 use super::exchange::{FOR_EVER, Waited, watching};
 use crate::clock::millis;
 use crate::context::Context;
-use crate::request::{Stop, shutting_down};
+use crate::request::{Stop, draining};
 use crate::upstream::Pool;
 
 /// What came of a wait.
@@ -96,7 +96,7 @@ impl Wait {
             match watching(session, drain, FOR_EVER, pin!(waking)).await {
                 Waited::Done(()) => {}
                 Waited::ClientGone => return Err(Stop::ClientGone),
-                Waited::Silent | Waited::Cut => return Err(shutting_down().into()),
+                Waited::Silent | Waited::Cut => return Err(draining().into()),
             }
         };
         if !waited {

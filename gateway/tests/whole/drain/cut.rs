@@ -60,7 +60,7 @@ fn ended_for_it(all: &[Value], calls: usize) -> HashMap<&str, usize> {
     assert_eq!(ends.len(), calls, "each once");
     let mut ways = HashMap::new();
     for end in ends {
-        assert_eq!(end["reason"], "shutting_down", "{end}");
+        assert_eq!(end["reason"], "draining", "{end}");
         *ways.entry(end["outcome"].as_str().unwrap()).or_default() += 1;
     }
     ways
@@ -156,7 +156,7 @@ async fn who_reads_nothing_is_cut_and_who_still_uploads_is_told() {
     terminate(&binary).await;
     let (head, body) = http1.answer().await;
     assert!(head.starts_with("http/1.1 503"), "{head}");
-    assert!(body.contains("shutting_down"), "{body}");
+    assert!(body.contains("draining"), "{body}");
     assert_eq!(soon(http2).await.unwrap().status(), 503);
     let all = ends(binary, 4).await;
     assert_eq!(ended_for_it(&all, 2), HashMap::from([("incomplete", 2)]));

@@ -5,7 +5,7 @@ use turnpike_loadtest::Behaviour;
 
 use super::server::Server;
 use super::{Fleet, UPSTREAM};
-use crate::harness::{House, PATIENCE, until};
+use crate::harness::{House, KEY, PATIENCE, until, until_async};
 
 /// One limit of all callers.
 pub(super) fn limit(measure: &str, window: &str, most: u64, away: &str) -> String {
@@ -58,8 +58,69 @@ async fn calls_that_run_anywhere_count_everywhere() {
     }
 }
 
-/// What is held is spent, then each limit does as it says; and it is counted again when the Redis is
-/// back, without anybody's help.
+/// What a replica says that all have used, by this limit.
+async fn used(house: &House, name: &str) -> u64 {
+    let book = &house.gateway.runtime.limits;
+    let mut found = None;
+    book.each(|rule, _, account| {
+        if rule.split('|').any(|part| part == name) {
+            found = Some(account.clone());
+        }
+    });
+    let account = found.unwrap();
+    book.inquired(&account).await;
+    account.used()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_and_money_are_what_the_provider_told_to_whomever() {
+    const MOST: u64 = 3000;
+    let dir = tempfile::tempdir().unwrap();
+    let prices = dir.path().join("prices.yaml");
+    std::fs::write(
+        &prices,
+        "version: 1\nprices:\n  - {model: \"*\", input: 3, output: 7}\n",
+    )
+    .unwrap();
+    let rest = format!(
+        "prices: {{file: \"{}\"}}\n\
+         limits:\n\
+         \x20 - {{name: tokens, scope: tenant, measure: tokens, window: total, limit: {MOST}}}\n\
+         \x20 - {{name: money, scope: tenant, measure: usd, window: total, limit: 1}}\n",
+        prices.display()
+    );
+    let fleet = Fleet::of(3, &rest).await;
+    let caller = async |at: usize| {
+        for _ in 0..60 {
+            let answer = fleet.chat(at).await;
+            assert!(
+                [200, 403, 429].contains(&answer.status),
+                "{}",
+                answer.text()
+            );
+        }
+    };
+    join_all((0..3).map(caller)).await;
+    let told = fleet.provider.usage_total();
+    let tokens = told.input_tokens + told.output_tokens;
+    // No answer was longer than is expected of one of which nothing is known.
+    assert!(tokens <= MOST, "{tokens}");
+    assert!(tokens >= MOST / 3, "{tokens}");
+    let cost = told.input_tokens * 3 + told.output_tokens * 7;
+    for house in &fleet.houses {
+        house.settled().await;
+    }
+    let agree = async || {
+        for house in &fleet.houses {
+            if used(house, "tokens").await != tokens || used(house, "money").await != cost {
+                return false;
+            }
+        }
+        true
+    };
+    until_async(agree).await;
+}
+
 /// Not only when its lease has lapsed: what is shared out among replicas is shared out anew.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_that_ends_is_no_replica_any_more() {
@@ -71,6 +132,8 @@ async fn a_replica_that_ends_is_no_replica_any_more() {
     assert_eq!(fleet.chat(1).await.status, 200);
 }
 
+/// What is held is spent, then each limit does as it says; and it is counted again when the Redis is
+/// back, without anybody's help.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_its_redis_a_limit_does_as_it_says() {
     for (away, status, code) in [
@@ -99,6 +162,11 @@ async fn without_its_redis_a_limit_does_as_it_says() {
             };
             assert_eq!(refused.status, status, "{}", refused.text());
             assert_eq!(refused.json()["error"]["code"], code);
+            assert!(
+                refused.text().contains("out of reach"),
+                "{}",
+                refused.text()
+            );
             let house = &fleet.houses[at];
             assert_eq!(house.metric("turnpike_limits_away"), 1.0);
             let failed = r#"turnpike_store_seconds_count{operation="draw",result="failed"}"#;
@@ -120,6 +188,29 @@ async fn without_its_redis_a_limit_does_as_it_says() {
                 served.expect("it recovers by itself");
             }
         }
+    }
+}
+
+/// A replica that has heard of nobody takes itself for the only one: a minute's worth each, and nothing
+/// of what is for longer.
+#[tokio::test(flavor = "multi_thread")]
+async fn absent_at_the_start_no_replica_admits_a_long_limit_by_its_share() {
+    let long = limit("requests", "window: day, ", 10, "local_share");
+    let mut fleet = Fleet::hasty(3, Server::absent(), &long).await;
+    for at in 0..3 {
+        let refused = fleet.chat(at).await;
+        assert_eq!(refused.status, 503, "{}", refused.text());
+        assert_eq!(refused.json()["error"]["code"], "limits_unavailable");
+        assert!(
+            refused.text().contains("since this one started"),
+            "{}",
+            refused.text()
+        );
+    }
+    assert_eq!(fleet.billed(), 0);
+    fleet.redis.start();
+    for at in 0..3 {
+        fleet.until_answered(at, KEY, 200).await;
     }
 }
 

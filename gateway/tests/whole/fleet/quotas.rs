@@ -22,7 +22,7 @@ const ADMIN: &str = "key-of-the-operators-0123456789";
 
 /// What a call uses, by the provider's word: hardly more than is expected of it, so that the last one
 /// fits.
-const CALL: u64 = 560;
+pub(super) const CALL: u64 = 560;
 
 /// Credentials, each with a quota of so many calls, and the section that lets an operator in.
 fn quotas(calls: &[u64], rest: &str) -> String {
@@ -37,7 +37,7 @@ fn quotas(calls: &[u64], rest: &str) -> String {
 }
 
 /// Every answer says that it used the same.
-fn answers_alike(fleet: &Fleet, credentials: usize) {
+pub(super) fn answers_alike(fleet: &Fleet, credentials: usize) {
     let answer = r#"{"id":"x","object":"chat.completion","choices":[{"index":0,"message":{"role":"assistant","content":"Hello"},"finish_reason":"stop"}],"usage":{"prompt_tokens":60,"completion_tokens":500,"total_tokens":560}}"#;
     for n in 1..=credentials {
         let same = Behaviour::Body {
@@ -49,7 +49,7 @@ fn answers_alike(fleet: &Fleet, credentials: usize) {
     }
 }
 
-fn key(n: usize) -> String {
+pub(super) fn key(n: usize) -> String {
     format!("sk-openai-{n}")
 }
 

@@ -41,6 +41,8 @@ async fn a_credential_is_asked_no_more_often_than_it_may_be() {
     let refused = refused.unwrap();
     assert_eq!(refused.status, 429);
     assert_eq!(refused.header("retry-after"), Some("50"));
+    // A credential's caps are not the caller's limits.
+    assert_eq!(refused.header("x-ratelimit-limit-requests"), None);
     let error = &refused.json()["error"];
     assert_eq!(error["code"], "model_cooldown");
     assert_eq!(error["reset_seconds"], 50);

@@ -137,6 +137,46 @@ async fn a_model_without_a_price_costs_nothing_or_is_refused() {
     assert!(message.contains("has no price"), "{message}");
 }
 
+/// A budget in money admits nothing whose cost nobody could say: no model that stands in, and no call
+/// whose answer does not say what it used.
+#[tokio::test]
+async fn what_cannot_be_counted_is_refused_where_the_operator_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("prices.yaml");
+    let table = "version: 1\nprices:\n  - {model: gpt-4o, input: 1, output: 1}\n";
+    std::fs::write(&file, table).unwrap();
+    let image = r#"{"model":"gpt-4o","prompt":"a cat"}"#;
+    for (unknown, status, images, stood_in) in [("count", 200, 200, 1), ("refuse", 500, 403, 0)] {
+        let provider = FakeProvider::start(options()).await;
+        let url = provider.base_url();
+        let limits = format!(
+            "limits: [{{name: money, scope: user, measure: usd, window: month, limit: 1}}]\n\
+             prices: {{file: \"{}\", unknown_model: {unknown}}}\n\
+             providers:\n\
+             \x20 first: {{kind: openai-compatible, base_url: \"{url}/v1\", \
+             models: [{{name: gpt-4o, fallback: [free-1]}}], credentials: [{{api_key: sk-one}}]}}\n\
+             \x20 second: {{kind: openai-compatible, base_url: \"{url}/v1\", \
+             models: [\"free-*\"], credentials: [{{api_key: sk-two}}]}}\n",
+            file.display()
+        );
+        let place = Place::before(provider, &limits).await;
+        let image = place.post("ada", "/v1/images/generations", image).await;
+        assert_eq!(image.status, images, "{}", image.text());
+        if images == 403 {
+            assert_eq!(image.json()["error"]["code"], "permission_denied");
+            assert!(
+                image.text().contains("cannot be counted"),
+                "{}",
+                image.text()
+            );
+        }
+        place.provider.always("sk-one", Behaviour::status(500));
+        let answer = place.chat("ada", "gpt-4o").await;
+        assert_eq!(answer.status, status, "{}", answer.text());
+        assert_eq!(place.provider.calls_with("sk-two").len(), stood_in);
+    }
+}
+
 #[tokio::test]
 async fn so_many_run_at_a_time() {
     let place =

@@ -20,6 +20,10 @@ async fn too_fast_is_told_in_each_dialect_and_is_over_with_the_minute() {
     assert_eq!(refused.header("retry-after"), Some("50"));
     assert_eq!(refused.header("retry-after-ms"), Some("50000"));
     assert_eq!(refused.header("x-should-retry"), None);
+    // Where clients look for it, as on good answers.
+    assert_eq!(refused.header("x-ratelimit-limit-requests"), Some("3"));
+    assert_eq!(refused.header("x-ratelimit-remaining-requests"), Some("0"));
+    assert_eq!(refused.header("x-ratelimit-reset-requests"), Some("50s"));
     let message = "the limit \"pace\" of 3 requests a minute is reached; try again in 50 s";
     let limit = json!({
         "name": "pace", "scope": "token", "measure": "requests", "window": "minute",
@@ -40,6 +44,11 @@ async fn too_fast_is_told_in_each_dialect_and_is_over_with_the_minute() {
     assert_eq!(body["error"]["message"], message);
     assert_eq!(body["error"]["limit"], limit);
     assert_eq!(body["request_id"], refused.header("request-id").unwrap());
+    let header = |what: &str| refused.header(&format!("anthropic-ratelimit-requests-{what}"));
+    assert_eq!(header("limit"), Some("3"));
+    assert_eq!(header("remaining"), Some("0"));
+    assert_eq!(header("reset"), Some("2027-01-15T08:01:00Z"));
+    assert_eq!(refused.header("x-ratelimit-limit-requests"), None);
 
     let refused = place.post("ada", GEMINI.path, GEMINI.body).await;
     let body = refused.json();
@@ -119,6 +128,7 @@ async fn what_is_spent_is_told_with_when_it_begins_anew_and_not_to_be_tried_agai
             error["message"],
             "your quota \"week\" of 1 requests a week is spent; it begins anew at 2027-01-18T00:00:00Z"
         );
+        assert_eq!(refused.header("x-ratelimit-remaining-requests"), Some("0"));
         let refused = place.post("ada", MESSAGES.path, MESSAGES.body).await;
         assert_eq!(refused.json()["error"]["type"], "permission_error");
         assert_eq!(refused.json()["error"]["code"], "insufficient_quota");

@@ -73,7 +73,12 @@ pub(super) fn rule(measure: Measure, window: Window, most: u64) -> Rule {
 }
 
 pub(super) fn minutes() -> Window {
-    Window::Calendar("minute", Arc::new(Minutes))
+    window("minute")
+}
+
+/// Called so, and a minute long.
+pub(super) fn window(name: &'static str) -> Window {
+    Window::Calendar(name, Arc::new(Minutes))
 }
 
 /// What a store of a fleet does, in memory.

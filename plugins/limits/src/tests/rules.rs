@@ -3,7 +3,7 @@ use std::sync::Arc;
 use turnpike_api::{Level, Limit, Measure, ModelRules, OnUnavailable, Window};
 
 use super::fleet::minutes;
-use crate::rules::{Caller, Rule, Rules};
+use crate::rules::{Caller, Model, Rule, Rules};
 
 fn limit(name: &str, level: Level, only: &[&str], most: u64) -> Rule {
     let limit = Limit {
@@ -33,8 +33,12 @@ const CALLER: Caller<'static> = Caller {
     token: "abc",
     token_name: "laptop",
     api_key: None,
-    model: "claude-opus-4",
-    model_names: ["work/best", "Claude-Opus-4"],
+    model: Some(OPUS),
+};
+
+const OPUS: Model<'static> = Model {
+    counted: "claude-opus-4",
+    names: ["work/best", "Claude-Opus-4"],
 };
 
 #[test]

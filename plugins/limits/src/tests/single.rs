@@ -1,11 +1,14 @@
 //! One replica, and a store that answers.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
-use turnpike_api::{Limit, Measure, OnUnavailable, Window};
+use futures::FutureExt;
+use turnpike_api::{Clock, Limit, Measure, OnUnavailable, Window};
 
-use super::fleet::{PERIOD, Replica, Shared, Time, minutes, rule};
+use super::fleet::{LEASE, PERIOD, Replica, Shared, Time, minutes, rule, window};
+use crate::book::Book;
 use crate::reservation::{Expected, Spent, Why};
 use crate::rules::Rule;
 
@@ -213,7 +216,7 @@ fn without_the_store_each_limit_does_as_it_says() {
     for (on_unavailable, most, admitted, why) in [
         (OnUnavailable::Allow, 8, 20, None),
         (OnUnavailable::Deny, 8, 0, Some(Why::Away)),
-        (OnUnavailable::LocalShare, 8, 2, Some(Why::Spent)),
+        (OnUnavailable::LocalShare, 8, 2, Some(Why::Share)),
         (OnUnavailable::LocalShare, 3, 0, Some(Why::Away)),
     ] {
         for (measure, window) in [
@@ -247,6 +250,97 @@ fn without_the_store_each_limit_does_as_it_says() {
             let drawn = store.draw(1, round.draws(), time.now());
             assert!(replica.book.answered(round, Some(drawn)));
         }
+    }
+}
+
+/// Each takes itself for the only one until it hears of the others.
+#[test]
+fn who_never_heard_of_the_others_takes_no_share_of_long_limits() {
+    const MOST: u64 = 12;
+    for (window, alone, why) in [
+        (minutes(), 12, Why::Share),
+        (window("hour"), 0, Why::Unheard),
+        (window("day"), 0, Why::Unheard),
+        (Window::Total, 0, Why::Unheard),
+        // Beyond it, the provider refuses.
+        (window(Window::QUOTA), 12, Why::Share),
+    ] {
+        let limit = Limit {
+            on_unavailable: OnUnavailable::LocalShare,
+            ..(*rule(Measure::Requests, window.clone(), MOST).limit).clone()
+        };
+        let rules = [Rule::new("", Arc::new(limit))];
+        let time = Time::at(10 * PERIOD);
+        let mut replicas: Vec<_> = (1..=3).map(|id| Replica::new(id, &time, 0)).collect();
+        for replica in &mut replicas {
+            let round = replica.book.round();
+            assert!(replica.book.answered(round, None));
+            let admitted: usize = (0..20).map(|_| replica.call(&rules, ONE)).sum();
+            assert_eq!(admitted, alone, "{window:?}");
+            assert_eq!(replica.fallen.last().unwrap().why, why, "{window:?}");
+        }
+        // Heard of once, all of them have a share from then on.
+        let mut store = Shared {
+            replicas: 3,
+            ..Shared::default()
+        };
+        time.advance(PERIOD);
+        for replica in &mut replicas {
+            replica.exchange(&mut store, &time);
+            let round = replica.book.round();
+            replica.book.answered(round, None);
+            let admitted: usize = (0..20).map(|_| replica.call(&rules, ONE)).sum();
+            assert_eq!(admitted as u64, MOST / 3, "{window:?}");
+            assert_eq!(replica.fallen.last().unwrap().why, Why::Share, "{window:?}");
+        }
+    }
+}
+
+/// At each look at the clock, somebody else takes all that is free.
+struct Thief {
+    time: Time,
+    of: OnceLock<(Weak<Book>, Rule)>,
+    is_busy: AtomicBool,
+}
+
+impl Clock for Thief {
+    fn now(&self) -> u64 {
+        if let Some((book, rule)) = self.of.get()
+            && let Some(book) = book.upgrade()
+            && !self.is_busy.swap(true, Ordering::Relaxed)
+        {
+            let bucket = book.bucket(rule, "");
+            let account = book.account(&bucket, &rule.limit);
+            while account.take(1, book.moment()).is_some() {}
+            self.is_busy.store(false, Ordering::Relaxed);
+        }
+        self.time.now()
+    }
+}
+
+#[test]
+fn a_call_that_others_are_always_quicker_than_is_not_let_pass() {
+    for (on_unavailable, admitted) in [
+        (OnUnavailable::LocalShare, false),
+        (OnUnavailable::Allow, true),
+    ] {
+        let limit = Limit {
+            on_unavailable,
+            ..(*rule(Measure::Requests, minutes(), 1000).limit).clone()
+        };
+        let rule = Rule::new("", Arc::new(limit));
+        let thief = Arc::new(Thief {
+            time: Time::at(10 * PERIOD),
+            of: OnceLock::new(),
+            is_busy: AtomicBool::new(false),
+        });
+        let book = Arc::new(Book::new(thief.clone(), LEASE));
+        book.answered(book.round(), None);
+        book.bucket(&rule, "");
+        let of = (Arc::downgrade(&book), rule.clone());
+        assert!(thief.of.set(of).is_ok());
+        let reserved = book.reserve(&[(&rule, "")], ONE).now_or_never().unwrap();
+        assert_eq!(reserved.is_ok(), admitted, "{on_unavailable:?}");
     }
 }
 

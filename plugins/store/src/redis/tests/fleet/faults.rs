@@ -3,6 +3,7 @@
 use tokio::time::sleep;
 use turnpike_limits::Expected;
 
+use super::super::cluster::Cluster;
 use super::load::{Fleet, Load, REPLICAS, on_one_thread};
 use super::*;
 
@@ -138,6 +139,63 @@ fn the_server_is_started_empty_after_a_replica_was_killed() {
         eprintln!("started empty: {admitted} admitted, {others} of others");
         assert!(others <= MOST, "{others}");
         assert_eq!(scene.fleet.kept(), (others, others));
+    });
+}
+
+/// It answers, and takes no more: as good as one that is away.
+#[test]
+fn the_server_is_out_of_memory() {
+    on_one_thread(async {
+        let mut scene = Scene::at_a_quarter(requests(), LEASE, Server::store).await;
+        let maxmemory = |bytes: &str| {
+            let () = scene
+                .fleet
+                .server
+                .ask(&["CONFIG", "SET", "maxmemory", bytes]);
+        };
+        maxmemory("1");
+        scene.fleet.are_away(true).await;
+        // There are more calls to come than can have been granted before.
+        while scene.load.outcome().away == 0 {
+            sleep(Duration::from_millis(5)).await;
+        }
+        maxmemory("0");
+        scene.run_on().await;
+        assert!(scene.fleet.failed() > 0);
+        scene.is_exact("out of memory");
+    });
+}
+
+/// What is kept of the limit moves to another node of a cluster, key by key, while it is drawn from.
+#[test]
+fn the_limit_moves_to_another_node() {
+    on_one_thread(async {
+        let cluster = Arc::new(Cluster::start());
+        let start = |at| Replica::start(format!("replica-{at}"), cluster.store(), LEASE);
+        let replicas: Vec<_> = (0..3).map(start).collect();
+        let load = Load::new(requests());
+        let (runs, callers) = (load.clone(), replicas.clone());
+        let running = tokio::spawn(async move { runs.run(&callers, CALLS).await });
+        load.has_begun(CALLS / 4).await;
+        let moves = cluster.clone();
+        let home = tokio::task::spawn_blocking(move || moves.give_away("{draws.acme}"));
+        let home = home.await.unwrap();
+        let before = load.outcome().admitted;
+        running.await.unwrap();
+        for replica in &replicas {
+            load.until_admitted(replica).await;
+        }
+        load.run(&replicas, CALLS).await;
+        for replica in &replicas {
+            replica.close().await;
+        }
+        let outcome = load.outcome();
+        eprintln!("moved: {before} admitted by then, {outcome:?}");
+        assert!(before < MOST, "the limit was drawn from meanwhile");
+        assert!(outcome.admitted <= MOST, "{outcome:?}");
+        assert!(outcome.admitted * 100 >= MOST * 99, "{outcome:?}");
+        let kept = cluster.kept(home, "{draws.acme}");
+        assert_eq!(kept, (outcome.admitted, outcome.admitted));
     });
 }
 
