@@ -9,7 +9,7 @@ use turnpike_api::{Fault, Operation, StoreError};
 use turnpike_credentials::Cooldown;
 use turnpike_identity::jwt::FetchError;
 
-use turnpike_audit::events as audit;
+use turnpike_audit::{Action, events as audit};
 
 use super::metrics::{Metrics, Request};
 use crate::audit::Audit;
@@ -265,8 +265,7 @@ pub struct Managed<'a> {
     pub actor: &'a str,
     /// The tenant that they manage; `None` = the whole gateway.
     pub tenant: Option<&'a str>,
-    /// What was done, in words.
-    pub action: &'static str,
+    pub action: Action,
     /// What it was done to.
     pub subject: &'a str,
     /// How it was, and how it is.
@@ -288,7 +287,7 @@ impl Managed<'_> {
         info!(
             actor = self.actor,
             tenant = self.tenant,
-            action = self.action,
+            action = self.action.words(),
             subject = self.subject,
             "managed"
         );

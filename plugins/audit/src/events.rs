@@ -5,6 +5,7 @@
 
 use std::net::IpAddr;
 
+use crate::Action;
 use crate::json::{Fields, Value, Whole, boundary};
 use crate::redact::credentials;
 
@@ -51,7 +52,7 @@ pub struct Described {
 
 /// Makes the structs, and the list of them.
 macro_rules! described {
-    ($list:ident: $(
+    ($list:ident, $default:meta: $(
         #[doc = $what:literal]
         $type:ident $(<$life:lifetime>)? = $name:literal {
             $( #[doc = $doc:literal] $field:ident: $value:ty, )*
@@ -59,7 +60,8 @@ macro_rules! described {
     )*) => {
         $(
             #[doc = $what]
-            #[derive(Clone, Default)]
+            #[derive(Clone)]
+            #[$default]
             pub struct $type $(<$life>)? {
                 $( #[doc = $doc] pub $field: $value, )*
             }
@@ -84,7 +86,8 @@ macro_rules! described {
 /// Makes structs that are events.
 macro_rules! events {
     ($( #[doc = $what:literal] $type:ident $(<$life:lifetime>)? = $name:literal { $($fields:tt)* } )*) => {
-        described! { CATALOGUE: $(
+        // Nothing that happens is left to a default.
+        described! { CATALOGUE, cfg_attr(test, derive(Default)): $(
             #[doc = $what]
             $type $(<$life>)? = $name { $($fields)* }
         )* }
@@ -106,7 +109,7 @@ macro_rules! events {
 /// Makes structs that are objects within events.
 macro_rules! groups {
     ($( #[doc = $what:literal] $type:ident $(<$life:lifetime>)? = $name:literal { $($fields:tt)* } )*) => {
-        described! { GROUPS: $(
+        described! { GROUPS, derive(Default): $(
             #[doc = $what]
             $type $(<$life>)? = $name { $($fields)* }
         )* }
@@ -484,7 +487,7 @@ events! {
         /// The tenant that they manage; left out = the whole gateway.
         tenant: Option<&'a str>,
         /// What was done.
-        action: &'a str,
+        action: Action,
         /// To what.
         subject: &'a str,
         /// How it was, secrets blotted out.

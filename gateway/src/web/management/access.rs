@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use http::header::{AUTHORIZATION, CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use turnpike_api::{Clock, Keyring, Secret};
+use turnpike_audit::Action;
 use turnpike_config::plan::{Plan, Scope};
 use turnpike_identity::agent_tokens::Costs;
 use turnpike_identity::sso::Session;
@@ -75,12 +76,12 @@ pub(in crate::web) struct Actor {
 
 impl Actor {
     /// Tells of what they did that changed nothing but where they are.
-    pub(super) fn did(&self, action: &'static str, subject: &str) {
+    pub(super) fn did(&self, action: Action, subject: &str) {
         self.changed(action, subject, Change::default());
     }
 
     /// Tells of a change they made.
-    pub(super) fn changed(&self, action: &'static str, subject: &str, change: Change) {
+    pub(super) fn changed(&self, action: Action, subject: &str, change: Change) {
         Managed {
             actor: &self.name,
             tenant: self.tenant.as_deref(),

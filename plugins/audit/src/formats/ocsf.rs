@@ -18,6 +18,7 @@ use self::attributes::{
 };
 use super::Stream;
 use super::native::{Native, Severity};
+use crate::action::{self, Action};
 
 /// What an event is, in the schema's terms.
 struct Kind {
@@ -84,25 +85,28 @@ fn kind(native: &Native) -> Kind {
             _ => (EntityManagement, (3, "Update")),
         },
         "token.heard" | "credential.refreshed" => (EntityManagement, (3, "Update")),
-        "managed" => match native.action.as_deref().unwrap_or_default() {
-            "signed in with a key" | "signed in through a login" => (Authentication, (1, "Logon")),
-            "signed out" => (Authentication, (2, "Logoff")),
-            "cleared a login rate limit" | "cleared login rate limits" => {
-                (AccountChange, (12, "Unlock"))
-            }
-            "ended a session" => (UserAccess, (2, "Revoke Privileges")),
-            action if action.starts_with("added") => (EntityManagement, (1, "Create")),
-            action if action.starts_with("removed") || action.starts_with("revoked") => {
-                (EntityManagement, (4, "Delete"))
-            }
-            _ => (EntityManagement, (3, "Update")),
-        },
+        "managed" => managed(native.action.as_deref().unwrap_or_default()),
         "gateway.started" => (ApplicationLifecycle, (3, "Start")),
         "gateway.stopped" => (ApplicationLifecycle, (4, "Stop")),
         "configuration" => (ApplicationLifecycle, (8, "Update")),
         _ => (ApplicationLifecycle, (OTHER, "Record Keeping")),
     };
     Kind { class, activity }
+}
+
+/// What an operator did.
+fn managed(words: &str) -> (Class, (u32, &'static str)) {
+    match Action::of(words).map(Action::kind) {
+        Some(action::Kind::LoggedOn) => (Class::Authentication, (1, "Logon")),
+        Some(action::Kind::LoggedOff) => (Class::Authentication, (2, "Logoff")),
+        Some(action::Kind::Made) => (Class::EntityManagement, (1, "Create")),
+        Some(action::Kind::Changed) => (Class::EntityManagement, (3, "Update")),
+        Some(action::Kind::Removed) => (Class::EntityManagement, (4, "Delete")),
+        Some(action::Kind::Unlocked) => (Class::AccountChange, (12, "Unlock")),
+        Some(action::Kind::SessionEnded) => (Class::UserAccess, (2, "Revoke Privileges")),
+        // What another version called it, that had it in its spool.
+        None => (Class::EntityManagement, (OTHER, "Other")),
+    }
 }
 
 fn log_name(stream: Stream) -> &'static str {

@@ -3,10 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::NOW;
-use crate::Event;
 use crate::events::*;
 use crate::json::Whole;
 use crate::record::{Chain, NONE};
+use crate::{Action, Event};
 
 /// What somebody might try by a text of their own.
 pub(crate) const HOSTILE: &str =
@@ -56,20 +56,11 @@ pub(crate) fn samples() -> Vec<Vec<u8>> {
     calls(&mut tell);
     people(&mut tell);
     credentials(&mut tell);
-    for action in [
-        "added a credential",
-        "removed a credential",
-        "revoked an agent token",
-        "set the level of the log",
-        "ended a session",
-        "cleared a login rate limit",
-        "signed in with a key",
-        "signed out",
-    ] {
+    for action in Action::ALL {
         tell(&Managed {
             actor: "operator-ops",
             tenant: Some("acme"),
-            action,
+            action: *action,
             subject: "subject-of-it",
             before: Some("before-it"),
             after: Some("after-it"),
