@@ -114,9 +114,13 @@ fn ocsf_events_are_what_the_schema_says() {
         .build(&schema)
         .unwrap();
     let mut classes = BTreeSet::new();
-    for record in samples() {
-        let text = written(Format::Ocsf(Stream::Audit), &record);
-        let event = json(&text);
+    // Of the usage stream are some of these, too.
+    let streams = [Stream::Audit, Stream::Usage].map(Format::Ocsf);
+    for (format, record) in streams
+        .into_iter()
+        .flat_map(|format| samples().into_iter().map(move |record| (format, record)))
+    {
+        let event = json(&written(format, &record));
         let wrong: Vec<_> = validator
             .iter_errors(&event)
             .map(|wrong| wrong.to_string())

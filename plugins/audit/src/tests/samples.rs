@@ -60,10 +60,27 @@ pub(crate) fn samples() -> Vec<Vec<u8>> {
         tell(&Managed {
             actor: "operator-ops",
             tenant: Some("acme"),
+            client: CLIENT,
             action: *action,
             subject: "subject-of-it",
             before: Some("before-it"),
             after: Some("after-it"),
+        });
+    }
+    for (method, status, reason) in [
+        ("GET", 200, None),
+        ("DELETE", 412, Some("changed")),
+        ("OPTIONS", 405, Some("method_not_allowed")),
+    ] {
+        tell(&ManagementRequest {
+            actor: "operator-ops",
+            tenant: Some("acme"),
+            client: SIX,
+            method,
+            route: Some("/v0/management/tokens/{id}"),
+            status,
+            reason,
+            untold: Some(1706),
         });
     }
     records
@@ -181,16 +198,22 @@ fn calls(tell: &mut impl FnMut(&dyn Event)) {
         start_seq: 1703,
         start_chain: Some("5e0b8a0d11a6c23e"),
     });
-    tell(&AuthenticationRefused {
-        request: "request-3",
-        decision: "decision-3",
-        tenant: Some("acme"),
-        client: CLIENT,
-        user_agent: Some(HOSTILE),
-        status: 401,
-        reason: "credential_unknown",
-        untold: Some(1704),
-    });
+    for (who, reason) in [
+        (Who::default(), "credential_unknown"),
+        (who(), "binding_mismatch"),
+    ] {
+        tell(&AuthenticationRefused {
+            request: "request-3",
+            decision: "decision-3",
+            tenant: Some("acme"),
+            who,
+            client: CLIENT,
+            user_agent: Some(HOSTILE),
+            status: 401,
+            reason,
+            untold: Some(1704),
+        });
+    }
     tell(&AuthorizationDenied {
         request: "request-4",
         decision: "decision-4",
@@ -234,17 +257,24 @@ fn calls(tell: &mut impl FnMut(&dyn Event)) {
 }
 
 fn people(tell: &mut impl FnMut(&dyn Event)) {
-    for (outcome, who, reason) in [
-        ("granted", who(), None),
-        ("denied", who(), Some("no_role")),
-        ("failed", Who::default(), Some("state_mismatch")),
+    for (outcome, provider, who, reason) in [
+        ("granted", Some("okta"), who(), None),
+        ("denied", Some("okta"), who(), Some("no_role")),
+        (
+            "failed",
+            Some("okta"),
+            Who::default(),
+            Some("state_mismatch"),
+        ),
+        ("failed", None, Who::default(), Some("rate_limited")),
     ] {
         tell(&Login {
             outcome,
-            provider: "okta",
+            provider,
             who,
             client: CLIENT,
             reason,
+            untold: provider.is_none().then_some(1705),
         });
     }
     tell(&Logout {

@@ -122,6 +122,7 @@ pub(super) async fn returned(
     let person = person.ok_or_else(Problem::operator_session_over)?;
     let actor = Actor::of_person(&person, &visitor.snapshot);
     let actor = actor.ok_or_else(Problem::operator_session_over)?;
+    let actor = actor.at(visitor.peer);
     let cookie = operator::sign_in(store, Who::Person(mark.into()), now).await?;
     actor.did(Action::SignedInThroughLogin, &visitor.peer.to_string());
     // A page, and not sent on at once: a browser that comes from another site would not take this
@@ -135,7 +136,9 @@ pub(super) async fn returned(
 pub(super) async fn leave(Sent { operator, .. }: Sent) -> Result<Response, Problem> {
     operator.end().await?;
     let visitor = &operator.visitor;
-    operator.actor.did(Action::SignedOut, &visitor.peer.to_string());
+    operator
+        .actor
+        .did(Action::SignedOut, &visitor.peer.to_string());
     let mut response = html(&SignedOutPage {});
     visitor.keep_session(&mut response, "");
     Ok(response)
