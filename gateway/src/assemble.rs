@@ -152,7 +152,7 @@ pub fn assemble<'e>(
             .map(|row| (row.build)(&settings))
             .collect(),
         open: may_open && is_keyless && plan.server.listen.is_loopback(),
-        tenants: tenants::tenants(plan, shelves, logins.as_ref()),
+        tenants: tenants::tenants(plan, shelves, logins.as_ref(), &ground.metrics),
         roll: providers.roll,
         good_files: Arc::new(providers.good_files),
         acceptor,

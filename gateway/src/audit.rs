@@ -17,12 +17,12 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use turnpike_api::{Identity, Rejection};
-use turnpike_audit::events::{ManagementRefused, Stopped, Who};
+use turnpike_audit::events::{Login, ManagementRefused, ManagementRequest, Stopped, Who};
 use turnpike_audit::log::Status;
 use turnpike_audit::{Event, Log};
 use turnpike_identity::sso::Person;
 
-use floods::Flood;
+use floods::{Flood, Look, Looks};
 pub use open::{AuditError, signing_key, sink_name};
 
 use crate::assemble::egress::Egress;
@@ -43,6 +43,11 @@ pub struct Audit {
     strangers: Flood<100>,
     denials: Flood<1000>,
     wrong_keys: Flood<100>,
+    /// What operators look at, and what else they ask for without a record of its own: what is not done.
+    looks: Looks,
+    asked: Flood<100>,
+    /// Logins that have to wait, and codes of no device.
+    refused_logins: Flood<100>,
     /// How its sinks reach what is outside, by the configuration in force.
     egress: Arc<ArcSwapOption<Egress>>,
     is_stopped: AtomicBool,
@@ -64,6 +69,32 @@ impl Audit {
                 client: Some(client),
                 refused_for,
                 untold: (untold > 0).then_some(untold),
+            });
+        }
+    }
+
+    /// Tells that somebody may not try to log in now, or tried in vain, unless too many do. `now` is in
+    /// milliseconds since 1970.
+    pub fn refused_login(&self, login: Login<'_>, now: u64) {
+        if let Some(untold) = self.refused_logins.may_tell(now) {
+            self.tell(&Login {
+                untold: (untold > 0).then_some(untold),
+                ..login
+            });
+        }
+    }
+
+    /// Tells what an operator looked at, unless they do all the time, or what was not done, unless too much
+    /// is not. `now` is in milliseconds since 1970.
+    pub fn requested(&self, request: ManagementRequest<'_>, now: u64) {
+        let may_tell = match request.method {
+            "GET" | "HEAD" => self.looks.may_tell(Look::of(&request), now),
+            _ => self.asked.may_tell(now),
+        };
+        if let Some(untold) = may_tell {
+            self.tell(&ManagementRequest {
+                untold: (untold > 0).then_some(untold),
+                ..request
             });
         }
     }

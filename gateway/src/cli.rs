@@ -53,6 +53,10 @@ pub enum AuditCommand {
         /// configuration; may be repeated.
         #[arg(long = "key", value_name = "HEX")]
         keys: Vec<String>,
+        /// A chain that no checkpoint signs is a fault: nobody can tell that its last records are there,
+        /// or who wrote it.
+        #[arg(long)]
+        require_signature: bool,
         #[command(flatten)]
         records: Records,
     },

@@ -150,10 +150,25 @@ impl<'r> Context<'r> {
         }
     }
 
+    /// Notes of which model the attempt's answer says that it is.
+    pub fn attempt_says(&mut self, model: Option<Box<str>>) {
+        if let Some(notes) = &mut self.recording {
+            notes.said(model);
+        }
+    }
+
     /// Whose host was called: the house's where it is no tenant's.
     pub fn at(&self) -> &Arc<Tenant> {
         let place = self.place.as_ref();
         place.map_or(&self.snapshot.tenants.house, |place| &place.tenant)
+    }
+
+    /// For whom the caller acts or, of nobody who is known, whose host was called.
+    pub fn whose(&self) -> &Arc<Tenant> {
+        match self.record.identity {
+            Some(_) => &self.tenant,
+            None => self.at(),
+        }
     }
 
     /// Where the caller found us.

@@ -98,10 +98,6 @@ impl Decision {
     /// Of a refusal.
     pub fn of(refusal: &Refusal, context: &Context<'_>, at: u64) -> Self {
         let record = &context.record;
-        let tenant = match record.identity {
-            Some(_) => &context.tenant,
-            None => context.at(),
-        };
         let words = refusal.reason.words();
         Self {
             id: record.decision.clone(),
@@ -110,7 +106,7 @@ impl Decision {
             status: refusal.status(),
             reason: words.reason,
             message: without_link(&refusal.message),
-            tenant: tenant.name.clone(),
+            tenant: context.whose().name.clone(),
             caller: record.identity.as_ref().map(|of| of.name.clone()),
             model: record.model.clone(),
             limit: refusal.limit.as_deref().cloned(),

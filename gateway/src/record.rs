@@ -15,13 +15,62 @@ pub enum Ending {
     /// The answer was passed on whole, whatever its status.
     Answered { status: u16 },
     /// The gateway answered itself.
-    Refused { status: u16, reason: &'static str },
+    Refused { status: u16, reason: Reason },
     /// The answer had begun and could not be completed.
-    Incomplete { status: u16, reason: &'static str },
+    Incomplete { status: u16, reason: Reason },
     /// The caller left first.
     ClientGone,
     /// None of these was reached: a panic, or the process is stopping.
     Aborted,
+}
+
+impl Ending {
+    /// In a word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Answered { .. } => "answered",
+            Self::Refused { .. } => "refused",
+            Self::Incomplete { .. } => "incomplete",
+            Self::ClientGone => "client_gone",
+            Self::Aborted => "aborted",
+        }
+    }
+
+    /// The status that the caller got, or what stands for it where there was none.
+    pub fn status(self) -> u16 {
+        match self {
+            Self::Answered { status }
+            | Self::Refused { status, .. }
+            | Self::Incomplete { status, .. } => status,
+            // The status nginx made usual for a client that closed its request.
+            Self::ClientGone => 499,
+            Self::Aborted => 500,
+        }
+    }
+
+    /// Why, where the gateway ended it.
+    pub fn reason(self) -> Option<Reason> {
+        match self {
+            Self::Refused { reason, .. } | Self::Incomplete { reason, .. } => Some(reason),
+            Self::Answered { .. } | Self::ClientGone | Self::Aborted => None,
+        }
+    }
+
+    /// Whether it is only because the process ends.
+    pub fn is_cut(self) -> bool {
+        self.reason() == Some(Reason::Draining)
+    }
+
+    /// What went wrong, in a word: the reason, or else what became of it.
+    pub fn wrong(self) -> Option<&'static str> {
+        match self {
+            Self::Answered { .. } => None,
+            Self::Refused { reason, .. } | Self::Incomplete { reason, .. } => {
+                Some(reason.words().reason)
+            }
+            Self::ClientGone | Self::Aborted => Some(self.word()),
+        }
+    }
 }
 
 /// One request. Filled in as it goes its way, told when it is over.
@@ -32,6 +81,9 @@ pub struct Record {
     pub started: Instant,
     pub operation: Option<Operation>,
     pub identity: Option<Arc<Identity>>,
+    /// Whose credential it was, where that is proven and all the same not let in: it is revoked, its session
+    /// is over, or it is bound elsewhere.
+    pub turned_away: Option<Arc<Identity>>,
     pub client: Option<std::net::IpAddr>,
     /// As the caller wrote it.
     pub model: Option<Arc<str>>,
@@ -66,6 +118,7 @@ impl Record {
             started: Instant::now(),
             operation: None,
             identity: None,
+            turned_away: None,
             client: None,
             model: None,
             credential: None,
@@ -90,16 +143,6 @@ impl Record {
             .map(|committed| committed.saturating_sub(self.waited))
     }
 
-    /// Whether it ended only because the process does.
-    pub fn was_cut(&self) -> bool {
-        match self.ending {
-            Ending::Refused { reason, .. } | Ending::Incomplete { reason, .. } => {
-                reason == Reason::Draining.words().reason
-            }
-            Ending::Answered { .. } | Ending::ClientGone | Ending::Aborted => false,
-        }
-    }
-
     /// How it ended, where that was not well.
     pub fn error(&self) -> Option<CallError> {
         match self.ending {
@@ -111,6 +154,67 @@ impl Record {
                 500.. => Some(CallError::Server),
                 _ => None,
             },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ending_is_told_the_same_way_everywhere() {
+        let (status, reason) = (200, Reason::UpstreamIncomplete);
+        for (ending, told) in [
+            (Ending::Answered { status }, ("answered", 200, None, None)),
+            (
+                Ending::Refused {
+                    status: 402,
+                    reason: Reason::BudgetSpent,
+                },
+                (
+                    "refused",
+                    402,
+                    Some(Reason::BudgetSpent),
+                    Some("budget_spent"),
+                ),
+            ),
+            (
+                Ending::Incomplete { status, reason },
+                ("incomplete", 200, Some(reason), Some("upstream_incomplete")),
+            ),
+            (
+                Ending::ClientGone,
+                ("client_gone", 499, None, Some("client_gone")),
+            ),
+            (Ending::Aborted, ("aborted", 500, None, Some("aborted"))),
+        ] {
+            let all = (
+                ending.word(),
+                ending.status(),
+                ending.reason(),
+                ending.wrong(),
+            );
+            assert_eq!(all, told);
+        }
+    }
+
+    #[test]
+    fn only_the_end_of_the_process_cuts() {
+        assert!(!Ending::Aborted.is_cut());
+        for reason in Reason::ALL {
+            for ending in [
+                Ending::Refused {
+                    status: 503,
+                    reason,
+                },
+                Ending::Incomplete {
+                    status: 200,
+                    reason,
+                },
+            ] {
+                assert_eq!(ending.is_cut(), reason == Reason::Draining);
+            }
         }
     }
 }

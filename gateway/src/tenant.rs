@@ -15,6 +15,7 @@ use turnpike_identity::agent_tokens::{Binding, id_of};
 use turnpike_identity::jwt::unproven_issuer;
 use turnpike_limits::Rules;
 
+use crate::observe::metrics::TenantMetrics;
 use crate::sso::Sso;
 use crate::upstream::Catalogue;
 
@@ -53,6 +54,7 @@ pub struct Tenant {
     pub prompts: Option<usize>,
     /// At its first host.
     pub home: Option<Site>,
+    pub metrics: TenantMetrics,
 }
 
 /// A host of a tenant.

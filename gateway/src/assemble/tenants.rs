@@ -10,6 +10,7 @@ use url::Url;
 
 use super::stock::Shelves;
 use super::{access, limits};
+use crate::observe::metrics::{Metrics, TenantMetrics};
 use crate::sso::{Logins, Sso};
 use crate::tenant::{Acting, Place, Shelf, Site, Tenant, Tenants};
 
@@ -31,14 +32,19 @@ pub(super) fn pools(plan: &Plan) -> HashMap<Box<str>, Option<Arc<str>>> {
 }
 
 /// `logins` is where people log in somewhere.
-pub(super) fn tenants(plan: &Plan, shelves: Shelves, logins: Option<&Logins<'_>>) -> Tenants {
+pub(super) fn tenants(
+    plan: &Plan,
+    shelves: Shelves,
+    logins: Option<&Logins<'_>>,
+    metrics: &Metrics,
+) -> Tenants {
     let shelves = Arc::new(shelves);
     let mut by_pools: HashMap<Vec<String>, Shelf> = HashMap::new();
     let mut shelf = |pools: &[String]| {
         let known = by_pools.entry(pools.to_vec());
         known.or_insert_with(|| shelves.shelf(pools)).clone()
     };
-    let house = Arc::new(house(plan, shelf(&[]), logins));
+    let house = Arc::new(house(plan, shelf(&[]), logins, metrics));
     // Everything that is configured for everybody is there from the start.
     house.catalogue();
     let site = site(&plan.server.public_url, None);
@@ -54,7 +60,9 @@ pub(super) fn tenants(plan: &Plan, shelves: Shelves, logins: Option<&Logins<'_>>
     };
     for written in &plan.tenants {
         let shelf = shelf(&written.pools);
-        let tenant = Arc::new(tenant(plan, written, &tenants.house, shelf, logins));
+        let told = metrics.tenant(Some(&written.name));
+        let tenant = tenant(plan, written, &tenants.house, (shelf, told), logins);
+        let tenant = Arc::new(tenant);
         for host in &written.hosts {
             let place = Place {
                 tenant: tenant.clone(),
@@ -71,7 +79,7 @@ pub(super) fn tenants(plan: &Plan, shelves: Shelves, logins: Option<&Logins<'_>>
     tenants
 }
 
-fn house(plan: &Plan, shelf: Shelf, logins: Option<&Logins<'_>>) -> Tenant {
+fn house(plan: &Plan, shelf: Shelf, logins: Option<&Logins<'_>>, metrics: &Metrics) -> Tenant {
     let roles = access::roles(&plan.roles, &plan.role_bindings);
     let sso = plan.sso.as_ref().zip(logins);
     Tenant {
@@ -88,6 +96,7 @@ fn house(plan: &Plan, shelf: Shelf, logins: Option<&Logins<'_>>) -> Tenant {
         shelf,
         prompts: plan.prompts.enabled.then_some(plan.prompts.max),
         home: None,
+        metrics: metrics.tenant(None),
     }
 }
 
@@ -95,7 +104,7 @@ fn tenant(
     plan: &Plan,
     written: &TenantPlan,
     house: &Tenant,
-    shelf: Shelf,
+    (shelf, metrics): (Shelf, TenantMetrics),
     logins: Option<&Logins<'_>>,
 ) -> Tenant {
     let own = written.access.as_ref();
@@ -141,6 +150,7 @@ fn tenant(
             .hosts
             .first()
             .map(|host| site(&plan.server.public_url, Some(host))),
+        metrics,
     }
 }
 

@@ -15,7 +15,7 @@ use turnpike_audit::events::{
 use super::{no_room, who};
 use crate::clock::millis;
 use crate::context::Context;
-use crate::record::{Ending, Record};
+use crate::record::Record;
 use crate::refusal::{Reason, Refusal};
 use crate::request::{identify, others_first};
 use crate::trace_context::TraceId;
@@ -56,7 +56,6 @@ pub fn end(context: &Context<'_>) {
     if !record.is_on_record {
         return;
     }
-    let (outcome, status, reason) = outcome(record);
     let trace = context.known_trace().map(|trace| trace.digits());
     context.runtime.audit.tell(&RequestEnd {
         request: record.id.as_str(),
@@ -69,9 +68,9 @@ pub fn end(context: &Context<'_>) {
         served: record.served.as_deref(),
         provider: record.provider.as_deref(),
         credential: record.credential.as_deref(),
-        outcome,
-        status: status.into(),
-        reason,
+        outcome: record.ending.word(),
+        status: record.ending.status().into(),
+        reason: reason(record),
         attempts: record.attempts.into(),
         stream: record.stream,
         used: tokens(record),
@@ -89,7 +88,6 @@ pub fn used(context: &Context<'_>) {
     if record.attempts == 0 {
         return;
     }
-    let (outcome, status, reason) = outcome(record);
     let trace = context.known_trace().map(|trace| trace.digits());
     log.note(&CallUsage {
         request: record.id.as_str(),
@@ -101,9 +99,9 @@ pub fn used(context: &Context<'_>) {
         served: record.served.as_deref(),
         provider: record.provider.as_deref(),
         credential: record.credential.as_deref(),
-        outcome,
-        status: status.into(),
-        reason,
+        outcome: record.ending.word(),
+        status: record.ending.status().into(),
+        reason: reason(record),
         attempts: record.attempts.into(),
         stream: record.stream,
         used: tokens(record),
@@ -129,73 +127,21 @@ fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// The outcome, the status that the caller got, and why.
-fn outcome(record: &Record) -> (&'static str, u16, Option<&'static str>) {
-    match record.ending {
-        Ending::Answered { status } => ("answered", status, None),
-        Ending::Refused { status, reason } => ("refused", status, Some(reason)),
-        Ending::Incomplete { status, reason } => ("incomplete", status, Some(reason)),
-        Ending::ClientGone => ("client_gone", 499, None),
-        Ending::Aborted => ("aborted", 500, None),
-    }
+/// Why the gateway ended it, where it did.
+fn reason(record: &Record) -> Option<&'static str> {
+    record.ending.reason().map(|reason| reason.words().reason)
 }
 
 /// Tells of a refusal that says something of who asked, or of a limit.
 pub fn refused(head: Option<&RequestHeader>, refusal: &Refusal, context: &Context<'_>) {
-    let audit = &context.runtime.audit;
-    if !audit.is_kept() {
+    if !context.runtime.audit.is_kept() {
         return;
     }
-    let (status, reason) = (refusal.status(), refusal.reason.words().reason);
-    let kind = kind(refusal.reason);
-    let untold = match kind {
-        Kind::Authentication => return not_let_in(head, status, reason, context),
-        Kind::Other => return,
-        Kind::Authorization | Kind::Limit => {
-            match audit.denials.may_tell(context.runtime.board.time.now()) {
-                Some(untold) => untold,
-                None => return,
-            }
-        }
-    };
-    let untold = (untold > 0).then_some(untold);
-    match kind {
-        Kind::Authentication | Kind::Other => {}
-        Kind::Authorization => {
-            let record = &context.record;
-            audit.tell(&AuthorizationDenied {
-                request: record.id.as_str(),
-                decision: record.decision.as_str(),
-                who: record.identity.as_deref().map(who).unwrap_or_default(),
-                client: record.client,
-                operation: record.operation.map(Operation::as_str),
-                model: record.model.as_deref(),
-                status: status.into(),
-                reason,
-                generation: context.snapshot.generation,
-                untold,
-            });
-        }
-        Kind::Limit => {
-            let record = &context.record;
-            audit.tell(&LimitHit {
-                request: record.id.as_str(),
-                decision: record.decision.as_str(),
-                who: record.identity.as_deref().map(who).unwrap_or_default(),
-                client: record.client,
-                model: record.model.as_deref(),
-                status: status.into(),
-                reason,
-                limit: refusal.limit.as_deref().map(|told| Fell {
-                    name: &told.name,
-                    scope: told.scope,
-                    measure: told.measure,
-                    window: told.window,
-                    reset: told.reset_time.as_deref(),
-                }),
-                untold,
-            });
-        }
+    match kind(refusal.reason) {
+        Kind::Authentication => not_let_in(head, refusal.status(), refusal.reason, context),
+        Kind::Authorization => denied(refusal, context),
+        Kind::Limit => limit_hit(refusal, context),
+        Kind::Other => {}
     }
 }
 
@@ -203,28 +149,87 @@ pub fn refused(head: Option<&RequestHeader>, refusal: &Refusal, context: &Contex
 pub fn not_let_in(
     head: Option<&RequestHeader>,
     status: u16,
-    reason: &'static str,
+    reason: Reason,
     context: &Context<'_>,
 ) {
     let audit = &context.runtime.audit;
     if !audit.is_kept() {
         return;
     }
+    let record = &context.record;
+    let whose = record.turned_away.as_ref().or(record.identity.as_ref());
     let now = context.runtime.board.time.now();
-    let Some(untold) = audit.strangers.may_tell(now) else {
+    // Nobody makes up a token whose secret is right: so rubbish does not hide who used a stolen one.
+    let untold = match whose {
+        Some(_) => audit.denials.may_tell(now),
+        None => audit.strangers.may_tell(now),
+    };
+    let Some(untold) = untold else {
         return;
     };
-    let record = &context.record;
     audit.tell(&AuthenticationRefused {
         request: record.id.as_str(),
         decision: record.decision.as_str(),
-        tenant: context.tenant.name(),
+        tenant: context.at().name(),
+        who: whose.map(|identity| who(identity)).unwrap_or_default(),
         client: record.client,
         user_agent: head.and_then(user_agent),
         status: status.into(),
-        reason,
-        untold: (untold > 0).then_some(untold),
+        reason: reason.words().reason,
+        untold: if_any(untold),
     });
+}
+
+/// Tells that somebody who is known may not do what they asked.
+fn denied(refusal: &Refusal, context: &Context<'_>) {
+    let audit = &context.runtime.audit;
+    let Some(untold) = audit.denials.may_tell(context.runtime.board.time.now()) else {
+        return;
+    };
+    let record = &context.record;
+    audit.tell(&AuthorizationDenied {
+        request: record.id.as_str(),
+        decision: record.decision.as_str(),
+        who: record.identity.as_deref().map(who).unwrap_or_default(),
+        client: record.client,
+        operation: record.operation.map(Operation::as_str),
+        model: record.model.as_deref(),
+        status: refusal.status().into(),
+        reason: refusal.reason.words().reason,
+        generation: context.snapshot.generation,
+        untold: if_any(untold),
+    });
+}
+
+/// Tells that a call did not fit within a limit.
+fn limit_hit(refusal: &Refusal, context: &Context<'_>) {
+    let audit = &context.runtime.audit;
+    let Some(untold) = audit.denials.may_tell(context.runtime.board.time.now()) else {
+        return;
+    };
+    let record = &context.record;
+    audit.tell(&LimitHit {
+        request: record.id.as_str(),
+        decision: record.decision.as_str(),
+        who: record.identity.as_deref().map(who).unwrap_or_default(),
+        client: record.client,
+        model: record.model.as_deref(),
+        status: refusal.status().into(),
+        reason: refusal.reason.words().reason,
+        limit: refusal.limit.as_deref().map(|told| Fell {
+            name: &told.name,
+            scope: told.scope,
+            measure: told.measure,
+            window: told.window,
+            reset: told.reset_time.as_deref(),
+        }),
+        untold: if_any(untold),
+    });
+}
+
+/// None is not told.
+fn if_any(untold: u64) -> Option<u64> {
+    (untold > 0).then_some(untold)
 }
 
 /// What a refusal is about.

@@ -44,7 +44,11 @@ pub fn run(
     say: impl Fn(&str),
 ) -> Result<(), AuditCommandError> {
     match command {
-        AuditCommand::Verify { keys, records } => verify(keys, records, environment, say),
+        AuditCommand::Verify {
+            keys,
+            require_signature,
+            records,
+        } => verify(keys, *require_signature, records, environment, say),
         AuditCommand::Tail {
             lines,
             follow,
@@ -68,6 +72,7 @@ pub fn run(
 
 fn verify(
     keys: &[String],
+    require_signature: bool,
     records: &Records,
     environment: &Environment,
     say: impl Fn(&str),
@@ -84,6 +89,9 @@ fn verify(
     each(&files, |place, line| verifier.read(place, line.as_bytes()))?;
     if let Some((chain, seq)) = ends {
         verifier.ends(&chain, seq);
+    }
+    if require_signature {
+        verifier.wants_signatures();
     }
     for found in verifier.found() {
         say(&found.to_string());

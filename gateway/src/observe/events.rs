@@ -9,9 +9,9 @@ use turnpike_api::{Fault, Operation, StoreError};
 use turnpike_credentials::Cooldown;
 use turnpike_identity::jwt::FetchError;
 
-use turnpike_audit::events as audit;
+use turnpike_audit::{Action, events as audit};
 
-use super::metrics::{Metrics, Request};
+use super::metrics::{Metrics, Request, TenantMetrics};
 use crate::audit::Audit;
 use crate::record::{Ending, Record};
 use crate::trace_context::TraceContext;
@@ -55,20 +55,16 @@ pub struct RequestEnded<'a> {
     /// Where it is of more than this request.
     pub trace: Option<TraceContext>,
     pub metrics: &'a Metrics,
+    /// Of the tenant that it was for, or at whose host it came.
+    pub tenant: &'a TenantMetrics,
 }
 
 impl RequestEnded<'_> {
     pub fn tell(&self) {
         let (record, trace) = (self.record, self.trace);
         let took = record.started.elapsed();
-        let (status, reason) = match record.ending {
-            Ending::Answered { status } => (status, ""),
-            Ending::Refused { status, reason } => (status, reason),
-            Ending::Incomplete { status, reason } => (status, reason),
-            // The status nginx made usual for a client that closed its request.
-            Ending::ClientGone => (499, "client_gone"),
-            Ending::Aborted => (500, "aborted"),
-        };
+        let status = record.ending.status();
+        let reason = record.ending.wrong().unwrap_or_default();
         self.metrics.ended(&Request {
             operation: record.operation,
             status,
@@ -79,6 +75,8 @@ impl RequestEnded<'_> {
             usage: record.usage,
             model: record.model_metrics.as_ref(),
         });
+        self.tenant
+            .ended(record.usage.as_ref(), record.cost, record.ending);
         if let Some(overhead) = record.overhead() {
             self.metrics.overhead(overhead);
         }
@@ -265,8 +263,8 @@ pub struct Managed<'a> {
     pub actor: &'a str,
     /// The tenant that they manage; `None` = the whole gateway.
     pub tenant: Option<&'a str>,
-    /// What was done, in words.
-    pub action: &'static str,
+    pub client: Option<IpAddr>,
+    pub action: Action,
     /// What it was done to.
     pub subject: &'a str,
     /// How it was, and how it is.
@@ -280,6 +278,7 @@ impl Managed<'_> {
         self.audit.tell(&audit::Managed {
             actor: self.actor,
             tenant: self.tenant,
+            client: self.client,
             action: self.action,
             subject: self.subject,
             before: self.before,
@@ -288,10 +287,39 @@ impl Managed<'_> {
         info!(
             actor = self.actor,
             tenant = self.tenant,
-            action = self.action,
+            action = self.action.words(),
             subject = self.subject,
             "managed"
         );
+    }
+}
+
+/// An operator looked at something, or asked for what was not done.
+pub struct ManagementRequested<'a> {
+    /// Of which nothing is counted yet.
+    pub request: audit::ManagementRequest<'a>,
+    /// In milliseconds since 1970.
+    pub now: u64,
+    pub audit: &'a Audit,
+}
+
+impl ManagementRequested<'_> {
+    pub fn tell(self) {
+        let Self {
+            request,
+            now,
+            audit,
+        } = self;
+        debug!(
+            actor = request.actor,
+            tenant = request.tenant,
+            method = request.method,
+            route = request.route,
+            status = request.status,
+            reason = request.reason,
+            "asked of the management API"
+        );
+        audit.requested(request, now);
     }
 }
 
@@ -534,6 +562,34 @@ impl LoginEnded<'_> {
     pub fn tell(&self) {
         self.metrics.login(self.login.outcome);
         self.audit.tell(&self.login);
+    }
+}
+
+/// Somebody who was to log in has to wait, or typed the code of no device. Anybody can bring that about,
+/// as often as they like.
+pub struct LoginRefused<'a> {
+    pub who: audit::Who<'a>,
+    pub client: IpAddr,
+    pub reason: &'static str,
+    /// In milliseconds since 1970.
+    pub now: u64,
+    pub metrics: &'a Metrics,
+    pub audit: &'a Audit,
+}
+
+impl LoginRefused<'_> {
+    pub fn tell(self) {
+        let outcome = "failed";
+        self.metrics.login(outcome);
+        let login = audit::Login {
+            outcome,
+            provider: None,
+            who: self.who,
+            client: Some(self.client),
+            reason: Some(self.reason),
+            untold: None,
+        };
+        self.audit.refused_login(login, self.now);
     }
 }
 

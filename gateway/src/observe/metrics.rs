@@ -12,6 +12,7 @@ mod limits;
 mod model;
 #[cfg(test)]
 mod reference;
+mod tenant;
 pub mod told;
 
 use std::sync::Arc;
@@ -31,6 +32,8 @@ use family::{Families, Family};
 pub use limits::limits;
 use model::ModelFamilies;
 pub use model::{CallError, ModelMetrics};
+use tenant::TenantFamilies;
+pub use tenant::TenantMetrics;
 
 /// Handles by operation, in the order of [`Operation::ALL`].
 type ByOperation<T> = [T; Operation::ALL.len()];
@@ -43,6 +46,7 @@ struct Handles {
     families: Families,
     models: Arc<ModelFamilies>,
     credentials: Arc<CredentialFamilies>,
+    tenants: Arc<TenantFamilies>,
     requests: Family<IntCounterVec>,
     good: ByOperation<IntCounter>,
     overhead: Histogram,
@@ -102,6 +106,7 @@ impl Metrics {
         Ok(Self(Arc::new(Handles {
             models: Arc::new(ModelFamilies::new(&families)?),
             credentials: Arc::new(CredentialFamilies::new(&families)?),
+            tenants: Arc::new(TenantFamilies::new(&families)?),
             good: Operation::ALL.map(|operation| requests.with(&[operation.as_str(), "200", ""])),
             requests,
             overhead: families
@@ -289,6 +294,11 @@ impl Metrics {
     /// One provider's model; `model` as it is labelled.
     pub fn model(&self, provider: &str, model: &str) -> ModelMetrics {
         ModelMetrics::new(self.0.models.clone(), provider, model)
+    }
+
+    /// One tenant's callers; `None` = those of none.
+    pub fn tenant(&self, name: Option<&str>) -> TenantMetrics {
+        TenantMetrics::new(self.0.tenants.clone(), name)
     }
 
     /// The exposition text: what was counted here, and what others have told.

@@ -43,11 +43,10 @@ pub async fn refuse(
     dialect: Dialect,
     refusal: Refusal,
 ) -> Connection {
-    let words = refusal.reason.words();
     let status = refusal.status();
     context.record.ending = Ending::Refused {
         status,
-        reason: words.reason,
+        reason: refusal.reason,
     };
     if matches!(status, 401 | 402 | 403 | 429 | 503) {
         let at = context.runtime.board.time.now();

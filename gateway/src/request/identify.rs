@@ -32,6 +32,14 @@ pub struct Stranger {
     pub refusal: Refusal,
     /// Set where signing in would help.
     pub may_sign_in: Option<MaySignIn>,
+    /// Whose credential it was, where that is proven.
+    whose: Option<Arc<Identity>>,
+}
+
+/// What is wrong with a credential.
+struct Failure {
+    rejection: Rejection,
+    may_sign_in: Option<MaySignIn>,
 }
 
 /// What signing in would do.
@@ -48,6 +56,16 @@ impl From<Refusal> for Stranger {
         Self {
             refusal,
             may_sign_in: None,
+            whose: None,
+        }
+    }
+}
+
+impl Failure {
+    fn of(rejection: Rejection, token: &str) -> Self {
+        Self {
+            rejection,
+            may_sign_in: may_sign_in(rejection, token),
         }
     }
 }
@@ -60,7 +78,8 @@ pub async fn identify(
     context: &mut Context<'_>,
 ) -> Result<Arc<Identity>, Stranger> {
     let found = find(head, query, context).await;
-    if found.is_err() {
+    if let Err(stranger) = &found {
+        context.record.turned_away.clone_from(&stranger.whose);
         context.leave_untraced();
     }
     found
@@ -81,7 +100,10 @@ async fn find(
             let (identity, tenant) = known(from, head, query, context, &snapshot).await?;
             let other = tenant.as_ref().unwrap_or(&context.tenant);
             if !other.admits(&identity, &from) {
-                return Err(refusal(Some(Rejection::Elsewhere)).into());
+                return Err(Stranger {
+                    whose: Some(identity),
+                    ..refusal(Some(Rejection::Elsewhere)).into()
+                });
             }
             if let Some(tenant) = tenant {
                 context.tenant = tenant;
@@ -127,20 +149,23 @@ async fn known(
     snapshot: &Snapshot,
 ) -> Result<(Arc<Identity>, Option<Arc<Tenant>>), Stranger> {
     let (tenants, here) = (&snapshot.tenants, context.place.as_deref());
-    let mut failure: Option<(Rejection, Option<MaySignIn>)> = None;
+    let mut failure: Option<Failure> = None;
+    let mut whose = None;
     for place in places(&head.headers, query) {
         let token = match place? {
             Ok(token) => token,
             Err(malformed) => {
-                failure.get_or_insert((Rejection::Malformed(malformed), None));
+                failure.get_or_insert(Failure {
+                    rejection: Rejection::Malformed(malformed),
+                    may_sign_in: None,
+                });
                 continue;
             }
         };
         // Before it is proven: the time that takes would tell that it is good elsewhere.
         let book = &context.runtime.agent_tokens;
         if here.is_some_and(|here| here.is_foreign(&token, book)) {
-            let rejection = Rejection::Unknown;
-            failure.get_or_insert((rejection, may_sign_in(rejection, &token)));
+            failure.get_or_insert_with(|| Failure::of(Rejection::Unknown, &token));
             continue;
         }
         for authenticator in &snapshot.authenticators {
@@ -155,8 +180,7 @@ async fn known(
                 Verdict::Known(identity) => {
                     let Some(found) = tenants.settle(identity, here) else {
                         // As if nobody had it: it is nobody's business here that it is good.
-                        let rejection = Rejection::Unknown;
-                        failure = Some((rejection, may_sign_in(rejection, &token)));
+                        failure = Some(Failure::of(Rejection::Unknown, &token));
                         break;
                     };
                     let (identity, tenant) = found;
@@ -166,32 +190,47 @@ async fn known(
                 }
                 Verdict::Reject(rejection) => {
                     let rejection = as_told(rejection, &token, context);
+                    // Also where another one beside it is rubbish.
+                    whose = whose.or_else(|| proven(rejection, &token, context));
                     // What may be good in a moment is told before what never is.
                     let may_be = matches!(
-                        failure,
-                        Some((Rejection::Busy | Rejection::Unavailable(_), _))
+                        failure.as_ref().map(|failure| failure.rejection),
+                        Some(Rejection::Busy | Rejection::Unavailable(_))
                     );
                     if !may_be {
-                        failure = Some((rejection, may_sign_in(rejection, &token)));
+                        failure = Some(Failure::of(rejection, &token));
                     }
                     break;
                 }
                 Verdict::NotMine => {}
             }
         }
-        failure.get_or_insert_with(|| {
-            let rejection = Rejection::Unknown;
-            (rejection, may_sign_in(rejection, &token))
-        });
+        failure.get_or_insert_with(|| Failure::of(Rejection::Unknown, &token));
     }
     let (rejection, may_sign_in) = match failure {
         None => (None, Some(MaySignIn::Anew)),
-        Some((rejection, may_sign_in)) => (Some(rejection), may_sign_in),
+        Some(failure) => (Some(failure.rejection), failure.may_sign_in),
     };
     Err(Stranger {
         refusal: refusal(rejection),
         may_sign_in,
+        whose,
     })
+}
+
+/// Whose agent token it is that was refused, where its secret was found to be right first.
+fn proven(rejection: Rejection, token: &str, context: &Context<'_>) -> Option<Arc<Identity>> {
+    match rejection {
+        Rejection::Revoked | Rejection::SessionExpired | Rejection::Elsewhere => {
+            let id = turnpike_identity::agent_tokens::id_of(token)?;
+            context.runtime.agent_tokens.identity(id)
+        }
+        Rejection::Malformed(_)
+        | Rejection::Unknown
+        | Rejection::NotGood(_)
+        | Rejection::Busy
+        | Rejection::Unavailable(_) => None,
+    }
 }
 
 /// At a tenant's host nobody is told what became of another tenant's credential.

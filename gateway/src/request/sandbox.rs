@@ -78,7 +78,7 @@ pub(super) async fn answer(
         return Err(told(stranger, context).into());
     };
     let (head, body) = response(spoken)?.into_parts();
-    let reason = stranger.refusal.reason.words().reason;
+    let reason = stranger.refusal.reason;
     calls::not_let_in(Some(session.req_header()), 200, reason, context);
     let connection = respond_as(session, context, head, body).await?;
     context.record.ending = Ending::Refused {
@@ -93,6 +93,7 @@ pub fn told(stranger: Stranger, context: &Context<'_>) -> Refusal {
     let Stranger {
         mut refusal,
         may_sign_in,
+        ..
     } = stranger;
     if let Some((sso, login)) = context.at().sso.as_deref().zip(may_sign_in) {
         let now = context.runtime.board.time.now();

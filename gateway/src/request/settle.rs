@@ -27,7 +27,7 @@ impl Drop for Context<'_> {
         // all of it told.
         let _left = Left(self.runtime);
         let drain = &self.runtime.drain;
-        if drain.is_cut() && self.record.was_cut() {
+        if drain.is_cut() && self.record.ending.is_cut() {
             drain.note_cut();
         }
         calls::end(self);
@@ -36,6 +36,7 @@ impl Drop for Context<'_> {
             record: &self.record,
             trace: self.known_trace(),
             metrics: &self.runtime.metrics,
+            tenant: &self.whose().metrics,
         }
         .tell();
         if let Some(notes) = self.recording.take() {

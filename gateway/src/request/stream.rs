@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use pingora::protocols::http::ServerSession;
 use turnpike_api::{Clock, Mark, Operation, Progress};
+use turnpike_providers::SaidModel;
 
 use super::count::{self, Count};
 use super::forward::{Answer, Next, Received};
@@ -48,6 +49,10 @@ pub async fn stream(
         first: received.event_stream,
         first_after: None,
         between_events: true,
+        said: context
+            .recording
+            .is_some()
+            .then(|| SaidModel::of(operation)),
     };
     let passed = passing.pass(session, context, &mut received).await;
     let usage = received.meter.usage();
@@ -58,9 +63,11 @@ pub async fn stream(
         count,
         between_events,
         first_after,
+        said,
         ..
     } = passing;
     context.record.first_chunk = first_after;
+    context.attempt_says(said.and_then(SaidModel::name));
     if let Some(lease) = lease {
         count.end(&lease, &received);
         let now = context.runtime.board.time.now();
@@ -92,7 +99,7 @@ pub async fn stream(
             };
             context.record.ending = Ending::Incomplete {
                 status,
-                reason: refusal.reason.words().reason,
+                reason: refusal.reason,
             };
             let drain = &context.runtime.drain;
             let said = received.event_stream
@@ -131,6 +138,8 @@ struct Passing<'l, 'p, 'm> {
     first_after: Option<Duration>,
     /// What has gone ends with a whole event.
     between_events: bool,
+    /// The model that the answer names, where its trace is recorded.
+    said: Option<SaidModel>,
 }
 
 impl Passing<'_, '_, '_> {
@@ -152,6 +161,7 @@ impl Passing<'_, '_, '_> {
             return finish(session, drain).await;
         }
         for piece in std::mem::take(&mut received.held) {
+            self.listen(&piece);
             self.count.bytes += piece.len() as u64;
             let complete = received.progress == Progress::Finished;
             let counted = self.count_if(complete, received);
@@ -175,6 +185,7 @@ impl Passing<'_, '_, '_> {
                 Err(stopped) => return self.stop(session, context, received, stopped).await,
             };
             received.progress = received.meter.read(&piece);
+            self.listen(&piece);
             // The end goes out with the last piece when it is known by then: one send, not two.
             let end = rest.is_done() && self.is_complete(received);
             self.count.bytes += piece.len() as u64;
@@ -230,6 +241,12 @@ impl Passing<'_, '_, '_> {
         match rest.filter(|rest| !rest.is_empty()) {
             Some(rest) => self.write(session, context, rest, false).await,
             None => Ok(()),
+        }
+    }
+
+    fn listen(&mut self, piece: &[u8]) {
+        if let Some(said) = &mut self.said {
+            said.read(piece);
         }
     }
 

@@ -17,6 +17,7 @@ pub(super) const OPERATION: &str = "gen_ai.operation.name";
 pub(super) const PROVIDER: &str = "gen_ai.provider.name";
 pub(super) const REQUEST_MODEL: &str = "gen_ai.request.model";
 pub(super) const REQUEST_STREAM: &str = "gen_ai.request.stream";
+pub(super) const RESPONSE_MODEL: &str = "gen_ai.response.model";
 pub(super) const FIRST_CHUNK_AFTER: &str = "gen_ai.response.time_to_first_chunk";
 pub(super) const INPUT_TOKENS: &str = "gen_ai.usage.input_tokens";
 pub(super) const OUTPUT_TOKENS: &str = "gen_ai.usage.output_tokens";

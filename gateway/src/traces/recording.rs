@@ -31,6 +31,8 @@ pub(super) struct Attempt {
     pub(super) failed: Option<Failed>,
     /// Of its answer.
     pub(super) status: Option<u16>,
+    /// The model that its answer says it is of.
+    pub(super) said: Option<Box<str>>,
     pub(super) provider: Arc<str>,
     pub(super) kind: Arc<str>,
     pub(super) credential: Arc<str>,
@@ -78,6 +80,7 @@ impl Recording {
             began: call_began.elapsed(),
             failed: None,
             status: None,
+            said: None,
             provider: member.credential.vendor.name.clone(),
             kind: member.credential.vendor.kind.clone(),
             credential: member.credential.id.clone(),
@@ -90,6 +93,13 @@ impl Recording {
     pub fn answered(&mut self, status: u16) {
         if let Some(attempt) = self.attempts.last_mut() {
             attempt.status = Some(status);
+        }
+    }
+
+    /// The answer that is passed on says of which model it is.
+    pub fn said(&mut self, model: Option<Box<str>>) {
+        if let Some(attempt) = self.attempts.last_mut() {
+            attempt.said = model;
         }
     }
 

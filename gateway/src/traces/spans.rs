@@ -17,9 +17,6 @@ use crate::record::Ending;
 const NAME: &str = "turnpike";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// What becomes of a caller who left first, in `error.type`.
-const CLIENT_GONE: &str = "client_gone";
-
 /// Bits of a span's flags: who is its parent is known, and it is another process.
 const HAS_IS_REMOTE: u32 = 0x100;
 const IS_REMOTE: u32 = 0x200;
@@ -86,6 +83,12 @@ impl Finished {
         of.maybe(names::OPERATION, self.operation.map(names::operation_name));
         of.maybe(names::REQUEST_MODEL, self.model.as_deref());
         of.truth(names::REQUEST_STREAM, self.stream);
+        // The one that served, or was tried last.
+        if let Some(attempt) = recording.attempts().last() {
+            let provider = names::provider_name(&attempt.kind, &attempt.provider);
+            of.text(names::PROVIDER, provider);
+            of.maybe(names::RESPONSE_MODEL, attempt.said.as_deref());
+        }
         of.text(names::REQUEST_ID, self.request.as_str());
         of.text(names::DECISION_ID, self.decision.as_str());
         of.maybe(names::TENANT, self.tenant.as_deref());
@@ -116,6 +119,7 @@ impl Finished {
         let provider = names::provider_name(&attempt.kind, &attempt.provider);
         of.text(names::PROVIDER, provider);
         of.text(names::REQUEST_MODEL, &attempt.model);
+        of.maybe(names::RESPONSE_MODEL, attempt.said.as_deref());
         of.truth(names::REQUEST_STREAM, self.stream);
         let (address, port) = attempt.endpoint.server();
         of.text(names::SERVER_ADDRESS, address);
@@ -198,38 +202,29 @@ impl Finished {
 
     /// How the call ended for its caller. What is the caller's own fault is no failure of ours.
     fn end(&self) -> End {
-        let (status, error) = match self.ending {
-            Ending::Answered { status } if status < 500 => (Some(status), None),
-            Ending::Answered { status } => (Some(status), Some(status.to_string())),
-            Ending::Refused { status, reason } | Ending::Incomplete { status, reason } => {
-                (Some(status), Some(reason.to_owned()))
-            }
-            Ending::ClientGone => (None, Some(CLIENT_GONE.to_owned())),
-            Ending::Aborted => (None, Some("aborted".to_owned())),
+        let (ending, status) = (self.ending, self.ending.status());
+        let (status, is_failure) = match ending {
+            Ending::Answered { .. } | Ending::Refused { .. } => (Some(status), status >= 500),
+            Ending::Incomplete { .. } => (Some(status), true),
+            // None went out.
+            Ending::ClientGone => (None, false),
+            Ending::Aborted => (None, true),
         };
-        let is_failure = match self.ending {
-            Ending::Answered { status } | Ending::Refused { status, .. } => status >= 500,
-            Ending::Incomplete { .. } | Ending::Aborted => true,
-            Ending::ClientGone => false,
-        };
+        let failed = status
+            .filter(|_| is_failure)
+            .map(|status| status.to_string());
         End {
             status,
-            error,
+            error: ending.wrong().map(str::to_owned).or(failed),
             is_failure,
         }
     }
 
     /// How the attempt ended whose answer, if it had one, was passed on.
     fn end_of_last(&self, status: Option<u16>) -> End {
-        let error = match (self.ending, status) {
-            (Ending::ClientGone, _) => Some(CLIENT_GONE.to_owned()),
-            (Ending::Incomplete { reason, .. } | Ending::Refused { reason, .. }, _) => {
-                Some(reason.to_owned())
-            }
-            (Ending::Aborted, _) => Some("aborted".to_owned()),
-            (Ending::Answered { .. }, Some(status @ 400..)) => Some(status.to_string()),
-            (Ending::Answered { .. }, _) => None,
-        };
+        let refused = status.filter(|status| *status >= 400);
+        let refused = refused.map(|status| status.to_string());
+        let error = self.ending.wrong().map(str::to_owned).or(refused);
         End {
             status,
             is_failure: error.is_some() && !matches!(self.ending, Ending::ClientGone),

@@ -152,6 +152,7 @@ pub fn router(runtime: &Arc<Runtime>, reloader: &Arc<Reloader>) -> Router {
         .method_not_allowed_fallback(async || Refused::WrongMethod)
         .fallback(async || Refused::NothingHere)
         .layer(DefaultBodyLimit::max(BODY))
+        .layer(from_fn_with_state(office.clone(), access::on_record))
         .with_state(office.clone());
     let pages = pages::router(&office, served.clone());
     // Around the whole router: a route of its own would say by `Allow` that it is there.

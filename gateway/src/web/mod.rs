@@ -161,10 +161,9 @@ async fn told(
     refusal: &Refusal,
 ) -> Result<Connection, Stop> {
     let kept = sent(session, context, page).await;
-    let words = refusal.reason.words();
     context.record.ending = Ending::Refused {
-        status: words.status,
-        reason: words.reason,
+        status: refusal.reason.words().status,
+        reason: refusal.reason,
     };
     kept
 }

@@ -279,7 +279,21 @@ async fn the_command_finds_what_was_tampered_with() {
         assert_eq!(found.status.code(), Some(1), "{what}");
         assert!(said(&found).contains(told), "{what}: {}", said(&found));
     }
+    // As somebody writes it who has no key: all of it is whole.
+    let is_checkpoint = |line: &&str| line.contains("\"event\":\"checkpoint\"");
+    let signed_at = lines.iter().position(is_checkpoint).unwrap();
+    let copy = house.dir.path().join("copy.jsonl");
+    std::fs::write(&copy, lines[..signed_at].join("\n") + "\n").unwrap();
+    let copy = copy.to_str().unwrap();
+    let unsigned = command(&house, &["verify", copy]);
+    assert!(unsigned.status.success() && said(&unsigned).contains("not signed"));
+    let unsigned = command(&house, &["verify", "--require-signature", copy]);
+    assert_eq!(unsigned.status.code(), Some(1), "{}", said(&unsigned));
+    assert!(said(&unsigned).contains("no checkpoint signs any of it"));
+
     std::fs::write(&path, &text).unwrap();
+    let signed = command(&house, &["verify", "--require-signature"]);
+    assert!(signed.status.success(), "{}", said(&signed));
     let last = command(&house, &["tail", "-n", "2"]);
     assert_eq!(said(&last), lines[lines.len() - 2..].join("\n") + "\n");
     let ends = command(&house, &["export", "--event", "request.end"]);

@@ -1,11 +1,14 @@
 //! Somebody unknown is told where to sign in, where a person sees it; and the model never does.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use turnpike::clock::Time;
 use turnpike_api::Clock;
 use turnpike_identity::agent_tokens::{self, Binding, Costs, NewToken, Owner};
 use turnpike_loadtest::{FakeProvider, Options};
 
+use crate::audit::stopped;
 use crate::calls::{CHAT, GEMINI, MESSAGES, RESPONSES, STREAMS, StreamCall, post_with};
 use crate::harness::{Answer, Client, House, Http, KEY, raw, until};
 
@@ -144,6 +147,32 @@ fn check_said(answer: &Answer, what: &str) {
 }
 
 #[tokio::test]
+async fn whose_session_is_over_is_on_record() {
+    let place = Place::new().await;
+    let (id, token) = place.token().await;
+    place.time.advance(Duration::from_secs(3601));
+    let bearer = format!("Bearer {token}");
+    let answer = place.stream(&CHAT, &[("authorization", &bearer)]).await;
+    check_said(&answer, "a chat");
+    place.house.settled().await;
+    let mut all = stopped(&place.house).await;
+    all.retain(|one| one["event"] == "authentication.refused");
+    assert_eq!(all.len(), 1);
+    let told = &all[0];
+    assert_eq!(
+        (&told["status"], &told["reason"]),
+        (&json!(200), &json!("session_expired"))
+    );
+    for (field, value) in [
+        ("token_id", &*id),
+        ("subject", "ada"),
+        ("issuer", "https://idp.example.com"),
+    ] {
+        assert_eq!(told["who"][field], value, "{field}");
+    }
+}
+
+#[tokio::test]
 async fn whoever_is_unknown_is_told_in_every_dialect() {
     let place = Place::new().await;
     for headers in [&[][..], &[("x-api-key", "put-your-key-here")]] {
@@ -185,7 +214,7 @@ async fn a_session_that_ended_is_renewed_by_a_link_of_its_own() {
     assert_eq!(served.header("x-auth-required"), None);
     assert_eq!(place.provider.count(), 1);
 
-    place.time.advance(std::time::Duration::from_secs(3601));
+    place.time.advance(Duration::from_secs(3601));
     for (path, body) in WHOLE {
         let answer = place.post(path, &headers, body).await;
         check_said(&answer, path);

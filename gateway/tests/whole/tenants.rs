@@ -5,6 +5,7 @@ mod found;
 mod logins;
 mod matrix;
 mod scale;
+mod stolen;
 
 use bytes::Bytes;
 use http::{Method, Request};

@@ -98,7 +98,9 @@ async fn a_call_is_a_span_and_its_attempt_one_within_it() {
             ("http.route", "/v1/chat/completions"),
             ("network.protocol.version", version),
             ("gen_ai.operation.name", "chat"),
+            ("gen_ai.provider.name", "openai"),
             ("gen_ai.request.model", "gpt-4o"),
+            ("gen_ai.response.model", "gpt-4o"),
             ("turnpike.request.id", "build-7"),
             (
                 "turnpike.decision.id",
@@ -113,6 +115,7 @@ async fn a_call_is_a_span_and_its_attempt_one_within_it() {
             ("gen_ai.operation.name", "chat"),
             ("gen_ai.provider.name", "openai"),
             ("gen_ai.request.model", "gpt-4o"),
+            ("gen_ai.response.model", "gpt-4o"),
             ("server.address", "127.0.0.1"),
             ("turnpike.credential.id", "openai/1"),
         ] {
@@ -195,9 +198,35 @@ async fn each_attempt_that_failed_is_a_span_that_says_why() {
         );
         let has_usage = attempt.number("gen_ai.usage.input_tokens").is_some();
         assert_eq!(has_usage, nth == 3, "only what served used anything");
+        let has_said = attempt.text("gen_ai.response.model").is_some();
+        assert_eq!(has_said, nth == 3, "and says what it is of");
         if let Some(next) = attempts.get(nth + 1) {
             assert!(attempt.end_time_unix_nano <= next.start_time_unix_nano);
         }
+    }
+}
+
+#[tokio::test]
+async fn the_model_is_the_one_that_the_provider_says() {
+    let provider = FakeProvider::start(Options::default()).await;
+    let collector = Collector::start().await;
+    let house = told(&provider, &collector, "1", 1).await;
+    let body = r#"{"id":"c","model":"gpt-4o-2024-08-06","choices":[{"message":{"content":"\"model\":\"x\""}}]}"#;
+    provider.always(
+        "sk-openai-1",
+        Behaviour::Status {
+            code: 200,
+            body: Some(body.into()),
+            headers: Vec::new(),
+        },
+    );
+    let mut client = client(&house, Http::One).await;
+    assert_eq!(asked(&mut client, &[]).await.status, 200);
+    let spans = spans_at_the_end(&house, &collector).await;
+    for span in &spans {
+        assert_eq!(span.text("gen_ai.request.model"), Some("gpt-4o"));
+        let said = span.text("gen_ai.response.model");
+        assert_eq!(said, Some("gpt-4o-2024-08-06"));
     }
 }
 
@@ -280,6 +309,8 @@ async fn a_streams_span_ends_when_the_stream_does() {
             assert!(lasts.contains(&first.time_unix_nano));
             assert!(attempt.number("gen_ai.usage.output_tokens") > Some(0));
             assert_eq!(attempt.text("error.type"), None);
+            let model = attempt.text("gen_ai.request.model");
+            assert_eq!(attempt.text("gen_ai.response.model"), model);
         }
     }
 }

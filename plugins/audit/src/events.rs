@@ -5,6 +5,7 @@
 
 use std::net::IpAddr;
 
+use crate::Action;
 use crate::json::{Fields, Value, Whole, boundary};
 use crate::redact::credentials;
 
@@ -51,7 +52,7 @@ pub struct Described {
 
 /// Makes the structs, and the list of them.
 macro_rules! described {
-    ($list:ident: $(
+    ($list:ident, $default:meta: $(
         #[doc = $what:literal]
         $type:ident $(<$life:lifetime>)? = $name:literal {
             $( #[doc = $doc:literal] $field:ident: $value:ty, )*
@@ -59,7 +60,8 @@ macro_rules! described {
     )*) => {
         $(
             #[doc = $what]
-            #[derive(Clone, Default)]
+            #[derive(Clone)]
+            #[$default]
             pub struct $type $(<$life>)? {
                 $( #[doc = $doc] pub $field: $value, )*
             }
@@ -84,7 +86,8 @@ macro_rules! described {
 /// Makes structs that are events.
 macro_rules! events {
     ($( #[doc = $what:literal] $type:ident $(<$life:lifetime>)? = $name:literal { $($fields:tt)* } )*) => {
-        described! { CATALOGUE: $(
+        // Nothing that happens is left to a default.
+        described! { CATALOGUE, cfg_attr(test, derive(Default)): $(
             #[doc = $what]
             $type $(<$life>)? = $name { $($fields)* }
         )* }
@@ -106,7 +109,7 @@ macro_rules! events {
 /// Makes structs that are objects within events.
 macro_rules! groups {
     ($( #[doc = $what:literal] $type:ident $(<$life:lifetime>)? = $name:literal { $($fields:tt)* } )*) => {
-        described! { GROUPS: $(
+        described! { GROUPS, derive(Default): $(
             #[doc = $what]
             $type $(<$life>)? = $name { $($fields)* }
         )* }
@@ -319,6 +322,8 @@ events! {
         decision: &'a str,
         /// The tenant at whose host it was.
         tenant: Option<&'a str>,
+        /// Whose credential it was, where it is theirs without doubt: it is revoked, its session is over, or it is bound elsewhere.
+        who: Who<'a>,
         /// The caller's address, after trusted proxies.
         client: Option<IpAddr>,
         /// What the caller says its program is.
@@ -327,7 +332,7 @@ events! {
         status: u64,
         /// Why.
         reason: &'a str,
-        /// How many such refusals of strangers were not told one by one, for there were too many.
+        /// How many before it were not told one by one, for there were too many: refusals of strangers; where `who` is known, denials and limits that fell.
         untold: Option<u64>,
     }
     /// Somebody who is known may not do what they asked.
@@ -378,14 +383,16 @@ events! {
     Login<'a> = "login" {
         /// `granted`, `denied` by a role or the authorization API, or `failed` before it was known who it is.
         outcome: &'a str,
-        /// The identity provider.
-        provider: &'a str,
-        /// Who, where the provider has said so.
+        /// The identity provider, where one was chosen.
+        provider: Option<&'a str>,
+        /// Who, where the provider has said so, or somebody signed in types a device's code.
         who: Who<'a>,
         /// The address.
         client: Option<IpAddr>,
-        /// Why not.
+        /// Why not: `rate_limited` has to wait, `unknown_user_code` is no device's; others are a provider's, the authorization API's, or of a login's end.
         reason: Option<&'a str>,
+        /// How many `rate_limited` and `unknown_user_code` before it were not told one by one, for there were too many.
+        untold: Option<u64>,
     }
     /// Somebody logged out.
     Logout<'a> = "logout" {
@@ -483,14 +490,35 @@ events! {
         actor: &'a str,
         /// The tenant that they manage; left out = the whole gateway.
         tenant: Option<&'a str>,
+        /// The address.
+        client: Option<IpAddr>,
         /// What was done.
-        action: &'a str,
+        action: Action,
         /// To what.
         subject: &'a str,
         /// How it was, secrets blotted out.
         before: Option<&'a str>,
         /// How it is, likewise.
         after: Option<&'a str>,
+    }
+    /// An operator looked at something, or asked for what was not done; a request to the management API, or of a page that uses it, that has no record of another event.
+    ManagementRequest<'a> = "management.request" {
+        /// The name of the key, or the person.
+        actor: &'a str,
+        /// The tenant that they manage; left out = the whole gateway.
+        tenant: Option<&'a str>,
+        /// The address.
+        client: Option<IpAddr>,
+        /// The method.
+        method: &'a str,
+        /// The path, as the API's document has it; left out where it has none such.
+        route: Option<&'a str>,
+        /// The status that was answered; 499 = they left first.
+        status: u64,
+        /// Why it was not done: the `code` of the answer.
+        reason: Option<&'a str>,
+        /// How many before it were not told one by one, for there were too many: of one who looks at the same thing again and again, or of those that were not done.
+        untold: Option<u64>,
     }
     /// A request to the management API came with a wrong key.
     ManagementRefused = "management.refused" {

@@ -84,6 +84,12 @@ impl Value for &str {
     }
 }
 
+impl Value for crate::Action {
+    fn write(&self, name: &str, fields: &mut Fields<'_>) {
+        fields.text(name, self.words());
+    }
+}
+
 impl Value for Whole<'_> {
     fn write(&self, name: &str, fields: &mut Fields<'_>) {
         fields.name(name);

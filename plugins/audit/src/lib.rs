@@ -1,6 +1,6 @@
 //! What happened, told so that nothing is missed.
 //!
-//! 1. [`events`]: a struct per thing that happens, and the list of them all.
+//! 1. [`events`]: a struct per thing that happens, and the list of them all; [`Action`] is what operators do.
 //! 2. [`record`]: an event as a line of JSON, linked to the one before by its hash.
 //! 3. [`spool`]: lines are appended to segments on the disk, many with one write.
 //! 4. [`delivery`]: each sink reads the segments at its own pace, and forgets nothing it did not hand on.
@@ -11,6 +11,7 @@
 //! [`log`] is all of that behind one handle. It has threads of its own and no runtime: what a call
 //! waits for is one append to a file.
 
+mod action;
 mod checkpoint;
 pub mod delivery;
 mod ended;
@@ -30,6 +31,7 @@ pub mod spool;
 mod tests;
 pub mod verify;
 
+pub use action::{Action, Kind};
 pub use checkpoint::SigningKey;
 pub use events::Event;
 pub use formats::{Format, Stream};

@@ -27,6 +27,8 @@ pub enum Fault {
     /// So many records, or so long, and no checkpoint signs them: the chain was written anew from here
     /// on, or without its key.
     Unsigned { from: u64, to: u64 },
+    /// No checkpoint signs any of the chain.
+    NeverSigned,
     /// The checkpoint is not signed by the key.
     BadSignature { seq: u64 },
     /// The chain goes on to this record, and it is not there.
@@ -177,6 +179,19 @@ impl Verifier {
         }
     }
 
+    /// Each chain has to have a checkpoint, however short it is; and there has to be one.
+    pub fn wants_signatures(&mut self) {
+        let unsigned = self.chains.iter();
+        let unsigned = unsigned.filter(|(_, state)| state.signed.is_none());
+        let mut unsigned: Vec<String> = unsigned.map(|(chain, _)| chain.clone()).collect();
+        if self.chains.is_empty() {
+            unsigned.push(String::new());
+        }
+        for chain in unsigned {
+            self.find("the end", &chain, Fault::NeverSigned);
+        }
+    }
+
     fn find(&mut self, place: &str, chain: &str, fault: Fault) {
         self.found.push(Found {
             place: place.to_owned(),
@@ -308,6 +323,7 @@ impl fmt::Display for Fault {
                 f,
                 "records {from} to {to} are not signed, and should be: they were not written by the gateway"
             ),
+            Self::NeverSigned => f.write_str("no checkpoint signs any of it"),
             Self::BadSignature { seq } => {
                 write!(f, "record {seq} is a checkpoint that the key did not sign")
             }

@@ -7,6 +7,7 @@
 //! | when to come back after one | `hint.rs` |
 //! | what the gateway reads of a request's body | [`scan()`] over `walk.rs`, [`multipart_model`] |
 //! | usage, beginning and end of an answer | `metering.rs` over [`Splitter`] with `stream_events.rs` and `openings.rs`, and `answer_scan.rs`; `counts.rs` |
+//! | the model that an answer says it is of | [`SaidModel`] |
 //! | how the gateway itself answers as a model would | [`spoken::say`], [`spoken::unsay`] |
 //!
 //! To add a vendor that speaks OpenAI's protocol: write a constant in `openai.rs` and its row
@@ -25,6 +26,7 @@ mod metering;
 mod multipart;
 mod openai;
 mod openings;
+mod said_model;
 mod scan;
 pub mod spoken;
 mod stream_events;
@@ -37,6 +39,7 @@ use turnpike_api::{Provider, Row};
 
 pub use event_stream::{Event, MAX_EVENT, Splitter, TAIL};
 pub use multipart::multipart_model;
+pub use said_model::SaidModel;
 pub use scan::{MAX_MODEL, Model, Scan, ScanError, scan};
 
 /// The providers by the `kind` that configuration names.

@@ -126,6 +126,14 @@ catalogue! {
         USAGE_MISSING = Counter, Things, "turnpike_usage_missing_total", [PROVIDER, MODEL],
             "Good answers that stated no usage though their kind does.";
     }
+    "Tenants" {
+        TENANT_TOKENS = Counter, Tokens, "turnpike_tenant_tokens_total", [TENANT, USED_KIND],
+            "Tokens that calls of a tenant's callers used, as providers counted them.";
+        TENANT_COST = Counter, Dollars, "turnpike_tenant_cost_usd_total", [TENANT],
+            "What they cost by the price table, in US dollars.";
+        TENANT_REFUSALS = Counter, Things, "turnpike_tenant_refusals_total", [TENANT, REASON],
+            "Requests that the gateway refused or cut: of a tenant's callers, or, of somebody who is not known, at its host.";
+    }
     "Models, by OpenTelemetry's names" {
         GEN_AI_DURATION = Histogram(DURATION), Seconds, "gen_ai_server_request_duration_seconds",
             [GEN_AI_OPERATION, GEN_AI_PROVIDER, GEN_AI_MODEL, ERROR_TYPE],

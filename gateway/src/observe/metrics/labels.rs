@@ -50,6 +50,7 @@ labels! {
     REASON = "reason", Words(reasons), "why the gateway refused or cut the answer; empty = it did not";
     PROVIDER = "provider", First(1_000), "a provider of the configuration";
     MODEL = "model", First(256), "a model as its provider calls it; `other` = one that no listing names; `none` = a call that names none";
+    TENANT = "tenant", First(1_000), "a tenant of the configuration; empty = of none";
     CREDENTIAL = "credential", First(10_000), "an upstream credential's id";
     OUTCOME = "outcome", Words(outcomes), "what became of the call";
     FAULT = "fault", Words(faults), "what the provider said";
@@ -58,6 +59,7 @@ labels! {
     RECOVERED_BY = "by", Words(|| vec!["call", "probe", "operator", "new_secret"]), "what showed it";
     PROBED = "result", Words(|| vec!["good", "refused", "broken"]), "what the provider said";
     TOKEN_KIND = "kind", Words(|| vec!["input", "output", "cache_read", "cache_write", "reasoning"]), "what they were";
+    USED_KIND = "kind", Words(|| vec!["input", "output"]), "of the prompt, or of the answer";
     COMPUTED = "kind", Words(|| vec!["agent_token", "jwt"]), "a token's hash, or a signature";
     DONE = "result", Words(|| vec!["ok", "failed"]), "whether it was done";
     SENT = "result", Words(|| vec!["sent", "refused", "no_room", "lost"]), "what became of them: `no_room` and `lost` = dropped";

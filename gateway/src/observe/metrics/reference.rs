@@ -12,8 +12,8 @@ const HEAD: &str = "\
 by `make reference`; dashboards and alerts (`helm/`) are held against it. What they are good for is in
 [operating.md](../operating.md#watching).
 
-Callers are in no label: neither people and keys nor tenants, nor what they asked for in their own words. Each
-label has as many values as it says below, at most; gauges of credentials tell of all there are.
+Callers are in no label, neither people nor keys, nor what they asked for in their own words; of tenants there is the name
+that the configuration gives them. Each label has as many values as it says below, at most; gauges of credentials tell of all there are.
 
 Counters and histograms begin anew with the process. A series that names a model, a provider or a credential is there
 from its first call on. Generations are each replica's own count: whether replicas agree is told by `turnpike_config_hash`, which

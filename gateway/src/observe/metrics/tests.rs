@@ -4,6 +4,8 @@ use std::time::Duration;
 use turnpike_api::{Operation, Usage};
 
 use super::*;
+use crate::record::Ending;
+use crate::refusal::Reason;
 
 fn text(metrics: &Metrics) -> String {
     String::from_utf8(metrics.render(Vec::new()).unwrap()).unwrap()
@@ -111,6 +113,47 @@ fn a_hundred_thousand_models_and_credentials_are_no_more_series_than_the_bounds(
         r#"turnpike_metrics_overflows_total{label="model"}"#,
     );
     assert!(told > Some(0.0));
+}
+
+#[test]
+fn however_many_tenants_there_are_series_are_bounded() {
+    let metrics = Metrics::new().unwrap();
+    let end = |name: Option<&str>| {
+        let usage = Usage {
+            input: 10,
+            output: 20,
+            ..Usage::default()
+        };
+        let ending = Ending::Incomplete {
+            status: 200,
+            reason: Reason::UpstreamIncomplete,
+        };
+        metrics
+            .tenant(name)
+            .ended(Some(&usage), Some(2_500_000), ending);
+    };
+    end(None);
+    for nth in 0..1_000 {
+        end(Some(&format!("tenant-{nth}")));
+    }
+    let full = series(&metrics);
+    for nth in 1_000..3_000 {
+        end(Some(&format!("tenant-{nth}")));
+    }
+    assert_eq!(series(&metrics), full);
+    for (name, told) in [
+        (
+            r#"turnpike_tenant_tokens_total{kind="output",tenant=""}"#,
+            20.0,
+        ),
+        (r#"turnpike_tenant_cost_usd_total{tenant="tenant-7"}"#, 2.5),
+        (
+            r#"turnpike_tenant_refusals_total{reason="upstream_incomplete",tenant="other"}"#,
+            2_001.0,
+        ),
+    ] {
+        assert_eq!(value(&metrics, name), Some(told), "{name}");
+    }
 }
 
 #[test]

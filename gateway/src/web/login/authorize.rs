@@ -173,13 +173,14 @@ pub(super) async fn let_in(
     desk.clear_count(browser).await?;
     desk.told(audit::Login {
         outcome: "granted",
-        provider: &login.provider,
+        provider: Some(&login.provider),
         who: Who {
             tenant: login.person.tenant.as_deref(),
             ..person_of(&login.person)
         },
         client: Some(desk.client),
         reason: None,
+        untold: None,
     });
     info!(
         person = login.person.shown(),
@@ -261,10 +262,11 @@ async fn refuse(desk: &Desk, person: &Person, provider: &str, denied: Denied) ->
     };
     desk.told(audit::Login {
         outcome: "denied",
-        provider,
+        provider: Some(provider),
         who: person_of(person),
         client: Some(desk.client),
         reason: Some(reason),
+        untold: None,
     });
     warn!(person = person.shown(), provider, client = %desk.client, reason, "login denied");
     if let Denied::Refused(reason) = &denied

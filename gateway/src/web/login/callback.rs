@@ -3,7 +3,7 @@
 use axum::extract::RawQuery;
 use axum::response::Response;
 use std::sync::Arc;
-use turnpike_audit::events::{Login, Who};
+use turnpike_audit::events::Login;
 use turnpike_identity::sso::{Identified, Pending, Returned};
 
 use super::authorize;
@@ -24,13 +24,11 @@ pub(super) async fn returned(desk: Desk, RawQuery(query): RawQuery) -> Result<Re
         }
         desk.told(Login {
             outcome: "failed",
-            provider: &provider,
-            who: Who {
-                tenant: desk.tenant.name(),
-                ..Who::default()
-            },
+            provider: Some(&provider),
+            who: desk.somebody(),
             client: Some(desk.client),
             reason: Some(problem.id()),
+            untold: None,
         });
     })?;
     let Identified { person, refresh } = found;

@@ -3,7 +3,7 @@
 use axum::http::StatusCode;
 use axum::response::Response;
 use tracing::warn;
-use turnpike_audit::events::{Login, Who};
+use turnpike_audit::events::Login;
 use turnpike_config::plan::LoginModePlan;
 use turnpike_identity::sso::confirmation::{self, Typed, Waiting};
 
@@ -72,13 +72,11 @@ pub(super) async fn typed(desk: Desk, form: Form) -> Result<Response, Problem> {
 fn told(desk: &Desk, reason: &str) {
     desk.told(Login {
         outcome: "failed",
-        provider: "",
-        who: Who {
-            tenant: desk.tenant.name(),
-            ..Who::default()
-        },
+        provider: None,
+        who: desk.somebody(),
         client: Some(desk.client),
         reason: Some(reason),
+        untold: None,
     });
 }
 

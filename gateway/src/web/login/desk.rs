@@ -6,14 +6,15 @@ use std::sync::Arc;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
-use turnpike_api::{Clock, Store};
+use turnpike_api::{Clock, Store, StoreError};
 use turnpike_audit::events as audit;
-use turnpike_identity::sso::{LoginRate, Person, Purpose, Session, digest, random};
+use turnpike_identity::sso::{LoginRate, Person, Purpose, Session, Wait, digest, random};
 
 use super::form::Form;
 use super::problem::Problem;
 use super::{Shared, Visit, cookies};
-use crate::observe::events::LoginEnded;
+use crate::audit::person as person_of;
+use crate::observe::events::{LoginEnded, LoginRefused};
 use crate::runtime::Runtime;
 use crate::snapshot::Snapshot;
 use crate::sso::Sso;
@@ -82,6 +83,27 @@ impl Desk {
             audit: &self.runtime.audit,
         }
         .tell();
+    }
+
+    /// An attempt that anybody can make, as often as they like, and that was no good.
+    pub(super) fn refused(&self, who: audit::Who<'_>, reason: &'static str) {
+        LoginRefused {
+            who,
+            client: self.client,
+            reason,
+            now: self.now,
+            metrics: &self.runtime.metrics,
+            audit: &self.runtime.audit,
+        }
+        .tell();
+    }
+
+    /// Of whom no more is known than at whose host they are.
+    pub(super) fn somebody(&self) -> audit::Who<'_> {
+        audit::Who {
+            tenant: self.tenant.name(),
+            ..audit::Who::default()
+        }
     }
 
     /// What the browser is known by, if it has begun a login before.
@@ -193,27 +215,38 @@ impl Desk {
 
     /// Counts an attempt, of this address and of this browser.
     pub(super) async fn count(&self, browser: &str) -> Result<(), Problem> {
-        let (rate, store) = (self.sso.rate, self.store());
-        rate.count(store, &self.counted_as(), self.now).await??;
-        rate.count(store, &format!("flow {browser}"), self.now)
+        self.count_one(&self.counted_as(), self.somebody())
+            .await??;
+        self.count_one(&format!("flow {browser}"), self.somebody())
             .await??;
         Ok(())
     }
 
     /// Counts a guess at something short, of this address and of this person.
-    pub(super) async fn count_guess(&self, person: &str) -> Result<(), Problem> {
-        let (rate, store) = (self.sso.rate, self.store());
-        rate.count(store, &self.counted_as(), self.now).await??;
-        rate.count(store, &LoginRate::of_person(person), self.now)
+    pub(super) async fn count_guess(&self, person: &Person) -> Result<(), Problem> {
+        let who = person_of(person);
+        self.count_one(&self.counted_as(), who.clone()).await??;
+        self.count_one(&LoginRate::of_person(&person.key()), who)
             .await??;
         Ok(())
     }
 
+    /// Counts an attempt under this; one that has to wait is on record.
+    pub(super) async fn count_one(
+        &self,
+        counted_as: &str,
+        who: audit::Who<'_>,
+    ) -> Result<Result<(), Wait>, StoreError> {
+        let rate = self.sso.rate;
+        let counted = rate.count(self.store(), counted_as, self.now).await?;
+        Ok(counted.inspect_err(|_| self.refused(who, "rate_limited")))
+    }
+
     /// It was right.
-    pub(super) async fn forgive_guess(&self, person: &str) -> Result<(), Problem> {
+    pub(super) async fn forgive_guess(&self, person: &Person) -> Result<(), Problem> {
         let (rate, store) = (self.sso.rate, self.store());
         rate.forgive(store, &self.counted_as(), self.now).await?;
-        rate.forgive(store, &LoginRate::of_person(person), self.now)
+        rate.forgive(store, &LoginRate::of_person(&person.key()), self.now)
             .await?;
         Ok(())
     }

@@ -14,6 +14,7 @@ use super::form::{Form, put_back};
 use super::page::see_other;
 use super::pages::{self, DeviceConfirmPage, DeviceDonePage, DevicePage, When};
 use super::problem::Problem;
+use crate::audit::person as person_of;
 use crate::upstream::roll::time;
 
 /// `GET /auth/device`: which device, and is it yours?
@@ -174,20 +175,21 @@ async fn find(
     let Some(code) = UserCode::read(typed) else {
         return Ok(None);
     };
-    let person = session.person.key();
-    desk.count_guess(&person)
+    let person = &session.person;
+    desk.count_guess(person)
         .await
         .map_err(|problem| problem.towards("Try again", &page_of(&code.shown())))?;
     let found = device::look(&code, &desk.sso.seals, desk.store(), desk.now).await?;
     // What asks at a tenant's host is none of others' business.
-    let of = session.person.tenant.as_ref();
+    let of = person.tenant.as_ref();
     let is_theirs = |login: &DeviceLogin| {
         let asked_at = login.asking.tenant.as_ref();
         asked_at.is_none() || asked_at == of
     };
     let found = found.filter(is_theirs);
-    if found.is_some() {
-        desk.forgive_guess(&person).await?;
+    match found {
+        Some(_) => desk.forgive_guess(person).await?,
+        None => desk.refused(person_of(person), "unknown_user_code"),
     }
     Ok(found.map(|login| (code, login)))
 }

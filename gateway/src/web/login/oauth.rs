@@ -56,10 +56,9 @@ pub(super) async fn authorize_device(
         tenant: desk.tenant.name().map(str::to_owned),
     };
     // A scope is taken as it comes: a token may do what its person may, and nothing narrows it.
-    let (rate, store) = (desk.sso.rate, desk.store());
-    rate.count(store, &counted_as(desk.client), desk.now)
+    desk.count_one(&counted_as(desk.client), desk.somebody())
         .await??;
-    let begun = device::begin(asking, &desk.sso.seals, store, desk.now).await?;
+    let begun = device::begin(asking, &desk.sso.seals, desk.store(), desk.now).await?;
     let (url, code) = (&desk.site.public_url, begun.user_code.shown());
     Ok(Json(json!({
         "device_code": begun.device_code.expose(),

@@ -93,10 +93,11 @@ pub(super) fn not_here(desk: &Desk, person: &Person, provider: &str) -> Problem 
     let at = desk.tenant.name().unwrap_or_default();
     desk.told(Login {
         outcome: "denied",
-        provider,
+        provider: Some(provider),
         who: person_of(person),
         client: Some(desk.client),
         reason: Some("not_of_this_tenant"),
+        untold: None,
     });
     warn!(
         person = person.shown(),

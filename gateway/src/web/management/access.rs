@@ -3,31 +3,38 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use axum::extract::{ConnectInfo, Extension, Request, State};
+use axum::extract::{ConnectInfo, Extension, MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use http::header::{AUTHORIZATION, CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use turnpike_api::{Clock, Keyring, Secret};
+use turnpike_audit::Action;
+use turnpike_audit::events::ManagementRequest;
 use turnpike_config::plan::{Plan, Scope};
 use turnpike_identity::agent_tokens::Costs;
 use turnpike_identity::sso::Session;
 
+use super::ROOT;
 use super::Routes;
 use super::attempts::Attempts;
 use super::change::{Change, Words};
 use super::document;
 use super::office::Office;
 use super::pages::Entrance;
-use super::refusal::Refused;
+use super::refusal::{Code, Refused};
 use crate::assemble::Ground;
 use crate::audit::Audit;
 use crate::encryption;
-use crate::observe::events::Managed;
+use crate::observe::events::{Managed, ManagementRequested};
 use crate::snapshot::Snapshot;
 use crate::token_entry;
+
+/// The status nginx made usual for a client that closed its request.
+const CLIENT_GONE: u16 = 499;
 
 const KEY_HEADER: HeaderName = HeaderName::from_static("x-management-key");
 
@@ -70,20 +77,46 @@ pub(in crate::web) struct Actor {
     pub(super) scopes: Arc<[Scope]>,
     /// The tenant that they manage; `None` = the whole gateway.
     pub(super) tenant: Option<Arc<str>>,
+    /// From where they ask.
+    client: Option<IpAddr>,
+    /// What they asked for is on record.
+    is_told: Arc<AtomicBool>,
     audit: Arc<Audit>,
+}
+
+/// A request of somebody who was let in. Unless it leaves a record of its own it is told when it is over, also
+/// where nobody waited for its answer.
+struct Asked {
+    actor: Actor,
+    method: Method,
+    route: Option<String>,
+    status: u16,
+    reason: Option<&'static str>,
+    /// When it came, in milliseconds since 1970.
+    at: u64,
 }
 
 impl Actor {
     /// Tells of what they did that changed nothing but where they are.
-    pub(super) fn did(&self, action: &'static str, subject: &str) {
+    pub(super) fn did(&self, action: Action, subject: &str) {
         self.changed(action, subject, Change::default());
     }
 
+    /// As who asks from there.
+    pub(super) fn at(self, client: IpAddr) -> Self {
+        Self {
+            client: Some(client),
+            ..self
+        }
+    }
+
     /// Tells of a change they made.
-    pub(super) fn changed(&self, action: &'static str, subject: &str, change: Change) {
+    pub(super) fn changed(&self, action: Action, subject: &str, change: Change) {
+        self.is_told.store(true, Ordering::Relaxed);
         Managed {
             actor: &self.name,
             tenant: self.tenant.as_deref(),
+            client: self.client,
             action,
             subject,
             before: change.before.as_deref(),
@@ -117,6 +150,8 @@ impl Terms {
                 name: key.name.as_str().into(),
                 scopes: key.scopes.as_slice().into(),
                 tenant: key.tenant.as_deref().map(Arc::from),
+                client: None,
+                is_told: Arc::default(),
                 audit: ground.audit.clone(),
             },
         });
@@ -148,7 +183,8 @@ impl Terms {
         }
         let peer = self.nearby(peer)?;
         let found = || Ok(self.find(presented(headers)?).map(|key| key.actor.clone()));
-        attempts.judge(peer, now, &self.audit, found)
+        let actor = attempts.judge(peer, now, &self.audit, found)?;
+        Ok(actor.at(peer))
     }
 
     /// Whoever has typed a key, and what the key is known by from then on.
@@ -161,7 +197,7 @@ impl Terms {
     ) -> Result<(Actor, Box<str>), Refused> {
         let found = || {
             let key = self.find(typed.expose().trim().as_bytes());
-            Ok(key.map(|key| (key.actor.clone(), key.mark.clone())))
+            Ok(key.map(|key| (key.actor.clone().at(peer), key.mark.clone())))
         };
         attempts.judge(peer, now, &self.audit, found)
     }
@@ -249,6 +285,8 @@ impl Actor {
             name: session.person.shown().into(),
             scopes,
             tenant: tenant.name.clone(),
+            client: None,
+            is_told: Arc::default(),
             audit: snapshot.management.audit.clone(),
         })
     }
@@ -320,6 +358,62 @@ pub(super) async fn admit(
     }
 }
 
+/// Puts on record who asks, for what, and what came of it.
+pub(super) async fn on_record(
+    State(office): State<Arc<Office>>,
+    Extension(actor): Extension<Actor>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let runtime = match office.runtime() {
+        Ok(runtime) => runtime,
+        Err(refused) => return refused.into_response(),
+    };
+    // A page asks for several things as the same operator.
+    let actor = Actor {
+        is_told: Arc::default(),
+        ..actor
+    };
+    request.extensions_mut().insert(actor.clone());
+    let route = request.extensions().get::<MatchedPath>();
+    let mut asked = Asked {
+        actor,
+        method: request.method().clone(),
+        route: route.map(|route| format!("{ROOT}{}", route.as_str())),
+        status: CLIENT_GONE,
+        reason: None,
+        at: runtime.board.time.now(),
+    };
+    drop(runtime);
+    let response = next.run(request).await;
+    asked.status = response.status().as_u16();
+    asked.reason = response.extensions().get().map(|Code(code)| *code);
+    response
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        if self.actor.is_told.load(Ordering::Relaxed) {
+            return;
+        }
+        ManagementRequested {
+            request: ManagementRequest {
+                actor: &self.actor.name,
+                tenant: self.actor.tenant.as_deref(),
+                client: self.actor.client,
+                method: self.method.as_str(),
+                route: self.route.as_deref(),
+                status: self.status.into(),
+                reason: self.reason,
+                untold: None,
+            },
+            now: self.at,
+            audit: &self.actor.audit,
+        }
+        .tell();
+    }
+}
+
 /// What is answered is nobody else's, and is what it says it is.
 pub(super) async fn keep_private(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
@@ -361,6 +455,8 @@ mod tests {
                 name: (*key).into(),
                 scopes: (*scopes).into(),
                 tenant: None,
+                client: None,
+                is_told: Arc::default(),
                 audit: Arc::default(),
             },
         });
@@ -461,6 +557,8 @@ mod tests {
             name: "ci".into(),
             scopes: scopes.into(),
             tenant: None,
+            client: None,
+            is_told: Arc::default(),
             audit: Arc::default(),
         };
         for scope in Scope::ALL {
@@ -478,6 +576,8 @@ mod tests {
             name: "acme".into(),
             scopes: [Scope::All].into(),
             tenant: Some("acme".into()),
+            client: None,
+            is_told: Arc::default(),
             audit: Arc::default(),
         };
         for scope in Scope::ALL {

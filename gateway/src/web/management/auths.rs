@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use http::header::ETAG;
 use serde::{Deserialize, Serialize};
 use turnpike_api::{Clock, StoreError};
+use turnpike_audit::Action;
 use utoipa::ToSchema;
 
 use super::access::Actor;
@@ -152,7 +153,7 @@ pub(super) async fn reset(
             let before = change::counted(&credential);
             clear(&runtime, &credential).await?;
             let change = Change::of(before, change::counted(&credential));
-            actor.changed("cleared quota and cooldowns", &credential.id, change);
+            actor.changed(Action::ClearedQuota, &credential.id, change);
             reset.push(credential.id.to_string());
         }
         Ok(Json(Reset { reset }))

@@ -9,6 +9,7 @@ use http::HeaderMap;
 use http::header::ETAG;
 use serde::{Deserialize, Deserializer};
 use turnpike_api::{Clock, Secret};
+use turnpike_audit::Action;
 use turnpike_credentials::{Edit, edit, open_file, replace_file, seal_file};
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
@@ -239,11 +240,11 @@ impl Place {
         }
         replace_file(&self.directory, name, &after).map_err(|error| self.failed(&error))?;
         if switches_off {
-            actor.changed("changed a credential", &one.id, told);
+            actor.changed(Action::ChangedCredential, &one.id, told);
             return self.switched_off(one, name, &after, actor);
         }
         let changed = self.in_force(name, actor, |one| {
-            actor.changed("changed a credential", &one.id, told);
+            actor.changed(Action::ChangedCredential, &one.id, told);
             let entry = CredentialEntry::new(one, self.runtime.board.time.now());
             (entry, version(&after))
         });

@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use turnpike_api::{Clock, Secret};
+use turnpike_audit::Action;
 use turnpike_credentials::{add_file, parse, remove_file, seal_file};
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
@@ -146,7 +147,7 @@ impl Place {
         add_file(&self.directory, &name, &bytes).map_err(|error| self.failed(&error))?;
         let added = self.in_force(&name, actor, |one| {
             let change = Change::made(change::credential(one));
-            actor.changed("added a credential", &one.id, change);
+            actor.changed(Action::AddedCredential, &one.id, change);
             CredentialEntry::new(one, self.runtime.board.time.now())
         });
         if added.is_err() {
@@ -180,7 +181,7 @@ impl Place {
         match remove_file(&self.directory, name) {
             Ok(()) => {
                 let change = Change::ended(change::credential(one));
-                actor.changed("removed a credential", &one.id, change);
+                actor.changed(Action::RemovedCredential, &one.id, change);
             }
             // It was removed before, and is in force as yet.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}

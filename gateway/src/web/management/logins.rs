@@ -7,6 +7,7 @@ use axum::extract::{Extension, Path, Query, State};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use turnpike_api::{Clock, Store, StoreError};
+use turnpike_audit::Action;
 use turnpike_identity::sso::{LoginRate, Session, Tries, session};
 use utoipa::ToSchema;
 
@@ -107,7 +108,7 @@ pub(super) async fn end_session(
         };
         let now = runtime.board.time.now();
         let change = Change::of(on_record(&before, now), "live false");
-        actor.changed("ended a session", &id, change);
+        actor.changed(Action::EndedSession, &id, change);
         Ok(StatusCode::NO_CONTENT)
     });
     let broken = || Refused::Failed("the gateway failed at this; its log says why".into());
@@ -167,8 +168,8 @@ pub(super) async fn clear(
         let change = Change::of(change::attempts(&cleared), change::attempts(&[]));
         match id {
             Some(_) if cleared.is_empty() => return Err(Refused::NoLimit),
-            Some(id) => actor.changed("cleared a login rate limit", &id, change),
-            None => actor.changed("cleared login rate limits", "all", change),
+            Some(id) => actor.changed(Action::ClearedLoginLimit, &id, change),
+            None => actor.changed(Action::ClearedLoginLimits, "all", change),
         }
         match failed {
             Some(error) => Err(error.into()),

@@ -9,6 +9,7 @@ use http::HeaderMap;
 use http::header::ETAG;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use turnpike_audit::Action;
 use turnpike_config::plan::{LogLevel, Scope};
 use utoipa::ToSchema;
 
@@ -124,7 +125,7 @@ pub(super) async fn reload(
         let generation = reloader.reload().map_err(Refused::Configuration)?;
         // Whoever asked may be gone by now.
         let change = Change::of(before, in_force());
-        actor.changed("read the configuration again", "configuration", change);
+        actor.changed(Action::ReadConfiguration, "configuration", change);
         Ok(Json(Reloaded { generation }))
     });
     let failed = |_| Refused::Failed("the gateway failed at this; its log says why".into());
@@ -161,7 +162,7 @@ pub(super) async fn set_log_level(
     let logging = reloader.logging.as_ref().ok_or(Refused::NoLog)?;
     logging.set_level(setting.level.into());
     let change = Change::of(before.as_str(), setting.level.as_str());
-    actor.changed("set the level of the log", setting.level.as_str(), change);
+    actor.changed(Action::SetLogLevel, setting.level.as_str(), change);
     log_level(State(office)).await
 }
 

@@ -121,6 +121,10 @@ pub(super) struct ProblemDetail {
     code: &'static str,
 }
 
+/// Why something was not done, on its answer: for the record.
+#[derive(Clone)]
+pub(super) struct Code(pub(super) &'static str);
+
 impl Refused {
     fn meaning(&self) -> (StatusCode, &'static str) {
         match self {
@@ -192,6 +196,7 @@ impl IntoResponse for Refused {
         let message = self.to_string();
         let error = ProblemDetail { message, code };
         let mut response = (status, Json(Problem { error })).into_response();
+        response.extensions_mut().insert(Code(code));
         let headers = response.headers_mut();
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

@@ -12,6 +12,7 @@ use http::{HeaderMap, StatusCode};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use turnpike_api::Clock;
+use turnpike_audit::Action;
 use turnpike_identity::agent_tokens::{self, Binding, IssueError, Issued, NewToken};
 use utoipa::ToSchema;
 
@@ -112,7 +113,7 @@ pub(super) async fn create(
         let answer = answered(&runtime, &issued).await?;
         let id = &issued.record.id;
         let made = change::token(&TokenEntry::new(&issued.record, None, now));
-        actor.changed("made an agent token", id, Change::made(made));
+        actor.changed(Action::MadeToken, id, Change::made(made));
         Ok(answer)
     };
     once(office, claim, make).await
@@ -153,7 +154,7 @@ pub(super) async fn rotate(
         let answer = answered(&runtime, &issued).await?;
         follow(&runtime, &id).await;
         let change = Change::of(before, now_of(&runtime, &id, now).await);
-        actor.changed("rotated an agent token", &id, change);
+        actor.changed(Action::RotatedToken, &id, change);
         Ok(answer)
     };
     once(office, claim, rotate).await
@@ -178,7 +179,7 @@ pub(super) async fn revoke(
         agent_tokens::revoke_if(store, &id, version, now).await?;
         follow(&runtime, &id).await;
         let change = Change::of(before, now_of(&runtime, &id, now).await);
-        actor.changed("revoked an agent token", &id, change);
+        actor.changed(Action::RevokedToken, &id, change);
         Ok(StatusCode::NO_CONTENT)
     });
     revoking.await.unwrap_or_else(|_| Err(broken()))

@@ -9,8 +9,8 @@ use turnpike_loadtest::{Behaviour, FakeProvider};
 
 use super::killed::started;
 use super::{CHAT, NOW, command, of, provider, records, said};
-use crate::calls;
 use crate::harness::{Answer, Client, House, Http, chat, config, until};
+use crate::{calls, canary};
 
 const SINKS: &str = "\
 audit:
@@ -213,6 +213,7 @@ async fn a_killed_process_leaves_a_stream_that_goes_on() {
     let path = binary.config.clone();
     let told = path.with_file_name("usage.jsonl");
     binary.stop_in_place().await;
+    canary::left_in(path.parent().unwrap());
     let calls = calls_of(&told);
     let mut decisions: Vec<_> = calls.iter().map(|call| call["decision"].as_str()).collect();
     decisions.dedup();

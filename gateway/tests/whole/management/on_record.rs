@@ -6,7 +6,7 @@ use turnpike_api::Clock;
 use turnpike_identity::sso::LoginRate;
 
 use super::*;
-use crate::audit::records;
+use crate::audit::{records, stopped};
 
 /// An address that tries to log in.
 const ADDRESS: &str = "ip 203.0.113.7";
@@ -213,18 +213,125 @@ async fn every_write_leaves_one_record_of_what_changed() {
             }
         }
     }
-    // What is read or refused leaves none.
-    for path in ["/auths", "/tokens", "/tokens/nobody"] {
-        ask(Method::GET, path, &Value::Null).await;
-    }
-    assert_eq!(
-        ask(Method::DELETE, "/tokens/nobody", &Value::Null)
-            .await
-            .status,
-        404
-    );
     let mut binary = binary;
     binary.stop_in_place().await;
     assert_eq!(managed().len(), 2 + rows.len());
+    // What has a record of its own has no other.
+    let mut asked = records(&trail);
+    asked.retain(|one| one["event"] == "management.request");
+    assert_eq!(asked.len(), 1, "{asked:?}");
+    assert_eq!(asked[0]["route"], "/v0/management/openapi.json");
     assert!(!std::fs::read_to_string(&trail).unwrap().contains("CANARY"));
+}
+
+/// What is on record of a request that changed nothing.
+fn row_of(record: &Value) -> (&str, &str, &str, u64, &str) {
+    let text = |name: &str| record[name].as_str().unwrap_or_default();
+    assert_eq!(record["client"], "127.0.0.1");
+    (
+        text("actor"),
+        text("method"),
+        text("route"),
+        record["status"].as_u64().unwrap(),
+        text("reason"),
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_looked_at_and_what_is_not_done_is_on_record() {
+    let place = Place::new().await;
+    let level = "/v0/management/log-level";
+    let rows = [
+        ("ops", "GET", "/tokens", "/v0/management/tokens", 200, ""),
+        (
+            "ops",
+            "GET",
+            "/tokens/nobody",
+            "/v0/management/tokens/{id}",
+            404,
+            "unknown_token",
+        ),
+        ("reader", "GET", "/tokens", "/v0/management/tokens", 200, ""),
+        ("reader", "GET", "/log-level", level, 403, "missing_scope"),
+        ("reader", "PUT", "/log-level", level, 403, "missing_scope"),
+        (
+            "ops",
+            "DELETE",
+            "/tokens/made-before",
+            "/v0/management/tokens/{id}",
+            412,
+            "changed",
+        ),
+        (
+            "issuer",
+            "POST",
+            "/tokens",
+            "/v0/management/tokens",
+            400,
+            "invalid_request",
+        ),
+        (
+            "ops",
+            "DELETE",
+            "/tokens/nobody",
+            "/v0/management/tokens/{id}",
+            404,
+            "unknown_token",
+        ),
+        (
+            "ops",
+            "PATCH",
+            "/tokens",
+            "/v0/management/tokens",
+            405,
+            "method_not_allowed",
+        ),
+        ("ops", "GET", "/nothing/of/ours", "", 404, "not_found"),
+    ];
+    let key = [("x-management-key", ALL)];
+    let body = r#"{"name":"made-before"}"#;
+    let made = token_of(&place.ask(Method::POST, "/tokens", &key, body).await);
+    for (actor, method, path, _, status, _) in rows {
+        let path = &path.replace("made-before", &made.0);
+        let key = match actor {
+            "reader" => READER,
+            "issuer" => ISSUER,
+            _ => ALL,
+        };
+        // Of another state than there is.
+        let headers = [("x-management-key", key), ("if-match", "\"other\"")];
+        let method = method.parse().unwrap();
+        let answer = place
+            .ask(method, path, &headers, r#"{"level":"debug"}"#)
+            .await;
+        assert_eq!(answer.status, status, "{path}: {}", answer.text());
+    }
+    // Who has no key is nobody.
+    let stranger = place.ask(Method::GET, "/tokens", &[], "").await;
+    assert_eq!(stranger.status, 401);
+    let mut all = stopped(&place.house).await;
+    all.retain(|one| one["event"] == "management.request");
+    let told: Vec<_> = all.iter().map(row_of).collect();
+    let rows = rows.map(|(actor, method, _, route, status, reason)| {
+        (actor, method, route, u64::from(status), reason)
+    });
+    assert_eq!(told, rows);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dashboard_that_asks_all_the_time_is_told_once_a_minute() {
+    let place = Place::new().await;
+    let look = async || {
+        let key = [("x-management-key", READER)];
+        place.ask(Method::GET, "/tokens", &key, "").await
+    };
+    for _ in 0..5 {
+        assert_eq!(look().await.status, 200);
+    }
+    place.time.advance(Duration::from_secs(60));
+    assert_eq!(look().await.status, 200);
+    let mut all = stopped(&place.house).await;
+    all.retain(|one| one["event"] == "management.request");
+    let untold: Vec<_> = all.iter().map(|one| one["untold"].as_u64()).collect();
+    assert_eq!(untold, [None, Some(4)]);
 }

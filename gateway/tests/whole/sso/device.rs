@@ -11,6 +11,7 @@ use turnpike_loadtest::{FakeProvider, Options};
 use super::browser::{Browser, back_of, field};
 use super::provider::Idp;
 use super::{HOUR, NOW, Place, configuration};
+use crate::audit::stopped;
 use crate::harness::{Answer, House};
 
 pub(super) const GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
@@ -260,6 +261,13 @@ async fn wrong_user_codes_are_slowed_down_and_right_ones_are_not() {
     assert_eq!(ada.get(wrong).await.status, 429);
     place.time.advance(Duration::from_secs(2));
     allow_and_guess(&place, &mut ada).await;
+    let mut told = stopped(&place.house).await;
+    told.retain(|one| one["event"] == "login" && one["outcome"] == "failed");
+    let of = |reason: &str| told.iter().filter(|one| one["reason"] == reason).count();
+    assert_eq!((of("unknown_user_code"), of("rate_limited")), (11, 3));
+    for login in &told {
+        assert_eq!(login["who"]["subject"], "ada", "{login}");
+    }
 }
 
 async fn allow_and_guess(place: &Place, ada: &mut Browser) {
@@ -290,6 +298,13 @@ async fn whoever_asks_for_codes_again_and_again_has_to_wait() {
     let mut person = place.browser();
     person.address = Some("203.0.113.9");
     assert_eq!(person.get("/auth/login/test").await.status, 303);
+    let mut told = stopped(&place.house).await;
+    told.retain(|one| one["event"] == "login");
+    let [login] = &told[..] else {
+        panic!("one that waits: {told:?}");
+    };
+    assert_eq!(login["reason"], "rate_limited");
+    assert_eq!(login["client"], "203.0.113.9");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::browser::{Browser, back_of};
 use super::provider::{Idp, MakeToken, jwk, message};
 use super::{NOW, Place, configuration};
+use crate::audit::stopped;
 use crate::harness::Answer;
 use turnpike_loadtest::{FakeProvider, Options};
 
@@ -509,6 +510,19 @@ async fn who_tries_again_and_again_waits() {
     }
     assert_eq!(waits, [2, 4, 5, 5, 5]);
     assert_eq!(attempt("203.0.113.2").await.status, 303, "another address");
+    // Two of each round had to wait.
+    let failed = place
+        .house
+        .metric(r#"turnpike_logins_total{outcome="failed"}"#);
+    assert_eq!(failed, 10.0);
+    let mut told = stopped(&place.house).await;
+    told.retain(|one| one["event"] == "login");
+    assert_eq!(told.len(), 10);
+    for login in told {
+        assert_eq!(login["outcome"], "failed");
+        assert_eq!(login["reason"], "rate_limited");
+        assert_eq!(login["client"], "203.0.113.1");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

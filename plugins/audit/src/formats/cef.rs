@@ -37,6 +37,8 @@ pub(super) fn write(mut native: Native, out: &mut Vec<u8>) {
         }
         Some(Err(_)) | None => {}
     }
+    fields.text("requestMethod", native.method.take());
+    fields.text("request", native.route.take());
     fields.text("requestClientApplication", native.user_agent.take());
     fields.custom("cs2", "model", native.model.take());
     fields.custom("cs3", "served model", native.served.take());

@@ -113,9 +113,17 @@ struct Id {
 #[derive(Serialize)]
 struct Http {
     #[serde(skip_serializing_if = "Option::is_none")]
-    request: Option<Id>,
+    request: Option<Request>,
     #[serde(skip_serializing_if = "Option::is_none")]
     response: Option<Response>,
+}
+
+#[derive(Serialize)]
+struct Request {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    method: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -170,8 +178,12 @@ pub(super) fn write(
     };
     let mut who = native.who.take();
     let tenant = who.as_mut().and_then(|who| who.tenant.take());
+    let request = Request {
+        id: native.request.take(),
+        method: native.method.take(),
+    };
     let http = Http {
-        request: native.request.take().map(|id| Id { id }),
+        request: Some(request).filter(|of| of.id.is_some() || of.method.is_some()),
         response: native
             .status
             .take()
@@ -252,6 +264,7 @@ fn category(native: &Native) -> (&'static str, &'static str) {
         "gateway.started" => ("process", "start"),
         "gateway.stopped" => ("process", "end"),
         "managed" => ("iam", "admin"),
+        "management.request" => ("api", "access"),
         _ => ("configuration", "change"),
     }
 }

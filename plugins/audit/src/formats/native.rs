@@ -37,7 +37,7 @@ fields! {
         change: String, token_id: String, program: String, state: String,
         fault: String, until: String, by: String, quota: u64, error: String,
         version: String, generation: u64, accepted: bool, digest: String, problems: String,
-        actor: String, tenant: String, action: String, subject: String, before: String, after: String,
+        method: String, route: String, actor: String, tenant: String, action: String, subject: String, before: String, after: String,
         refused_for: u64, key: String, signature: String,
         sink: String, from_seq: u64, from_chain: String, count: u64, bytes: u64, last_seq: u64,
     }
@@ -115,6 +115,7 @@ impl Native {
             "request.end" | "usage" => {
                 outcome == Some("answered") && self.status.unwrap_or(0) < 400
             }
+            "management.request" => self.status.unwrap_or(0) < 400,
             "login" => outcome == Some("granted"),
             "session" => outcome != Some("not_renewed"),
             "configuration" => self.accepted.unwrap_or(true),

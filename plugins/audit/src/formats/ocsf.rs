@@ -3,6 +3,7 @@
 //! | class | |
 //! |---|---|
 //! | API Activity 6003, profile `ai_operation` | calls of models, and limits that fell |
+//! | API Activity 6003 | what operators look at, and what of theirs is not done |
 //! | Authentication 3002 | logins and logouts, and who was not let in |
 //! | Authorize Session 3003 | somebody who is known may not do what they asked |
 //! | Entity Management 3004 | agent tokens, upstream credentials, what operators change |
@@ -18,6 +19,7 @@ use self::attributes::{
 };
 use super::Stream;
 use super::native::{Native, Severity};
+use crate::action::{self, Action};
 
 /// What an event is, in the schema's terms.
 struct Kind {
@@ -47,6 +49,7 @@ pub(super) fn write(
     let kind = kind(&native);
     let mut event = begin(&kind, stream, &mut native);
     match kind.class {
+        Class::ApiActivity if is_managing(&native) => asked(&mut event, &mut native),
         Class::ApiActivity => call(&mut event, &mut native),
         Class::Authentication => authentication(&mut event, &mut native),
         Class::AuthorizeSession => authorization(&mut event, &mut native),
@@ -60,8 +63,7 @@ pub(super) fn write(
 
 fn kind(native: &Native) -> Kind {
     use Class::{
-        AccountChange, ApiActivity, ApplicationLifecycle, Authentication, AuthorizeSession,
-        EntityManagement, UserAccess,
+        ApiActivity, ApplicationLifecycle, Authentication, AuthorizeSession, EntityManagement,
     };
     let change = native.change.as_deref().unwrap_or_default();
     let (class, activity) = match native.event() {
@@ -84,25 +86,45 @@ fn kind(native: &Native) -> Kind {
             _ => (EntityManagement, (3, "Update")),
         },
         "token.heard" | "credential.refreshed" => (EntityManagement, (3, "Update")),
-        "managed" => match native.action.as_deref().unwrap_or_default() {
-            "signed in with a key" | "signed in through a login" => (Authentication, (1, "Logon")),
-            "signed out" => (Authentication, (2, "Logoff")),
-            "cleared a login rate limit" | "cleared login rate limits" => {
-                (AccountChange, (12, "Unlock"))
-            }
-            "ended a session" => (UserAccess, (2, "Revoke Privileges")),
-            action if action.starts_with("added") => (EntityManagement, (1, "Create")),
-            action if action.starts_with("removed") || action.starts_with("revoked") => {
-                (EntityManagement, (4, "Delete"))
-            }
-            _ => (EntityManagement, (3, "Update")),
-        },
+        "management.request" => (ApiActivity, asking(native.method.as_deref())),
+        "managed" => managed(native.action.as_deref().unwrap_or_default()),
         "gateway.started" => (ApplicationLifecycle, (3, "Start")),
         "gateway.stopped" => (ApplicationLifecycle, (4, "Stop")),
         "configuration" => (ApplicationLifecycle, (8, "Update")),
         _ => (ApplicationLifecycle, (OTHER, "Record Keeping")),
     };
     Kind { class, activity }
+}
+
+/// What an operator did.
+fn managed(words: &str) -> (Class, (u32, &'static str)) {
+    match Action::of(words).map(Action::kind) {
+        Some(action::Kind::LoggedOn) => (Class::Authentication, (1, "Logon")),
+        Some(action::Kind::LoggedOff) => (Class::Authentication, (2, "Logoff")),
+        Some(action::Kind::Made) => (Class::EntityManagement, (1, "Create")),
+        Some(action::Kind::Changed) => (Class::EntityManagement, (3, "Update")),
+        Some(action::Kind::Removed) => (Class::EntityManagement, (4, "Delete")),
+        Some(action::Kind::Unlocked) => (Class::AccountChange, (12, "Unlock")),
+        Some(action::Kind::SessionEnded) => (Class::UserAccess, (2, "Revoke Privileges")),
+        // What another version called it, that had it in its spool.
+        None => (Class::EntityManagement, (OTHER, "Other")),
+    }
+}
+
+/// What an operator asked for.
+fn asking(method: Option<&str>) -> (u32, &'static str) {
+    match method.unwrap_or_default() {
+        "GET" | "HEAD" => (2, "Read"),
+        "POST" => (1, "Create"),
+        "PUT" | "PATCH" => (3, "Update"),
+        "DELETE" => (4, "Delete"),
+        _ => (OTHER, "Other"),
+    }
+}
+
+/// Whether it is of an operator, and not of a caller.
+fn is_managing(native: &Native) -> bool {
+    native.actor.is_some()
 }
 
 fn log_name(stream: Stream) -> &'static str {
@@ -126,7 +148,7 @@ fn begin(kind: &Kind, stream: Stream, native: &mut Native) -> Event {
         Severity::Warning => (2, "Low"),
         Severity::Error => (4, "High"),
     };
-    let is_call = kind.class == Class::ApiActivity;
+    let is_call = kind.class == Class::ApiActivity && !is_managing(native);
     let profiles: &[_] = if is_call {
         &["ai_operation", "trace"]
     } else {
@@ -229,6 +251,30 @@ fn call(event: &mut Event, native: &mut Native) {
     });
     let trace = native.trace.take().filter(|uid| !uid.is_empty());
     event.trace = trace.map(|uid| Trace { uid });
+}
+
+/// What an operator asked the management API for.
+fn asked(event: &mut Event, native: &mut Native) {
+    let code = native.status.take();
+    let asked = [native.method.take(), native.route.take()];
+    let asked: Vec<String> = asked.into_iter().flatten().collect();
+    event.status_code = code.map(|code| code.to_string());
+    event.actor = native.actor.take().map(|name| Actor {
+        user: User::named(name),
+    });
+    event.src_endpoint = Some(endpoint(native));
+    event.http_response = code.map(|code| Code { code });
+    event.api = Some(Api {
+        operation: asked.join(" "),
+        request: None,
+        response: code.map(|code| ApiResponse {
+            code,
+            error: event.status_detail.clone(),
+        }),
+        service: Some(Name {
+            name: "turnpike".to_owned(),
+        }),
+    });
 }
 
 fn authentication(event: &mut Event, native: &mut Native) {

@@ -38,6 +38,22 @@ fn what_was_written_is_as_it_was() {
 }
 
 #[test]
+fn a_chain_without_a_checkpoint_is_a_fault_for_who_wants_signatures() {
+    let records = twelve();
+    let wanting = |records: &[Vec<u8>]| {
+        let mut verifier = Verifier::new(vec![key(7).public().to_owned()]);
+        records.iter().for_each(|line| verifier.read("f", line));
+        assert_eq!(verifier.found(), []);
+        verifier.wants_signatures();
+        let found = verifier.found().iter();
+        found.map(|found| found.fault.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(wanting(&records), []);
+    assert_eq!(wanting(&records[..11]), [Fault::NeverSigned]);
+    assert_eq!(wanting(&[]), [Fault::NeverSigned], "nothing signs nothing");
+}
+
+#[test]
 fn any_byte_that_changes_is_found() {
     let records = twelve();
     for nth in [0, 5, 11] {

@@ -8,7 +8,7 @@ use super::samples::{HOSTILE, samples};
 use crate::events::{CATALOGUE, GROUPS, Managed};
 use crate::formats::Native;
 use crate::record::{Chain, NONE};
-use crate::{Format, Stream};
+use crate::{Action, Format, Stream};
 
 const FORMATS: [Format; 4] = [
     Format::Json,
@@ -114,9 +114,13 @@ fn ocsf_events_are_what_the_schema_says() {
         .build(&schema)
         .unwrap();
     let mut classes = BTreeSet::new();
-    for record in samples() {
-        let text = written(Format::Ocsf(Stream::Audit), &record);
-        let event = json(&text);
+    // Of the usage stream are some of these, too.
+    let streams = [Stream::Audit, Stream::Usage].map(Format::Ocsf);
+    for (format, record) in streams
+        .into_iter()
+        .flat_map(|format| samples().into_iter().map(move |record| (format, record)))
+    {
+        let event = json(&written(format, &record));
         let wrong: Vec<_> = validator
             .iter_errors(&event)
             .map(|wrong| wrong.to_string())
@@ -197,6 +201,44 @@ fn a_call_in_ocsf() {
     let native = json(str::from_utf8(&first("request.end")).unwrap());
     assert_eq!(event["unmapped"]["hash"], native["hash"]);
     assert_eq!(event["time"], super::NOW);
+}
+
+/// Class and activity of each thing that operators do.
+#[test]
+fn what_operators_do_in_ocsf() {
+    let said = |words: &str| {
+        let mut chain = Chain::at("5f0c9a1e22b7d340".into(), 40, NONE, "host-1");
+        let mut record = Vec::new();
+        let managed = Managed::default();
+        chain.append(&managed, super::NOW, &mut record);
+        let record = String::from_utf8(record).unwrap();
+        let record = record.replace(managed.action.words(), words);
+        let event = json(&written(Format::Ocsf(Stream::Audit), record.as_bytes()));
+        let activity = event["activity_name"].as_str().unwrap().to_owned();
+        (event["class_uid"].as_u64().unwrap(), activity)
+    };
+    for (words, class, activity) in [
+        ("signed in with a key", 3002, "Logon"),
+        ("signed in through a login", 3002, "Logon"),
+        ("signed out", 3002, "Logoff"),
+        ("added a credential", 3004, "Create"),
+        ("changed a credential", 3004, "Update"),
+        ("removed a credential", 3004, "Delete"),
+        ("cleared quota and cooldowns", 3004, "Update"),
+        ("made an agent token", 3004, "Create"),
+        ("rotated an agent token", 3004, "Update"),
+        ("revoked an agent token", 3004, "Delete"),
+        ("ended a session", 3005, "Revoke Privileges"),
+        ("cleared a login rate limit", 3001, "Unlock"),
+        ("cleared login rate limits", 3001, "Unlock"),
+        ("read the configuration again", 3004, "Update"),
+        ("set the level of the log", 3004, "Update"),
+        ("did what another version knows", 3004, "Other"),
+    ] {
+        assert_eq!(said(words), (class, activity.to_owned()), "{words}");
+    }
+    let words: BTreeSet<_> = Action::ALL.iter().map(|action| action.words()).collect();
+    assert_eq!((words.len(), Action::ALL.len()), (15, 15), "a row for each");
 }
 
 #[test]
@@ -319,7 +361,7 @@ fn no_name_of_an_operator_is_taken_for_the_number_of_a_record() {
         let mut record = Vec::new();
         let managed = Managed {
             actor,
-            action: "signed out",
+            action: Action::SignedOut,
             ..Managed::default()
         };
         chain.append(&managed, super::NOW, &mut record);

@@ -35,10 +35,14 @@ struct Collector {
     /// What it answers next; that it has taken all, where nothing is said.
     script: Arc<Mutex<VecDeque<Response<Vec<u8>>>>>,
     heard: Arc<Mutex<Vec<Request<Vec<u8>>>>>,
+    is_away: Arc<AtomicBool>,
 }
 
 impl Outside for Collector {
     fn call(&self, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, OutsideError> {
+        if self.is_away.load(Relaxed) {
+            return Ok(Response::builder().status(503).body(Vec::new()).unwrap());
+        }
         self.heard.lock().unwrap().push(request);
         let said = self.script.lock().unwrap().pop_front();
         Ok(said.unwrap_or_else(|| Response::new(Vec::new())))
@@ -191,4 +195,32 @@ fn what_is_not_taken_comes_again_and_what_is_rejected_does_not() {
     assert_eq!(sent.len(), 4);
     assert!(sent.iter().all(|one| one == &sent[0]));
     assert_eq!((delivery.seq(), delivery.rejected()), (1, 1));
+}
+
+#[test]
+fn a_collector_that_is_away_for_ten_minutes_misses_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let (spool, collector) = (large(directory.path()), Collector::default());
+    let sink = collector.sink(Format::Json);
+    let mut delivery = Delivery::open("otlp".into(), sink, directory.path());
+    collector.is_away.store(true, Relaxed);
+    let mut now = NOW;
+    for _ in 0..600 {
+        for _ in 0..20 {
+            start(&spool, "a");
+            end(&spool, "a");
+        }
+        spool.keep_all().unwrap();
+        delivery.step(spool.number(), now).unwrap();
+        spool.tidy(delivery.passed());
+        now += 1_000;
+    }
+    assert!(delivery.held() < 1 << 20, "memory is bounded");
+    collector.is_away.store(false, Relaxed);
+    now += 30_000;
+    while delivery.step(spool.number(), now).unwrap() != Step::Idle {}
+    let told = collector.records().into_iter().flatten();
+    let uids = told.map(|one| find(&one.attributes, "log.record.uid").to_owned());
+    let all = (1..=24_000).map(|seq| format!("00c0ffee:{seq}"));
+    assert!(uids.eq(all), "all, once, in order");
 }

@@ -3,10 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::NOW;
-use crate::Event;
 use crate::events::*;
 use crate::json::Whole;
 use crate::record::{Chain, NONE};
+use crate::{Action, Event};
 
 /// What somebody might try by a text of their own.
 pub(crate) const HOSTILE: &str =
@@ -56,23 +56,31 @@ pub(crate) fn samples() -> Vec<Vec<u8>> {
     calls(&mut tell);
     people(&mut tell);
     credentials(&mut tell);
-    for action in [
-        "added a credential",
-        "removed a credential",
-        "revoked an agent token",
-        "set the level of the log",
-        "ended a session",
-        "cleared a login rate limit",
-        "signed in with a key",
-        "signed out",
-    ] {
+    for action in Action::ALL {
         tell(&Managed {
             actor: "operator-ops",
             tenant: Some("acme"),
-            action,
+            client: CLIENT,
+            action: *action,
             subject: "subject-of-it",
             before: Some("before-it"),
             after: Some("after-it"),
+        });
+    }
+    for (method, status, reason) in [
+        ("GET", 200, None),
+        ("DELETE", 412, Some("changed")),
+        ("OPTIONS", 405, Some("method_not_allowed")),
+    ] {
+        tell(&ManagementRequest {
+            actor: "operator-ops",
+            tenant: Some("acme"),
+            client: SIX,
+            method,
+            route: Some("/v0/management/tokens/{id}"),
+            status,
+            reason,
+            untold: Some(1706),
         });
     }
     records
@@ -190,16 +198,22 @@ fn calls(tell: &mut impl FnMut(&dyn Event)) {
         start_seq: 1703,
         start_chain: Some("5e0b8a0d11a6c23e"),
     });
-    tell(&AuthenticationRefused {
-        request: "request-3",
-        decision: "decision-3",
-        tenant: Some("acme"),
-        client: CLIENT,
-        user_agent: Some(HOSTILE),
-        status: 401,
-        reason: "credential_unknown",
-        untold: Some(1704),
-    });
+    for (who, reason) in [
+        (Who::default(), "credential_unknown"),
+        (who(), "binding_mismatch"),
+    ] {
+        tell(&AuthenticationRefused {
+            request: "request-3",
+            decision: "decision-3",
+            tenant: Some("acme"),
+            who,
+            client: CLIENT,
+            user_agent: Some(HOSTILE),
+            status: 401,
+            reason,
+            untold: Some(1704),
+        });
+    }
     tell(&AuthorizationDenied {
         request: "request-4",
         decision: "decision-4",
@@ -243,17 +257,24 @@ fn calls(tell: &mut impl FnMut(&dyn Event)) {
 }
 
 fn people(tell: &mut impl FnMut(&dyn Event)) {
-    for (outcome, who, reason) in [
-        ("granted", who(), None),
-        ("denied", who(), Some("no_role")),
-        ("failed", Who::default(), Some("state_mismatch")),
+    for (outcome, provider, who, reason) in [
+        ("granted", Some("okta"), who(), None),
+        ("denied", Some("okta"), who(), Some("no_role")),
+        (
+            "failed",
+            Some("okta"),
+            Who::default(),
+            Some("state_mismatch"),
+        ),
+        ("failed", None, Who::default(), Some("rate_limited")),
     ] {
         tell(&Login {
             outcome,
-            provider: "okta",
+            provider,
             who,
             client: CLIENT,
             reason,
+            untold: provider.is_none().then_some(1705),
         });
     }
     tell(&Logout {

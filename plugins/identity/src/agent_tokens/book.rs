@@ -234,6 +234,11 @@ impl TokenBook {
         is_wrong.then_some(Verdict::Reject(Rejection::Unknown))
     }
 
+    /// Whose the token of this id is, whatever became of it.
+    pub fn identity(&self, id: &str) -> Option<Arc<Identity>> {
+        self.find(id).map(|token| token.identity.clone())
+    }
+
     /// Why a token that was good a moment ago is no more; `None` when it still is.
     pub fn refuses(&self, id: &str) -> Option<Rejection> {
         let Some(token) = self.find(id) else {

@@ -135,14 +135,15 @@ impl Visitor {
         let Some(who) = operator::signed_in(store, cookie, self.now).await? else {
             return Ok(None);
         };
-        match who {
-            Who::Key(mark) => Ok(terms.of_mark(&mark)),
-            Who::Person(_) if !terms.entrance.by_login => Ok(None),
+        let actor = match who {
+            Who::Key(mark) => terms.of_mark(&mark),
+            Who::Person(_) if !terms.entrance.by_login => None,
             Who::Person(mark) => {
                 let person = Session::of_mark(&mark, store, self.now).await?;
-                Ok(person.and_then(|person| Actor::of_person(&person, &self.snapshot)))
+                person.and_then(|person| Actor::of_person(&person, &self.snapshot))
             }
-        }
+        };
+        Ok(actor.map(|actor| actor.at(self.peer)))
     }
 
     /// Gives the browser what it is known by, unless it has it.

@@ -5,6 +5,7 @@ use axum::extract::RawQuery;
 use axum::http::{StatusCode, header};
 use axum::response::Response;
 use turnpike_api::Secret;
+use turnpike_audit::Action;
 use turnpike_identity::sso::Session;
 use turnpike_identity::sso::operator::{self, Ticket, Who};
 
@@ -67,7 +68,7 @@ pub(super) async fn typed(visitor: Visitor, form: Form) -> Result<Response, Prob
         }
     };
     let cookie = operator::sign_in(visitor.store(), Who::Key(mark), visitor.now).await?;
-    actor.did("signed in with a key", &visitor.peer.to_string());
+    actor.did(Action::SignedInWithKey, &visitor.peer.to_string());
     let mut response = see_other("/admin");
     visitor.keep_session(&mut response, &cookie);
     Ok(response)
@@ -121,8 +122,9 @@ pub(super) async fn returned(
     let person = person.ok_or_else(Problem::operator_session_over)?;
     let actor = Actor::of_person(&person, &visitor.snapshot);
     let actor = actor.ok_or_else(Problem::operator_session_over)?;
+    let actor = actor.at(visitor.peer);
     let cookie = operator::sign_in(store, Who::Person(mark.into()), now).await?;
-    actor.did("signed in through a login", &visitor.peer.to_string());
+    actor.did(Action::SignedInThroughLogin, &visitor.peer.to_string());
     // A page, and not sent on at once: a browser that comes from another site would not take this
     // cookie along.
     let mut response = html(&WelcomePage { name: &actor.name });
@@ -134,7 +136,9 @@ pub(super) async fn returned(
 pub(super) async fn leave(Sent { operator, .. }: Sent) -> Result<Response, Problem> {
     operator.end().await?;
     let visitor = &operator.visitor;
-    operator.actor.did("signed out", &visitor.peer.to_string());
+    operator
+        .actor
+        .did(Action::SignedOut, &visitor.peer.to_string());
     let mut response = html(&SignedOutPage {});
     visitor.keep_session(&mut response, "");
     Ok(response)

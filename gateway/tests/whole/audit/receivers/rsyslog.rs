@@ -101,10 +101,13 @@ async fn rsyslog_parses_every_field_whatever_callers_write() {
     let rsyslog = Rsyslog::start(dir.path()).await;
     let provider = provider().await;
     let yaml = format!(
-        "audit: {{sinks: [{{kind: file, path: audit.jsonl}}, {{kind: syslog, address: \"tls://localhost:{}\", \
+        "tenants: {{acme: {{}}}}\naudit: {{sinks: [{{kind: file, path: audit.jsonl}}, {{kind: syslog, address: \"tls://localhost:{}\", \
          tls: {{ca_file: ca.pem, cert: client.crt, key: client.key}}}}]}}\n{}",
         rsyslog.port,
-        config(&provider.base_url(), 1).replace("name: tests}", "name: tests, models: [gpt-4o]}"),
+        config(&provider.base_url(), 1).replace(
+            "name: tests}",
+            "name: tests, tenant: acme, models: [gpt-4o]}"
+        ),
     );
     let house = House::serve_by(Time::system(), dir, &yaml).await;
     let mut client = Client::connect(&house, Http::One).await;
@@ -136,15 +139,30 @@ async fn rsyslog_parses_every_field_whatever_callers_write() {
         let parameters: Value =
             serde_json::from_str(message["parameters"].as_str().unwrap()).unwrap();
         let parameters = &parameters["turnpike@32473"];
-        for name in ["chain", "hash", "event", "client", "decision"] {
+        for name in [
+            "chain", "hash", "event", "client", "decision", "outcome", "reason",
+        ] {
             assert_eq!(parameters[name], record[name], "{name}");
         }
         assert_eq!(parameters["seq"], record["seq"].to_string());
         assert_eq!(parameters["user"], record["who"]["name"]);
+        assert_eq!(parameters["tenant"], record["who"]["tenant"]);
+        let status = record["status"].as_u64().map(|status| status.to_string());
+        assert_eq!(parameters["status"].as_str(), status.as_deref());
     }
     let of = |event: &str| received.iter().find(|one| one["id"] == event).unwrap();
     let denied = of("authorization.denied");
     assert_eq!(denied["severity"], "warning");
+    let denial = written
+        .iter()
+        .find(|one| one["event"] == "authorization.denied");
+    let denial = denial.unwrap();
+    // So that there was something to compare.
+    assert_eq!(
+        (denial["status"].as_u64(), &denial["who"]["tenant"]),
+        (Some(403), &"acme".into())
+    );
+    assert_eq!(denial["reason"], "model_denied");
     let parameters = denied["parameters"].as_str().unwrap();
     let parameters: Value = serde_json::from_str(parameters).unwrap();
     let shown = MODEL
