@@ -5,15 +5,19 @@ use std::sync::Arc;
 
 use turnpike_access::AUTHORIZERS;
 use turnpike_api::Authorizer;
-use turnpike_config::plan::{Plan, TenantPlan};
+use turnpike_config::plan::{Plan, RemotePlan, TenantPlan};
 use url::Url;
 
 use super::stock::Shelves;
-use super::{access, limits};
-use crate::sso::{Logins, Sso};
+use super::{Ground, access, limits};
+use crate::authorization::AuthorizationApi;
+use crate::sso::{Logins, Sso, WayOut};
 use crate::tenant::{Acting, Place, Shelf, Site, Tenant, Tenants};
 
 type Authorizers = Arc<[Arc<dyn Authorizer>]>;
+
+/// How what is outside is called, and what is known of it.
+type Reach<'r> = (&'r Arc<WayOut>, &'r Ground);
 
 /// The tags that tenants name, and who alone names one.
 pub(super) fn pools(plan: &Plan) -> HashMap<Box<str>, Option<Arc<str>>> {
@@ -31,14 +35,19 @@ pub(super) fn pools(plan: &Plan) -> HashMap<Box<str>, Option<Arc<str>>> {
 }
 
 /// `logins` is where people log in somewhere.
-pub(super) fn tenants(plan: &Plan, shelves: Shelves, logins: Option<&Logins<'_>>) -> Tenants {
+pub(super) fn tenants(
+    plan: &Plan,
+    shelves: Shelves,
+    logins: Option<&Logins<'_>>,
+    reach: Reach<'_>,
+) -> Tenants {
     let shelves = Arc::new(shelves);
     let mut by_pools: HashMap<Vec<String>, Shelf> = HashMap::new();
     let mut shelf = |pools: &[String]| {
         let known = by_pools.entry(pools.to_vec());
         known.or_insert_with(|| shelves.shelf(pools)).clone()
     };
-    let house = Arc::new(house(plan, shelf(&[]), logins));
+    let house = Arc::new(house(plan, shelf(&[]), logins, reach));
     // Everything that is configured for everybody is there from the start.
     house.catalogue();
     let site = site(&plan.server.public_url, None);
@@ -54,7 +63,12 @@ pub(super) fn tenants(plan: &Plan, shelves: Shelves, logins: Option<&Logins<'_>>
     };
     for written in &plan.tenants {
         let shelf = shelf(&written.pools);
-        let tenant = Arc::new(tenant(plan, written, &tenants.house, shelf, logins));
+        let api = match written.remote == plan.remote {
+            true => tenants.house.api.clone(),
+            false => api(written.remote.as_ref(), reach),
+        };
+        let tenant = tenant(plan, written, (&tenants.house, shelf), (logins, api));
+        let tenant = Arc::new(tenant);
         for host in &written.hosts {
             let place = Place {
                 tenant: tenant.clone(),
@@ -71,17 +85,18 @@ pub(super) fn tenants(plan: &Plan, shelves: Shelves, logins: Option<&Logins<'_>>
     tenants
 }
 
-fn house(plan: &Plan, shelf: Shelf, logins: Option<&Logins<'_>>) -> Tenant {
+fn house(plan: &Plan, shelf: Shelf, logins: Option<&Logins<'_>>, reach: Reach<'_>) -> Tenant {
     let roles = access::roles(&plan.roles, &plan.role_bindings);
     let sso = plan.sso.as_ref().zip(logins);
     Tenant {
         name: None,
-        authorizers: authorizers(roles.clone()),
+        authorizers: authorizers(roles.clone(), plan.remote.is_some()),
         roles,
         bound: access::bound(&plan.roles),
         has_own_roles: false,
         rules: limits::rules(plan, None),
         sso: sso.map(|(sso, logins)| Arc::new(Sso::new(sso, logins.providers(sso), logins))),
+        api: api(plan.remote.as_ref(), reach),
         has_own_providers: false,
         has_domains: false,
         pools: Box::default(),
@@ -94,15 +109,15 @@ fn house(plan: &Plan, shelf: Shelf, logins: Option<&Logins<'_>>) -> Tenant {
 fn tenant(
     plan: &Plan,
     written: &TenantPlan,
-    house: &Tenant,
-    shelf: Shelf,
-    logins: Option<&Logins<'_>>,
+    (house, shelf): (&Tenant, Shelf),
+    (logins, api): (Option<&Logins<'_>>, Option<Arc<AuthorizationApi>>),
 ) -> Tenant {
     let own = written.access.as_ref();
     let roles = own.map(|own| access::roles(&own.roles, &own.role_bindings));
     let authorizers = match &roles {
-        Some(own) => authorizers(own.clone()),
-        None => house.authorizers.clone(),
+        Some(own) => authorizers(own.clone(), api.is_some()),
+        None if api.is_some() == house.api.is_some() => house.authorizers.clone(),
+        None => authorizers(house.roles.clone(), api.is_some()),
     };
     let sso = match (&written.sso, logins) {
         (Some(own), Some(logins)) => {
@@ -126,6 +141,7 @@ fn tenant(
         roles: roles.unwrap_or_else(|| house.roles.clone()),
         rules: limits::rules(plan, Some(written)),
         sso,
+        api,
         has_own_providers: written
             .sso
             .as_ref()
@@ -144,8 +160,13 @@ fn tenant(
     }
 }
 
-fn authorizers(roles: Option<Arc<turnpike_access::RoleTable>>) -> Authorizers {
-    let access = turnpike_access::Settings { roles };
+/// Who is asked about callers without a login.
+fn api(plan: Option<&RemotePlan>, (outside, ground): Reach<'_>) -> Option<Arc<AuthorizationApi>> {
+    plan.map(|plan| Arc::new(AuthorizationApi::new(plan, outside, ground)))
+}
+
+fn authorizers(roles: Option<Arc<turnpike_access::RoleTable>>, asks: bool) -> Authorizers {
+    let access = turnpike_access::Settings { roles, asks };
     let built = AUTHORIZERS.iter().map(|row| (row.build)(&access));
     built.collect()
 }
