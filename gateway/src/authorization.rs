@@ -17,7 +17,7 @@ use turnpike_api::{Clock, Identity};
 use turnpike_config::plan::RemotePlan;
 use turnpike_identity::sso::Outside;
 use turnpike_identity::sso::authorization::{
-    ERROR, Denied, Granted, Question, TIMEOUT, UNREACHABLE, excerpt, judge,
+    Denied, ERROR, Granted, Question, TIMEOUT, UNREACHABLE, excerpt, judge,
 };
 use url::Url;
 
@@ -81,7 +81,7 @@ impl AuthorizationApi {
         }
     }
 
-    /// Whether somebody else is asked by another one.
+    /// Whether both are the same one.
     pub fn is(&self, other: &Self) -> bool {
         self.plan.api == other.plan.api
     }
@@ -93,10 +93,13 @@ impl AuthorizationApi {
     /// What it says of a caller. Of all who ask for the same one at a time, one asks it.
     pub async fn says_of(&self, of: &Identity, client: IpAddr) -> Arc<Kept> {
         let (caller, now) = (Caller::of(of), self.now());
-        let entry = self.answers.0.entry_async(&caller, |_, kept| match now < kept.until {
-            true => EntryAction::Retain(kept.clone()),
-            false => EntryAction::ReplaceWithGuard,
-        });
+        let entry = self
+            .answers
+            .0
+            .entry_async(&caller, |_, kept| match now < kept.until {
+                true => EntryAction::Retain(kept.clone()),
+                false => EntryAction::ReplaceWithGuard,
+            });
         let place = match entry.await {
             EntryResult::Retained(kept) => return kept,
             EntryResult::Vacant(place) | EntryResult::Replaced(place, _) => Some(place),

@@ -300,7 +300,8 @@ impl Tenants {
 
     /// Keeps as whom somebody acts of whom the authorization API was asked.
     pub fn keep(&self, asked: ToAsk<'_>, acting: Arc<Identity>, until: u64) {
-        self.acting.keep(asked.identity, asked.tenant, acting, until);
+        self.acting
+            .keep(asked.identity, asked.tenant, acting, until);
     }
 
     /// What is known of it from before.

@@ -12,7 +12,7 @@ use crate::tenant::{NOT_HERE, Place, Tenant, Tenants, ToAsk, Whose};
 
 /// Who they are by what is said of them, and for whom they act; `None` = nobody is known by this
 /// credential here.
-pub async fn let_in<'t>(
+pub(super) async fn let_in<'t>(
     ask: ToAsk<'t>,
     client: IpAddr,
     here: Option<&Place>,

@@ -334,7 +334,9 @@ async fn it_is_asked_again_when_the_token_has_ended() {
     let long = |claims: &mut Value| claims["exp"] = (NOW / 1000 + 36_000).into();
     let (short, long) = (place.token("ada"), place.token_with("ada", long));
     assert_eq!(place.status(&short).await, 200);
-    place.time.advance(MINUTE * 10 + LEEWAY - Duration::from_millis(1));
+    place
+        .time
+        .advance(MINUTE * 10 + LEEWAY - Duration::from_millis(1));
     assert_eq!(place.status(&long).await, 200);
     assert_eq!(api.asked().len(), 1);
     place.time.advance(Duration::from_millis(1));
@@ -367,9 +369,8 @@ async fn of_many_first_calls_one_asks() {
     let place = Place::asking(&api).await;
     let token = place.token("ada");
     // The second time the token is known to be good, and as many may wait as want to.
-    for (round, (calls, answer, status)) in [(100, NO, 403), (1000, YES, 200)]
-        .into_iter()
-        .enumerate()
+    for (round, (calls, answer, status)) in
+        [(100, NO, 403), (1000, YES, 200)].into_iter().enumerate()
     {
         api.hold(true);
         api.says(200, answer);
@@ -477,10 +478,7 @@ async fn a_tenant_asks_its_own() {
     assert_eq!((houses.asked().len(), acmes.asked().len()), (0, 1));
     // Who is acme's by the house's answer is let in as acme says, too.
     houses.says(200, r#"{"authorized":true,"tenant":"acme"}"#);
-    assert_eq!(
-        place.served("localhost", &place.token("bob")).await,
-        served
-    );
+    assert_eq!(place.served("localhost", &place.token("bob")).await, served);
     assert_eq!((houses.asked().len(), acmes.asked().len()), (1, 2));
     acmes.says(200, NO);
     place.denied(&place.ask(&place.token("cyd")).await, "left the company");
