@@ -38,8 +38,8 @@ pub use limits::{PricePlan, PricesPlan, UnknownModel};
 pub use management::{AdminKeyPlan, ManagementPlan, Scope};
 pub use secret_key::SecretKey;
 pub use sso::{
-    AuthorizationPlan, LoginModePlan, LoginRatePlan, LoginWayPlan, OfflinePlan, SsoClaimsPlan,
-    SsoPlan, SsoProviderPlan,
+    AuthorizationPlan, LoginModePlan, LoginRatePlan, LoginWayPlan, OfflinePlan, RemotePlan,
+    SsoClaimsPlan, SsoPlan, SsoProviderPlan,
 };
 pub use telemetry::{SampleRatio, TelemetryPlan};
 pub use tenants::{TenantAccessPlan, TenantPlan, TenantSsoPlan};
@@ -58,6 +58,8 @@ pub struct Plan {
     pub jwt_issuers: Vec<JwtIssuerPlan>,
     /// How people log in; `None` = they do not.
     pub sso: Option<SsoPlan>,
+    /// Who is asked about callers with signed tokens; `None` = nobody.
+    pub remote: Option<RemotePlan>,
     /// Empty = whoever is known may use everything.
     pub roles: Vec<RolePlan>,
     pub role_bindings: Vec<RoleBindingPlan>,

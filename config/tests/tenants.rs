@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use turnpike_config::plan::LoginModePlan;
+use turnpike_config::plan::{LoginModePlan, RemotePlan};
 use turnpike_config::{Environment, Kinds, Plan, load_str};
 
 const KINDS: Kinds<'_> = Kinds {
@@ -99,6 +99,30 @@ fn what_a_tenant_leaves_out_of_authorization_is_as_at_the_top_level() {
     };
     assert_eq!(own.sso.authorization.mode, expected);
     assert_eq!(own.sso.session_lifetime, Duration::from_secs(3 * 3600));
+}
+
+#[test]
+fn callers_without_a_login_are_asked_about_whether_people_log_in_or_not() {
+    let plan = plan(
+        "authorization: {mode: enterprise, api_url: \"https://top.example/ask\"}\n\
+         tenants:\n\
+         \x20 code: {authorization: {mode: single_user}}\n\
+         \x20 own: {authorization: {api_url: \"https://own.example/ask\", session_lifetime_hours: 3}}\n\
+         \x20 same: {}\n",
+    );
+    let of = |url: &str, hours| {
+        Some(RemotePlan {
+            api: url.parse().unwrap(),
+            timeout: Duration::from_secs(5),
+            lifetime: Duration::from_secs(hours * 3600),
+        })
+    };
+    let top = of("https://top.example/ask", 24);
+    let tenants = plan.tenants.iter().map(|tenant| tenant.remote.clone());
+    let expected = [None, of("https://own.example/ask", 3), top.clone()];
+    assert_eq!(tenants.collect::<Vec<_>>(), expected);
+    assert_eq!(plan.remote, top);
+    assert!(plan.sso.is_none() && plan.tenants.iter().all(|tenant| tenant.sso.is_none()));
 }
 
 #[test]

@@ -23,6 +23,7 @@ use turnpike_providers::PROVIDERS;
 use turnpike_store::Embedded;
 
 use crate::audit::Audit;
+use crate::authorization::AllAnswers;
 use crate::background::limits::LEASE;
 use crate::boot::BootError;
 use crate::clock::Time;
@@ -32,7 +33,7 @@ use crate::observe::events;
 use crate::observe::metrics::Metrics;
 use crate::secret_key;
 use crate::snapshot::Snapshot;
-use crate::sso::Logins;
+use crate::sso::{Logins, WayOut};
 use crate::store::StoreOpenError;
 use crate::tls;
 use crate::traces::Traces;
@@ -63,6 +64,8 @@ pub struct Ground {
     pub connections: Arc<Connections>,
     /// Keys of the issuers of signed tokens.
     pub issuers_keys: Arc<IssuersKeys>,
+    /// What authorization APIs said of callers.
+    pub answers: Arc<AllAnswers>,
     /// What is on record; opened once, at the start.
     pub audit: Arc<Audit>,
     /// What is sealed with, where the configuration names no key; set once, at the start.
@@ -80,6 +83,7 @@ impl Ground {
             digest_key,
             connections: Arc::default(),
             issuers_keys: Arc::default(),
+            answers: Arc::default(),
             kept_key: Arc::default(),
             audit: Arc::default(),
             agent_tokens: Arc::new(TokenBook::new(digest_key, hashes, Arc::new(time.clone()))),
@@ -119,7 +123,8 @@ pub fn assemble<'e>(
     let default_selector = providers.selector(plan.selection);
     providers.problems.extend(open_to_the_network(plan, ground));
     let jwt_issuers = issuers(plan, ground, &mut providers);
-    let logins = logins(plan, ground, &mut providers);
+    let outside = Arc::new(WayOut::new(&providers.egress, ground));
+    let logins = logins(plan, ground, &outside, &mut providers);
     if !providers.problems.is_empty() {
         return Err(providers.problems);
     }
@@ -152,7 +157,7 @@ pub fn assemble<'e>(
             .map(|row| (row.build)(&settings))
             .collect(),
         open: may_open && is_keyless && plan.server.listen.is_loopback(),
-        tenants: tenants::tenants(plan, shelves, logins.as_ref(), &ground.metrics),
+        tenants: tenants::tenants(plan, shelves, logins.as_ref(), (&outside, ground)),
         roll: providers.roll,
         good_files: Arc::new(providers.good_files),
         acceptor,
@@ -218,6 +223,7 @@ fn is_keyless(plan: &Plan, ground: &Ground) -> bool {
 fn logins<'p>(
     plan: &'p Plan,
     ground: &'p Ground,
+    outside: &Arc<WayOut>,
     providers: &mut Providers<'_>,
 ) -> Option<Logins<'p>> {
     if !tenants::have_logins(plan) {
@@ -228,7 +234,7 @@ fn logins<'p>(
         providers.problems.push(problem.into());
         return None;
     };
-    Some(Logins::new(plan, key, &providers.egress, ground))
+    Some(Logins::new(plan, key, outside))
 }
 
 /// The issuers of signed tokens, with what is known of their keys.

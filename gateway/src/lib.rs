@@ -31,6 +31,7 @@ pub mod agents;
 pub mod answer_head;
 pub mod assemble;
 pub mod audit;
+pub mod authorization;
 pub mod background;
 pub mod boot;
 pub mod cli;

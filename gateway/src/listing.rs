@@ -104,7 +104,9 @@ async fn usable_pool(
     let granted = match authorize::decide(identity, &ask, tenant).await {
         Ok(granted) => granted,
         Err(Denial::Model) => return Ok(None),
-        Err(denial @ Denial::Permission(_)) => return Err(authorize::refusal(&denial, name)),
+        Err(denial @ (Denial::Permission(_) | Denial::Authorization(_))) => {
+            return Err(authorize::refusal(&denial, name));
+        }
     };
     let pool = authorize::granted_pool(pool, granted, identity, &ask, tenant);
     Ok(pool.filter(|pool| !pool.is_empty()))

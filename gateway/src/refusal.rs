@@ -24,6 +24,7 @@ const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
     AuditUnavailable,
+    AuthorizationDenied,
     BindingMismatch,
     BodyTooLarge,
     BudgetSpent,
@@ -69,8 +70,9 @@ pub struct Words {
 
 impl Reason {
     /// Every reason, for tables and tests.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 33] = [
         Self::AuditUnavailable,
+        Self::AuthorizationDenied,
         Self::BindingMismatch,
         Self::BodyTooLarge,
         Self::BudgetSpent,
@@ -192,6 +194,7 @@ impl Reason {
             Self::TokenRevoked => unauthenticated("token_revoked"),
             Self::SessionExpired => unauthenticated("session_expired"),
             Self::BindingMismatch => unauthenticated("binding_mismatch"),
+            Self::AuthorizationDenied => denied("authorization_denied"),
             Self::ModelDenied => denied("model_denied"),
             Self::PermissionDenied => denied("permission_denied"),
             Self::BudgetSpent => spent("budget_spent"),
@@ -529,6 +532,7 @@ mod tests {
             table,
             [
                 "audit_unavailable 503 server_error/audit_unavailable overloaded_error UNAVAILABLE",
+                "authorization_denied 403 permission_error/permission_denied permission_error PERMISSION_DENIED",
                 "binding_mismatch 401 authentication_error/invalid_api_key authentication_error UNAUTHENTICATED",
                 "body_too_large 413 invalid_request_error/request_too_large request_too_large INVALID_ARGUMENT",
                 "budget_spent 403 insufficient_quota/insufficient_quota permission_error RESOURCE_EXHAUSTED",

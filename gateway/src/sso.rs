@@ -7,10 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use http::header::{ACCEPT, CONTENT_TYPE};
+use http::header::ACCEPT;
 use http::{Request, Response};
-use tokio::time::timeout;
-use tracing::warn;
 use turnpike_api::Keyring;
 use turnpike_config::plan::{
     ClaimNamesPlan, JwtIssuerPlan, LoginModePlan, LoginWayPlan, OfflinePlan, Plan, ProxyChoice,
@@ -18,7 +16,7 @@ use turnpike_config::plan::{
 };
 use turnpike_identity::agent_tokens::Costs;
 use turnpike_identity::jwt::KeyCache;
-use turnpike_identity::sso::authorization::{self, Denied, Granted, Question};
+use turnpike_identity::sso::authorization::{Denied, Granted, Question};
 use turnpike_identity::sso::{
     Client, LoginLinks, LoginRate, Marker, Offline, Outside, OutsideError, Person, Provider, Seals,
     Tenants, Way,
@@ -28,6 +26,7 @@ use url::Url;
 use crate::assemble::Ground;
 use crate::assemble::access;
 use crate::assemble::egress::Egress;
+use crate::authorization;
 use crate::encryption;
 use crate::token_entry::costs;
 use crate::upstream::call;
@@ -70,17 +69,13 @@ pub struct Logins<'p> {
 
 impl<'p> Logins<'p> {
     /// As configured; nothing is called.
-    pub fn new(plan: &'p Plan, key: &'p SecretKey, egress: &Egress, ground: &Ground) -> Self {
+    pub fn new(plan: &'p Plan, key: &'p SecretKey, outside: &Arc<WayOut>) -> Self {
         Self {
             plan,
             key,
             seals: Arc::new(Seals::new(key.bytes())),
             claims: access::claims(plan),
-            outside: Arc::new(WayOut {
-                egress: Mutex::new(egress.clone()),
-                ground: ground.clone(),
-                keys: Mutex::default(),
-            }),
+            outside: outside.clone(),
         }
     }
 
@@ -119,8 +114,7 @@ impl Sso {
         }
     }
 
-    /// Asks the authorization API about a person, a provider's name and an address. Redirects are
-    /// not followed, and it is asked once.
+    /// Asks the authorization API about a person, a provider's name and an address.
     pub async fn ask(
         &self,
         (person, provider, client): (&Person, &str, String),
@@ -128,27 +122,14 @@ impl Sso {
         patience: Duration,
         now: u64,
     ) -> Result<Granted, Denied> {
-        let question = Question::new(person, provider, client, time(now));
-        let body = serde_json::to_vec(&question).map_err(|_| authorization::ERROR)?;
-        let request = Request::post(api.as_str())
-            .header(CONTENT_TYPE, "application/json")
-            .body(body)
-            .map_err(|_| authorization::ERROR)?;
-        let answer = match timeout(patience, self.outside.call(request)).await {
-            Err(_) => return Err(authorization::TIMEOUT),
-            Ok(Err(error)) => {
-                warn!(%error, "authorization API not reachable");
-                return Err(authorization::UNREACHABLE);
-            }
-            Ok(Ok(answer)) => answer,
+        let question = Question {
+            user_email: person.email.as_deref(),
+            user_id: &person.subject,
+            client_ip: client,
+            provider,
+            timestamp: time(now),
         };
-        let (status, body) = (answer.status().as_u16(), answer.body());
-        let judged = authorization::judge(status, body);
-        if judged == Err(authorization::ERROR) {
-            let body = authorization::excerpt(body);
-            warn!(status, body, "authorization API error");
-        }
-        judged
+        authorization::ask(&question, api, patience, &self.outside).await
     }
 
     pub fn provider(&self, name: &str) -> Option<&Provider> {
@@ -203,12 +184,23 @@ fn provider(plan: &SsoProviderPlan, sso: &SsoPlan, claims: &[Box<str>]) -> Provi
     Provider::new(plan.name.clone(), plan.label.clone(), client, way)
 }
 
-/// Calls of logins, by the ways that calls leave this gateway.
+/// Calls of logins, and to authorization APIs, by the ways that calls leave this gateway.
 pub struct WayOut {
     egress: Mutex<Egress>,
     ground: Ground,
     /// Held, so that they are not swept while this configuration is in force.
     keys: Mutex<HashMap<(String, Url), Arc<KeyCache>>>,
+}
+
+impl WayOut {
+    /// By the ways of one configuration.
+    pub fn new(egress: &Egress, ground: &Ground) -> Self {
+        Self {
+            egress: Mutex::new(egress.clone()),
+            ground: ground.clone(),
+            keys: Mutex::default(),
+        }
+    }
 }
 
 impl Outside for WayOut {

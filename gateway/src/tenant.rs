@@ -15,6 +15,7 @@ use turnpike_identity::agent_tokens::{Binding, id_of};
 use turnpike_identity::jwt::unproven_issuer;
 use turnpike_limits::Rules;
 
+use crate::authorization::AuthorizationApi;
 use crate::observe::metrics::TenantMetrics;
 use crate::sso::Sso;
 use crate::upstream::Catalogue;
@@ -42,6 +43,8 @@ pub struct Tenant {
     pub rules: Rules,
     /// How its people log in; `None` = they do not.
     pub sso: Option<Arc<Sso>>,
+    /// Who is asked about its callers with signed tokens; `None` = nobody.
+    pub api: Option<Arc<AuthorizationApi>>,
     /// Whoever logs in through one of its providers is of this tenant.
     pub has_own_providers: bool,
     /// Its people's addresses are of some domains. Somebody with another one is not of it for the
@@ -89,14 +92,49 @@ pub struct Tenants {
     pub acting: Acting,
 }
 
-/// Identities that act for a tenant which their credential does not name, by theirs and the
-/// tenant's addresses in memory: both are held here, and so no other has the same.
+/// Identities that act for a tenant which their credential does not name, or with what the authorization
+/// API said of them, by theirs and the tenant's addresses in memory: both are held here, and so no other
+/// has the same.
 pub struct Acting(Cache<(usize, usize), Arc<ActingFor>>);
 
 struct ActingFor {
     _of: Arc<Identity>,
     identity: Arc<Identity>,
+    /// In milliseconds since 1970; `u64::MAX` = for good.
+    until: u64,
 }
+
+/// How it is known whose somebody is, before the authorization API is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// By the credential, the provider, or the address: there is nothing to say against it.
+    Known,
+    /// By the host, or not at all.
+    Assumed,
+    /// The host is that of a tenant whose people have other addresses: only the authorization API
+    /// can say that they are of it.
+    Outside,
+}
+
+/// Whose a known caller is.
+pub enum Settled<'t> {
+    /// As whom they act, and for whom.
+    As(Arc<Identity>, &'t Arc<Tenant>),
+    /// The authorization API has a say.
+    ToAsk(ToAsk<'t>),
+}
+
+/// A caller of whom the authorization API has to be asked.
+pub struct ToAsk<'t> {
+    pub identity: Arc<Identity>,
+    /// Whose they are, unless it says otherwise.
+    pub tenant: &'t Arc<Tenant>,
+    pub whose: Whose,
+    pub api: &'t AuthorizationApi,
+}
+
+/// What somebody is told who is not of this host's tenant. Whose they are is not said.
+pub const NOT_HERE: &str = "You cannot sign in here: ask your platform team for your address";
 
 impl Default for Acting {
     fn default() -> Self {
@@ -197,15 +235,38 @@ impl Tenants {
     }
 
     /// For whom a known caller acts, and as whom; `None` = nobody is known by this credential here.
-    ///
-    /// What the credential says counts, and after it the address. The host is for those of whom
-    /// neither says anything. At a tenant's host there is nobody but its own callers.
     pub fn settle<'t>(
         &'t self,
         identity: Arc<Identity>,
         place: Option<&'t Place>,
-    ) -> Option<(Arc<Identity>, &'t Arc<Tenant>)> {
-        let of = &identity.attributes;
+    ) -> Option<Settled<'t>> {
+        let (tenant, whose) = self.whose(&identity.attributes, place)?;
+        let is_asked = || identity.attributes.is_of_signed_token();
+        let Some(api) = tenant.api.as_deref().filter(|_| is_asked()) else {
+            let settled = || Settled::As(self.acting(identity, tenant), tenant);
+            return (whose != Whose::Outside).then(settled);
+        };
+        let ask = ToAsk {
+            identity,
+            tenant,
+            whose,
+            api,
+        };
+        Some(match self.known(&ask) {
+            Some((identity, tenant)) => Settled::As(identity, tenant),
+            None => Settled::ToAsk(ask),
+        })
+    }
+
+    /// Whose a known caller is; `None` = nobody is known by this credential here.
+    ///
+    /// What the credential says counts, and after it the address. The host is for those of whom
+    /// neither says anything. At a tenant's host there is nobody but its own callers.
+    fn whose<'t>(
+        &'t self,
+        of: &Attributes,
+        place: Option<&'t Place>,
+    ) -> Option<(&'t Arc<Tenant>, Whose)> {
         let at = place.map(|place| &place.tenant);
         let own = match &of.tenant {
             Some(name) => Some(self.by_name.get(name)?),
@@ -213,13 +274,50 @@ impl Tenants {
             None if of.token_id.is_some() => None,
             None => self.by_address(of),
         };
-        let tenant = match (own, at) {
-            (None, None) => return Some((identity, &self.house)),
-            (Some(own), None) => own,
-            (Some(own), Some(at)) => Some(own).filter(|own| Arc::ptr_eq(own, at))?,
-            (None, Some(at)) => Some(at).filter(|at| at.takes_by_host(of))?,
+        match (own, at) {
+            (None, None) => Some((&self.house, Whose::Assumed)),
+            (Some(own), None) => Some((own, Whose::Known)),
+            (Some(own), Some(at)) => Arc::ptr_eq(own, at).then_some((own, Whose::Known)),
+            (None, Some(at)) => Some((at, at.by_host(of)?)),
+        }
+    }
+
+    /// Whose somebody is of whom the authorization API says that they are of the tenant that is
+    /// `named`; `None` = they are nobody at this host.
+    pub fn assigned<'t>(
+        &'t self,
+        tenant: &'t Arc<Tenant>,
+        whose: Whose,
+        named: Option<&str>,
+        at: &Arc<Tenant>,
+    ) -> Option<&'t Arc<Tenant>> {
+        let Some(named) = named else {
+            return (whose != Whose::Outside).then_some(tenant);
         };
-        Some((self.acting(identity, tenant), tenant))
+        let named = self.by_name.get(named)?;
+        let contradicts = whose == Whose::Known && !Arc::ptr_eq(named, tenant);
+        let is_here = at.name.is_none() || Arc::ptr_eq(named, at);
+        (is_here && !contradicts).then_some(named)
+    }
+
+    /// Keeps as whom somebody acts of whom the authorization API was asked.
+    pub fn keep(&self, asked: ToAsk<'_>, acting: Arc<Identity>, until: u64) {
+        self.acting
+            .keep(asked.identity, asked.tenant, acting, until);
+    }
+
+    /// What is known of it from before.
+    fn known<'t>(&'t self, ask: &ToAsk<'t>) -> Option<(Arc<Identity>, &'t Arc<Tenant>)> {
+        let known = self.acting.find(&ask.identity, ask.tenant)?;
+        if known.until <= ask.api.now() {
+            return None;
+        }
+        let name = known.identity.attributes.tenant.as_deref();
+        let tenant = match name == ask.tenant.name() {
+            true => ask.tenant,
+            false => self.find(name)?,
+        };
+        Some((known.identity.clone(), tenant))
     }
 
     /// Whether a signed token that was refused names an issuer of another tenant: at this place nobody
@@ -231,14 +329,10 @@ impl Tenants {
     }
 
     fn acting(&self, identity: Arc<Identity>, tenant: &Arc<Tenant>) -> Arc<Identity> {
-        if identity.attributes.tenant.is_some() {
+        if identity.attributes.tenant.is_some() || tenant.name.is_none() {
             return identity;
         }
-        let key = (
-            Arc::as_ptr(&identity) as usize,
-            Arc::as_ptr(tenant) as usize,
-        );
-        if let Some(known) = self.acting.0.get(&key) {
+        if let Some(known) = self.acting.find(&identity, tenant) {
             return known.identity.clone();
         }
         let mut acting = (*identity).clone();
@@ -248,12 +342,28 @@ impl Tenants {
             acting.attributes.roles.clear();
         }
         let acting = Arc::new(acting);
-        let kept = ActingFor {
-            _of: identity,
-            identity: acting.clone(),
-        };
-        self.acting.0.insert(key, Arc::new(kept));
+        self.acting.keep(identity, tenant, acting.clone(), u64::MAX);
         acting
+    }
+}
+
+impl Acting {
+    fn find(&self, of: &Arc<Identity>, tenant: &Arc<Tenant>) -> Option<Arc<ActingFor>> {
+        self.0.get(&Self::key(of, tenant))
+    }
+
+    fn keep(&self, of: Arc<Identity>, tenant: &Arc<Tenant>, identity: Arc<Identity>, until: u64) {
+        let key = Self::key(&of, tenant);
+        let kept = ActingFor {
+            _of: of,
+            identity,
+            until,
+        };
+        self.0.insert(key, Arc::new(kept));
+    }
+
+    fn key(of: &Arc<Identity>, tenant: &Arc<Tenant>) -> (usize, usize) {
+        (Arc::as_ptr(of) as usize, Arc::as_ptr(tenant) as usize)
     }
 }
 
@@ -265,9 +375,14 @@ impl Place {
 }
 
 impl Tenant {
-    fn takes_by_host(&self, of: &Attributes) -> bool {
+    /// Whether its host makes somebody its own; `None` = it does not.
+    fn by_host(&self, of: &Attributes) -> Option<Whose> {
         // Of somebody, an address has to say so where the tenant's people have some; a key is nobody.
-        of.token_id.is_none() && (!self.has_domains || of.api_key.is_some())
+        match !self.has_domains || of.api_key.is_some() {
+            _ if of.token_id.is_some() => None,
+            true => Some(Whose::Assumed),
+            false => Some(Whose::Outside),
+        }
     }
 }
 

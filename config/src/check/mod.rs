@@ -132,7 +132,7 @@ pub(crate) fn plan(document: &Document, mut context: Context<'_>) -> Option<Plan
     let tenants = tenants::tenants(document, (&client_keys, &owners), &logins, context);
     tenants::check_credentials(document, context);
     tenants::assign_issuers(document, &mut jwt_issuers, context);
-    let sso = logins.top;
+    let (sso, remote) = (logins.top, logins.remote);
     let own = tenants.iter().any(|tenant| tenant.sso.is_some());
     if let (true, Some(server)) = (own || sso.is_some(), &server) {
         sso::at_the_root(&server.public_url, context);
@@ -170,6 +170,7 @@ pub(crate) fn plan(document: &Document, mut context: Context<'_>) -> Option<Plan
         agent_tokens: agent_tokens(&document.agent_tokens),
         jwt_issuers,
         sso,
+        remote,
         roles,
         role_bindings,
         limits,

@@ -13,8 +13,8 @@ use crate::document::{
 };
 use crate::locate::Path;
 use crate::plan::{
-    AuthorizationPlan, LoginModePlan, LoginRatePlan, LoginWayPlan, SsoClaimsPlan, SsoPlan,
-    SsoProviderPlan, TenantSsoPlan, is_loopback_host,
+    AuthorizationPlan, LoginModePlan, LoginRatePlan, LoginWayPlan, RemotePlan, SsoClaimsPlan,
+    SsoPlan, SsoProviderPlan, TenantSsoPlan, is_loopback_host,
 };
 
 use super::{Context, url};
@@ -34,6 +34,15 @@ pub(super) struct Logins {
     pub(super) top: Option<SsoPlan>,
     /// Without providers; `None` when something of it is not good.
     common: Option<SsoPlan>,
+    /// Who is asked about callers who have no login, whether people log in or not.
+    pub(super) remote: Option<RemotePlan>,
+}
+
+/// Those of a tenant.
+pub(super) struct TenantLogins {
+    /// `None` when they are those of the top level.
+    pub(super) sso: Option<TenantSsoPlan>,
+    pub(super) remote: Option<RemotePlan>,
 }
 
 pub(super) fn logins(document: &Document, context: &mut Context<'_>) -> Logins {
@@ -53,6 +62,8 @@ pub(super) fn logins(document: &Document, context: &mut Context<'_>) -> Logins {
         true => renewal_lead(&written.silent_renewal, lifetime, context),
         false => None,
     };
+    let remote = authorization.as_ref();
+    let remote = remote.and_then(|authorization| self::remote(authorization, lifetime));
     let common = authorization.map(|authorization| SsoPlan {
         providers: Vec::new(),
         session_lifetime: lifetime,
@@ -68,7 +79,11 @@ pub(super) fn logins(document: &Document, context: &mut Context<'_>) -> Logins {
         true => sso(document, common.as_ref(), context),
         false => None,
     };
-    Logins { top, common }
+    Logins {
+        top,
+        common,
+        remote,
+    }
 }
 
 /// Those of the top level, which are switched on.
@@ -99,14 +114,13 @@ fn sso(
     })
 }
 
-/// Those of a tenant; `None` when they are those of the top level.
 pub(super) fn of_tenant(
     name: &str,
     written: &Tenant,
     document: &Document,
     logins: &Logins,
     context: &mut Context<'_>,
-) -> Option<TenantSsoPlan> {
+) -> TenantLogins {
     let at = Path::default().field("tenants").entry(name);
     let has_own_providers = has_own_providers(written);
     let own = &written.authorization;
@@ -124,7 +138,8 @@ pub(super) fn of_tenant(
             .at(&at.field("sso").field("providers"), message);
     }
     if !has_own_providers && !own.says_something() {
-        return None;
+        let remote = logins.remote.clone();
+        return TenantLogins { sso: None, remote };
     }
     let providers = match has_own_providers {
         true => {
@@ -132,30 +147,53 @@ pub(super) fn of_tenant(
             providers(&written.sso.providers, &key, context)
         }
         // Without any nobody logs in, whatever is said of who may.
-        false => Some(logins.top.as_ref()?.providers.clone()),
+        false => logins.top.as_ref().map(|top| top.providers.clone()),
     };
     let key = at.field("authorization");
     let authorization = authorized(&merged(own, &document.authorization), &key, context);
-    let common = logins.common.as_ref()?;
+    // Where one of them is missing, that is reported.
+    let both = authorization.zip(logins.common.as_ref());
+    let Some((authorization, common)) = both else {
+        let (sso, remote) = (None, None);
+        return TenantLogins { sso, remote };
+    };
     let hours = own.session_lifetime_hours;
     let lifetime = hours.map(|hours| Duration::from_secs(u64::from(hours) * 3600));
     let lifetime = lifetime.unwrap_or(common.session_lifetime);
-    if common.renewal_lead.is_some_and(|lead| lead >= lifetime) {
+    let logs_in = has_own_providers || logins.top.is_some();
+    if logs_in && common.renewal_lead.is_some_and(|lead| lead >= lifetime) {
         let message =
             "must be longer than `sso.silent_renewal.lead`: sessions would be renewed without end";
         context
             .report
             .at(&key.field("session_lifetime_hours"), message);
     }
-    Some(TenantSsoPlan {
+    let remote = remote(&authorization, lifetime);
+    let sso = providers.map(|providers| TenantSsoPlan {
         sso: SsoPlan {
-            providers: providers?,
+            providers,
             session_lifetime: lifetime,
-            authorization: authorization?,
+            authorization,
             ..common.clone()
         },
         has_own_providers,
-    })
+    });
+    TenantLogins { sso, remote }
+}
+
+/// Whom such rules ask.
+fn remote(authorization: &AuthorizationPlan, lifetime: Duration) -> Option<RemotePlan> {
+    match &authorization.mode {
+        LoginModePlan::Enterprise {
+            api: Some(api),
+            timeout,
+        } => Some(RemotePlan {
+            api: api.clone(),
+            timeout: *timeout,
+            lifetime,
+        }),
+        LoginModePlan::SingleUser { .. } | LoginModePlan::Enterprise { api: None, .. } => None,
+    }
 }
 
 /// Also where all are switched off: nobody must come in by others' meanwhile.

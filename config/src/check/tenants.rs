@@ -39,11 +39,13 @@ pub(super) fn tenants(
         .iter()
         .zip(hosts.into_iter().zip(email_domains))
     {
+        let own = sso::of_tenant(name, tenant, document, logins, context);
         plans.push(TenantPlan {
             name: name.clone(),
             hosts,
             email_domains,
-            sso: sso::of_tenant(name, tenant, document, logins, context),
+            sso: own.sso,
+            remote: own.remote,
             access: access::of_tenant((name, tenant), document, owners, context),
             limits: limits::of_tenant((name, tenant), document, owners, context),
             pools: pools(name, tenant, context),

@@ -74,7 +74,8 @@ pub(crate) struct Document {
     pub(crate) jwt: Jwt,
     /// Single sign-on: people log in through their own identity provider.
     pub(crate) sso: Sso,
-    /// Who of those that logged in may have agent tokens.
+    /// Who of those that logged in may have agent tokens; in the mode `enterprise` also who may call with
+    /// a signed token.
     pub(crate) authorization: Authorization,
     /// What a caller without a valid credential gets: `sandbox`, an answer in which the model tells
     /// where to sign in, or `unauthorized`, an error. The default is `sandbox` with single sign-on,

@@ -152,7 +152,7 @@ pub(crate) struct Authorization {
     /// The same as `sso.session_lifetime_hours`.
     #[schemars(range(min = 1, max = 8760))]
     pub(crate) session_lifetime_hours: Option<u32>,
-    /// Asked about each login, in the mode `enterprise`.
+    /// Asked about each login, and about callers with signed tokens, in the mode `enterprise`.
     pub(crate) api_url: Option<ReferenceText>,
     #[schemars(range(min = 1, max = 60))]
     pub(crate) api_timeout_seconds: u32,

@@ -46,7 +46,8 @@ pub(crate) struct TenantSso {
     pub(crate) providers: BTreeMap<String, SsoProvider>,
 }
 
-/// Who of a tenant's people may have agent tokens; what is left out is as at the top level.
+/// Who of a tenant's people may have agent tokens, or call with signed ones; what is left out is as at
+/// the top level.
 #[derive(Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct TenantAuthorization {

@@ -93,6 +93,15 @@ pub enum LoginModePlan {
     Enterprise { api: Option<Url>, timeout: Duration },
 }
 
+/// Who is asked about callers with signed tokens, who have no login.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemotePlan {
+    pub api: Url,
+    pub timeout: Duration,
+    /// An answer is good for no longer than a session would be.
+    pub lifetime: Duration,
+}
+
 /// How logins are slowed down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LoginRatePlan {

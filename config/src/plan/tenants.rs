@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use turnpike_api::Limit;
 
-use super::{RoleBindingPlan, RolePlan, SsoPlan};
+use super::{RemotePlan, RoleBindingPlan, RolePlan, SsoPlan};
 
 /// A tenant.
 #[derive(Clone)]
@@ -17,6 +17,8 @@ pub struct TenantPlan {
     pub email_domains: Vec<String>,
     /// How its people log in, where that differs from the top level.
     pub sso: Option<TenantSsoPlan>,
+    /// Who is asked about its callers with signed tokens; `None` = nobody.
+    pub remote: Option<RemotePlan>,
     /// `None` = those of the top level.
     pub access: Option<TenantAccessPlan>,
     /// Beside those of the top level; none has the name of one of them.

@@ -5,16 +5,20 @@ use std::sync::Arc;
 
 use turnpike_access::AUTHORIZERS;
 use turnpike_api::Authorizer;
-use turnpike_config::plan::{Plan, TenantPlan};
+use turnpike_config::plan::{Plan, RemotePlan, TenantPlan};
 use url::Url;
 
 use super::stock::Shelves;
-use super::{access, limits};
-use crate::observe::metrics::{Metrics, TenantMetrics};
-use crate::sso::{Logins, Sso};
+use super::{Ground, access, limits};
+use crate::authorization::AuthorizationApi;
+use crate::observe::metrics::TenantMetrics;
+use crate::sso::{Logins, Sso, WayOut};
 use crate::tenant::{Acting, Place, Shelf, Site, Tenant, Tenants};
 
 type Authorizers = Arc<[Arc<dyn Authorizer>]>;
+
+/// How what is outside is called, and what is known of it.
+type Reach<'r> = (&'r Arc<WayOut>, &'r Ground);
 
 /// The tags that tenants name, and who alone names one.
 pub(super) fn pools(plan: &Plan) -> HashMap<Box<str>, Option<Arc<str>>> {
@@ -36,7 +40,7 @@ pub(super) fn tenants(
     plan: &Plan,
     shelves: Shelves,
     logins: Option<&Logins<'_>>,
-    metrics: &Metrics,
+    reach: Reach<'_>,
 ) -> Tenants {
     let shelves = Arc::new(shelves);
     let mut by_pools: HashMap<Vec<String>, Shelf> = HashMap::new();
@@ -44,7 +48,7 @@ pub(super) fn tenants(
         let known = by_pools.entry(pools.to_vec());
         known.or_insert_with(|| shelves.shelf(pools)).clone()
     };
-    let house = Arc::new(house(plan, shelf(&[]), logins, metrics));
+    let house = Arc::new(house(plan, shelf(&[]), logins, reach));
     // Everything that is configured for everybody is there from the start.
     house.catalogue();
     let site = site(&plan.server.public_url, None);
@@ -60,8 +64,17 @@ pub(super) fn tenants(
     };
     for written in &plan.tenants {
         let shelf = shelf(&written.pools);
-        let told = metrics.tenant(Some(&written.name));
-        let tenant = tenant(plan, written, &tenants.house, (shelf, told), logins);
+        let metrics = reach.1.metrics.tenant(Some(&written.name));
+        let api = match written.remote == plan.remote {
+            true => tenants.house.api.clone(),
+            false => api(written.remote.as_ref(), reach),
+        };
+        let tenant = tenant(
+            plan,
+            written,
+            (&tenants.house, shelf, metrics),
+            (logins, api),
+        );
         let tenant = Arc::new(tenant);
         for host in &written.hosts {
             let place = Place {
@@ -79,39 +92,40 @@ pub(super) fn tenants(
     tenants
 }
 
-fn house(plan: &Plan, shelf: Shelf, logins: Option<&Logins<'_>>, metrics: &Metrics) -> Tenant {
+fn house(plan: &Plan, shelf: Shelf, logins: Option<&Logins<'_>>, reach: Reach<'_>) -> Tenant {
     let roles = access::roles(&plan.roles, &plan.role_bindings);
     let sso = plan.sso.as_ref().zip(logins);
     Tenant {
         name: None,
-        authorizers: authorizers(roles.clone()),
+        authorizers: authorizers(roles.clone(), plan.remote.is_some()),
         roles,
         bound: access::bound(&plan.roles),
         has_own_roles: false,
         rules: limits::rules(plan, None),
         sso: sso.map(|(sso, logins)| Arc::new(Sso::new(sso, logins.providers(sso), logins))),
+        api: api(plan.remote.as_ref(), reach),
         has_own_providers: false,
         has_domains: false,
         pools: Box::default(),
         shelf,
         prompts: plan.prompts.enabled.then_some(plan.prompts.max),
         home: None,
-        metrics: metrics.tenant(None),
+        metrics: reach.1.metrics.tenant(None),
     }
 }
 
 fn tenant(
     plan: &Plan,
     written: &TenantPlan,
-    house: &Tenant,
-    (shelf, metrics): (Shelf, TenantMetrics),
-    logins: Option<&Logins<'_>>,
+    (house, shelf, metrics): (&Tenant, Shelf, TenantMetrics),
+    (logins, api): (Option<&Logins<'_>>, Option<Arc<AuthorizationApi>>),
 ) -> Tenant {
     let own = written.access.as_ref();
     let roles = own.map(|own| access::roles(&own.roles, &own.role_bindings));
     let authorizers = match &roles {
-        Some(own) => authorizers(own.clone()),
-        None => house.authorizers.clone(),
+        Some(own) => authorizers(own.clone(), api.is_some()),
+        None if api.is_some() == house.api.is_some() => house.authorizers.clone(),
+        None => authorizers(house.roles.clone(), api.is_some()),
     };
     let sso = match (&written.sso, logins) {
         (Some(own), Some(logins)) => {
@@ -135,6 +149,7 @@ fn tenant(
         roles: roles.unwrap_or_else(|| house.roles.clone()),
         rules: limits::rules(plan, Some(written)),
         sso,
+        api,
         has_own_providers: written
             .sso
             .as_ref()
@@ -154,8 +169,13 @@ fn tenant(
     }
 }
 
-fn authorizers(roles: Option<Arc<turnpike_access::RoleTable>>) -> Authorizers {
-    let access = turnpike_access::Settings { roles };
+/// Who is asked about callers without a login.
+fn api(plan: Option<&RemotePlan>, (outside, ground): Reach<'_>) -> Option<Arc<AuthorizationApi>> {
+    plan.map(|plan| Arc::new(AuthorizationApi::new(plan, outside, ground)))
+}
+
+fn authorizers(roles: Option<Arc<turnpike_access::RoleTable>>, asks: bool) -> Authorizers {
+    let access = turnpike_access::Settings { roles, asks };
     let built = AUTHORIZERS.iter().map(|row| (row.build)(&access));
     built.collect()
 }

@@ -249,7 +249,9 @@ fn kind(reason: Reason) -> Kind {
         | Reason::CredentialUnknown
         | Reason::SessionExpired
         | Reason::TokenRevoked => Kind::Authentication,
-        Reason::ModelDenied | Reason::PermissionDenied => Kind::Authorization,
+        Reason::AuthorizationDenied | Reason::ModelDenied | Reason::PermissionDenied => {
+            Kind::Authorization
+        }
         Reason::BudgetSpent | Reason::QuotaSpent | Reason::RateLimited => Kind::Limit,
         Reason::AuditUnavailable
         | Reason::BodyTooLarge

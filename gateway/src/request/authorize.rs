@@ -97,6 +97,13 @@ pub fn refusal(denial: &Denial, model: &str) -> Refusal {
                 shown(model)
             ),
         ),
+        Denial::Authorization(why) => Refusal::new(
+            Reason::AuthorizationDenied,
+            match &**why {
+                "" => "Access denied: ask your platform team".to_owned(),
+                why => format!("Access denied: {why}"),
+            },
+        ),
         Denial::Permission(permission) => {
             let what = match permission {
                 Permission::Read => "list models or count tokens",

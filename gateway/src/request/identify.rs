@@ -11,11 +11,12 @@ use pingora::http::RequestHeader;
 use turnpike_api::{Identity, ModelRules, Presented, Rejection, Verdict};
 use turnpike_config::is_loopback_host;
 
+use super::let_in::let_in;
 use crate::context::Context;
 use crate::path::CREDENTIAL_PARAMETERS;
 use crate::refusal::{Reason, Refusal};
 use crate::snapshot::Snapshot;
-use crate::tenant::Tenant;
+use crate::tenant::{Place, Settled, Tenant, Tenants};
 
 /// Where callers put credentials, in the order in which they are looked at; the query comes after.
 const CREDENTIAL_HEADERS: [HeaderName; 3] = [
@@ -178,7 +179,7 @@ async fn known(
                 .await
             {
                 Verdict::Known(identity) => {
-                    let Some(found) = tenants.settle(identity, here) else {
+                    let Some(found) = settled(identity, from.client, here, tenants).await else {
                         // As if nobody had it: it is nobody's business here that it is good.
                         failure = Some(Failure::of(Rejection::Unknown, &token));
                         break;
@@ -230,6 +231,20 @@ fn proven(rejection: Rejection, token: &str, context: &Context<'_>) -> Option<Ar
         | Rejection::NotGood(_)
         | Rejection::Busy
         | Rejection::Unavailable(_) => None,
+    }
+}
+
+/// For whom a known caller acts, and as whom; `None` = nobody is known by this credential here.
+async fn settled<'t>(
+    identity: Arc<Identity>,
+    client: IpAddr,
+    here: Option<&'t Place>,
+    tenants: &'t Tenants,
+) -> Option<(Arc<Identity>, &'t Arc<Tenant>)> {
+    match tenants.settle(identity, here)? {
+        Settled::As(identity, tenant) => Some((identity, tenant)),
+        // Boxed: of nearly everybody it is known.
+        Settled::ToAsk(ask) => Box::pin(let_in(ask, client, here, tenants)).await,
     }
 }
 

@@ -19,6 +19,7 @@ pub mod cors;
 mod count;
 pub mod forward;
 pub mod identify;
+mod let_in;
 pub mod limit_fell;
 pub mod limit_headers;
 pub mod model_limits;

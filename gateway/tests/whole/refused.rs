@@ -42,6 +42,14 @@ const TABLE: &[Row] = &[
         "UNAUTHENTICATED",
     ),
     (
+        "authorization_denied",
+        403,
+        "permission_error",
+        "permission_denied",
+        "permission_error",
+        "PERMISSION_DENIED",
+    ),
+    (
         "model_denied",
         403,
         "permission_error",

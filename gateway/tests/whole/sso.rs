@@ -15,6 +15,7 @@ pub(crate) mod provider;
 mod renewal;
 mod roles;
 mod session;
+mod signed_tokens;
 mod tenants;
 
 use std::sync::Arc;

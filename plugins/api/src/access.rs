@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use crate::{Answer, Ask, Identity, Permission};
 
 /// Why a caller may not ask what it asks.
@@ -7,6 +9,8 @@ pub enum Denial {
     Model,
     /// No role grants it calls of this kind, whatever the model.
     Permission(Permission),
+    /// The authorization API does not let it in, with these words; empty = it gave none.
+    Authorization(Arc<str>),
 }
 
 /// What one authorizer says. All are asked; any [`Deny`](Self::Deny) wins, and without an

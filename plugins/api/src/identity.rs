@@ -13,10 +13,26 @@ pub struct Identity {
     pub models: ModelRules,
     /// What roles are bound by.
     pub attributes: Attributes,
+    /// When its credential ends by itself, in milliseconds since 1970; `None` = it does not.
+    pub ends_at: Option<u64>,
+    /// What the authorization API said of it.
+    pub let_in: LetIn,
     /// The roles in effect, where they were looked up already.
     pub grants: GrantsSlot,
     /// As whom limits count it, where that was put together already.
     pub counted: CountedSlot,
+}
+
+/// What the authorization API said of a caller.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum LetIn {
+    /// It was not asked.
+    #[default]
+    NotAsked,
+    /// They are.
+    Yes,
+    /// They are not, and why; empty = it gave no reason.
+    No(Arc<str>),
 }
 
 /// As whom limits count a caller.
@@ -109,6 +125,8 @@ impl Identity {
             name: name.into(),
             models,
             attributes: Attributes::default(),
+            ends_at: None,
+            let_in: LetIn::NotAsked,
             grants: GrantsSlot::default(),
             counted: CountedSlot::default(),
         }
@@ -181,6 +199,11 @@ fn plain(text: &str) -> Box<str> {
 }
 
 impl Attributes {
+    /// Whether somebody is known by what an issuer signed, and not by a key or an agent token.
+    pub fn is_of_signed_token(&self) -> bool {
+        self.issuer.is_some() && self.token_id.is_none() && self.api_key.is_none()
+    }
+
     /// The domain of the e-mail address. An address with more than one `@` is read differently by
     /// different parsers, and has none.
     pub fn email_domain(&self) -> Option<&str> {

@@ -44,7 +44,8 @@ pub use ask::{Ask, Dialect, Operation};
 pub use clock::Clock;
 pub use grants::{Draw, Drawn, Grant};
 pub use identity::{
-    Attributes, Authenticator, Claim, Counted, CountedSlot, Identity, Presented, Rejection, Verdict,
+    Attributes, Authenticator, Claim, Counted, CountedSlot, Identity, LetIn, Presented, Rejection,
+    Verdict,
 };
 pub use keyring::{Keyring, OpenError, SealError};
 pub use limits::{Calendar, Level, Limit, Measure, OnUnavailable, Period, Window};

@@ -199,8 +199,13 @@ pub(crate) fn unproven(token: &str, claim: &str) -> Option<String> {
 
 fn identity(claims: &Claims, issuer: &Issuer) -> Identity {
     let name = claims.usable_email().unwrap_or(&claims.subject);
-    Identity::new(name, ModelRules::any()).with(Attributes {
+    let attributes = Attributes {
         tenant: issuer.tenant.clone(),
         ..claims.attributes()
-    })
+    };
+    Identity {
+        // As long as it is taken.
+        ends_at: Some(claims.expires_at + issuer.leeway.as_millis() as u64),
+        ..Identity::new(name, ModelRules::any()).with(attributes)
+    }
 }

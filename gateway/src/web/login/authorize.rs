@@ -15,10 +15,12 @@ use turnpike_identity::sso::{Errand, Pending, Person, Session};
 use super::desk::Desk;
 use super::page::see_other;
 use super::problem::Problem;
-use super::whose::{NOT_HERE, Whose, assigned, not_here, whose};
+use super::whose::{assigned, not_here, whose};
 use super::{cookies, device, operator};
 use crate::audit::person as person_of;
+use crate::authorization;
 use crate::sso::Sso;
+use crate::tenant::{NOT_HERE, Whose};
 
 /// What somebody is told to whom no role is bound.
 const NO_ROLE: &str = "No role is bound to you: ask your platform team for one";
@@ -128,21 +130,6 @@ fn has_a_role(desk: &Desk, person: &Person) -> bool {
     roles.is_none_or(|roles| !roles.of(&attributes).roles.is_empty())
 }
 
-/// Tells of roles that the authorization API named and the configuration does not have.
-fn tell_unknown_roles(desk: &Desk, login: &Login) {
-    let Some(roles) = &desk.tenant_of(&login.person).roles else {
-        return;
-    };
-    for role in login.roles.iter().filter(|role| !roles.has(role)) {
-        let role: String = role.chars().take(80).collect();
-        let person = login.person.shown();
-        warn!(
-            person,
-            role, "the authorization API gave a role that is not configured"
-        );
-    }
-}
-
 /// Begins the session.
 pub(super) async fn let_in(
     desk: &Desk,
@@ -161,7 +148,8 @@ pub(super) async fn let_in(
         // Used before, it is as good as none: who logs in may log in without.
         _ => None,
     };
-    tell_unknown_roles(desk, login);
+    let roles = desk.tenant_of(&login.person).roles.as_deref();
+    authorization::tell_unknown_roles(&login.roles, roles, login.person.shown());
     let lifetime = desk.sso_of(&login.person).lifetime;
     let session = session::sign_in(store, login, lifetime, desk.now).await?;
     keep_renewal(desk, &session, sealed).await?;
@@ -256,10 +244,7 @@ async fn keep_renewal(
 
 /// Says no. Where the API itself said so, or no role is bound any more, a session that lasts from before ends, too.
 async fn refuse(desk: &Desk, person: &Person, provider: &str, denied: Denied) -> Problem {
-    let reason = match &denied {
-        Denied::Refused(reason) => reason.as_str(),
-        Denied::Broken(text) => text,
-    };
+    let reason = denied.text();
     desk.told(audit::Login {
         outcome: "denied",
         provider: Some(provider),

@@ -7,19 +7,8 @@ use turnpike_identity::sso::Person;
 use super::desk::Desk;
 use super::problem::Problem;
 use crate::audit::person as person_of;
-use crate::tenant::Tenant;
-
-/// How it is known whose a person is, before anybody is asked.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Whose {
-    /// By the provider, or the address: there is nothing to say against it.
-    Known,
-    /// By the host, or not at all.
-    Assumed,
-    /// The host is that of a tenant whose people have other addresses: only the authorization API
-    /// can say that they are of it.
-    Outside,
-}
+use crate::authorization;
+use crate::tenant::{NOT_HERE, Tenant, Whose};
 
 /// The person as one of their tenant. At another tenant's host they are nobody.
 pub(super) fn whose(
@@ -60,34 +49,16 @@ pub(super) fn assigned(
     named: Option<&str>,
     provider: &str,
 ) -> Result<Person, Problem> {
-    let Some(named) = named else {
-        return match whose {
-            Whose::Outside => Err(not_here(desk, &person, provider)),
-            Whose::Known | Whose::Assumed => Ok(person),
-        };
-    };
-    let contradicts = whose == Whose::Known && person.tenant.as_deref() != Some(named);
-    let assigned = Person {
-        tenant: Some(named.to_owned()),
-        ..person.clone()
-    };
-    if desk.snapshot.tenants.find(Some(named)).is_none() {
-        let tenant: String = named.chars().take(80).collect();
-        let person = person.shown();
-        warn!(
-            person,
-            tenant, "the authorization API gave a tenant that is not configured"
-        );
-    }
-    match desk.is_here(&assigned) && !contradicts {
-        true => Ok(assigned),
-        false => Err(not_here(desk, &person, provider)),
+    let tenants = &desk.snapshot.tenants;
+    authorization::tell_unknown_tenant(named, tenants, person.shown());
+    match tenants.assigned(desk.tenant_of(&person), whose, named, &desk.tenant) {
+        Some(tenant) => Ok(Person {
+            tenant: tenant.name().map(str::to_owned),
+            ..person
+        }),
+        None => Err(not_here(desk, &person, provider)),
     }
 }
-
-/// What somebody is told who is not of this host's tenant. Whose they are is not said.
-pub(super) const NOT_HERE: &str =
-    "You cannot sign in here: ask your platform team for your address";
 
 pub(super) fn not_here(desk: &Desk, person: &Person, provider: &str) -> Problem {
     let at = desk.tenant.name().unwrap_or_default();

@@ -9,6 +9,7 @@ use axum::response::IntoResponse;
 use axum::routing::post;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use turnpike::clock::Time;
 use turnpike_loadtest::{FakeProvider, Options};
 
@@ -213,6 +214,7 @@ pub(super) struct Api {
     pub(super) url: String,
     answer: Arc<Mutex<(u16, String)>>,
     asked: Arc<Mutex<Vec<Value>>>,
+    is_held: watch::Sender<bool>,
 }
 
 impl Api {
@@ -222,6 +224,8 @@ impl Api {
         let answer = Arc::new(Mutex::new((200, r#"{"authorized":true}"#.to_owned())));
         let asked = Arc::<Mutex<Vec<Value>>>::default();
         let (says, hears) = (answer.clone(), asked.clone());
+        let is_held = watch::Sender::new(false);
+        let held = is_held.subscribe();
         let router = Router::new()
             .route(
                 "/check",
@@ -230,6 +234,7 @@ impl Api {
                         .lock()
                         .unwrap()
                         .push(serde_json::from_str(&body).unwrap());
+                    held.clone().wait_for(|held| !held).await.unwrap();
                     let (status, body) = says.lock().unwrap().clone();
                     let elsewhere = [(header::LOCATION, "/yes")];
                     (StatusCode::from_u16(status).unwrap(), elsewhere, body).into_response()
@@ -238,7 +243,22 @@ impl Api {
             .route("/yes", post(async || r#"{"authorized":true}"#))
             .fallback(async || r#"{"authorized":true}"#);
         tokio::spawn(async move { axum::serve(listener, router).await });
-        Self { url, answer, asked }
+        Self {
+            url,
+            answer,
+            asked,
+            is_held,
+        }
+    }
+
+    /// Everything that it was asked.
+    pub(super) fn asked(&self) -> Vec<Value> {
+        self.asked.lock().unwrap().clone()
+    }
+
+    /// Whether it keeps its answers to itself.
+    pub(super) fn hold(&self, is_held: bool) {
+        self.is_held.send_replace(is_held);
     }
 
     pub(super) fn says(&self, status: u16, body: &str) {

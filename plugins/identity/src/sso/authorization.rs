@@ -3,8 +3,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Person;
-
 /// The longest answer that is read.
 const LONGEST: usize = 64 << 10;
 
@@ -36,6 +34,16 @@ pub enum Denied {
     Broken(&'static str),
 }
 
+impl Denied {
+    /// Why.
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Refused(reason) => reason,
+            Self::Broken(text) => text,
+        }
+    }
+}
+
 /// It did not answer in time.
 pub const TIMEOUT: Denied = Denied::Broken("Authorization API timeout");
 /// It could not be reached.
@@ -51,23 +59,6 @@ struct Answer {
     roles: Option<Vec<String>>,
     #[serde(default)]
     tenant: Option<String>,
-}
-
-impl<'q> Question<'q> {
-    pub fn new(
-        person: &'q Person,
-        provider: &'q str,
-        client_ip: String,
-        timestamp: String,
-    ) -> Self {
-        Self {
-            user_email: person.email.as_deref(),
-            user_id: &person.subject,
-            client_ip,
-            provider,
-            timestamp,
-        }
-    }
 }
 
 /// What an answer means.
