@@ -114,8 +114,8 @@ pub fn assemble<'e>(
 ) -> Result<Snapshot, Vec<String>> {
     let mut providers = Providers::new(plan, ground);
     providers.add_files(files);
-    let acceptor = plan.server.tls.as_ref().map(tls::acceptor).transpose();
-    let acceptor = acceptor.unwrap_or_else(|problem| {
+    let tls = plan.server.tls.as_ref().map(tls::tls).transpose();
+    let tls = tls.unwrap_or_else(|problem| {
         providers.problems.push(problem);
         None
     });
@@ -160,7 +160,7 @@ pub fn assemble<'e>(
         tenants: tenants::tenants(plan, shelves, logins.as_ref(), (&outside, ground)),
         roll: providers.roll,
         good_files: Arc::new(providers.good_files),
-        acceptor,
+        tls,
         claimed_headers: plan.claimed_headers.clone().into(),
         traces,
         max_attempts: plan.max_retry_credentials.max(1),

@@ -9,6 +9,7 @@ pub mod metrics;
 mod open;
 mod outside;
 pub mod prompts;
+mod shown;
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,6 +25,7 @@ use turnpike_identity::sso::Person;
 
 use floods::{Flood, Look, Looks};
 pub use open::{AuditError, signing_key, sink_name};
+use shown::Shown;
 
 use crate::assemble::egress::Egress;
 use crate::refusal::{Reason, Refusal};
@@ -50,6 +52,8 @@ pub struct Audit {
     refused_logins: Flood<100>,
     /// How its sinks reach what is outside, by the configuration in force.
     egress: Arc<ArcSwapOption<Egress>>,
+    /// What its sinks show there.
+    shown: OnceLock<Vec<Shown>>,
     is_stopped: AtomicBool,
 }
 

@@ -191,11 +191,11 @@ async fn connection(tcp: TcpStream, peer: SocketAddr, proxy: &Arc<Proxy>) -> io:
     let mut tcp = L4Stream::from(tcp);
     tcp.set_socket_digest(digest);
 
-    let mut stream: Stream = match &snapshot.acceptor {
+    let mut stream: Stream = match &snapshot.tls {
         None => Box::new(tcp),
-        Some(acceptor) => {
+        Some(tls) => {
             // Boxed: what a handshake needs, the connection would carry for its whole life.
-            let handshake = Box::pin(acceptor.tls_handshake(tcp));
+            let handshake = Box::pin(tls.acceptor.tls_handshake(tcp));
             let handshake = timeout(header_timeout, handshake).await;
             Box::new(
                 handshake

@@ -18,7 +18,7 @@ use turnpike::observe::logging;
 use turnpike::sockets::Sockets;
 use turnpike::web::management;
 use turnpike::{assemble, configuration};
-use turnpike_config::plan::LogLevel;
+use turnpike_config::plan::{LogLevel, LoggingPlan};
 use turnpike_config::{Environment, Plan, Problems};
 
 #[global_allocator]
@@ -59,8 +59,7 @@ fn served(flags: &Serve) -> ExitCode {
 /// Answers with how many requests were cut.
 fn serve(flags: &Serve) -> Result<u64> {
     let environment = Environment::from_process();
-    let mut plan = read(&flags.config.path, &environment)?;
-    override_logging(&mut plan, flags);
+    let plan = read(&flags.config.path, &environment)?;
     if flags.validate_only {
         let found = assemble::check(&plan)?;
         for warning in plan.warnings.iter().chain(&found) {
@@ -75,7 +74,7 @@ fn serve(flags: &Serve) -> Result<u64> {
         return Ok(0);
     }
     let sockets = Sockets::handed_over()?;
-    let logging = logging::start(&plan.logging)?;
+    let logging = logging::start(&overridden(&plan.logging, flags))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(plan.server.threads)
         .enable_all()
@@ -110,18 +109,20 @@ fn read(config: &Path, environment: &Environment) -> Result<Plan, Problems> {
     })
 }
 
-fn override_logging(plan: &mut Plan, flags: &Serve) {
-    if let Some(level) = flags.log_level {
-        plan.logging.level = match level {
-            Level::Error => LogLevel::Error,
-            Level::Warn => LogLevel::Warn,
-            Level::Info => LogLevel::Info,
-            Level::Debug => LogLevel::Debug,
-            Level::Trace => LogLevel::Trace,
-        };
-    }
-    if let Some(file) = &flags.log_file {
-        plan.logging.file = Some(file.clone());
+/// As the configuration has it, but for what the command line says. The plan stays what is in the file: what
+/// it says later is compared with it.
+fn overridden(logging: &LoggingPlan, flags: &Serve) -> LoggingPlan {
+    let level = flags.log_level.map(|level| match level {
+        Level::Error => LogLevel::Error,
+        Level::Warn => LogLevel::Warn,
+        Level::Info => LogLevel::Info,
+        Level::Debug => LogLevel::Debug,
+        Level::Trace => LogLevel::Trace,
+    });
+    LoggingPlan {
+        level: level.unwrap_or(logging.level),
+        file: flags.log_file.clone().or_else(|| logging.file.clone()),
+        ..logging.clone()
     }
 }
 

@@ -1,6 +1,6 @@
 //! The one place where a refusal becomes a status, headers and a body in the caller's dialect.
 //!
-//! The words per reason are the contract's table of refusals; `every_reason_has_its_words` below
+//! Clients and dashboards know refusals by these words: a reason keeps them. `every_reason_has_its_words` below
 //! lists them.
 
 use std::borrow::Cow;
@@ -106,7 +106,7 @@ impl Reason {
         Self::UpstreamUnreachable,
     ];
 
-    /// The contract's table, row by row.
+    /// The table of refusals, row by row.
     pub fn words(self) -> Words {
         let words =
             |reason, status, openai_type, openai_code, anthropic_type, gemini_status| Words {

@@ -28,6 +28,7 @@ use crate::runtime::Runtime;
 use crate::snapshot::Snapshot;
 
 mod renewed;
+mod stays;
 
 pub(crate) use renewed::carry_over;
 
@@ -152,12 +153,17 @@ impl Reloader {
                     snapshot,
                     moved,
                 } = read;
-                warn_of_what_stays(&state.plan, &plan);
+                for keys in stays::changed(&state.plan, &plan) {
+                    warn!("a change of {keys} counts from the next start on");
+                }
                 plan.warnings.iter().for_each(|warning| warn!("{warning}"));
                 if let Some(logging) = &self.logging {
                     logging.follow(plan.logging.level);
                 }
                 self.take_over(snapshot);
+                if let Some(audit) = &plan.audit {
+                    self.runtime.audit.show(audit);
+                }
                 if let Some((directory, scan)) = moved {
                     state.directory = directory;
                     state.directory_problem = scan.problem;
@@ -387,26 +393,6 @@ fn digest(path: &Path, plan: &Plan) -> blake3::Hash {
         hasher.update(&content);
     }
     hasher.finalize()
-}
-
-fn warn_of_what_stays(before: &Plan, after: &Plan) {
-    let hashes = |plan: &Plan| plan.agent_tokens.max_concurrent_hashes;
-    if hashes(before) != hashes(after) {
-        warn!("`agent_tokens.max_concurrent_hashes` is taken over at the next start only");
-    }
-    let store = |plan: &Plan| (plan.state.path.clone(), plan.state.redis.clone());
-    if store(before) != store(after) {
-        warn!(
-            "`state.backend`, `state.path` and `state.redis` are taken over at the next start only"
-        );
-    }
-    if before.audit != after.audit {
-        warn!("`audit` is taken over at the next start only");
-    }
-    let addresses = (&before.server.listen, &before.admin) != (&after.server.listen, &after.admin);
-    if addresses || before.server.threads != after.server.threads {
-        warn!("listener addresses and `server.threads` are taken over at the next start only");
-    }
 }
 
 /// Waits for changed files and for `hangup`, and reloads. The signal is caught by who starts this,

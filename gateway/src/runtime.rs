@@ -18,7 +18,7 @@ use crate::audit::{self, Audit};
 use crate::decisions::Decisions;
 use crate::drain::Drain;
 use crate::jwks::IssuersKeys;
-use crate::observe::metrics::catalogue::{COMPUTATIONS, CONFIG_HASH};
+use crate::observe::metrics::catalogue::{CERTIFICATE_END, COMPUTATIONS, CONFIG_HASH};
 use crate::observe::metrics::{self, Metrics};
 use crate::snapshot::Snapshot;
 use crate::traces;
@@ -195,6 +195,9 @@ impl Runtime {
         let hash = metrics::told::number(&snapshot.management.configuration());
         told.push(metrics::told::plain(&CONFIG_HASH, hash as f64));
         told.push(metrics::told::told(&COMPUTATIONS, computed));
+        let ends = snapshot.tls.iter().flat_map(|tls| &tls.ends);
+        let ends = ends.map(|(file, end)| (vec![&**file], *end as f64));
+        told.push(metrics::told::told(&CERTIFICATE_END, ends));
         told.extend(metrics::limits(&self.limits));
         if let Some(status) = self.audit.status() {
             told.extend(audit::metrics::families(&status));

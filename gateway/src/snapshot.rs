@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
-use pingora::listeners::tls::Acceptor;
 use turnpike_api::Authenticator;
 use turnpike_config::plan::{
     DrainPlan, LimitsPlan, QuotaExceededPlan, RetentionPlan, TimeoutsPlan, UnknownModel,
@@ -16,6 +15,7 @@ use turnpike_credentials::BackOff;
 use crate::assemble::GoodFiles;
 use crate::assemble::egress::Egress;
 use crate::tenant::Tenants;
+use crate::tls::Tls;
 use crate::traces::Traces;
 use crate::upstream::Credential;
 use crate::upstream::roll::Enrolled;
@@ -56,7 +56,7 @@ pub struct Snapshot {
     pub timeouts: TimeoutsPlan,
     pub drain: DrainPlan,
     /// TLS for the proxy listener's next connections; `None` = clear text.
-    pub acceptor: Option<Acceptor>,
+    pub tls: Option<Tls>,
     /// Headers in which callers say who they are, unchecked: on record, and told to no provider.
     pub claimed_headers: Box<[HeaderName]>,
     /// Where spans go; `None` = there are none.

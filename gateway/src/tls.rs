@@ -13,15 +13,26 @@ use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert, WebPkiC
 use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig};
 use turnpike_config::plan::{CertificatePlan, ClientAuth, TlsPlan};
+use x509_parser::parse_x509_certificate;
 
-/// Reads the certificates and makes an acceptor, or says which file is wrong.
-pub fn acceptor(plan: &TlsPlan) -> Result<Acceptor, String> {
+/// The certificates of a configuration, ready to be shown.
+pub struct Tls {
+    pub acceptor: Acceptor,
+    /// Files of certificates, and when what is in them is no longer good, in seconds since 1970.
+    pub ends: Vec<(String, i64)>,
+}
+
+/// Reads the certificates, or says which file is wrong.
+pub fn tls(plan: &TlsPlan) -> Result<Tls, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let keys = plan
         .certificates
         .iter()
         .map(certified_key)
         .collect::<Result<Vec<_>, _>>()?;
+    let ends = plan.certificates.iter().zip(&keys);
+    let ends = ends.filter_map(|(plan, key)| Some((plan.cert.display().to_string(), end(key)?)));
+    let ends = ends.collect();
     let builder = ServerConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .map_err(|error| format!("server.tls: {error}"))?;
@@ -42,7 +53,18 @@ pub fn acceptor(plan: &TlsPlan) -> Result<Acceptor, String> {
     };
     let mut config = builder.with_cert_resolver(Arc::new(BySni(keys)));
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Acceptor::from_server_config(Arc::new(config)))
+    Ok(Tls {
+        acceptor: Acceptor::from_server_config(Arc::new(config)),
+        ends,
+    })
+}
+
+/// When the first of a chain ends. What only rustls can read is served, and has none.
+fn end(key: &CertifiedKey) -> Option<i64> {
+    let read = key.cert.iter().map(|one| parse_x509_certificate(one));
+    let read = read.filter_map(Result::ok);
+    read.map(|(_, one)| one.validity().not_after.timestamp())
+        .min()
 }
 
 fn certified_key(plan: &CertificatePlan) -> Result<Arc<CertifiedKey>, String> {

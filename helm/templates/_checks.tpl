@@ -98,6 +98,9 @@
 {{- if eq (int (default 8080 $server.port)) (int (default 8317 $admin.port)) }}
 {{- $wrong = append $wrong "config.admin.port is server's: the Service would offer management to everybody who may call" }}
 {{- end }}
+{{- if not (or $v.persistence.enabled (include "turnpike.recordOutlivesPods" .)) }}
+{{- $wrong = append $wrong "persistence.enabled is false, and the audit record would end with the pod: give config.audit.sinks one that is elsewhere (syslog, webhook, splunk_hec, otlp, or stdout, which the cluster's log collector keeps), or say config.audit.enabled: false" }}
+{{- end }}
 {{- if and $v.ingress.enabled (not $v.ingress.hosts) }}
 {{- $wrong = append $wrong "ingress.hosts is empty" }}
 {{- end }}
@@ -152,6 +155,28 @@ docs/configuration.md; `key` beside `cert` is a file's path. helm/tests compares
 {{- end }}
 {{- else if and (kindIs "string" .node) (regexMatch "://[^/@\\s]+:[^/@\\s]+@" .node) }}
 {{ $at }}
+{{- end }}
+{{- end }}
+
+{{/*
+Whether the audit record is somewhere else when a pod is gone, or none is wanted. What a pod says on its
+standard output the node keeps, for whoever collects the cluster's logs. A file outlives the pod on a volume of
+the operator's only.
+*/}}
+{{- define "turnpike.recordOutlivesPods" -}}
+{{- $config := include "turnpike.config" . | fromYaml }}
+{{- $audit := default dict $config.audit }}
+{{- $volumes := .Values.extraVolumeMounts }}
+{{- if eq (toString $audit.enabled) "false" }}true{{ end }}
+{{- range $audit.sinks }}
+{{- if ne (toString .stream) "usage" }}
+{{- if eq (toString .kind) "file" }}
+{{- $file := isAbs (toString .path) | ternary .path (printf "%s/%s" (dir $config.state.path) .path) | toString | clean }}
+{{- range $volumes }}
+{{- if hasPrefix (printf "%s/" (clean .mountPath)) $file }}true{{ end }}
+{{- end }}
+{{- else }}true{{ end }}
+{{- end }}
 {{- end }}
 {{- end }}
 

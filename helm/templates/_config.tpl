@@ -76,16 +76,26 @@ tls:
 {{- if or .Values.redis.enabled (eq (toString $state.backend) "redis") }}true{{ end }}
 {{- end }}
 
-{{/* What is read at the start only: a change of it needs new pods. All else is taken over. */}}
+{{/*
+What is read at the start only: a change of it needs new pods. All else is taken over. The list is that of
+docs/configuration.md, and of gateway/src/reload/stays.rs.
+*/}}
 {{- define "turnpike.needsRestart" -}}
 {{- $config := include "turnpike.config" . | fromYaml }}
-{{- $tokens := default dict $config.agent_tokens }}
+{{- $tokens := default dict (default $config.agent_tokens (get $config "agent-tokens")) }}
+{{- $audit := omit (default dict $config.audit) "claimed_headers" "claimed-headers" "prompts" "sinks" }}
+{{- $sinks := list }}
+{{- range (default dict $config.audit).sinks }}
+{{- $sinks = append $sinks (omit . "secret" "token") }}
+{{- end }}
 {{- dict
   "server" (pick $config.server "host" "port" "threads")
   "admin" (pick $config.admin "host" "port")
   "state" (pick $config.state "backend" "path" "redis")
-  "tokens" (pick $tokens "max_concurrent_hashes")
-  "audit" (default dict $config.audit)
+  "tokens" (pick $tokens "max_concurrent_hashes" "max-concurrent-hashes")
+  "audit" $audit
+  "sinks" $sinks
+  "logging" (pick $config.logging "format" "file")
   | toJson | sha256sum }}
 {{- end }}
 

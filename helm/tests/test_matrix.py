@@ -10,7 +10,7 @@ import yaml
 
 import objects
 from chart import CHART, EXAMPLES, VERSIONS, only, render, run, template
-from values import BASE, EVERYTHING, FLEET
+from values import BASE, EVERYTHING, FLEET, FORGETFUL
 
 
 class Matrix(unittest.TestCase):
@@ -39,7 +39,7 @@ class Matrix(unittest.TestCase):
 
     def test_combinations(self):
         choices = [
-            [{}, {"persistence": {"enabled": False}}],
+            [{}, FORGETFUL],
             [
                 {"replicas": 4},
                 {"autoscaling": {"hpa": {"enabled": True}}},

@@ -6,8 +6,8 @@ import unittest
 
 import yaml
 
-from chart import CHART, configuration, only, pod, render, run
-from values import BASE, EVERYTHING, FLEET
+from chart import CHART, configuration, only, pod, render, run, template
+from values import BASE, EVERYTHING, FLEET, FORGETFUL
 
 
 class Promises(unittest.TestCase):
@@ -37,14 +37,33 @@ class Promises(unittest.TestCase):
         made = render(BASE)
         self.assertEqual(only(made, "StatefulSet")["spec"]["replicas"], 1)
         self.assertNotIn("PodDisruptionBudget", {kind for kind, _ in made})
-        forgetful = render(BASE, {"persistence": {"enabled": False}})
+        forgetful = render(BASE, FORGETFUL)
         self.assertEqual(only(forgetful, "Deployment")["spec"]["strategy"], {"type": "Recreate"})
 
     def test_a_fleet_without_volumes_is_never_short_of_a_gateway(self):
-        made = render(BASE, FLEET, {"replicas": 3, "persistence": {"enabled": False}})
+        made = render(BASE, FLEET, FORGETFUL, {"replicas": 3})
         rolling = only(made, "Deployment")["spec"]["strategy"]["rollingUpdate"]
         self.assertEqual(rolling, {"maxUnavailable": 0, "maxSurge": 1})
         self.assertEqual(only(made, "PodDisruptionBudget")["spec"]["maxUnavailable"], 1)
+
+    def test_without_a_volume_the_record_is_kept_elsewhere_or_none_is(self):
+        def is_taken(audit, **values):
+            values = {"persistence": {"enabled": False}, "config": {"audit": audit}, **values}
+            return template("4", BASE, values).returncode == 0
+
+        file = {"kind": "file", "path": "audit.jsonl"}
+        self.assertTrue(is_taken({"enabled": False}))
+        self.assertFalse(is_taken({"sinks": [file]}))
+        for kind in ["stdout", "syslog", "webhook", "splunk_hec", "otlp"]:
+            with self.subTest(kind):
+                self.assertTrue(is_taken({"sinks": [file, {"kind": kind}]}))
+                self.assertFalse(is_taken({"sinks": [file, {"kind": kind, "stream": "usage"}]}))
+        # On a volume of the operator's.
+        mount = [{"name": "audit", "mountPath": "/var/lib/turnpike/audit/"}]
+        for path, kept in [("audit/a.jsonl", True), ("audit/../a.jsonl", False), ("/var/lib/turnpike/audit/a", True)]:
+            with self.subTest(path):
+                sinks = [{"kind": "file", "path": path}]
+                self.assertIs(is_taken({"sinks": sinks}, extraVolumeMounts=mount), kept)
 
     def test_an_autoscaler_is_not_fought_over_replicas(self):
         made = render(BASE, FLEET, {"autoscaling": {"hpa": {"enabled": True}}})
@@ -69,17 +88,34 @@ class Promises(unittest.TestCase):
         def pods(*values):
             return only(render(BASE, *values), "StatefulSet")["spec"]["template"]
 
-        base = pods()
-        self.assertEqual(
-            base, pods({"config": {"max_retry_credentials": 5, "server": {"limits": {"max_body": "1MiB"}}}})
-        )
+        def webhook(**keys):
+            return {"audit": {"sinks": [{"kind": "webhook", "url": "https://a", "secret": "${KEY}", **keys}]}}
+
+        base, hooked = pods(), pods({"config": webhook()})
+        for is_taken_over, before in [
+            ({"max_retry_credentials": 5, "server": {"limits": {"max_body": "1MiB"}}}, base),
+            ({"audit": {"claimed_headers": ["x-user"], "prompts": {"enabled": True}}}, base),
+            ({"logging": {"level": "debug"}}, base),
+            ({"agent_tokens": {"cache_ttl": "1m"}}, base),
+            (webhook(secret="file:/run/other", token="${KEY}"), hooked),
+        ]:
+            with self.subTest(is_taken_over):
+                self.assertEqual(before, pods({"config": is_taken_over}))
         for restarts in [
             {"server": {"port": 9090}},
             {"server": {"threads": 2}},
+            {"admin": {"port": 9091}},
             {"state": {"path": "/var/lib/turnpike/b.db"}},
+            {"agent_tokens": {"max_concurrent_hashes": 4}},
+            {"agent-tokens": {"max-concurrent-hashes": 4}},
             {"audit": {"enabled": False}},
+            {"audit": {"spool": {"max": "2GiB"}}},
+            webhook(url="https://b"),
+            {"logging": {"format": "text"}},
+            {"logging": {"file": "/tmp/log"}},
         ]:
             with self.subTest(restarts):
+                self.assertNotEqual(hooked["metadata"], pods({"config": restarts})["metadata"])
                 self.assertNotEqual(base["metadata"], pods({"config": restarts})["metadata"])
 
     def test_ports_follow_the_configuration(self):
@@ -148,6 +184,33 @@ class Promises(unittest.TestCase):
         egress = only(made, "NetworkPolicy")["spec"]["egress"]
         self.assertIn([6379, 7000, 7001], [[port["port"] for port in rule["ports"]] for rule in egress])
 
+    def test_receivers_of_audit_records_and_traces_are_within_reach(self):
+        def ports(config, **egress):
+            made = render(BASE, {"config": config, "networkPolicy": {"egress": egress}})
+            return [
+                port["port"]
+                for rule in only(made, "NetworkPolicy")["spec"]["egress"]
+                for port in rule["ports"]
+                if port["port"] != 53
+            ]
+
+        self.assertEqual(ports({}), [443])
+        sinks = [
+            {"kind": "file", "path": "audit.jsonl"},
+            {"kind": "syslog", "address": "tls://siem.example.com:6514"},
+            {"kind": "webhook", "url": "https://siem.example.com/llm"},
+            {"kind": "splunk_hec", "url": "https://splunk.example.com:8088"},
+            {"kind": "otlp", "url": "https://[fd00::1]:4318/otlp"},
+            {"kind": "otlp", "url": "${COLLECTOR}"},
+        ]
+        told = {"audit": {"sinks": sinks}, "telemetry": {"otlp_endpoint": "http://collector:14318"}}
+        with_variable = {"env": [*BASE["env"], {"name": "COLLECTOR", "value": "https://c:1"}]}
+        made = render(BASE, with_variable, {"config": told})
+        (rule,) = [rule for rule in only(made, "NetworkPolicy")["spec"]["egress"] if "to" in rule]
+        self.assertEqual([port["port"] for port in rule["ports"]], [443, 6514, 8088, 4318, 14318])
+        self.assertEqual(len(rule["to"]), 2, "metadata services excepted")
+        self.assertEqual(ports({"telemetry": {"otlp-endpoint": "http://[fd00::1]"}}, ports=[8443]), [8443, 80])
+
     def test_metadata_services_are_out_of_reach(self):
         egress = only(render(BASE), "NetworkPolicy")["spec"]["egress"]
         anywhere = [peer["ipBlock"] for rule in egress for peer in rule.get("to", []) if "ipBlock" in peer]
@@ -164,6 +227,13 @@ class Promises(unittest.TestCase):
         self.assertIn("TurnpikeConfigurationNotTakenOver", everything)
         left = alerts({"prometheusRule": {"disabled": [everything[0]]}})
         self.assertEqual(left, everything[1:])
+
+    def test_each_alert_says_where_its_runbook_is_read(self):
+        told = {"enabled": True, "runbookBase": "https://git.example.com/turnpike/"}
+        groups = only(render(BASE, {"prometheusRule": told}), "PrometheusRule")["spec"]["groups"]
+        for rule in [rule for group in groups for rule in group["rules"]]:
+            at = f"https://git.example.com/turnpike/docs/operating.md#{rule['alert'].lower()}"
+            self.assertEqual(rule["annotations"]["runbook_url"], at)
 
     def test_alerts_and_dashboards_arrive_as_they_are(self):
         made = render(BASE, {"prometheusRule": {"enabled": True}, "dashboards": {"enabled": True}})

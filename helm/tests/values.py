@@ -1,4 +1,4 @@
-"""Values that the tests begin with: the least there can be, several gateways, and everything at once."""
+"""Values that the tests begin with: the least there can be, several gateways, none with a volume, and everything at once."""
 
 BASE = {
     "image": {"repository": "registry.example.com/turnpike"},
@@ -10,6 +10,7 @@ FLEET = {
     "secretKey": {"existingSecret": "key"},
     "redis": {"enabled": True, "host": "redis"},
 }
+FORGETFUL = {"persistence": {"enabled": False}, "config": {"audit": {"sinks": [{"kind": "stdout"}]}}}
 EVERYTHING = {
     "nameOverride": "gate",
     "commonLabels": {"team": "platform"},

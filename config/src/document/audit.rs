@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{SecretText, Size};
 
-/// What happened, on record. It is read at the start; a change takes a restart.
+/// What happened, on record. It is read at the start, and a change takes a restart, where nothing else is said.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Audit {
@@ -94,11 +94,11 @@ pub(crate) struct AuditSink {
     /// `https://splunk:8088`. Of `otlp`: a base URL, to which `/v1/logs` is appended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) url: Option<String>,
-    /// Of a `webhook`: what batches are signed with.
+    /// Of a `webhook`: what batches are signed with. A change counts at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) secret: Option<SecretText>,
     /// Of `splunk_hec`: the collector's. Of a `webhook` and of `otlp`: sent as `Authorization:
-    /// Bearer`, where it is given.
+    /// Bearer`, where it is given. A change counts at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) token: Option<SecretText>,
     /// Of `splunk_hec`: the index; the default is the token's.

@@ -67,7 +67,8 @@ pub(crate) struct Document {
     pub(crate) remote_management: RemoteManagement,
     pub(crate) logging: Logging,
     pub(crate) state: State,
-    /// Static client keys. Without any, and on a loopback address only, everyone is let in.
+    /// Static client keys. Without any, and without `jwt`, `sso` and agent tokens, everyone is let in, on a
+    /// loopback address only.
     pub(crate) api_keys: Vec<ClientKeyEntry>,
     /// Long-lived tokens of agents and devices (`turnpike token create`).
     pub(crate) agent_tokens: AgentTokens,

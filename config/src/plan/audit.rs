@@ -47,6 +47,15 @@ impl AuditPlan {
         let usage = self.usage.iter().flat_map(|usage| &usage.sinks);
         self.sinks.iter().chain(usage)
     }
+
+    /// The same but for what receivers know the gateway by, which may be replaced while it runs.
+    pub fn without_secrets(mut self) -> Self {
+        let usage = self.usage.iter_mut().flat_map(|usage| &mut usage.sinks);
+        for sink in self.sinks.iter_mut().chain(usage) {
+            sink.to.forget_secrets();
+        }
+        self
+    }
 }
 
 /// Where records go, and how they are written.
@@ -103,6 +112,15 @@ pub enum AuditReceiverPlan {
 }
 
 impl AuditReceiverPlan {
+    fn forget_secrets(&mut self) {
+        match self {
+            Self::Webhook { secret, token, .. } => (*secret, *token) = (Secret::new(""), None),
+            Self::SplunkHec { token, .. } => *token = Secret::new(""),
+            Self::Otlp { token, .. } => *token = None,
+            Self::File { .. } | Self::Stdout | Self::Syslog { .. } => {}
+        }
+    }
+
     /// Whether both write the same file, which takes one writer.
     pub(crate) fn is_file_of(&self, other: &Self) -> bool {
         match (self, other) {

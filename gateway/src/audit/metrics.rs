@@ -12,6 +12,7 @@ pub fn families(status: &Status) -> Vec<MetricFamily> {
     vec![
         plain(&AUDIT_RECORDS, status.written as f64),
         plain(&AUDIT_LOST, status.lost as f64),
+        plain(&AUDIT_REFUSES, u8::from(status.refuses).into()),
         plain(&AUDIT_SPOOL, status.bytes as f64),
         plain(&AUDIT_SPOOL_LIMIT, status.most_bytes as f64),
         of_sinks(&AUDIT_WAITING, |sink| sink.waiting),

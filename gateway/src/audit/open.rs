@@ -7,6 +7,7 @@ use thiserror::Error;
 use tokio::runtime::Handle;
 use turnpike_audit::sinks::file::{FileSink, Options};
 use turnpike_audit::sinks::otlp::{self, Otlp};
+use turnpike_audit::sinks::outside::Renewable;
 use turnpike_audit::sinks::splunk_hec::{self, Acknowledge, SplunkHec};
 use turnpike_audit::sinks::stdout::Stdout;
 use turnpike_audit::sinks::syslog::Syslog;
@@ -21,6 +22,7 @@ use uuid::Uuid;
 
 use super::Audit;
 use super::outside::{Receiver, Ways};
+use super::shown::{Secrets, Shown};
 use crate::assemble::Ground;
 use crate::clock::Time;
 
@@ -48,14 +50,18 @@ impl Audit {
             false => WhenFull::DropOldest,
         };
         let of_audit = terms(&plan.spool, plan.max, when_full);
-        let log = self.open_log(of_audit, (Stream::Audit, &plan.sinks), key, ground)?;
+        let mut shown = Vec::new();
+        let sinks = (Stream::Audit, &*plan.sinks);
+        let log = self.open_log(of_audit, sinks, key, ground, &mut shown)?;
         // Each is opened once.
         let _ = self.log.set(log);
         if let Some(usage) = &plan.usage {
             let of_usage = terms(&usage.spool, usage.max, WhenFull::DropOldest);
-            let log = self.open_log(of_usage, (Stream::Usage, &usage.sinks), key, ground)?;
+            let sinks = (Stream::Usage, &*usage.sinks);
+            let log = self.open_log(of_usage, sinks, key, ground, &mut shown)?;
             let _ = self.usage.set(log);
         }
+        let _ = self.shown.set(shown);
         Ok(())
     }
 
@@ -65,6 +71,7 @@ impl Audit {
         (stream, sinks): (Stream, &[AuditSinkPlan]),
         key: &SecretKey,
         ground: &Ground,
+        shown: &mut Vec<Shown>,
     ) -> Result<Log, AuditError> {
         let mut chain = [0; 8];
         getrandom::fill(&mut chain).map_err(AuditError::Random)?;
@@ -81,8 +88,16 @@ impl Audit {
             key: signing_key(key).ok_or(AuditError::Key)?,
             clock: Arc::new(time.clone()),
         };
-        let sinks = sinks.iter();
-        let sinks = sinks.map(|sink| (sink_name(&sink.to), build(sink, stream, &ways, &time)));
+        let sinks = sinks.iter().map(|plan| {
+            let name = sink_name(&plan.to);
+            let (sink, secrets) = build(plan, stream, &ways, &time);
+            shown.extend(secrets.map(|secrets| Shown {
+                stream,
+                sink: name.clone(),
+                secrets,
+            }));
+            (name, sink)
+        });
         Ok(Log::open(settings, sinks.collect())?)
     }
 }
@@ -124,17 +139,26 @@ fn named(kind: &str, url: &Url, more: &str) -> String {
     format!("{kind} {host} {}", &digest[..8])
 }
 
-fn build(sink: &AuditSinkPlan, stream: Stream, ways: &Ways, time: &Time) -> Box<dyn Sink> {
+/// With its secrets, where its receiver knows it by some.
+fn build(
+    sink: &AuditSinkPlan,
+    stream: Stream,
+    ways: &Ways,
+    time: &Time,
+) -> (Box<dyn Sink>, Option<Secrets>) {
     let format = format(sink.format, stream);
     let (world, clock) = (Arc::new(ways.clone()), Arc::new(time.clone()));
     match &sink.to {
-        AuditReceiverPlan::File { path, max, keep } => Box::new(FileSink::new(Options {
-            path: path.clone(),
-            format,
-            max: *max,
-            keep: *keep,
-        })),
-        AuditReceiverPlan::Stdout => Box::new(Stdout(format)),
+        AuditReceiverPlan::File { path, max, keep } => {
+            let options = Options {
+                path: path.clone(),
+                format,
+                max: *max,
+                keep: *keep,
+            };
+            (Box::new(FileSink::new(options)), None)
+        }
+        AuditReceiverPlan::Stdout => (Box::new(Stdout(format)), None),
         AuditReceiverPlan::Syslog {
             address,
             ca_file,
@@ -146,16 +170,21 @@ fn build(sink: &AuditSinkPlan, stream: Stream, ways: &Ways, time: &Time) -> Box<
                 client: client.clone(),
                 ways: ways.clone(),
             };
-            Box::new(Syslog::new(Box::new(receiver), format, clock))
+            let sink = Syslog::new(Box::new(receiver), format, clock);
+            (Box::new(sink), None)
         }
         AuditReceiverPlan::Webhook { url, secret, token } => {
-            let options = webhook::Options {
-                url: url.to_string(),
+            let keys = Renewable::new(webhook::Keys {
                 secret: secret.clone(),
                 token: token.clone(),
+            });
+            let options = webhook::Options {
+                url: url.to_string(),
+                keys: keys.clone(),
                 format,
             };
-            Box::new(Webhook::new(options, world, clock))
+            let sink = Webhook::new(options, world, clock);
+            (Box::new(sink), Some(Secrets::Webhook(keys)))
         }
         AuditReceiverPlan::SplunkHec {
             url,
@@ -169,6 +198,7 @@ fn build(sink: &AuditSinkPlan, stream: Stream, ways: &Ways, time: &Time) -> Box<
                     url.as_str().trim_end_matches('/')
                 )
             };
+            let token = Renewable::new(token.clone());
             let options = splunk_hec::Options {
                 url: at("event"),
                 acknowledge: acknowledge.then(|| Acknowledge::new(at("ack"), channel())),
@@ -176,15 +206,18 @@ fn build(sink: &AuditSinkPlan, stream: Stream, ways: &Ways, time: &Time) -> Box<
                 index: index.clone(),
                 format,
             };
-            Box::new(SplunkHec::new(options, world, clock))
+            let sink = SplunkHec::new(options, world, clock);
+            (Box::new(sink), Some(Secrets::SplunkHec(token)))
         }
         AuditReceiverPlan::Otlp { url, token } => {
+            let token = Renewable::new(token.clone());
             let options = otlp::Options {
                 url: format!("{}/v1/logs", url.as_str().trim_end_matches('/')),
                 token: token.clone(),
                 format,
             };
-            Box::new(Otlp::new(options, world, clock))
+            let sink = Otlp::new(options, world, clock);
+            (Box::new(sink), Some(Secrets::Otlp(token)))
         }
     }
 }

@@ -83,14 +83,13 @@ async fn carry(runtime: &Runtime, round: Round) {
         .await
         .unwrap_or_else(|_| Err(late()));
     let error = drawn.as_ref().err().cloned();
+    if error.is_some() {
+        // Each counts, also of those that one line in the log tells of: an alert has to see that they last.
+        runtime.metrics.store_failed("limits");
+    }
     if runtime.limits.answered(round, drawn.ok()) {
-        let (replicas, metrics) = (runtime.limits.replicas(), &runtime.metrics);
-        LimitsShared {
-            error,
-            replicas,
-            metrics,
-        }
-        .tell();
+        let replicas = runtime.limits.replicas();
+        LimitsShared { error, replicas }.tell();
     }
 }
 

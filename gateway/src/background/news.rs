@@ -45,9 +45,12 @@ pub async fn read(runtime: Arc<Runtime>) {
         let read = reader.look(&runtime).await;
         let error = read.as_ref().err();
         failures = error.map_or(0, |_| failures.saturating_add(1));
+        if error.is_some() {
+            // Each counts, also of those that one line in the log tells of: an alert has to see that they last.
+            runtime.metrics.store_failed("news");
+        }
         if (error.is_none() || failures >= AWAY) && runtime.store_is(error) {
-            let metrics = &runtime.metrics;
-            StoreReached { error, metrics }.tell();
+            StoreReached { error }.tell();
         }
         runtime.board.time.follow();
         tokio::time::sleep(every).await;

@@ -424,38 +424,34 @@ impl StoreFailed<'_> {
     }
 }
 
-/// The store can be read from now on, or cannot. One line a change.
+/// The store can be read from now on, or cannot. One line a change; each look that failed is counted where it
+/// is made.
 pub struct StoreReached<'a> {
     /// Why it cannot.
     pub error: Option<&'a StoreError>,
-    pub metrics: &'a Metrics,
 }
 
 impl StoreReached<'_> {
     pub fn tell(&self) {
         match self.error {
-            Some(error) => {
-                self.metrics.store_failed("news");
-                error!(what = "news", %error, "the store failed");
-            }
+            Some(error) => error!(what = "news", %error, "the store failed"),
             None => info!("the store can be read again"),
         }
     }
 }
 
-/// The store can be asked about limits, or cannot be any more.
-pub struct LimitsShared<'a> {
+/// The store can be asked about limits, or cannot be any more. One line a change; each time that it was asked
+/// in vain is counted where that is done.
+pub struct LimitsShared {
     /// Why not.
     pub error: Option<StoreError>,
     pub replicas: u32,
-    pub metrics: &'a Metrics,
 }
 
-impl LimitsShared<'_> {
+impl LimitsShared {
     pub fn tell(&self) {
         match &self.error {
             Some(error) => {
-                self.metrics.store_failed("limits");
                 error!(%error, "limits cannot be drawn from: what is held is spent, then each does as its on_unavailable says");
             }
             None => info!(

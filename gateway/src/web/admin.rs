@@ -51,6 +51,10 @@ async fn ready(State(runtime): State<Shared>) -> Response {
         // Calls are served, with agent tokens for as long as what is known of them counts.
         degraded.push(why.to_string());
     }
+    if runtime.audit.has_room().is_err() {
+        // Not unready: `/ready` would take all replicas out at once when their receiver is away.
+        degraded.push("the audit spool has no room: calls are refused".to_owned());
+    }
     if !degraded.is_empty() {
         body["degraded"] = json!(degraded.join("; "));
     }

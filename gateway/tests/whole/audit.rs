@@ -13,9 +13,11 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use serde_json::Value;
+use tokio::net::TcpStream;
 use turnpike::clock::Time;
 use turnpike_loadtest::{Behaviour, FakeProvider, Options, Protocol};
 
+use crate::calls::get_with;
 use crate::harness::{Answer, Client, House, Http, KEY, chat, config, until};
 
 const CHAT: &str = "/v1/chat/completions";
@@ -60,6 +62,13 @@ fn spooled(house: &House) -> String {
 pub(crate) async fn stopped(house: &House) -> Vec<Value> {
     house.gateway.stop().await;
     records(&file(house))
+}
+
+/// What `/ready` says.
+async fn readiness(house: &House) -> Value {
+    let admin = TcpStream::connect(house.gateway.admin).await.unwrap();
+    let mut client = Client::on(admin, Http::One).await;
+    get_with(&mut client, "/ready", &[]).await.json()
 }
 
 fn command(house: &House, arguments: &[&str]) -> Output {
@@ -217,6 +226,11 @@ async fn a_full_spool_refuses_calls_until_its_sink_is_back() {
         served,
         "nothing went out that is not on record"
     );
+    let ready = readiness(&house).await;
+    assert_eq!(ready["status"], "ready");
+    let why = "the audit spool has no room: calls are refused";
+    assert_eq!(ready["degraded"], why);
+    assert_eq!(house.metric("turnpike_audit_refuses"), 1.0);
     // Its body was not read, so its connection is closed.
     let mut client = Client::connect(&house, Http::One).await;
     std::fs::create_dir(&place).unwrap();
@@ -227,6 +241,8 @@ async fn a_full_spool_refuses_calls_until_its_sink_is_back() {
     })
     .await;
     assert_eq!(client.post(CHAT, chat("gpt-4o")).await.status, 200);
+    assert!(readiness(&house).await.get("degraded").is_none());
+    assert_eq!(house.metric("turnpike_audit_refuses"), 0.0);
     house.settled().await;
     house.gateway.stop().await;
     let all = records(&place.join("audit.jsonl"));
@@ -310,9 +326,7 @@ async fn what_operators_do_is_on_record() {
         "admin: {port: 0, keys: [{name: ops, key: \"operator-key-0123456789\"}]}",
     );
     let house = House::serve(&yaml).await;
-    let admin = tokio::net::TcpStream::connect(house.gateway.admin)
-        .await
-        .unwrap();
+    let admin = TcpStream::connect(house.gateway.admin).await.unwrap();
     let mut client = Client::on(admin, Http::One).await;
     for (key, status) in [
         ("operator-key-0123456789", 200),

@@ -147,6 +147,7 @@ async fn all_that_is_exposed_is_in_the_catalogue_with_its_labels_and_words() {
         "turnpike_credential_quota_remaining_tokens",
         "turnpike_credential_quota_exhaustions_total",
         "turnpike_credential_refreshes_total",
+        "turnpike_tls_certificate_expiry_timestamp_seconds",
     ];
     assert_eq!(silent, rare);
 }

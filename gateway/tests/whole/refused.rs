@@ -1,4 +1,4 @@
-//! What a refusal looks like, after the contract's table.
+//! What a refusal looks like, by the table in `gateway/src/refusal.rs`.
 
 use turnpike_api::Dialect;
 

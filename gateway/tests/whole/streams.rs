@@ -13,7 +13,7 @@ use crate::calls::{
 };
 use crate::harness::{Answer, House, Http, PATIENCE};
 
-/// The contract's bound on telling the provider that the client left.
+/// So soon a provider is to hear that the client left: it bills for what it goes on to make.
 const NOTICED: Duration = Duration::from_millis(250);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -57,7 +57,7 @@ async fn a_client_that_leaves_between_any_two_events_is_noticed_and_recorded_onc
         let told = provider.usage_total();
         assert_eq!(tokens(&house), (told.input_tokens, told.output_tokens));
     }
-    within_the_contract(noticed);
+    within_the_bound(noticed);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -77,7 +77,7 @@ async fn a_client_that_leaves_while_the_provider_is_silent_is_noticed() {
         );
         assert_eq!(tokens(&house), (0, 0));
     }
-    within_the_contract(noticed);
+    within_the_bound(noticed);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -440,8 +440,8 @@ async fn read_events(
     events
 }
 
-/// The median is held to the contract; a machine that stalls may spoil single ones.
-fn within_the_contract(mut noticed: Vec<Duration>) {
+/// The median is held to the bound; a machine that stalls may spoil single ones.
+fn within_the_bound(mut noticed: Vec<Duration>) {
     noticed.sort();
     let (median, most) = (noticed[noticed.len() / 2], noticed[noticed.len() - 1]);
     println!(

@@ -199,6 +199,40 @@ async fn a_bad_certificate_at_reload_leaves_the_old_one() {
     assert_eq!(bench.serial("one.test").await, 1);
 }
 
+#[tokio::test]
+async fn when_certificates_end_is_told_of_those_in_force() {
+    let bench = Bench::new("").await;
+    let dir = bench.house.dir.path();
+    let end = |file: &str| {
+        let file = dir.join(file);
+        bench.house.metric(&format!(
+            "turnpike_tls_certificate_expiry_timestamp_seconds{{certificate=\"{}\"}}",
+            file.display()
+        ))
+    };
+    // 2030-01-01 and 2031-01-01.
+    let (earlier, later) = (1_893_456_000.0, 1_924_992_000.0);
+    for file in ["one.crt", "two.crt", "three.crt"] {
+        assert!(end(file) > later, "{file}");
+    }
+    bench.ca.write_until(dir, "one", 2031);
+    bench.house.gateway.reloader.reload().unwrap();
+    assert_eq!(end("one.crt"), later);
+    assert!(end("two.crt") > later);
+    // A chain is good as long as all of it is.
+    bench.ca.write_until(dir, "between", 2030);
+    let chain =
+        ["one.crt", "between.crt"].map(|one| std::fs::read_to_string(dir.join(one)).unwrap());
+    std::fs::write(dir.join("one.crt"), chain.concat()).unwrap();
+    bench.house.gateway.reloader.reload().unwrap();
+    assert_eq!(end("one.crt"), earlier);
+    // One that is not taken over is not told of.
+    bench.ca.write_until(dir, "one", 2031);
+    std::fs::write(dir.join("one.key"), "not PEM").unwrap();
+    bench.house.gateway.reloader.reload().unwrap_err();
+    assert_eq!(end("one.crt"), earlier);
+}
+
 /// HTTP/2's preface has the same deadline as a head.
 #[tokio::test]
 async fn a_connection_that_says_nothing_is_closed() {
@@ -376,6 +410,17 @@ impl Authority {
         )
         .unwrap();
         params.serial_number = Some(vec![serial].into());
+        self.write_of(params, dir, file);
+    }
+
+    /// The same; it ends with the year before this one.
+    fn write_until(&self, dir: &Path, file: &str, year: i32) {
+        let mut params = CertificateParams::new(vec![format!("{file}.test")]).unwrap();
+        params.not_after = rcgen::date_time_ymd(year, 1, 1);
+        self.write_of(params, dir, file);
+    }
+
+    fn write_of(&self, params: CertificateParams, dir: &Path, file: &str) {
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         std::fs::write(dir.join(format!("{file}.crt")), certificate.pem()).unwrap();

@@ -85,6 +85,8 @@ pub struct Status {
     pub most_bytes: u64,
     /// Records that there was no room for.
     pub lost: u64,
+    /// There is no room, and calls are to be refused for it.
+    pub refuses: bool,
     pub sinks: Vec<SinkStatus>,
 }
 
@@ -187,6 +189,7 @@ impl Log {
             bytes: shared.spool.bytes(),
             most_bytes: shared.spool.most(),
             lost: shared.spool.lost(),
+            refuses: shared.spool.refuses(),
             sinks: sinks.collect(),
         }
     }

@@ -211,6 +211,8 @@ catalogue! {
             "Audit records that were written.";
         AUDIT_LOST = Counter, Things, "turnpike_audit_lost_total", [],
             "Audit records that there was no room for, not even in memory.";
+        AUDIT_REFUSES = Gauge, Truth, "turnpike_audit_refuses", [],
+            "1 while calls are refused because the audit spool has no room for them.";
         AUDIT_SPOOL = Gauge, Bytes, "turnpike_audit_spool_bytes", [],
             "Bytes of the audit spool.";
         AUDIT_SPOOL_LIMIT = Gauge, Bytes, "turnpike_audit_spool_limit_bytes", [],
@@ -263,6 +265,8 @@ catalogue! {
             "1 when the last configuration read was taken over.";
         RELOAD_TIME = Gauge, Time, "turnpike_config_last_reload_success_timestamp_seconds", [],
             "When a configuration was last taken over.";
+        CERTIFICATE_END = Gauge, Time, "turnpike_tls_certificate_expiry_timestamp_seconds", [CERTIFICATE],
+            "When a certificate of `server.tls`, as it is in force, or the first of its chain stops being good.";
         SPANS = Counter, Things, "turnpike_trace_spans_total", [SENT],
             "Spans of traces: sent, refused by their collector, or dropped for want of room or at the end.";
         OVERFLOWS = Counter, Things, "turnpike_metrics_overflows_total", [LABEL],

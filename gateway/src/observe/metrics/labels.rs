@@ -78,6 +78,7 @@ labels! {
     STORE_OPERATION = "operation", Words(|| STORE_OPERATIONS.to_vec()), "what was asked of it";
     VERSION = "version", There("one"), "the release";
     LABEL = "label", Words(capped), "which label";
+    CERTIFICATE = "certificate", There("as many as are configured"), "its file, as configured";
     SINK = "sink", There("as many as are configured"), "an audit sink of the configuration";
 }
 

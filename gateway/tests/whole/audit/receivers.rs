@@ -40,6 +40,8 @@ struct Receiver {
     heard: Arc<Mutex<Vec<Heard>>>,
     /// What it answers next, before it hears again.
     refusals: Arc<Mutex<VecDeque<u16>>>,
+    /// The only token that it takes; `None` = it does not look.
+    token: Arc<Mutex<Option<&'static str>>>,
 }
 
 struct Heard {
@@ -79,6 +81,14 @@ impl Receiver {
             let refusal = Response::builder()
                 .status(status)
                 .header("retry-after", "2");
+            return Ok(refusal.body(Full::default()).unwrap());
+        }
+        let shown = head.headers.get("authorization");
+        let shown = shown.map_or(&b""[..], |shown| shown.as_bytes());
+        if let Some(token) = *self.token.lock().unwrap()
+            && !shown.ends_with(token.as_bytes())
+        {
+            let refusal = Response::builder().status(401);
             return Ok(refusal.body(Full::default()).unwrap());
         }
         let path = head.uri.path().to_owned();
@@ -177,15 +187,87 @@ async fn a_webhook_gets_every_record_signed_through_the_egress_proxy() {
         assert_eq!(one.path, "/audit/llm");
         assert_eq!(of("authorization"), format!("Bearer {TOKEN}"));
         assert_eq!(of("webhook-timestamp"), (NOW / 1000).to_string());
-        let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, SECRET.as_bytes());
-        let mut signed = format!("{}.{}.", of("webhook-id"), NOW / 1000).into_bytes();
-        signed.extend_from_slice(&one.body);
-        let tag = of("webhook-signature").strip_prefix("v1,").unwrap();
-        assert!(ring::hmac::verify(&key, &signed, &BASE64.decode(tag).unwrap()).is_ok());
+        assert!(is_signed_with(SECRET, one));
         received.extend(serde_json::from_slice::<Vec<Value>>(&one.body).unwrap());
     }
     assert_eq!(received, written, "all of them, in order, each once");
     assert!(proxy.tunnels().contains(&format!("localhost:{port}")));
+}
+
+fn is_signed_with(secret: &str, one: &Heard) -> bool {
+    let of = |name| one.headers[name].to_str().unwrap();
+    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, secret.as_bytes());
+    let mut signed = format!("{}.{}.", of("webhook-id"), of("webhook-timestamp")).into_bytes();
+    signed.extend_from_slice(&one.body);
+    let tag = of("webhook-signature").strip_prefix("v1,").unwrap();
+    ring::hmac::verify(&key, &signed, &BASE64.decode(tag).unwrap()).is_ok()
+}
+
+#[tokio::test]
+async fn a_receiver_that_wants_another_token_gets_the_rest_without_a_restart() {
+    let (tokens, keys) = (
+        ["rotated-token-before", "rotated-token-behind"],
+        [
+            "signed-with-before-the-rotation-1",
+            "signed-with-behind-the-rotation-2",
+        ],
+    );
+    let (dir, _authority) = directory();
+    let receiver = Receiver::default();
+    let port = receiver.serve(dir.path()).await;
+    let show = |dir: &Path, at: usize| {
+        std::fs::write(dir.join("siem.token"), tokens[at]).unwrap();
+        std::fs::write(dir.join("siem.key"), keys[at]).unwrap();
+    };
+    show(dir.path(), 0);
+    let at = format!("https://localhost:{port}");
+    let sinks = [
+        format!(
+            "{{kind: webhook, url: \"{at}/llm\", secret: \"file:siem.key\", token: \"file:siem.token\"}}"
+        ),
+        format!("{{kind: splunk_hec, url: \"{at}\", token: \"file:siem.token\"}}"),
+        format!("{{kind: otlp, url: \"{at}/otlp\", token: \"file:siem.token\"}}"),
+        format!("{{kind: otlp, url: \"{at}/usage\", token: \"file:siem.token\", stream: usage}}"),
+    ];
+    let time = Time::simulated(NOW);
+    let house = house(dir, time.clone(), "", &sinks.join(", ")).await;
+    let all = |metrics: [&str; 2], value: f64| {
+        let [audit, usage] = metrics;
+        ["webhook", "splunk_hec", "otlp"]
+            .iter()
+            .all(|sink| of_sink(&house, audit, sink) == value)
+            && of_sink(&house, usage, "otlp") == value
+    };
+    let waiting = ["turnpike_audit_waiting", "turnpike_usage_waiting"];
+    let away = ["turnpike_audit_sink_away", "turnpike_usage_sink_away"];
+    *receiver.token.lock().unwrap() = Some(tokens[0]);
+    call(&house, 2).await;
+    until(|| all(waiting, 0.0)).await;
+    *receiver.token.lock().unwrap() = Some(tokens[1]);
+    call(&house, 2).await;
+    until(|| all(away, 1.0)).await;
+    show(house.dir.path(), 1);
+    house.gateway.reloader.reload().unwrap();
+    call(&house, 1).await;
+    until(|| {
+        // It was told to wait after each failure.
+        time.advance(Duration::from_secs(31));
+        all(away, 0.0) && all(waiting, 0.0)
+    })
+    .await;
+    let written = stopped(&house).await;
+
+    let heard = receiver.heard.lock().unwrap();
+    let hooks: Vec<_> = heard.iter().filter(|one| one.path == "/llm").collect();
+    let received = hooks.iter().flat_map(|one| {
+        let is_new = one.headers["authorization"]
+            .as_bytes()
+            .ends_with(tokens[1].as_bytes());
+        assert!(is_signed_with(keys[usize::from(is_new)], one));
+        serde_json::from_slice::<Vec<Value>>(&one.body).unwrap()
+    });
+    assert!(received.eq(written), "all of them, in order, each once");
+    assert_eq!(house.metric("turnpike_audit_lost_total"), 0.0);
 }
 
 #[tokio::test]

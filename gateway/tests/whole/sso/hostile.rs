@@ -32,7 +32,7 @@ fn hash_of(access: &str) -> String {
 }
 
 /// Logs in, and says what came of it; who is refused is not signed in.
-/// The contract's text of an exchange that failed, as a page has it.
+/// What people are told of an exchange that failed, as a page has it.
 const FAILED: &str = "&#39;test&#39; failed";
 
 async fn refused(place: &Place, what: &str) -> Answer {

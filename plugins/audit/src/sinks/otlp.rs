@@ -14,7 +14,7 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message as _;
 use turnpike_api::{Clock, Secret};
 
-use super::outside::{World, authorization, taken};
+use super::outside::{Renewable, World, authorization, taken};
 use super::{Batch, Sink, SinkError};
 use crate::Format;
 use crate::formats::{Native, Severity};
@@ -24,7 +24,7 @@ pub struct Options {
     /// With the path of the endpoint for logs.
     pub url: String,
     /// Sent as `Authorization: Bearer`.
-    pub token: Option<Secret>,
+    pub token: Renewable<Option<Secret>>,
     pub format: Format,
 }
 
@@ -52,7 +52,7 @@ impl Otlp {
         let body = logs(batch, self.options.format, observed).encode_to_vec();
         let mut request =
             Request::post(&self.options.url).header(CONTENT_TYPE, "application/x-protobuf");
-        if let Some(token) = &self.options.token {
+        if let Some(token) = &*self.options.token.get() {
             request = request.header(AUTHORIZATION, authorization("Bearer", token)?);
         }
         request.body(body)

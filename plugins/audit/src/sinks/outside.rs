@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use http::header::{InvalidHeaderValue, RETRY_AFTER};
 use http::{HeaderValue, Request, Response, StatusCode};
 use jiff::Timestamp;
@@ -41,6 +42,31 @@ pub trait Connection: Read + Write + Send {
 }
 
 pub(super) type World = Arc<dyn Outside>;
+
+/// What a receiver knows the gateway by. Receivers are given another while the gateway runs, so it is read for
+/// each request; whoever has a clone can replace it.
+pub struct Renewable<T>(Arc<ArcSwap<T>>);
+
+impl<T> Clone for Renewable<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<T> Renewable<T> {
+    pub fn new(first: T) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(first)))
+    }
+
+    /// The requests from now on have this one.
+    pub fn renew(&self, next: T) {
+        self.0.store(Arc::new(next));
+    }
+
+    pub(super) fn get(&self) -> Arc<T> {
+        self.0.load_full()
+    }
+}
 
 impl From<OutsideError> for SinkError {
     fn from(OutsideError(why): OutsideError) -> Self {

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use turnpike_api::{Clock, Secret};
 
 use super::evenly::Evenly;
-use super::outside::{World, authorization, taken};
+use super::outside::{Renewable, World, authorization, taken};
 use super::{Batch, Sink, SinkError};
 use crate::Format;
 use crate::formats::Native;
@@ -42,7 +42,8 @@ pub struct Options {
     pub url: String,
     /// Where acknowledgements are asked for.
     pub acknowledge: Option<Acknowledge>,
-    pub token: Secret,
+    /// With another one the collector may not know the acknowledgements that it owes: those batches come again.
+    pub token: Renewable<Secret>,
     pub index: Option<String>,
     pub format: Format,
 }
@@ -124,7 +125,7 @@ impl SplunkHec {
     fn post(&self, url: &str, body: Vec<u8>) -> Result<Vec<u8>, SinkError> {
         // What cannot stand in a header is not repeated.
         let failed = |_| SinkError::new("the request cannot be made");
-        let token = authorization("Splunk", &self.options.token)
+        let token = authorization("Splunk", &self.options.token.get())
             .map_err(|_| SinkError::new("the token cannot stand in a header"))?;
         let mut request = Request::post(url)
             .header(CONTENT_TYPE, "application/json")

@@ -16,34 +16,36 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use ring::hmac;
 use turnpike_api::{Clock, Secret};
 
-use super::outside::{World, authorization, taken};
+use super::outside::{Renewable, World, authorization, taken};
 use super::{Batch, Sink, SinkError};
 use crate::Format;
 
 /// Where it is, and how it knows us.
 pub struct Options {
     pub url: String,
+    pub keys: Renewable<Keys>,
+    pub format: Format,
+}
+
+/// What it knows us by.
+pub struct Keys {
     /// What batches are signed with: `whsec_` and Base64, or any text.
     pub secret: Secret,
     /// Sent as `Authorization: Bearer`.
     pub token: Option<Secret>,
-    pub format: Format,
 }
 
 /// The receiver.
 pub struct Webhook {
     options: Options,
-    key: hmac::Key,
     world: World,
     clock: Arc<dyn Clock>,
 }
 
 impl Webhook {
     pub fn new(options: Options, world: World, clock: Arc<dyn Clock>) -> Self {
-        let key = key(options.secret.expose());
         Self {
             options,
-            key,
             world,
             clock,
         }
@@ -51,15 +53,16 @@ impl Webhook {
 
     fn request(&self, batch: &Batch) -> Result<Request<Vec<u8>>, http::Error> {
         let (id, time) = (batch.id(), self.clock.now() / 1000);
+        let keys = self.options.keys.get();
         let body = list(batch, self.options.format);
-        let signature = sign(&self.key, &id, time, &body);
+        let signature = sign(&key(keys.secret.expose()), &id, time, &body);
         let mut request = Request::post(&self.options.url)
             .header(CONTENT_TYPE, "application/json")
             .header("idempotency-key", &id)
             .header("webhook-id", &id)
             .header("webhook-timestamp", time)
             .header("webhook-signature", signature);
-        if let Some(token) = &self.options.token {
+        if let Some(token) = &keys.token {
             request = request.header(AUTHORIZATION, authorization("Bearer", token)?);
         }
         request.body(body)

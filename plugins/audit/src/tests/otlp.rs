@@ -16,7 +16,7 @@ use super::samples::samples;
 use super::*;
 use crate::delivery::{Delivery, Step};
 use crate::sinks::otlp::{Options, Otlp};
-use crate::sinks::outside::{Outside, OutsideError};
+use crate::sinks::outside::{Outside, OutsideError, Renewable};
 use crate::{Format, Stream};
 
 const TOKEN: &str = "collector-token-0123456789";
@@ -53,7 +53,7 @@ impl Collector {
     fn sink(&self, format: Format) -> Box<dyn Sink> {
         let options = Options {
             url: "https://collector.example/v1/logs".into(),
-            token: Some(Secret::new(TOKEN)),
+            token: Renewable::new(Some(Secret::new(TOKEN))),
             format,
         };
         Box::new(Otlp::new(

@@ -14,7 +14,7 @@ use turnpike_api::{Clock, Secret};
 use super::samples::{HOSTILE, samples};
 use super::*;
 use crate::delivery::{Delivery, Step};
-use crate::sinks::outside::{Connection, Line, Outside, OutsideError};
+use crate::sinks::outside::{Connection, Line, Outside, OutsideError, Renewable};
 use crate::sinks::splunk_hec::{self, Acknowledge, SplunkHec};
 use crate::sinks::syslog::Syslog;
 use crate::sinks::webhook::{self, Webhook};
@@ -112,8 +112,10 @@ fn as_splunk(request: &Request<Vec<u8>>, number: usize, is_indexed: bool) -> Val
 fn webhook(receiver: &Receiver, now: &Now, format: Format) -> Box<dyn Sink> {
     let options = webhook::Options {
         url: "https://siem.example/audit".into(),
-        secret: Secret::new(SECRET),
-        token: Some(Secret::new(TOKEN)),
+        keys: Renewable::new(webhook::Keys {
+            secret: Secret::new(SECRET),
+            token: Some(Secret::new(TOKEN)),
+        }),
         format,
     };
     let world = Arc::new(receiver.clone());
@@ -128,7 +130,7 @@ pub(super) fn splunk(receiver: &Receiver, now: &Now, acknowledge: bool) -> Box<d
             pause: Duration::ZERO,
             ..Acknowledge::new(ack.into(), "channel-1".into())
         }),
-        token: Secret::new(TOKEN),
+        token: Renewable::new(Secret::new(TOKEN)),
         index: Some("llm".into()),
         format: Format::Json,
     };
