@@ -309,7 +309,6 @@ async fn an_api_that_is_away_or_slow_lets_nobody_in() {
 async fn an_outage_is_over_when_it_is_over_and_a_no_after_a_minute() {
     let api = Api::start().await;
     let place = Place::asking(&api).await;
-    let token = place.token("ada");
     for (subject, status, answer, lasts) in [
         ("ada", 503, "", Duration::from_secs(3)),
         ("bob", 200, NO, MINUTE),
