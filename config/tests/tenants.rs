@@ -110,7 +110,7 @@ fn callers_without_a_login_are_asked_about_whether_people_log_in_or_not() {
          \x20 own: {authorization: {api_url: \"https://own.example/ask\", session_lifetime_hours: 3}}\n\
          \x20 same: {}\n",
     );
-    let of = |url: &str, hours| {
+    let of = |url: &str, hours: u64| {
         Some(RemotePlan {
             api: url.parse().unwrap(),
             timeout: Duration::from_secs(5),

@@ -28,8 +28,6 @@ pub(super) struct Load {
     refused: AtomicU64,
     /// Refused while as much was left, and a hundredth of the limit more.
     affordable: AtomicU64,
-    /// What was left whenever somebody was refused, added up.
-    left: AtomicU64,
     away: AtomicU64,
     /// The most rounds without an answer that anybody waited for.
     waited: AtomicU64,
@@ -52,7 +50,6 @@ impl Load {
             admitted: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             affordable: AtomicU64::new(0),
-            left: AtomicU64::new(0),
             away: AtomicU64::new(0),
             waited: AtomicU64::new(0),
         })
@@ -161,7 +158,6 @@ impl Load {
         let taken = get(&self.charged) + get(&self.beyond);
         let most = self.rule.limit.most;
         let left = most.saturating_sub(taken);
-        self.left.fetch_add(left, Ordering::Relaxed);
         if left >= units + most / 100 {
             self.affordable.fetch_add(1, Ordering::Relaxed);
         }
@@ -175,7 +171,6 @@ impl Load {
             admitted: get(&self.admitted),
             refused: get(&self.refused),
             affordable: get(&self.affordable),
-            left_at_refusals: get(&self.left) / get(&self.refused).max(1),
             away: get(&self.away),
             waited: get(&self.waited),
         }
@@ -191,8 +186,6 @@ pub(super) struct Outcome {
     pub(super) admitted: u64,
     pub(super) refused: u64,
     pub(super) affordable: u64,
-    /// On average.
-    pub(super) left_at_refusals: u64,
     pub(super) away: u64,
     pub(super) waited: u64,
 }
