@@ -21,7 +21,7 @@ enum Args {
         listen: SocketAddr,
     },
     /// Floods; the exit code is 1 when a valid call failed.
-    Run(Flood),
+    Run(Box<Flood>),
 }
 
 fn main() -> anyhow::Result<ExitCode> {

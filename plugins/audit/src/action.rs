@@ -15,11 +15,12 @@ pub enum Kind {
 }
 
 macro_rules! actions {
-    ($( $action:ident = $words:literal => $kind:ident, )*) => {
+    ($( $( #[$meta:meta] )* $action:ident = $words:literal => $kind:ident, )*) => {
         /// Something that an operator did, over the management API or on the pages that use it.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[cfg_attr(test, derive(Default))]
         pub enum Action {
-            $( $action, )*
+            $( $( #[$meta] )* $action, )*
         }
 
         impl Action {
@@ -44,6 +45,7 @@ macro_rules! actions {
 actions! {
     SignedInWithKey = "signed in with a key" => LoggedOn,
     SignedInThroughLogin = "signed in through a login" => LoggedOn,
+    #[cfg_attr(test, default)]
     SignedOut = "signed out" => LoggedOff,
     AddedCredential = "added a credential" => Made,
     ChangedCredential = "changed a credential" => Changed,
@@ -64,12 +66,5 @@ impl Action {
     pub(crate) fn of(words: &str) -> Option<Self> {
         let mut all = Self::ALL.iter().copied();
         all.find(|action| action.words() == words)
-    }
-}
-
-#[cfg(test)]
-impl Default for Action {
-    fn default() -> Self {
-        Self::SignedOut
     }
 }

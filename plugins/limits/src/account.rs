@@ -19,9 +19,9 @@ const DRY: u64 = 100;
 /// back at the next [hand-back](crate::HAND_BACK): somebody elsewhere may be refused for want of it.
 const FEW: u64 = 16;
 
-/// So many answers of the store a call hears before it is refused a place. Each is a hand-back later
-/// than the one before: what was free anywhere when the call came is found by then.
-const ANSWERS: usize = 3;
+/// So many hand-backs a call waits for before it is refused a place: what was free anywhere when it
+/// came has gone back with the first of them, and is found with the second.
+const HAND_BACKS: u64 = 2;
 
 /// What a replica was granted of one bucket in one period.
 pub struct Account {
@@ -250,7 +250,7 @@ impl Account {
 
     /// True for the first thing that happens since the last hand-back, where places are few.
     pub(crate) fn hurry(&self) -> bool {
-        self.tight.load(Ordering::Relaxed)
+        self.is_tight()
             && !self.hurried.load(Ordering::Relaxed)
             && !self.hurried.swap(true, Ordering::AcqRel)
     }
@@ -302,6 +302,7 @@ impl Account {
             }
             Kind::Running => {
                 self.free.fetch_add(signed(taken), Ordering::AcqRel);
+                self.wake_one(taken);
             }
             Kind::Sliding(time) => {
                 let beyond = used.saturating_sub(taken);
@@ -319,6 +320,7 @@ impl Account {
         match self.kind {
             Kind::Used | Kind::Running => {
                 self.free.fetch_add(signed(taken), Ordering::AcqRel);
+                self.wake_one(taken);
             }
             Kind::Sliding(_) => {
                 let mut ledger = self.lock();
@@ -332,16 +334,39 @@ impl Account {
         }
     }
 
+    /// A place came free here: whoever waits for one need not wait for the store.
+    fn wake_one(&self, units: u64) {
+        if !self.is_tight() {
+            return;
+        }
+        let mut ledger = self.lock();
+        let waits = match (ledger.asked_by.is_empty(), ledger.waiting.is_empty()) {
+            // What the store has for them goes back with the next hand-back.
+            (false, _) => ledger.asked_by.remove(0),
+            (true, false) => {
+                ledger.need = ledger.need.saturating_sub(units);
+                ledger.waiting.remove(0)
+            }
+            (true, true) => return,
+        };
+        // Who gave up does not hear it; the place goes back with the next hand-back, too.
+        let _ = waits.send(());
+    }
+
+    fn is_tight(&self) -> bool {
+        self.tight.load(Ordering::Relaxed)
+    }
+
     /// What there is to be done for a call that needs `units` and found less. `share` is the part of
-    /// the limit that this replica may use by itself while the store is away: `None` = it is not. The
-    /// call has heard so many `answers` of the store.
+    /// the limit that this replica may use by itself while the store is away: `None` = it is not. There
+    /// were so many `hand_backs` since the call came.
     pub(crate) fn short(
         &self,
         units: u64,
         limit: &Limit,
         now: Moment,
         away: Option<u32>,
-        answers: usize,
+        hand_backs: u64,
     ) -> Short {
         let mut ledger = self.lock();
         ledger.on_unavailable = limit.on_unavailable;
@@ -352,7 +377,7 @@ impl Account {
             return self.alone(&mut ledger, units, now, replicas);
         }
         let is_dry = now.ours < ledger.dry_until;
-        let may_be_handed_back = self.tight.load(Ordering::Relaxed) && answers < ANSWERS;
+        let may_be_handed_back = self.is_tight() && hand_backs < HAND_BACKS;
         if is_dry && !may_be_handed_back {
             return Short::Spent;
         }
@@ -447,6 +472,8 @@ impl Account {
         ledger.taken = taken;
         ledger.chunk = pace.max(ledger.chunk / 2).min(ledger.most / 4);
         let surplus = self.surplus(&mut ledger, free, keep);
+        // Whether places are few by now is known by asking alone.
+        let may_be_missed = self.kind == Kind::Running && keep != Keep::All && free > 0;
         let is_over = now.stores >= self.period.end;
         Look {
             // Until all of it is back where it came from.
@@ -455,7 +482,10 @@ impl Account {
                 Kind::Used => surplus + ledger.chunk > 0,
                 Kind::Running | Kind::Sliding(_) => ledger.granted > 0,
             },
-            due: self.kind == Kind::Used || now.ours >= ledger.renew_at || surplus > 0,
+            due: self.kind == Kind::Used
+                || now.ours >= ledger.renew_at
+                || surplus > 0
+                || may_be_missed,
         }
     }
 

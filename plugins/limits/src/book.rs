@@ -56,6 +56,7 @@ pub struct Book {
     /// Those of which few places are left, and that something happened to since the last hand-back.
     hurried: Mutex<Vec<Arc<Account>>>,
     hurry: AtomicWaker,
+    hand_backs: AtomicU64,
 }
 
 /// A bucket, by its rule's name and its subject.
@@ -126,6 +127,7 @@ impl Book {
             waker: AtomicWaker::new(),
             hurried: Mutex::default(),
             hurry: AtomicWaker::new(),
+            hand_backs: AtomicU64::new(0),
         }
     }
 
@@ -187,8 +189,9 @@ impl Book {
         expected: Expected,
     ) -> Result<Reservation, Fallen> {
         let mut last = None;
-        for answers in 0..ATTEMPTS {
-            match self.take_all(rules, expected, answers) {
+        let came = self.hand_backs.load(Ordering::Relaxed);
+        for _ in 0..ATTEMPTS {
+            match self.take_all(rules, expected, came) {
                 Ok(holds) => return Ok(Reservation::new(self.clone(), holds)),
                 Err(Failed::Fell(which, why)) => {
                     return Err(self.fallen(rules[which], expected, why));
@@ -219,7 +222,7 @@ impl Book {
         &self,
         rules: &[(&Rule, &str)],
         expected: Expected,
-        answers: usize,
+        came: u64,
     ) -> Result<Vec<Hold>, Failed> {
         let now = self.moment();
         let mut holds = Vec::with_capacity(rules.len());
@@ -233,7 +236,7 @@ impl Book {
                     hold.give_back();
                     self.stirred(&hold.account);
                 });
-                return Err(self.ask(at, rules, expected, now, answers));
+                return Err(self.ask(at, rules, expected, now, came));
             };
             self.stirred(&account);
             holds.push(Hold {
@@ -254,8 +257,9 @@ impl Book {
         rules: &[(&Rule, &str)],
         expected: Expected,
         now: Moment,
-        answers: usize,
+        came: u64,
     ) -> Failed {
+        let hand_backs = self.hand_backs.load(Ordering::Relaxed) - came;
         let away = self.is_away().then(|| self.replicas());
         let mut waits = Vec::new();
         let mut added = false;
@@ -270,7 +274,7 @@ impl Book {
             if away.is_some() && self.is_unbounded(&rule.limit) {
                 return Failed::Fell(at, Why::Unheard);
             }
-            match account.short(units, &rule.limit, now, away, answers) {
+            match account.short(units, &rule.limit, now, away, hand_backs) {
                 Short::Added => added = true,
                 Short::Wait(wait) => {
                     lock(&self.asked).push(account.clone());
@@ -346,6 +350,7 @@ impl Book {
     /// Says to the store where there is a place that others may need, and where somebody waits for
     /// one that others have handed back.
     pub fn hand_back(&self) {
+        self.hand_backs.fetch_add(1, Ordering::Relaxed);
         let keep = self.keep();
         let mut hurried = std::mem::take(&mut *lock(&self.hurried));
         hurried.retain(|account| account.is_to_hand_back(keep));
@@ -437,6 +442,9 @@ impl Book {
         let (now, keep) = (self.moment(), self.keep());
         for ((account, draw), grant) in round.accounts.iter().zip(&round.draws).zip(drawn.grants) {
             account.granted(draw, grant, round.sent, now, self.lease, keep);
+            if account.hurry() {
+                self.hurry(account);
+            }
         }
         if self.epoch.swap(drawn.epoch, Ordering::AcqRel) != drawn.epoch {
             self.tell_all_again();

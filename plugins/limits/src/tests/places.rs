@@ -60,20 +60,36 @@ fn a_place_that_comes_free_elsewhere_is_found_by_who_waits() {
     assert_eq!(fleet.there.running.len(), 1);
 }
 
+/// It need not go to the store and back.
 #[test]
-fn who_finds_none_is_refused_after_three_answers() {
+fn a_place_that_comes_free_here_is_for_who_waits_here() {
+    let rules = [rule(Measure::Concurrency, Window::Running, 3)];
+    let mut fleet = Fleet::full(&rules, 3);
+    for _ in 0..2 {
+        fleet.here.call(&rules, Expected::default());
+        fleet.here.exchange(&mut fleet.store, &fleet.time);
+    }
+    assert_eq!(fleet.here.waits(), 2);
+    fleet.here.running.pop();
+    assert_eq!(fleet.here.poll(), 1);
+    assert_eq!((fleet.here.running.len(), fleet.here.waits()), (3, 1));
+}
+
+#[test]
+fn who_finds_none_is_refused_after_two_hand_backs() {
     let rules = [rule(Measure::Concurrency, Window::Running, 3)];
     let mut fleet = Fleet::full(&rules, 3);
     for _ in 0..2 {
         fleet.there.call(&rules, Expected::default());
     }
-    let mut answers = 0;
+    fleet.there.exchange(&mut fleet.store, &fleet.time);
+    let mut hand_backs = 0;
     while fleet.there.waits() > 0 {
         fleet.there.book.hand_back();
         fleet.there.exchange(&mut fleet.store, &fleet.time);
-        answers += 1;
+        hand_backs += 1;
     }
-    assert_eq!(answers, 3);
+    assert_eq!(hand_backs, 2);
     let why: Vec<Why> = fleet.there.fallen.iter().map(|fallen| fallen.why).collect();
     assert_eq!(why, [Why::Spent, Why::Spent]);
 }

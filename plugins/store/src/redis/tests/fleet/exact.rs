@@ -19,9 +19,13 @@ struct Ran {
 }
 
 async fn ran(measure: Measure, window: Window, most: u64) -> Ran {
-    let rule = rule(measure, window, most);
+    run(Load::new(rule(measure, window, most))).await
+}
+
+async fn run(load: Arc<Load>) -> Ran {
+    let rule = load.rule();
+    let (measure, most) = (rule.limit.measure, rule.limit.most);
     let fleet = Fleet::start(rule.clone(), LEASE, Server::store);
-    let load = Load::new(rule);
     load.run(&fleet.replicas, CALLS).await;
     let rounds = fleet.rounds();
     fleet.close().await;
@@ -133,16 +137,27 @@ fn money() {
 fn running_calls() {
     const MOST: u64 = 200;
     on_one_thread(async {
-        // Of 512 workers, some three in four are in a call.
-        let ran = ran(Measure::Concurrency, Window::Running, MOST).await;
+        // Many more than may run want to. They last as calls of models do: what comes free in some five
+        // milliseconds is on its way from replica to replica.
+        let rule = rule(Measure::Concurrency, Window::Running, MOST);
+        let ran = run(Load::of_calls(1_000..3_000, rule)).await;
         let outcome = ran.outcome;
         let mut report = Report::default();
         report.at_most("running at a time", outcome.most_charged, MOST);
         report.at_least("used", outcome.most_charged, MOST * 99 / 100);
+        // All 512 come at once to a limit that nobody has drawn of. What the first replicas keep free
+        // is had by the others a tick later; from then on there is next to nothing.
         report.at_most(
             "refused although affordable",
             outcome.affordable,
-            AFFORDABLE,
+            CALLS / 20,
+        );
+        let free = outcome.left_at_refusals;
+        let verdict = free <= MOST as f64 / 100.0;
+        report.line(
+            "free at refusals, on average, rounded up",
+            (free.ceil() as u64, "<=", MOST / 100),
+            verdict,
         );
         eprintln!("        {outcome:?}");
         report.end();

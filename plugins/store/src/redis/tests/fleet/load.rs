@@ -1,5 +1,7 @@
 //! Workers that call, and what they count.
 
+use std::ops::Range;
+
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -15,6 +17,8 @@ pub(super) const PRICE: u64 = 3;
 /// What all workers of all replicas do together.
 pub(super) struct Load {
     rule: Rule,
+    /// How long calls last, in milliseconds.
+    lasts: Range<u64>,
     calls: AtomicU64,
     begun: watch::Sender<u64>,
     /// What runs, as reserved, and what is over, as used, but no more than was reserved.
@@ -28,6 +32,8 @@ pub(super) struct Load {
     refused: AtomicU64,
     /// Refused while as much was left, and a hundredth of the limit more.
     affordable: AtomicU64,
+    /// What was left whenever somebody was refused, added up.
+    left: AtomicU64,
     away: AtomicU64,
     /// The most rounds without an answer that anybody waited for.
     waited: AtomicU64,
@@ -39,8 +45,13 @@ fn get(counter: &AtomicU64) -> u64 {
 
 impl Load {
     pub(super) fn new(rule: Rule) -> Arc<Self> {
+        Self::of_calls(4..30, rule)
+    }
+
+    pub(super) fn of_calls(lasts: Range<u64>, rule: Rule) -> Arc<Self> {
         Arc::new(Self {
             rule,
+            lasts,
             calls: AtomicU64::new(0),
             begun: watch::Sender::new(0),
             charged: AtomicU64::new(0),
@@ -50,9 +61,14 @@ impl Load {
             admitted: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             affordable: AtomicU64::new(0),
+            left: AtomicU64::new(0),
             away: AtomicU64::new(0),
             waited: AtomicU64::new(0),
         })
+    }
+
+    pub(super) fn rule(&self) -> &Rule {
+        &self.rule
     }
 
     /// Every worker of every replica calls, until there were so many calls more.
@@ -131,7 +147,7 @@ impl Load {
         self.admitted.fetch_add(1, Ordering::Relaxed);
         let charged = self.charged.fetch_add(units, Ordering::Relaxed) + units;
         self.most_charged.fetch_max(charged, Ordering::Relaxed);
-        sleep(Duration::from_millis(fastrand::u64(4..30))).await;
+        sleep(Duration::from_millis(fastrand::u64(self.lasts.clone()))).await;
         let used = match self.rule.limit.measure {
             Measure::Tokens | Measure::Usd => fastrand::u64(0..=units * 6 / 5),
             Measure::Concurrency => 0,
@@ -158,6 +174,7 @@ impl Load {
         let taken = get(&self.charged) + get(&self.beyond);
         let most = self.rule.limit.most;
         let left = most.saturating_sub(taken);
+        self.left.fetch_add(left, Ordering::Relaxed);
         if left >= units + most / 100 {
             self.affordable.fetch_add(1, Ordering::Relaxed);
         }
@@ -171,6 +188,7 @@ impl Load {
             admitted: get(&self.admitted),
             refused: get(&self.refused),
             affordable: get(&self.affordable),
+            left_at_refusals: get(&self.left) as f64 / get(&self.refused).max(1) as f64,
             away: get(&self.away),
             waited: get(&self.waited),
         }
@@ -186,6 +204,8 @@ pub(super) struct Outcome {
     pub(super) admitted: u64,
     pub(super) refused: u64,
     pub(super) affordable: u64,
+    /// On average.
+    pub(super) left_at_refusals: f64,
     pub(super) away: u64,
     pub(super) waited: u64,
 }
