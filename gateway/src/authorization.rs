@@ -81,9 +81,9 @@ impl AuthorizationApi {
         }
     }
 
-    /// Whether both are the same one.
+    /// Whether what one says is what the other does, for as long.
     pub fn is(&self, other: &Self) -> bool {
-        self.plan.api == other.plan.api
+        (&self.plan.api, self.plan.lifetime) == (&other.plan.api, other.plan.lifetime)
     }
 
     pub fn now(&self) -> u64 {

@@ -137,6 +137,10 @@ pub fn refused(head: Option<&RequestHeader>, refusal: &Refusal, context: &Contex
     if !context.runtime.audit.is_kept() {
         return;
     }
+    // Whatever else was wrong with the call, it showed a token whose secret is right, and that is good no more.
+    if context.record.turned_away.is_some() {
+        return not_let_in(head, refusal.status(), refusal.reason, context);
+    }
     match kind(refusal.reason) {
         Kind::Authentication => not_let_in(head, refusal.status(), refusal.reason, context),
         Kind::Authorization => denied(refusal, context),

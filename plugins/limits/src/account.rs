@@ -597,6 +597,8 @@ impl Account {
 
     /// The store was not reached: whoever waits looks what there is without it.
     pub(crate) fn not_granted(&self) {
+        // It may have been taken out of the book's list.
+        self.hurried.store(false, Ordering::Release);
         let mut ledger = self.lock();
         ledger.need = 0;
         wake(&mut ledger.asked_by);

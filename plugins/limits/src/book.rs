@@ -56,6 +56,9 @@ pub struct Book {
     /// Those of which few places are left, and that something happened to since the last hand-back.
     hurried: Mutex<Vec<Arc<Account>>>,
     hurry: AtomicWaker,
+    /// The next round is one after a hand-back.
+    handed_back: AtomicBool,
+    /// Rounds after one that the store has answered.
     hand_backs: AtomicU64,
 }
 
@@ -99,6 +102,8 @@ pub struct Round {
     accounts: Vec<Arc<Account>>,
     draws: Vec<Draw>,
     sent: u64,
+    /// What came free before it is in it, here as elsewhere.
+    after_hand_back: bool,
 }
 
 impl Round {
@@ -127,6 +132,7 @@ impl Book {
             waker: AtomicWaker::new(),
             hurried: Mutex::default(),
             hurry: AtomicWaker::new(),
+            handed_back: AtomicBool::new(false),
             hand_backs: AtomicU64::new(0),
         }
     }
@@ -326,7 +332,8 @@ impl Book {
         if account.stir() {
             lock(&self.stirred).push(account.clone());
         }
-        if account.hurry() {
+        // Nothing goes back to a store that is away.
+        if !self.is_away() && account.hurry() {
             self.hurry(account);
         }
     }
@@ -350,7 +357,7 @@ impl Book {
     /// Says to the store where there is a place that others may need, and where somebody waits for
     /// one that others have handed back.
     pub fn hand_back(&self) {
-        self.hand_backs.fetch_add(1, Ordering::Relaxed);
+        self.handed_back.store(true, Ordering::Relaxed);
         let keep = self.keep();
         let mut hurried = std::mem::take(&mut *lock(&self.hurried));
         hurried.retain(|account| account.is_to_hand_back(keep));
@@ -411,6 +418,7 @@ impl Book {
             accounts,
             draws,
             sent: now.ours,
+            after_hand_back: self.handed_back.swap(false, Ordering::Relaxed),
         }
     }
 
@@ -434,6 +442,9 @@ impl Book {
             return changed;
         };
         self.heard.store(true, Ordering::Relaxed);
+        if round.after_hand_back {
+            self.hand_backs.fetch_add(1, Ordering::Relaxed);
+        }
         let ours = self.clock.now().cast_signed();
         let ahead = drawn.now.cast_signed().saturating_sub(ours);
         self.ahead.store(ahead, Ordering::Release);

@@ -105,3 +105,33 @@ fn many_places_are_not_handed_back() {
     fleet.here.book.tick();
     assert!(!fleet.here.book.round().draws().is_empty());
 }
+
+#[test]
+fn after_an_outage_places_go_back_as_before() {
+    let rules = [rule(Measure::Concurrency, Window::Running, 3)];
+    let mut fleet = Fleet::full(&rules, 3);
+    fleet.here.book.tick();
+    let round = fleet.here.book.round();
+    assert!(fleet.here.book.answered(round, None), "it is away");
+    fleet.here.book.tick();
+    fleet.here.exchange(&mut fleet.store, &fleet.time);
+    assert!(!fleet.here.book.is_away());
+
+    fleet.there.call(&rules, Expected::default());
+    fleet.there.exchange(&mut fleet.store, &fleet.time);
+    fleet.here.running.pop();
+    assert_eq!(fleet.hand_back(), 1);
+}
+
+/// As many answers it has heard, however long they took.
+#[test]
+fn a_slow_store_is_waited_for() {
+    let rules = [rule(Measure::Concurrency, Window::Running, 3)];
+    let mut fleet = Fleet::full(&rules, 3);
+    fleet.there.call(&rules, Expected::default());
+    for _ in 0..5 {
+        fleet.there.book.hand_back();
+    }
+    fleet.there.exchange(&mut fleet.store, &fleet.time);
+    assert_eq!(fleet.there.waits(), 1);
+}
