@@ -108,9 +108,10 @@ class Scraped(unittest.TestCase):
             "max_retry_interval": 0,
             "api_keys": [
                 {"key": "made-up-key-0123456789"},
-                {"key": "made-up-key-limited", "limits": {"requests_per_minute": 1}},
-                {"key": "made-up-key-with-money", "limits": {"usd_per_day": 5}},
+                {"key": "made-up-key-limited", "tenant": "acme", "limits": {"requests_per_minute": 1}},
+                {"key": "made-up-key-with-money", "tenant": "acme", "limits": {"usd_per_day": 5}},
             ],
+            "tenants": {"acme": {}},
             "auth": {"session_affinity": {"enabled": True}},
             "providers": {
                 "openai": {
