@@ -1,5 +1,6 @@
 //! Who of those that logged in is let in: by a code in the log, or by an authorization API.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -354,18 +355,23 @@ async fn the_log_has_the_status_and_the_beginning_of_what_is_no_answer() {
     drop(place.idp);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_authorization_api_that_is_away_or_slow_lets_nobody_in() {
-    // It takes connections and says nothing.
+/// Addresses of APIs that give no answer, and what is told of each: one takes connections, for as long
+/// as the listener is held, and says nothing; the other is not there.
+pub(super) async fn unanswering() -> (TcpListener, [(SocketAddr, &'static str); 2]) {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let gone = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = |listener: &TcpListener| listener.local_addr().unwrap();
-    let (slow, away) = (address(&silent), address(&gone));
-    drop(gone);
-    for (at, said) in [
+    let [slow, away] = [&silent, &gone].map(|listener| listener.local_addr().unwrap());
+    let told = [
         (slow, "Authorization API timeout"),
         (away, "Failed to connect to authorization API"),
-    ] {
+    ];
+    (silent, told)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_authorization_api_that_is_away_or_slow_lets_nobody_in() {
+    let (_silent, unanswering) = unanswering().await;
+    for (at, said) in unanswering {
         let rest = format!(
             "authorization: {{mode: enterprise, api_url: \"http://{at}\", api_timeout_seconds: 1}}"
         );

@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 use turnpike::clock::Time;
 use turnpike_api::{Clock, Dialect};
 use turnpike_loadtest::{FakeProvider, Options};
 
-use super::authorization::Api;
+use super::authorization::{Api, unanswering};
 use super::{HOUR, NOW, make};
 use crate::calls::{CHAT, GEMINI, MESSAGES, RESPONSES, get_with, post_with};
 use crate::harness::{Answer, Client, House, Http, KEY, config, until};
@@ -286,16 +285,8 @@ async fn each_dialect_is_told_in_its_own_words_and_it_is_on_record() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_api_that_is_away_or_slow_lets_nobody_in() {
-    // It takes connections and says nothing.
-    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let gone = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = |listener: &TcpListener| listener.local_addr().unwrap();
-    let (slow, away) = (address(&silent), address(&gone));
-    drop(gone);
-    for (at, said) in [
-        (slow, "Authorization API timeout"),
-        (away, "Failed to connect to authorization API"),
-    ] {
+    let (_silent, unanswering) = unanswering().await;
+    for (at, said) in unanswering {
         let place = Place::with(&format!(
             "authorization: {{mode: enterprise, api_url: \"http://{at}\", api_timeout_seconds: 1}}"
         ))
