@@ -189,13 +189,7 @@ pub async fn keep(runtime: Arc<Runtime>) {
             if let Err(error) = &written {
                 // Told once: a store that is away is asked every second.
                 if !is_failing {
-                    let (what, metrics) = ("cooldown", &runtime.metrics);
-                    StoreFailed {
-                        what,
-                        error,
-                        metrics,
-                    }
-                    .tell();
+                    tell_failed(error, &runtime);
                 }
                 is_failing = true;
                 drop(pending);
@@ -206,6 +200,16 @@ pub async fn keep(runtime: Arc<Runtime>) {
             pending.ids.remove(&id);
         }
     }
+}
+
+fn tell_failed(error: &StoreError, runtime: &Runtime) {
+    let (what, metrics) = ("cooldown", &runtime.metrics);
+    StoreFailed {
+        what,
+        error,
+        metrics,
+    }
+    .tell();
 }
 
 /// Cooldowns that are being written down. What is not when this ends is to be written again.
@@ -224,13 +228,7 @@ impl Drop for Pending<'_> {
 pub async fn flush(runtime: &Runtime) {
     for id in runtime.board.take_unwritten() {
         if let Err(error) = &write(runtime, &id).await {
-            let (what, metrics) = ("cooldown", &runtime.metrics);
-            StoreFailed {
-                what,
-                error,
-                metrics,
-            }
-            .tell();
+            tell_failed(error, runtime);
         }
     }
 }
