@@ -160,23 +160,41 @@ docs/configuration.md; `key` beside `cert` is a file's path. helm/tests compares
 
 {{/*
 Whether the audit record is somewhere else when a pod is gone, or none is wanted. What a pod says on its
-standard output the node keeps, for whoever collects the cluster's logs. A file outlives the pod on a volume of
-the operator's only.
+standard output the node keeps, for whoever collects the cluster's logs. Where no sinks are written there is
+the gateway's own (config/src/document/audit.rs), beside its store.
 */}}
 {{- define "turnpike.recordOutlivesPods" -}}
 {{- $config := include "turnpike.config" . | fromYaml }}
 {{- $audit := default dict $config.audit }}
-{{- $volumes := .Values.extraVolumeMounts }}
 {{- if eq (toString $audit.enabled) "false" }}true{{ end }}
-{{- range $audit.sinks }}
+{{- range default (list (dict "kind" "file" "path" "audit.jsonl")) $audit.sinks }}
 {{- if ne (toString .stream) "usage" }}
 {{- if eq (toString .kind) "file" }}
 {{- $file := isAbs (toString .path) | ternary .path (printf "%s/%s" (dir $config.state.path) .path) | toString | clean }}
-{{- range $volumes }}
-{{- if hasPrefix (printf "%s/" (clean .mountPath)) $file }}true{{ end }}
-{{- end }}
+{{- include "turnpike.fileOutlivesPods" (dict "root" $ "file" $file) }}
 {{- else }}true{{ end }}
 {{- end }}
+{{- end }}
+{{- end }}
+
+{{/*
+Whether `file` is on a volume of the operator's that is still there when a pod is gone. Of mounts that lie within
+each other the innermost has it, and that may be the chart's own. Kinds that are read-only keep no file, and a volume
+of which only the name is written is an emptyDir to Kubernetes.
+*/}}
+{{- define "turnpike.fileOutlivesPods" -}}
+{{- $file := .file }}
+{{- $innermost := dict "name" "" "mountPath" "" }}
+{{- $mounts := include "turnpike.volumeMounts" .root | fromYamlArray }}
+{{- range prepend $mounts (dict "name" "data" "mountPath" "/var/lib/turnpike") }}
+{{- $folder := clean .mountPath }}
+{{- if and (hasPrefix (printf "%s/" $folder) $file) (ge (len $folder) (len $innermost.mountPath)) }}
+{{- $innermost = dict "name" .name "mountPath" $folder }}
+{{- end }}
+{{- end }}
+{{- range .root.Values.extraVolumes }}
+{{- $lasting := omit . "name" "emptyDir" "ephemeral" "gitRepo" "configMap" "downwardAPI" "image" "projected" "secret" }}
+{{- if and (eq .name $innermost.name) $lasting }}true{{ end }}
 {{- end }}
 {{- end }}
 

@@ -59,11 +59,42 @@ class Promises(unittest.TestCase):
                 self.assertTrue(is_taken({"sinks": [file, {"kind": kind}]}))
                 self.assertFalse(is_taken({"sinks": [file, {"kind": kind, "stream": "usage"}]}))
         # On a volume of the operator's.
-        mount = [{"name": "audit", "mountPath": "/var/lib/turnpike/audit/"}]
+        volume = {
+            "extraVolumes": [{"name": "audit", "persistentVolumeClaim": {"claimName": "audit"}}],
+            "extraVolumeMounts": [{"name": "audit", "mountPath": "/var/lib/turnpike/audit/"}],
+        }
         for path, kept in [("audit/a.jsonl", True), ("audit/../a.jsonl", False), ("/var/lib/turnpike/audit/a", True)]:
             with self.subTest(path):
                 sinks = [{"kind": "file", "path": path}]
-                self.assertIs(is_taken({"sinks": sinks}, extraVolumeMounts=mount), kept)
+                self.assertIs(is_taken({"sinks": sinks}, **volume), kept)
+
+    def test_a_store_on_a_volume_of_the_operators_has_the_record_beside_it(self):
+        """Where no sinks are written, the gateway writes a file beside its store."""
+        schema = json.loads((CHART.parent / "config" / "schema.json").read_text())
+        (sink,) = schema["properties"]["audit"]["default"]["sinks"]
+        self.assertEqual((sink["kind"], sink["path"]), ("file", "audit.jsonl"), "the chart says so, too")
+
+        def is_taken(store, *mounts):
+            values = {
+                "persistence": {"enabled": False},
+                "config": {"state": {"path": store}},
+                "extraVolumes": [
+                    {"name": "kept", "persistentVolumeClaim": {"claimName": "kept"}},
+                    {"name": "scratch", "emptyDir": {}},
+                ],
+                "extraVolumeMounts": [{"name": name, "mountPath": path} for name, path in mounts],
+            }
+            return template("4", BASE, values).returncode == 0
+
+        self.assertTrue(is_taken("/data/turnpike.db", ("kept", "/data")))
+        self.assertFalse(is_taken("/data/turnpike.db", ("scratch", "/data")))
+        self.assertFalse(is_taken("/database/turnpike.db", ("kept", "/data")))
+        # The innermost mount has it, whichever is written first.
+        within = [("scratch", "/data"), ("kept", "/data/store")]
+        for mounts in (within, within[::-1]):
+            self.assertTrue(is_taken("/data/store/turnpike.db", *mounts))
+            self.assertFalse(is_taken("/data/turnpike.db", *mounts))
+        self.assertFalse(is_taken("/var/lib/turnpike/turnpike.db", ("kept", "/var/lib")))
 
     def test_an_autoscaler_is_not_fought_over_replicas(self):
         made = render(BASE, FLEET, {"autoscaling": {"hpa": {"enabled": True}}})
