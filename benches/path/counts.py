@@ -14,7 +14,7 @@ import subprocess
 import time
 
 from . import subjects
-from .machine import Failed, say, tool
+from .machine import Failed, say
 
 # Calls of the shorter and the longer run.
 CALLS = {"chat": (2000, 6000), "large": (100, 300), "stream": (20, 60)}
@@ -30,7 +30,6 @@ GAP = "3ms"
 
 def instructions(bench, names, quick):
     """User instructions of a call, and of an event of a stream."""
-    tool("valgrind", "valgrind")
     tables = {lane: {} for lane in CALLS}
     for lane, name, runs in lanes(names, quick):
         high, seconds = total_instructions(bench, name, lane, runs[1])
@@ -73,7 +72,6 @@ def total_of_example(bench, example, arguments):
 
 def syscalls(bench, names, quick):
     """System calls of a call, by name."""
-    tool("strace", "strace")
     tables = {lane: {} for lane in CALLS}
     for lane, name, runs in lanes(names, quick):
         high, seconds = all_syscalls(bench, name, lane, runs[1])

@@ -33,6 +33,17 @@ def tool(name, package):
     return name
 
 
+# What is built, and by which words. Apart from the tools, so that Turnpike has the features it ships with and no more.
+BUILDS = [
+    (["turnpike"], ["--bins", "-p", "turnpike"]),
+    (["fake-provider", "bench-load", "bare-pingora"], ["--bins", "-p", "turnpike-loadtest", "-p", "turnpike-benches"]),
+    (
+        ["examples/select", "examples/authenticate", "examples/keep_tokens"],
+        ["--example", "select", "--example", "authenticate", "--example", "keep_tokens", "-p", "turnpike-benches"],
+    ),
+]
+
+
 class Programs:
     """The programs of this workspace, all of one cargo profile."""
 
@@ -41,17 +52,27 @@ class Programs:
         self.folder = TARGET / ("debug" if profile == "dev" else profile)
 
     def build(self):
-        # Apart from the tools, so that Turnpike has the features it ships with and no more.
-        for chosen in (
-            ["--bins", "-p", "turnpike"],
-            ["--bins", "-p", "turnpike-loadtest", "-p", "turnpike-benches"],
-            ["--example", "select", "--example", "authenticate", "--example", "keep_tokens", "-p", "turnpike-benches"],
-        ):
-            command = ["cargo", "build", "--profile", self.profile, *chosen]
+        for _, words in BUILDS:
+            command = self.cargo(words)
             say("· " + " ".join(command))
             environment = {**os.environ, "CARGO_TARGET_DIR": str(TARGET)}
             if subprocess.run(command, cwd=ROOT, env=environment).returncode:
                 raise Failed("the build failed; its errors are above")
+
+    def cargo(self, words):
+        return ["cargo", "build", "--profile", self.profile, *words]
+
+    def require(self, names):
+        """Says all that is missing before anything is measured: a run that ends halfway writes no table."""
+        ours = {name: " ".join(self.cargo(words)) for built, words in BUILDS for name in built}
+        missing = []
+        for name in dict.fromkeys(names):
+            if name not in ours and shutil.which(name) is None:
+                missing.append(f"{name} is missing: apt-get install {name}")
+            elif name in ours and not (self.folder / name).exists():
+                missing.append(f"{self.folder / name} is missing: {ours[name]}")
+        if missing:
+            raise Failed("\n".join(missing))
 
     def copy(self, name, folder):
         """A copy, so that a build meanwhile does not change what is measured."""

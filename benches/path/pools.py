@@ -3,7 +3,7 @@
 import time
 
 from . import counts, subjects
-from .machine import say, tool
+from .machine import say
 
 SIZES = [10, 1_000, 10_000]
 STRATEGIES = ["round_robin", "fill_first", "priority", "weighted", "quota_aware"]
@@ -12,7 +12,6 @@ SELECTIONS = (20_000, 1_020_000)
 
 
 def pools(bench, quick):
-    tool("valgrind", "valgrind")
     found = {"instructions": {}}
     for strategy in STRATEGIES:
         by_size = {size: selection(bench, strategy, size) for size in SIZES}
