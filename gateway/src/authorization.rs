@@ -24,7 +24,7 @@ use url::Url;
 use crate::assemble::Ground;
 use crate::clock::{Time, millis};
 use crate::sso::WayOut;
-use crate::tenant::Tenants;
+use crate::tenant::{Tenants, ToAsk};
 use crate::upstream::roll::time;
 
 /// Of as many callers is known what was said. It is as many as are known by their tokens.
@@ -61,7 +61,9 @@ struct Caller {
 /// What it said of one.
 pub struct Kept {
     pub said: Result<Granted, Denied>,
-    /// Good until then, in milliseconds since 1970.
+    /// When, in milliseconds since 1970.
+    at: u64,
+    /// Good until then, likewise.
     pub until: u64,
 }
 
@@ -91,15 +93,14 @@ impl AuthorizationApi {
     }
 
     /// What it says of a caller. Of all who ask for the same one at a time, one asks it.
-    pub async fn says_of(&self, of: &Identity, client: IpAddr) -> Arc<Kept> {
+    pub async fn says_of(&self, ask: &ToAsk<'_>, client: IpAddr, tenants: &Tenants) -> Arc<Kept> {
+        let of = &ask.identity;
         let (caller, now) = (Caller::of(of), self.now());
-        let entry = self
-            .answers
-            .0
-            .entry_async(&caller, |_, kept| match now < kept.until {
-                true => EntryAction::Retain(kept.clone()),
-                false => EntryAction::ReplaceWithGuard,
-            });
+        let answers = &self.answers.0;
+        let entry = answers.entry_async(&caller, |_, kept| match kept.counts(ask, tenants, now) {
+            true => EntryAction::Retain(kept.clone()),
+            false => EntryAction::ReplaceWithGuard,
+        });
         let place = match entry.await {
             EntryResult::Retained(kept) => return kept,
             EntryResult::Vacant(place) | EntryResult::Replaced(place, _) => Some(place),
@@ -107,8 +108,11 @@ impl AuthorizationApi {
             EntryResult::Removed(..) | EntryResult::Timeout => None,
         };
         let said = self.ask(&caller, client).await;
-        let until = self.good_until(&said, of);
-        let kept = Arc::new(Kept { said, until });
+        let granted = said.as_ref().ok();
+        let named = granted.and_then(|granted| granted.tenant.as_deref());
+        tell_unknown_tenant(named, tenants, &of.name);
+        let (at, until) = (self.now(), self.good_until(&said, of));
+        let kept = Arc::new(Kept { said, at, until });
         if let Some(place) = place {
             // Should there be no room for it, it is asked again.
             let _ = place.insert(kept.clone());
@@ -145,6 +149,20 @@ impl AuthorizationApi {
             Err(Denied::Refused(_)) => after(NO),
             Err(Denied::Broken(_)) => after(NOTHING),
         }
+    }
+}
+
+impl Kept {
+    /// Whether it is good still. With a tenant that does not fit it is good for as long as a no: whoever
+    /// mends that, there or here, need not wait until the token ends.
+    fn counts(&self, of: &ToAsk<'_>, tenants: &Tenants, now: u64) -> bool {
+        let until = match &self.said {
+            Ok(granted) if !tenants.fits(granted.tenant.as_deref(), of) => {
+                self.until.min(self.at.saturating_add(millis(NO)))
+            }
+            Ok(_) | Err(_) => self.until,
+        };
+        now < until
     }
 }
 

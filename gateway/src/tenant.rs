@@ -294,10 +294,21 @@ impl Tenants {
         let Some(named) = named else {
             return (whose != Whose::Outside).then_some(tenant);
         };
-        let named = self.by_name.get(named)?;
-        let contradicts = whose == Whose::Known && !Arc::ptr_eq(named, tenant);
+        let named = self.named(named, tenant, whose)?;
         let is_here = at.name.is_none() || Arc::ptr_eq(named, at);
-        (is_here && !contradicts).then_some(named)
+        is_here.then_some(named)
+    }
+
+    /// Whether the authorization API can have named this tenant, whichever host was called.
+    pub fn fits(&self, named: Option<&str>, asked: &ToAsk<'_>) -> bool {
+        named.is_none_or(|name| self.named(name, asked.tenant, asked.whose).is_some())
+    }
+
+    /// `None` = it is not configured, or they are known to be another's.
+    fn named(&self, name: &str, tenant: &Arc<Tenant>, whose: Whose) -> Option<&Arc<Tenant>> {
+        let named = self.by_name.get(name)?;
+        let contradicts = whose == Whose::Known && !Arc::ptr_eq(named, tenant);
+        (!contradicts).then_some(named)
     }
 
     /// Keeps as whom somebody acts of whom the authorization API was asked.

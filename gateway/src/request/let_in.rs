@@ -19,7 +19,7 @@ pub(super) async fn let_in<'t>(
     tenants: &'t Tenants,
 ) -> Option<(Arc<Identity>, &'t Arc<Tenant>)> {
     let (identity, tenant, whose) = (&ask.identity, ask.tenant, ask.whose);
-    let kept = ask.api.says_of(identity, client).await;
+    let kept = ask.api.says_of(&ask, client, tenants).await;
     let granted = match &kept.said {
         Ok(granted) => granted,
         // Who is not of here is nobody, whatever is said of them.
@@ -27,7 +27,6 @@ pub(super) async fn let_in<'t>(
         Err(denied) => return Some((refused(identity, denied), tenant)),
     };
     let named = granted.tenant.as_deref();
-    authorization::tell_unknown_tenant(named, tenants, &identity.name);
     let at = here.map_or(&tenants.house, |here| &here.tenant);
     let Some(assigned) = tenants.assigned(tenant, whose, named, at) else {
         let is_known_here = whose == Whose::Known || here.is_none();
@@ -39,7 +38,13 @@ pub(super) async fn let_in<'t>(
         Some(Own::Nobody) => (Granted::default(), kept.until),
         // Who has been assigned to a tenant is let in as that says, too.
         Some(Own::Other(api)) => {
-            let own = api.says_of(identity, client).await;
+            let asked = ToAsk {
+                identity: identity.clone(),
+                tenant: assigned,
+                whose: Whose::Known,
+                api,
+            };
+            let own = api.says_of(&asked, client, tenants).await;
             match of_assigned(&own, named) {
                 Ok(granted) => (granted, kept.until.min(own.until)),
                 Err(denied) => return Some((refused(identity, &denied), tenant)),

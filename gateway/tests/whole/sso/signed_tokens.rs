@@ -9,6 +9,7 @@ use turnpike_loadtest::{FakeProvider, Options};
 
 use super::authorization::{Api, unanswering};
 use super::{HOUR, NOW, make};
+use crate::binary::Binary;
 use crate::calls::{CHAT, GEMINI, MESSAGES, RESPONSES, get_with, post_with};
 use crate::harness::{Answer, Client, House, Http, KEY, config, until};
 use crate::jwt::{Issuer, Key};
@@ -451,6 +452,55 @@ async fn an_address_says_more_than_the_answer_and_a_host_less() {
         let served = place.served("acme.example", &token).await;
         assert_eq!(served, expected, "{subject}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_yes_with_a_tenant_that_does_not_fit_is_over_after_a_minute() {
+    let api = Api::start().await;
+    let rest = tenants(", email_domains: [acme.test]", &asks(&api.url));
+    let place = Place::with(&rest).await;
+    let of_acme = |claims: &mut Value| claims["email"] = "ada@acme.test".into();
+    let (ada, bob) = (place.token_with("ada", of_acme), place.token("bob"));
+    for (token, wrong) in [(&ada, "umbra"), (&bob, "nowhere")] {
+        let before = api.asked().len();
+        let answer = json!({"authorized": true, "tenant": wrong});
+        api.says(200, &answer.to_string());
+        place.denied(&place.ask(token).await, "You cannot sign in here");
+        api.says(200, r#"{"authorized":true,"tenant":"acme"}"#);
+        place.time.advance(MINUTE - Duration::from_millis(1));
+        assert_eq!(place.status(token).await, 403, "{wrong}");
+        assert_eq!(api.asked().len(), before + 1, "nobody is asked meanwhile");
+        place.time.advance(Duration::from_millis(1));
+        let served = place.served("localhost", token).await;
+        assert_eq!(served, (200, "sk-acme-own-1".to_owned()), "{wrong}");
+        assert_eq!(api.asked().len(), before + 2);
+    }
+    // So is one whose tenant has gone since.
+    place.reload(&asks(&api.url));
+    api.says(200, YES);
+    place.denied(&place.ask(&bob).await, "You cannot sign in here");
+    place.time.advance(MINUTE);
+    assert_eq!(place.status(&bob).await, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_that_is_not_configured_is_told_once_for_each_question() {
+    let api = Api::start().await;
+    api.says(200, r#"{"authorized":true,"tenant":"nowhere"}"#);
+    let key = Key::new("one");
+    let issuer = Issuer::publishing(&key).await;
+    let models = FakeProvider::start(Options::default()).await;
+    let binary = Binary::start(&yaml(&issuer, &models, &asks(&api.url)), &[]).await;
+    let bearer = format!("Bearer {}", key.sign(&issuer.claims()));
+    let mut client = binary.client(Http::One).await;
+    for _ in 0..3 {
+        let headers = [("authorization", &*bearer)];
+        let answer = post_with(&mut client, CHAT.path, &headers, CHAT.body).await;
+        assert_eq!(answer.status, 403, "{}", answer.text());
+    }
+    let log = binary.stop().await;
+    let told = log.matches("gave a tenant that is not configured").count();
+    assert_eq!((told, api.asked().len()), (1, 1), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
