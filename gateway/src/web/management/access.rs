@@ -2,8 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::extract::{ConnectInfo, Extension, MatchedPath, Request, State};
@@ -79,21 +79,24 @@ pub(in crate::web) struct Actor {
     pub(super) tenant: Option<Arc<str>>,
     /// From where they ask.
     client: Option<IpAddr>,
-    /// What they asked for is on record.
-    is_told: Arc<AtomicBool>,
+    /// For what, once they ask for something.
+    asked: Option<Arc<Asked>>,
     audit: Arc<Audit>,
 }
 
-/// A request of somebody who was let in. Unless it leaves a record of its own it is told when it is over, also
-/// where nobody waited for its answer.
+/// A request of somebody who was let in. Unless it leaves a record of its own it is told when the last who
+/// holds it is done: where nobody waits for the answer, that is the task that carries it out, and only then
+/// is it known whether anything was changed.
 struct Asked {
     actor: Actor,
     method: Method,
     route: Option<String>,
-    status: u16,
-    reason: Option<&'static str>,
     /// When it came, in milliseconds since 1970.
     at: u64,
+    /// Its status, and why it was refused; nothing where nobody waited.
+    answer: OnceLock<(u16, Option<&'static str>)>,
+    /// It has a record of its own.
+    is_told: AtomicBool,
 }
 
 impl Actor {
@@ -112,7 +115,9 @@ impl Actor {
 
     /// Tells of a change they made.
     pub(super) fn changed(&self, action: Action, subject: &str, change: Change) {
-        self.is_told.store(true, Ordering::Relaxed);
+        if let Some(asked) = &self.asked {
+            asked.is_told.store(true, Ordering::Relaxed);
+        }
         Managed {
             actor: &self.name,
             tenant: self.tenant.as_deref(),
@@ -151,7 +156,7 @@ impl Terms {
                 scopes: key.scopes.as_slice().into(),
                 tenant: key.tenant.as_deref().map(Arc::from),
                 client: None,
-                is_told: Arc::default(),
+                asked: None,
                 audit: ground.audit.clone(),
             },
         });
@@ -286,7 +291,7 @@ impl Actor {
             scopes,
             tenant: tenant.name.clone(),
             client: None,
-            is_told: Arc::default(),
+            asked: None,
             audit: snapshot.management.audit.clone(),
         })
     }
@@ -369,33 +374,34 @@ pub(super) async fn on_record(
         Ok(runtime) => runtime,
         Err(refused) => return refused.into_response(),
     };
-    // A page asks for several things as the same operator.
-    let actor = Actor {
-        is_told: Arc::default(),
-        ..actor
-    };
-    request.extensions_mut().insert(actor.clone());
     let route = request.extensions().get::<MatchedPath>();
-    let mut asked = Asked {
-        actor,
+    let asked = Arc::new(Asked {
+        actor: actor.clone(),
         method: request.method().clone(),
         route: route.map(|route| format!("{ROOT}{}", route.as_str())),
-        status: CLIENT_GONE,
-        reason: None,
         at: runtime.board.time.now(),
-    };
+        answer: OnceLock::new(),
+        is_told: AtomicBool::new(false),
+    });
     drop(runtime);
+    request.extensions_mut().insert(Actor {
+        asked: Some(asked.clone()),
+        ..actor
+    });
     let response = next.run(request).await;
-    asked.status = response.status().as_u16();
-    asked.reason = response.extensions().get().map(|Code(code)| *code);
+    let reason = response.extensions().get().map(|Code(code)| *code);
+    // There is one answer.
+    let _ = asked.answer.set((response.status().as_u16(), reason));
     response
 }
 
 impl Drop for Asked {
     fn drop(&mut self) {
-        if self.actor.is_told.load(Ordering::Relaxed) {
+        if self.is_told.load(Ordering::Relaxed) {
             return;
         }
+        let answer = self.answer.get().copied();
+        let (status, reason) = answer.unwrap_or((CLIENT_GONE, None));
         ManagementRequested {
             request: ManagementRequest {
                 actor: &self.actor.name,
@@ -403,8 +409,8 @@ impl Drop for Asked {
                 client: self.actor.client,
                 method: self.method.as_str(),
                 route: self.route.as_deref(),
-                status: self.status.into(),
-                reason: self.reason,
+                status: status.into(),
+                reason,
                 untold: None,
             },
             now: self.at,
@@ -456,7 +462,7 @@ mod tests {
                 scopes: (*scopes).into(),
                 tenant: None,
                 client: None,
-                is_told: Arc::default(),
+                asked: None,
                 audit: Arc::default(),
             },
         });
@@ -558,7 +564,7 @@ mod tests {
             scopes: scopes.into(),
             tenant: None,
             client: None,
-            is_told: Arc::default(),
+            asked: None,
             audit: Arc::default(),
         };
         for scope in Scope::ALL {
@@ -577,7 +583,7 @@ mod tests {
             scopes: [Scope::All].into(),
             tenant: Some("acme".into()),
             client: None,
-            is_told: Arc::default(),
+            asked: None,
             audit: Arc::default(),
         };
         for scope in Scope::ALL {

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use turnpike_api::Clock;
+use turnpike_credentials::WriteLock;
 use turnpike_identity::sso::LoginRate;
 
 use super::*;
@@ -334,4 +336,45 @@ async fn a_dashboard_that_asks_all_the_time_is_told_once_a_minute() {
     all.retain(|one| one["event"] == "management.request");
     let untold: Vec<_> = all.iter().map(|one| one["untold"].as_u64()).collect();
     assert_eq!(untold, [None, Some(4)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_waits_for_is_told_once_when_it_is_done() {
+    let place = Place::new().await;
+    let trail = place.house.dir.path().join("audit.jsonl");
+    let told = |mut all: Vec<Value>| {
+        all.retain(|one| one["event"] == "managed" || one["event"] == "management.request");
+        all
+    };
+    // The second time the credential is there.
+    for times in 1..=2 {
+        // Another replica writes, and so the change waits.
+        let lock = WriteLock::try_take(&place.house.dir.path().join("auths")).unwrap();
+        assert!(lock.is_some());
+        leave_while_adding(&place).await;
+        drop(lock);
+        until(|| told(records(&trail)).len() >= times).await;
+    }
+    let all = told(stopped(&place.house).await);
+    let events: Vec<_> = all.iter().map(|one| &one["event"]).collect();
+    assert_eq!(events, ["managed", "management.request"], "{all:?}");
+    assert_eq!(all[1]["status"], 499, "nobody was told why it was not done");
+}
+
+/// Adds a credential as an operator who leaves before the answer.
+async fn leave_while_adding(place: &Place) {
+    let body = r#"{"provider":"openai","type":"api_key","token":"CANARY-left-1"}"#;
+    let head = format!(
+        "POST {ROOT}/auths HTTP/1.1\r\nhost: localhost\r\nx-management-key: {ALL}\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    let mut operator = TcpStream::connect(place.house.gateway.admin).await.unwrap();
+    let request = head + body;
+    operator.write_all(request.as_bytes()).await.unwrap();
+    let early = tokio::time::timeout(Duration::from_millis(300), operator.read_u8()).await;
+    assert!(early.is_err(), "it waits: {early:?}");
+    operator.shutdown().await.unwrap();
+    // The gateway has noticed when it hangs up as well.
+    let answered = operator.read(&mut [0]).await.unwrap();
+    assert_eq!(answered, 0, "it answered nothing");
 }
