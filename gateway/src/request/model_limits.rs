@@ -5,8 +5,8 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use turnpike_api::Measure;
-use turnpike_limits::{Book, Expected, Fallen, Model, Reservation};
+use turnpike_api::{Limit, Measure};
+use turnpike_limits::{Book, Expected, Fallen, Reservation, Rule};
 
 use crate::tenant::Tenant;
 use crate::upstream::Member;
@@ -14,8 +14,17 @@ use crate::upstream::Member;
 /// What one call took of the limits of models.
 pub struct ModelLimits {
     tenant: Arc<Tenant>,
-    /// By models, as limits tell them apart. Seldom more than two.
-    asked: Mutex<Vec<(Arc<str>, Taken)>>,
+    /// Seldom more than a few.
+    asked: Mutex<Vec<Asked>>,
+}
+
+/// One limit, asked for one model. Each has a reservation of its own: names that callers have for a model
+/// may be under different limits of it.
+struct Asked {
+    limit: Arc<Limit>,
+    /// The model, as limits tell models apart.
+    counted: Arc<str>,
+    taken: Taken,
 }
 
 type Taken = Result<Arc<Reservation>, Fallen>;
@@ -38,41 +47,64 @@ impl ModelLimits {
         rules.map(|rule| rule.limit.measure)
     }
 
-    /// Takes what the call is expected to use of the limits of the model that `member` serves, unless
-    /// that was done for an attempt before. Callers know the model by `name`.
-    pub async fn take(
-        &self,
-        name: &str,
-        member: &Member<'_>,
+    /// Takes what the call is expected to use of the limits of the model that `member` serves, but for
+    /// those that an attempt before took of. Callers know the model by `name`.
+    pub async fn take<'r>(
+        &'r self,
+        name: &'r str,
+        member: &Member<'r>,
         expected: Expected,
         book: &Arc<Book>,
-    ) -> Taken {
-        if let Some(taken) = self.taken(member) {
-            return taken;
+    ) -> Result<Vec<Arc<Reservation>>, Fallen> {
+        let mut held = Vec::new();
+        let mut fresh = Vec::new();
+        for rule in self.rules(name, member) {
+            if let Some(taken) = self.taken(rule, member) {
+                held.push(taken?);
+                continue;
+            }
+            let taken = book.reserve(&[(rule, &**member.counted)], expected).await;
+            let asked = Asked {
+                limit: rule.limit.clone(),
+                counted: member.counted.clone(),
+                taken: taken.map(Arc::new),
+            };
+            match asked.taken.clone() {
+                Ok(reservation) => held.push(reservation),
+                Err(fallen) => {
+                    // What was taken for this attempt goes back.
+                    self.lock().push(asked);
+                    return Err(fallen);
+                }
+            }
+            fresh.push(asked);
         }
-        let model = Model {
-            counted: member.counted,
-            names: [name, member.model],
-        };
-        let rules = self.tenant.rules.of_model(&model);
-        let taken = book.reserve(&rules, expected).await.map(Arc::new);
-        // Attempts follow one another: nobody has taken of it meanwhile.
-        self.lock().push((member.counted.clone(), taken.clone()));
-        taken
+        // Attempts follow one another: nobody has taken of them meanwhile.
+        self.lock().extend(fresh);
+        Ok(held)
     }
 
     /// Whether a limit of the model that `member` serves did not admit the call.
-    pub fn have_fallen(&self, member: &Member<'_>) -> bool {
-        self.taken(member).is_some_and(|taken| taken.is_err())
+    pub fn have_fallen<'r>(&'r self, name: &'r str, member: &Member<'r>) -> bool {
+        let mut rules = self.rules(name, member);
+        rules.any(|rule| self.taken(rule, member).is_some_and(|taken| taken.is_err()))
     }
 
-    fn taken(&self, member: &Member<'_>) -> Option<Taken> {
+    /// The limits of a model, which callers know by `name`.
+    fn rules<'r>(&'r self, name: &'r str, member: &Member<'r>) -> impl Iterator<Item = &'r Rule> {
+        self.tenant.rules.of_model([name, member.model])
+    }
+
+    fn taken(&self, rule: &Rule, member: &Member<'_>) -> Option<Taken> {
         let asked = self.lock();
-        let taken = asked.iter().find(|(model, _)| model == member.counted);
-        taken.map(|(_, taken)| taken.clone())
+        let mut of_model = asked
+            .iter()
+            .filter(|asked| asked.counted == *member.counted);
+        let found = of_model.find(|asked| Arc::ptr_eq(&asked.limit, &rule.limit));
+        found.map(|asked| asked.taken.clone())
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<(Arc<str>, Taken)>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Asked>> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

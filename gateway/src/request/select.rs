@@ -105,8 +105,9 @@ impl<'p> Selection<'p> {
         };
         let is_passed = |at: usize| self.tried.contains(&at) || self.capped.contains(&at);
         let of_models = self.admission.of_models();
-        let has_fallen =
-            |at: usize| of_models.is_some_and(|limits| limits.have_fallen(&self.pool.member(at)));
+        let has_fallen = |at: usize| {
+            of_models.is_some_and(|limits| limits.have_fallen(self.name, &self.pool.member(at)))
+        };
         let fits = |at: usize| !is_passed(at) && serves(at) && !has_fallen(at);
         let kept = self.kept(context, now).filter(|at| fits(*at));
         let taken = kept.and_then(|at| self.pool.take_one(at, now, patience));
@@ -128,7 +129,7 @@ impl<'p> Selection<'p> {
             member,
             admission: self.admission,
             caps: None,
-            of_model: None,
+            of_model: Vec::new(),
             runtime,
             began: now,
             expected,
@@ -166,7 +167,7 @@ pub struct Lease<'p, 'm> {
     /// What was taken of the credential's own caps.
     caps: Option<Reservation>,
     /// Of the limits of the model it serves, where that is known no sooner.
-    of_model: Option<Arc<Reservation>>,
+    of_model: Vec<Arc<Reservation>>,
     runtime: &'m Runtime,
     began: u64,
     /// Tokens.
@@ -256,13 +257,17 @@ impl Lease<'_, '_> {
 
     /// What was taken for this attempt beside what the call took before.
     fn taken(&self) -> impl Iterator<Item = &Reservation> {
-        self.caps.iter().chain(self.of_model.as_deref())
+        self.caps.iter().chain(self.of_model())
+    }
+
+    fn of_model(&self) -> impl Iterator<Item = &Reservation> {
+        self.of_model.iter().map(|taken| &**taken)
     }
 
     /// The caller's limits that are known to count it, with what is left of each.
     pub fn limits(&self) -> impl Iterator<Item = (&Limit, &Account)> {
         let before = self.admission.reservation().into_iter();
-        let all = before.chain(self.of_model.as_deref());
+        let all = before.chain(self.of_model());
         all.flat_map(Reservation::limits)
     }
 
@@ -285,14 +290,13 @@ impl Lease<'_, '_> {
     }
 
     /// Of the limits of the model, which callers know by `name`.
-    async fn within_models(&self, name: &str) -> Result<Option<Arc<Reservation>>, Fallen> {
+    async fn within_models(&self, name: &str) -> Result<Vec<Arc<Reservation>>, Fallen> {
         let Some(limits) = self.admission.of_models() else {
-            return Ok(None);
+            return Ok(Vec::new());
         };
         let expected = self.admission.expected(self.member.answers);
         let book = &self.runtime.limits;
-        let taken = limits.take(name, &self.member, expected, book).await;
-        taken.map(Some)
+        limits.take(name, &self.member, expected, book).await
     }
 
     /// Of the credential's caps, and of its quota where replicas share it.

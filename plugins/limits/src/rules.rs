@@ -138,12 +138,10 @@ impl Rules {
         }
     }
 
-    /// Those of them that a call is subject to by the model that serves it.
-    pub fn of_model<'r>(&'r self, model: &Model<'r>) -> Vec<(&'r Rule, &'r str)> {
-        self.of_models()
-            .filter(|rule| applies(rule, &model.names))
-            .map(|rule| (rule, model.counted))
-            .collect()
+    /// Those of them that a call is subject to by the model that serves it, which has these names.
+    pub fn of_model<'r>(&'r self, names: [&'r str; 2]) -> impl Iterator<Item = &'r Rule> {
+        let of_models = self.of_models();
+        of_models.filter(move |rule| applies(rule, &names))
     }
 
     /// The rules for an upstream credential of this id.

@@ -92,3 +92,46 @@ async fn a_call_counts_once_at_each_model_that_it_was_sent_to() {
     let tokens = told.input_tokens + told.output_tokens;
     assert_eq!(place.used("tokens", "small").await, tokens);
 }
+
+/// One model at two providers, one of which callers know by a name with a prefix.
+async fn prefixed(limits: &str) -> Place {
+    let provider = FakeProvider::start(options()).await;
+    let url = provider.base_url();
+    let yaml = format!(
+        "force_model_prefix: true\n\
+         limits: [{limits}]\n\
+         providers:\n\
+         \x20 first: {{kind: openai-compatible, base_url: \"{url}/v1\", \
+         models: [{{name: Big, fallback: [acme/Big]}}], credentials: [{{api_key: sk-big}}]}}\n\
+         \x20 acme: {{kind: openai-compatible, base_url: \"{url}/v1\", prefix: acme, \
+         models: [Big], credentials: [{{api_key: sk-acme}}]}}\n"
+    );
+    Place::before(provider, &yaml).await
+}
+
+#[tokio::test]
+async fn a_limit_of_one_name_holds_when_that_name_stands_in() {
+    let acme =
+        "{name: acme, scope: model, only: [\"acme/*\"], measure: requests, window: hour, limit: 1}";
+    let place = prefixed(&format!("{REQUESTS}, {acme}")).await;
+    place.provider.always("sk-big", Behaviour::status(500));
+    assert_eq!(place.chat("ada", "Big").await.status, 200);
+    let refused = place.chat("ada", "Big").await;
+    assert_ne!(refused.status, 200, "{}", refused.text());
+    assert_eq!(place.provider.calls_with("sk-acme").len(), 1);
+    place.house.settled().await;
+    assert_eq!(place.used("acme", "big").await, 1);
+    // Once a call, though it was sent twice.
+    assert_eq!(place.used("each", "big").await, 1);
+}
+
+#[tokio::test]
+async fn a_limit_of_the_asked_name_keeps_no_other_name_from_standing_in() {
+    let plain = "{name: plain, scope: model, only: [Big, \"!acme/*\"], measure: requests, window: hour, limit: 1}";
+    let place = prefixed(plain).await;
+    for _ in 0..3 {
+        assert_eq!(place.chat("ada", "Big").await.status, 200);
+    }
+    let served = ["sk-big", "sk-acme"].map(|key| place.provider.calls_with(key).len());
+    assert_eq!(served, [1, 2]);
+}
