@@ -68,7 +68,7 @@ impl Audit {
     /// Tells that a request to the management API came with a wrong key, unless too many do. `now` is in
     /// milliseconds since 1970.
     pub fn wrong_key(&self, client: IpAddr, refused_for: u64, now: u64) {
-        if let Some(untold) = self.wrong_keys.may_tell(now) {
+        if let Some(untold) = self.may_tell(&self.wrong_keys, now) {
             self.tell(&ManagementRefused {
                 client: Some(client),
                 refused_for,
@@ -80,7 +80,7 @@ impl Audit {
     /// Tells that somebody may not try to log in now, or tried in vain, unless too many do. `now` is in
     /// milliseconds since 1970.
     pub fn refused_login(&self, login: Login<'_>, now: u64) {
-        if let Some(untold) = self.refused_logins.may_tell(now) {
+        if let Some(untold) = self.may_tell(&self.refused_logins, now) {
             self.tell(&Login {
                 untold: (untold > 0).then_some(untold),
                 ..login
@@ -92,8 +92,10 @@ impl Audit {
     /// is not. `now` is in milliseconds since 1970.
     pub fn requested(&self, request: ManagementRequest<'_>, now: u64) {
         let may_tell = match request.method {
-            "GET" | "HEAD" => self.looks.may_tell(Look::of(&request), now),
-            _ => self.asked.may_tell(now),
+            "GET" | "HEAD" => self
+                .looks
+                .may_tell(Look::of(&request), now, !self.is_full()),
+            _ => self.may_tell(&self.asked, now),
         };
         if let Some(untold) = may_tell {
             self.tell(&ManagementRequest {
@@ -115,10 +117,20 @@ impl Audit {
 
     /// That there is room for what will have to be told.
     pub fn has_room(&self) -> Result<(), Refusal> {
-        match self.log.get() {
-            Some(log) if log.refuses() => Err(no_room()),
-            _ => Ok(()),
+        match self.is_full() {
+            true => Err(no_room()),
+            false => Ok(()),
         }
+    }
+
+    /// Whether calls are refused because they could not be put on record.
+    fn is_full(&self) -> bool {
+        self.log.get().is_some_and(Log::refuses)
+    }
+
+    /// Whether one more of a flood is told, and how many before it were not.
+    fn may_tell<const MOST: u32>(&self, flood: &Flood<MOST>, now: u64) -> Option<u64> {
+        flood.may_tell(now, !self.is_full())
     }
 
     /// How it stands; `None` where nothing is kept.

@@ -165,8 +165,8 @@ pub fn not_let_in(
     let now = context.runtime.board.time.now();
     // Nobody makes up a token whose secret is right: so rubbish does not hide who used a stolen one.
     let untold = match whose {
-        Some(_) => audit.denials.may_tell(now),
-        None => audit.strangers.may_tell(now),
+        Some(_) => audit.may_tell(&audit.denials, now),
+        None => audit.may_tell(&audit.strangers, now),
     };
     let Some(untold) = untold else {
         return;
@@ -187,7 +187,8 @@ pub fn not_let_in(
 /// Tells that somebody who is known may not do what they asked.
 fn denied(refusal: &Refusal, context: &Context<'_>) {
     let audit = &context.runtime.audit;
-    let Some(untold) = audit.denials.may_tell(context.runtime.board.time.now()) else {
+    let now = context.runtime.board.time.now();
+    let Some(untold) = audit.may_tell(&audit.denials, now) else {
         return;
     };
     let record = &context.record;
@@ -208,7 +209,8 @@ fn denied(refusal: &Refusal, context: &Context<'_>) {
 /// Tells that a call did not fit within a limit.
 fn limit_hit(refusal: &Refusal, context: &Context<'_>) {
     let audit = &context.runtime.audit;
-    let Some(untold) = audit.denials.may_tell(context.runtime.board.time.now()) else {
+    let now = context.runtime.board.time.now();
+    let Some(untold) = audit.may_tell(&audit.denials, now) else {
         return;
     };
     let record = &context.record;

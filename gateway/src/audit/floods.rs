@@ -1,6 +1,7 @@
 //! What would fill the record: of refusals, which anybody can bring about, or a program that does not give
 //! up, so many a second are told one by one; of what a dashboard looks at all the time, one a minute. The
-//! others are counted, and told with the next.
+//! others are counted, and told with the next. So are all while the spool is full: it would have no bound
+//! otherwise, for none of them is refused for it.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -20,13 +21,14 @@ struct Count {
 }
 
 impl<const MOST: u32> Flood<MOST> {
-    /// Whether one that comes now is told, and how many before were not. `now` is in milliseconds.
-    pub(super) fn may_tell(&self, now: u64) -> Option<u64> {
+    /// Whether one that comes now is told, and how many before were not. `now` is in milliseconds; where
+    /// there is no room, none is.
+    pub(super) fn may_tell(&self, now: u64, has_room: bool) -> Option<u64> {
         let mut count = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if count.second != now / 1000 {
             (count.second, count.told) = (now / 1000, 0);
         }
-        if count.told >= MOST {
+        if count.told >= MOST || !has_room {
             count.untold += 1;
             return None;
         }
@@ -68,14 +70,19 @@ pub(super) struct Looks(Mutex<Seen>);
 struct Seen {
     /// When each was told last, in minutes, and how many came since.
     told: HashMap<Look, (u64, u64)>,
-    /// Those that came since one that is forgotten, or that there was no room for.
+    /// Those that came since one that is forgotten, or that there was no room for, here or in the spool.
     untold: u64,
 }
 
 impl Looks {
-    /// Whether one that comes now is told, and how many before were not. `now` is in milliseconds.
-    pub(super) fn may_tell(&self, look: Look, now: u64) -> Option<u64> {
+    /// Whether one that comes now is told, and how many before were not. `now` is in milliseconds; where
+    /// there is no room, none is.
+    pub(super) fn may_tell(&self, look: Look, now: u64, has_room: bool) -> Option<u64> {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !has_room {
+            seen.untold += 1;
+            return None;
+        }
         let minute = now / 60_000;
         if let Some((told, untold)) = seen.told.get_mut(&look) {
             if *told == minute {
@@ -130,12 +137,12 @@ mod tests {
     #[test]
     fn who_looks_all_the_time_is_told_once_a_minute() {
         let looks = Looks::default();
-        let first = (0..60).map(|second| looks.may_tell(look("panel", 200), second * 1_000));
+        let first = (0..60).map(|second| looks.may_tell(look("panel", 200), second * 1_000, true));
         assert_eq!(first.flatten().collect::<Vec<_>>(), [0]);
-        assert_eq!(looks.may_tell(look("panel", 403), 59_000), Some(0));
-        assert_eq!(looks.may_tell(look("ada", 200), 59_000), Some(0));
-        assert_eq!(looks.may_tell(look("panel", 200), 60_000), Some(59));
-        assert_eq!(looks.may_tell(look("panel", 200), 61_000), None);
+        assert_eq!(looks.may_tell(look("panel", 403), 59_000, true), Some(0));
+        assert_eq!(looks.may_tell(look("ada", 200), 59_000, true), Some(0));
+        assert_eq!(looks.may_tell(look("panel", 200), 60_000, true), Some(59));
+        assert_eq!(looks.may_tell(look("panel", 200), 61_000, true), None);
     }
 
     #[test]
@@ -145,7 +152,7 @@ mod tests {
         for minute in 0..3 {
             for nth in 0..LOOKS + 10 {
                 let look = look(&format!("{minute} {nth}"), 200);
-                if let Some(before) = looks.may_tell(look, minute * 60_000) {
+                if let Some(before) = looks.may_tell(look, minute * 60_000, true) {
                     (told, untold) = (told + 1, untold + before);
                 }
             }
@@ -158,9 +165,22 @@ mod tests {
     #[test]
     fn all_of_a_flood_are_counted() {
         let flood = Flood::<100>::default();
-        let told = (0..1000).filter_map(|_| flood.may_tell(5_000));
+        let told = (0..1000).filter_map(|_| flood.may_tell(5_000, true));
         assert_eq!(told.collect::<Vec<_>>(), [0; 100]);
-        assert_eq!(flood.may_tell(6_000), Some(900));
-        assert_eq!(flood.may_tell(6_001), Some(0));
+        assert_eq!(flood.may_tell(6_000, true), Some(900));
+        assert_eq!(flood.may_tell(6_001, true), Some(0));
+    }
+
+    #[test]
+    fn none_is_told_while_there_is_no_room_and_all_are_after_it() {
+        let flood = Flood::<100>::default();
+        let told = (0..10).filter_map(|_| flood.may_tell(5_000, false));
+        assert_eq!(told.count(), 0);
+        assert_eq!(flood.may_tell(5_000, true), Some(10));
+
+        let looks = Looks::default();
+        let told = (0..10).filter_map(|_| looks.may_tell(look("panel", 200), 5_000, false));
+        assert_eq!(told.count(), 0);
+        assert_eq!(looks.may_tell(look("panel", 200), 5_000, true), Some(10));
     }
 }

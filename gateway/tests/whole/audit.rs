@@ -200,6 +200,13 @@ async fn refusals_say_who_and_why() {
     assert_eq!(of(&all, "request.start").len(), 1, "only one was admitted");
 }
 
+/// The status that somebody gets who lists models with a key that is made up.
+async fn stranger(house: &House) -> u16 {
+    let wrong = [("authorization", "Bearer wrong-key-0123456789")];
+    let mut client = Client::connect(house, Http::One).await;
+    get_with(&mut client, "/v1/models", &wrong).await.status
+}
+
 #[tokio::test]
 async fn a_full_spool_refuses_calls_until_its_sink_is_back() {
     let provider = provider().await;
@@ -231,6 +238,10 @@ async fn a_full_spool_refuses_calls_until_its_sink_is_back() {
     let why = "the audit spool has no room: calls are refused";
     assert_eq!(ready["degraded"], why);
     assert_eq!(house.metric("turnpike_audit_refuses"), 1.0);
+    // Anybody could fill the disk with refusals: while there is no room they are only counted.
+    for _ in 0..10 {
+        assert_eq!(stranger(&house).await, 401);
+    }
     // Its body was not read, so its connection is closed.
     let mut client = Client::connect(&house, Http::One).await;
     std::fs::create_dir(&place).unwrap();
@@ -243,9 +254,13 @@ async fn a_full_spool_refuses_calls_until_its_sink_is_back() {
     assert_eq!(client.post(CHAT, chat("gpt-4o")).await.status, 200);
     assert!(readiness(&house).await.get("degraded").is_none());
     assert_eq!(house.metric("turnpike_audit_refuses"), 0.0);
+    assert_eq!(stranger(&house).await, 401);
     house.settled().await;
     house.gateway.stop().await;
     let all = records(&place.join("audit.jsonl"));
+    let strangers = of(&all, "authentication.refused");
+    let untold = strangers.iter().map(|one| &one["untold"]);
+    assert_eq!(untold.collect::<Vec<_>>(), [&Value::from(10)]);
     assert_eq!(of(&all, "request.start").len(), served + 1);
     assert_eq!(of(&all, "request.end").len(), served + 1);
     let numbers = all.iter().map(|one| one["seq"].as_u64().unwrap());

@@ -65,7 +65,7 @@ fn encoded(bytes: &[u8]) -> String {
 /// An issuer on loopback, which says where its keys are.
 pub(crate) struct Issuer {
     pub(crate) url: String,
-    keys: Arc<Mutex<Option<Vec<Value>>>>,
+    pub(crate) keys: Arc<Mutex<Option<Vec<Value>>>>,
     fetches: Arc<AtomicUsize>,
 }
 

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{ACME_HOST, OPS, Place, UMBRA_HOST};
+use super::{ACME_HOST, NOON, OPS, Place, UMBRA_HOST};
 use crate::audit::stopped;
 use crate::calls::{CHAT, post_with};
 use crate::harness::{Answer, Client, Http};
+use crate::jwt::{Issuer, Key};
 
 impl Place {
     /// A token that is good only from a network that nobody here is in.
@@ -102,4 +103,31 @@ async fn a_thief_does_not_hide_behind_rubbish() {
     assert!(known.iter().all(|one| one["who"]["token_id"] == *id));
     assert_eq!(strangers.len(), 101);
     assert_eq!(strangers[100]["untold"], 20);
+}
+
+/// What cannot be checked just then is no fault of who shows it; that they show a revoked token as well is on
+/// record all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thief_does_not_hide_behind_what_cannot_be_checked() {
+    let key = Key::new("one");
+    let issuer = Issuer::publishing(&key).await;
+    *issuer.keys.lock().unwrap() = None;
+    let trusted = format!(
+        "jwt: {{issuers: [{{issuer: \"{}\", audience: [turnpike]}}]}}",
+        issuer.url
+    );
+    let place = Place::with(&trusted).await;
+    let (id, token) = place.revoked_token().await;
+    let mut client = Client::connect(&place.house, Http::One).await;
+    let mut claims = issuer.claims();
+    claims["exp"] = (NOON / 1000 + 600).into();
+    let signed = key.sign(&claims);
+    let bearer = format!("Bearer {token}");
+    let both = [("authorization", &*bearer), ("x-api-key", &*signed)];
+    let answer: Answer = post_with(&mut client, CHAT.path, &both, CHAT.body).await;
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    let all = place.turned_away().await;
+    assert_eq!(all.len(), 1, "{all:?}");
+    assert_eq!(all[0]["who"]["token_id"], *id);
+    assert_eq!(all[0]["status"], 503);
 }
