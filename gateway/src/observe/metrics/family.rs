@@ -117,9 +117,10 @@ impl Caps {
             "the catalogue knows no {} {value:?}",
             label.name
         );
+        let is_name = !value.is_empty() && value != OTHER;
         let cap = self.0.iter().find(|cap| cap.label == label.name);
         match cap {
-            Some(cap) if value != OTHER && !cap.has_room(value) => {
+            Some(cap) if is_name && !cap.has_room(value) => {
                 cap.overflows.inc();
                 OTHER
             }

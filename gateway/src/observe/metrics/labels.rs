@@ -28,8 +28,9 @@ pub enum Bound {
     There(&'static str),
     /// As many as another label has.
     As(&'static str),
-    /// The first so many that were seen; those that come after are [`OTHER`]. Gauges of what there is
-    /// tell of all there are: the configuration bounds them.
+    /// The first so many that were seen since the start; those that come after are [`OTHER`]. One that the
+    /// configuration has no more keeps its place: its series go on. Gauges of what there is tell of all
+    /// there are: the configuration bounds them.
     First(usize),
 }
 

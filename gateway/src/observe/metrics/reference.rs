@@ -91,7 +91,9 @@ fn values(label: &Label) -> String {
         }
         Bound::As(other) => format!("those of `{other}`"),
         Bound::There(many) => many.to_owned(),
-        Bound::First(most) => format!("the first {most} in use; then `{OTHER}`"),
+        Bound::First(most) => format!(
+            "the first {most} since the start, also those that are configured no more; then `{OTHER}`"
+        ),
     }
 }
 
