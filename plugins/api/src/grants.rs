@@ -28,6 +28,8 @@ pub struct Draw {
     pub total: u64,
     /// Of these: what calls that are over have used.
     pub used: u64,
+    /// With less than this, nobody who waits is helped; at most `need`.
+    pub least: u64,
     /// So much is waited for.
     pub need: u64,
     /// So much would spare it the next draws; never less than `need`.
@@ -38,9 +40,13 @@ impl Draw {
     /// What is to be granted where others have drawn `others`, and there are so many replicas.
     ///
     /// What is waited for first. Ahead of need, no more than half of an equal share of what is left
-    /// then: the nearer the limit, the smaller, until the last units go to who needs them.
+    /// then: the nearer the limit, the smaller, until the last units go to who needs them. What helps
+    /// nobody here is left for others: rests at many replicas would be of no use to any.
     pub fn grant(&self, others: u64, replicas: u32) -> u64 {
         let left = self.left(others);
+        if left < self.least {
+            return 0;
+        }
         if left <= self.need {
             return left;
         }
@@ -82,7 +88,7 @@ pub struct Drawn {
 mod tests {
     use super::*;
 
-    fn draw(most: u64, total: u64, need: u64, want: u64) -> Draw {
+    fn draw(most: u64, total: u64, least: u64, need: u64, want: u64) -> Draw {
         Draw {
             bucket: "|b|a".into(),
             period: Period::ENDLESS,
@@ -91,6 +97,7 @@ mod tests {
             turn: 1,
             total,
             used: 0,
+            least,
             need,
             want,
         }
@@ -109,8 +116,22 @@ mod tests {
             (100, 0, 99, 0, 50, 1, 0),
             (u64::MAX, 0, 0, 1, u64::MAX, 0, 1 + (u64::MAX - 1) / 2),
         ] {
-            let granted = draw(most, total, need, want).grant(others, replicas);
+            let granted = draw(most, total, 0, need, want).grant(others, replicas);
             assert_eq!(granted, expected, "{most} {others} {total} {need} {want}");
+        }
+    }
+
+    #[test]
+    fn what_helps_nobody_is_left() {
+        for (others, least, need, want, expected) in [
+            (50, 50, 120, 200, 50),
+            (51, 50, 120, 200, 0),
+            (51, 50, 50, 50, 0),
+            (50, 50, 50, 60, 50),
+            (0, 50, 50, 200, 50 + 12),
+        ] {
+            let granted = draw(100, 0, least, need, want).grant(others, 2);
+            assert_eq!(granted, expected, "{others} {least} {need} {want}");
         }
     }
 }

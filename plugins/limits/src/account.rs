@@ -92,11 +92,16 @@ struct Ledger {
     renew_at: u64,
     /// Of those who wait, and whose need the store is not asked for yet.
     need: u64,
+    /// The smallest need of any of them.
+    least: u64,
     waiting: Vec<oneshot::Sender<()>>,
     /// Those whose need is in the draw that is under way. Who comes meanwhile waits for the next.
     asked_by: Vec<oneshot::Sender<()>>,
     /// Of [`Kind::Sliding`]: when what was taken comes back, in that order.
     slides: VecDeque<(u64, u64)>,
+    /// That of an earlier period, until the store has granted anything of this one: a clock that is
+    /// put back leads there again.
+    before: Option<Arc<Account>>,
 }
 
 /// What there is for who found too little free.
@@ -116,7 +121,7 @@ pub(crate) enum Short {
 }
 
 impl Account {
-    pub(crate) fn new(bucket: Arc<str>, limit: &Limit, period: Period, chunk: u64) -> Self {
+    pub(crate) fn new(bucket: Arc<str>, limit: &Limit, period: Period) -> Self {
         Self {
             bucket,
             period,
@@ -142,16 +147,29 @@ impl Account {
                 granted: 0,
                 unbacked: 0,
                 debt: 0,
-                chunk,
+                chunk: 0,
                 taken: 0,
                 dry_until: 0,
                 renew_at: 0,
                 need: 0,
+                least: 0,
                 waiting: Vec::new(),
                 asked_by: Vec::new(),
                 slides: VecDeque::new(),
+                before: None,
             }),
         }
+    }
+
+    /// That of the next period, at the pace of the one before it.
+    pub(crate) fn after(before: Arc<Self>, limit: &Limit, period: Period) -> Self {
+        let next = Self::new(before.bucket.clone(), limit, period);
+        let chunk = before.lock().chunk;
+        let mut ledger = next.lock();
+        ledger.chunk = chunk;
+        ledger.before = Some(before);
+        drop(ledger);
+        next
     }
 
     /// The period it is of.
@@ -199,14 +217,15 @@ impl Account {
         self.free.load(Ordering::Acquire) == 0 && self.lock().granted == 0
     }
 
+    /// The one before it, while the store has granted nothing of this one.
+    pub(crate) fn before(&self) -> Option<Arc<Self>> {
+        self.lock().before.clone()
+    }
+
     /// Nothing is known of it that the store does not know, and nothing of it is needed any more.
     pub(crate) fn is_idle(&self, now: Moment) -> bool {
         let is_told = !self.stirred.load(Ordering::Acquire);
         is_told && (now.stores >= self.period.end || self.lock().granted == 0)
-    }
-
-    pub(crate) fn chunk(&self) -> u64 {
-        self.lock().chunk
     }
 
     /// Takes over a limit that a reload has changed. Of a lower one, what was granted and is free goes
@@ -381,6 +400,10 @@ impl Account {
         if is_dry && !may_be_handed_back {
             return Short::Spent;
         }
+        ledger.least = match ledger.need {
+            0 => units,
+            _ => ledger.least.min(units),
+        };
         ledger.need = ledger.need.saturating_add(units);
         if is_dry {
             return Short::WaitForHandBack(wait(&mut ledger));
@@ -514,29 +537,32 @@ impl Account {
     pub(crate) fn draw(&self, turn: u64, now: Moment, keep: Keep) -> Draw {
         let mut ledger = self.lock();
         let needed = std::mem::take(&mut ledger.need);
+        let least = ledger.least.min(needed);
         let mut waiting = std::mem::take(&mut ledger.waiting);
         ledger.asked_by.append(&mut waiting);
         self.void_what_ended(&mut ledger, now);
         let is_over = now.stores >= self.period.end || keep == Keep::Nothing;
+        let free = self.free.load(Ordering::Acquire).max(0).cast_unsigned();
         let keeps = match self.kind {
             _ if is_over => 0,
             Kind::Used if keep == Keep::All => u64::MAX,
+            // It comes again with what it lacks, or somebody elsewhere has use for it.
+            _ if free < least => 0,
             _ => ledger.chunk.saturating_add(needed),
         };
-        let free = self.free.load(Ordering::Acquire);
-        let surplus = free.max(0).cast_unsigned().saturating_sub(keeps);
-        self.take_back(&mut ledger, surplus);
+        self.take_back(&mut ledger, free.saturating_sub(keeps));
         self.void_what_is_unbacked(&mut ledger);
 
         let free = self.free.load(Ordering::Acquire);
         let missing = free.min(0).unsigned_abs();
         let free = free.max(0).cast_unsigned();
         // What is used is used; what runs without a slot waits for one.
-        let (debt, need) = match self.kind {
-            Kind::Used => (missing, needed),
-            Kind::Running | Kind::Sliding(_) => (0, needed.saturating_add(missing)),
+        let (debt, least, need) = match (self.kind, missing) {
+            (Kind::Used, _) | (_, 0) => (missing, least, needed),
+            (Kind::Running | Kind::Sliding(_), _) => (0, 0, needed.saturating_add(missing)),
         };
         ledger.debt = debt;
+        let least = least.saturating_sub(free);
         let need = need.saturating_sub(free);
         let chunk = ledger.chunk.saturating_sub(free);
         Draw {
@@ -547,6 +573,7 @@ impl Account {
             turn,
             total: ledger.granted.saturating_add(ledger.debt),
             used: self.used.load(Ordering::Acquire),
+            least,
             need,
             want: match is_over {
                 true => need,
@@ -570,6 +597,9 @@ impl Account {
         self.void_what_is_unbacked(&mut ledger);
         let more = ledger.debt.saturating_add(grant.units);
         ledger.granted = ledger.granted.saturating_add(more);
+        if more > 0 {
+            ledger.before = None;
+        }
         ledger.debt = 0;
         self.left.store(grant.left, Ordering::Relaxed);
         let is_few = grant.left <= FEW.max(ledger.most / 8);
@@ -586,7 +616,10 @@ impl Account {
             ledger.dry_until = now.ours + DRY;
         }
         // The nearer the limit, the less is kept.
-        ledger.chunk = ledger.chunk.min(grant.left.saturating_add(grant.units));
+        ledger.chunk = match grant.units < draw.least {
+            true => 0,
+            false => ledger.chunk.min(grant.left.saturating_add(grant.units)),
+        };
         wake(&mut ledger.asked_by);
     }
 

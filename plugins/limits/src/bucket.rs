@@ -9,16 +9,14 @@ use crate::Account;
 
 /// A limit and one subject of it. It has one account at a time: that of the running period.
 pub struct Bucket {
-    name: Arc<str>,
     account: ArcSwap<Account>,
     rolling: Mutex<()>,
 }
 
 impl Bucket {
     pub(crate) fn new(name: Arc<str>, limit: &Limit, now: u64) -> Self {
-        let account = Account::new(name.clone(), limit, period(limit, now), 0);
+        let account = Account::new(name, limit, period(limit, now));
         Self {
-            name,
             account: ArcSwap::from_pointee(account),
             rolling: Mutex::new(()),
         }
@@ -39,18 +37,25 @@ impl Bucket {
     }
 
     /// Begins the period that `now` is in. Of a period that a clock which was ahead has begun too
-    /// soon, nothing was granted; where something was, the store has said that it runs.
+    /// soon, nothing was granted: the one before it goes on with what was used of it. Where something
+    /// was, the store has said that it runs.
     #[cold]
     fn roll(&self, limit: &Limit, now: u64) -> Guard<Arc<Account>> {
         let _rolling = self.rolling.lock().unwrap_or_else(PoisonError::into_inner);
         let account = self.account.load();
         let period = period(limit, now);
-        let goes_back = period.start < account.period().start;
-        if period == account.period() || (goes_back && !account.is_pristine()) {
+        let (goes_back, is_pristine) =
+            (period.start < account.period().start, account.is_pristine());
+        if period == account.period() || (goes_back && !is_pristine) {
             return account;
         }
-        let next = Account::new(self.name.clone(), limit, period, account.chunk());
-        self.account.store(Arc::new(next));
+        let before = is_pristine.then(|| account.before()).flatten();
+        let before = before.unwrap_or_else(|| account.clone());
+        let next = match before.period() == period {
+            true => before,
+            false => Arc::new(Account::after(before, limit, period)),
+        };
+        self.account.store(next);
         self.account.load()
     }
 }

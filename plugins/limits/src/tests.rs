@@ -1,5 +1,6 @@
 mod fleet;
 mod histories;
 mod places;
+mod rests;
 mod rules;
 mod single;

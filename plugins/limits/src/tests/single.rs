@@ -50,6 +50,22 @@ fn a_limit_is_exact_and_begins_anew() {
     assert_eq!(fallen.resets_at, Some(11 * PERIOD));
 }
 
+/// What was used of the minute that runs is not forgotten for another one, which was begun too soon.
+#[test]
+fn a_clock_that_ran_ahead_admits_nothing_twice() {
+    let (mut replica, mut store, ours) = one();
+    let rules = [rule(Measure::Requests, minutes(), 10)];
+    let stores = Time::at(ours.now());
+    let six = (0..6).filter(|_| call(&mut replica, &mut store, &stores, &rules));
+    assert_eq!(six.count(), 6);
+    for _ in 0..3 {
+        ours.advance(PERIOD);
+        call(&mut replica, &mut store, &stores, &rules);
+    }
+    while call(&mut replica, &mut store, &stores, &rules) {}
+    assert_eq!(replica.running.len(), 10);
+}
+
 #[test]
 fn few_exchanges_far_from_the_limit_and_few_at_it() {
     let (mut replica, mut store, time) = one();

@@ -180,6 +180,7 @@ fn numbers(draw: &Draw, settles: bool) -> Vec<u64> {
         draw.turn,
         draw.total,
         draw.used,
+        draw.least,
         need,
         want,
     ];

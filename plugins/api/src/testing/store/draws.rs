@@ -34,6 +34,7 @@ fn draw(bucket: &str, period: Period) -> Draw {
         turn: 1,
         total: 0,
         used: 0,
+        least: 0,
         need: 1,
         want: 1,
     }

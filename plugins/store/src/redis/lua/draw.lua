@@ -1,8 +1,8 @@
 -- Draws from buckets, and notes what a replica says of them. Answers with units, left and used of
 -- each, and with the keys that have many replicas' entries.
 -- KEYS: a hash for each bucket and period, all with the same word in braces
--- ARGV: the replica, its lease in ms, how many replicas there are, and nine for each key: start and
--- end of the period, 1 if what is granted comes back, most, turn, total, used, need, want
+-- ARGV: the replica, its lease in ms, how many replicas there are, and ten for each key: start and
+-- end of the period, 1 if what is granted comes back, most, turn, total, used, least, need, want
 --
 -- Numbers are doubles: whole up to 2^53, which is the most that a caller may say of anything. A sum
 -- beyond that is rounded, and is beyond any limit either way.
@@ -24,7 +24,8 @@ local function parts(entry)
 end
 
 -- As `Draw::grant` of turnpike-api, to the last unit.
-local function grant(left, need, want)
+local function grant(left, least, need, want)
+  if left < least then return 0 end
   if left <= need then return left end
   local spare = left - need
   spare = (spare - math.fmod(spare, 2 * replicas)) / (2 * replicas)
@@ -61,15 +62,15 @@ end
 local answers, crowded = {}, {}
 for at, key in ipairs(KEYS) do
   local draw = {}
-  for part = 1, 9 do draw[part] = tonumber(ARGV[3 + (at - 1) * 9 + part]) end
-  local start, ends, returns, most, turn, total, used, need, want = unpack(draw)
+  for part = 1, 10 do draw[part] = tonumber(ARGV[3 + (at - 1) * 10 + part]) end
+  local start, ends, returns, most, turn, total, used, least, need, want = unpack(draw)
   returns = returns == 1
 
   local read = returns and of_running or of_period
   local known, others, used_by_others, old_total, old_used = read(key)
   local left, units = math.max(most - (others + total), 0), 0
   if turn > known then
-    if start <= now and now < ends then units = grant(left, need, want) end
+    if start <= now and now < ends then units = grant(left, least, need, want) end
     left = left - units
     local entry = whole(turn) .. ' ' .. whole(total + units) .. ' ' .. whole(used)
     if returns then

@@ -21,6 +21,7 @@ fn draw(bucket: &str, turn: u64) -> Draw {
         turn,
         total: 0,
         used: 0,
+        least: 0,
         need: 0,
         want: 0,
     }
@@ -57,14 +58,15 @@ fn config() -> ProptestConfig {
     }
 }
 
-/// The limit, what others have, the total, need, and what is wanted beyond it.
-type Case = (u64, u64, u64, u64, u64);
+/// The limit, what others have, the total, least, what is needed beyond it, and wanted beyond that.
+type Case = (u64, u64, u64, u64, u64, u64);
 
 /// What the script grants is what [`Draw::grant`] does.
 fn grants_agree(store: &Redis, number: usize, replicas: u32, cases: &[Case]) {
     let draws = |mine: bool| {
         let of = cases.iter().enumerate();
-        let of = of.map(|(at, (most, others, total, need, beyond))| {
+        let of = of.map(|(at, (most, others, total, least, more, beyond))| {
+            let need = least.saturating_add(*more).min(MOST);
             let said = Draw {
                 most: *most,
                 ..draw(&format!("t|{number}|{at}"), 1)
@@ -72,7 +74,8 @@ fn grants_agree(store: &Redis, number: usize, replicas: u32, cases: &[Case]) {
             match mine {
                 true => Draw {
                     total: *total,
-                    need: *need,
+                    least: *least,
+                    need,
                     want: need.saturating_add(*beyond).min(MOST),
                     ..said
                 },
@@ -105,7 +108,8 @@ fn the_script_grants_as_the_rule_says() {
     let server = Server::running();
     let store = server.store();
     let number = std::cell::Cell::new(0);
-    let cases = vec((amount(), amount(), amount(), amount(), amount()), 1..200);
+    let case = (amount(), amount(), amount(), amount(), amount(), amount());
+    let cases = vec(case, 1..200);
     proptest!(config(), |(cases in cases, replicas in 1..7_u32)| {
         let () = server.ask(&["DEL", "turnpike:1:{fleet}:replicas"]);
         number.set(number.get() + 1);
