@@ -342,10 +342,11 @@ async fn far_from_its_end_a_quota_costs_few_draws() {
     let began = tokio::time::Instant::now();
     let calls = join_all((0..8).map(|n| caller(&fleet, n % 2, 250))).await;
     let calls: u64 = calls.into_iter().sum();
-    // Three for each replica and round: that it lives, its draw, and what it tells; four rounds a
-    // second whatever there is to do.
-    let rounds = began.elapsed().as_millis() as u64 / 250 + 2;
-    let by_time = rounds * 2 * 3 + began.elapsed().as_millis() as u64 / 100 * 4;
+    // However many calls there are: four times a second each replica says that it lives and draws. Ten
+    // times a second it may tell what it used, and reads what it and the other one told, for which it
+    // says again that it lives, and draws.
+    let elapsed = began.elapsed().as_millis() as u64;
+    let by_time = 2 * (2 * (elapsed / 250 + 2) + 5 * (elapsed / 100 + 2));
     let drawn = (scripts(&fleet) - before).saturating_sub(by_time);
     assert!(drawn * 50 <= calls, "{drawn} scripts for {calls} calls");
 }
