@@ -186,7 +186,10 @@ async fn gateways_with_the_minority() {
     for at in [0, 1, 2] {
         fleet.until_refused(at, 403, "insufficient_quota").await;
     }
-    assert!(!fleet.is_away(0).await, "it is where the master is");
+    until("it is where the master is", async || {
+        !fleet.is_away(0).await
+    })
+    .await;
     assert!(watched.heir().is_none(), "a minority chooses nobody");
     let longest = calling.end().await;
     let admitted = fleet.admitted();
