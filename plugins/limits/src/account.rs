@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures::channel::oneshot;
 use turnpike_api::{Draw, Grant, Limit, OnUnavailable, Period, Window};
 
-/// After the store had too little, it is not asked again for so many milliseconds. Whoever comes
-/// meanwhile is refused at once: a crowd at a limit costs no round trips.
+/// After the store had too little, it is not asked again for as much within so many milliseconds.
+/// Whoever comes meanwhile is refused at once: a crowd at a limit costs no round trips.
 const DRY: u64 = 100;
 
 /// With so few places left of a limit of running calls, or an eighth of it, a place that is free goes
@@ -88,6 +88,10 @@ struct Ledger {
     /// What was taken at the last look at the pace.
     taken: u64,
     dry_until: u64,
+    /// Until then there may be so much: it was too little for any who waited.
+    rest: u64,
+    /// What nobody will have been granted when the others have asked for as much as this one.
+    soon: u64,
     /// The lease is asked for again from then on.
     renew_at: u64,
     /// Of those who wait, and whose need the store is not asked for yet.
@@ -150,6 +154,8 @@ impl Account {
                 chunk: 0,
                 taken: 0,
                 dry_until: 0,
+                rest: 0,
+                soon: 0,
                 renew_at: 0,
                 need: 0,
                 least: 0,
@@ -164,7 +170,12 @@ impl Account {
     /// That of the next period, at the pace of the one before it.
     pub(crate) fn after(before: Arc<Self>, limit: &Limit, period: Period) -> Self {
         let next = Self::new(before.bucket.clone(), limit, period);
-        let chunk = before.lock().chunk;
+        let (chunk, older) = {
+            let mut ledger = before.lock();
+            (ledger.chunk, ledger.before.take())
+        };
+        // Nobody goes back so far.
+        drop(older);
         let mut ledger = next.lock();
         ledger.chunk = chunk;
         ledger.before = Some(before);
@@ -395,7 +406,7 @@ impl Account {
         if let Some(replicas) = away {
             return self.alone(&mut ledger, units, now, replicas);
         }
-        let is_dry = now.ours < ledger.dry_until;
+        let is_dry = now.ours < ledger.dry_until && units > ledger.rest;
         let may_be_handed_back = self.is_tight() && hand_backs < HAND_BACKS;
         if is_dry && !may_be_handed_back {
             return Short::Spent;
@@ -518,7 +529,7 @@ impl Account {
         if let (Kind::Running | Kind::Sliding(_), Keep::Chunk { replicas }) = (self.kind, keep) {
             // How many run goes up and down, which is no pace. What all keep for that must leave as
             // much to be had: a call is refused while its place lies idle at another replica.
-            let spare = self.left.load(Ordering::Relaxed).saturating_add(free);
+            let spare = ledger.soon.saturating_add(free);
             let share = spare / (2 * u64::from(replicas.max(1)));
             ledger.chunk = ledger.chunk.min(share);
         }
@@ -602,9 +613,7 @@ impl Account {
         }
         ledger.debt = 0;
         self.left.store(grant.left, Ordering::Relaxed);
-        let is_few = grant.left <= FEW.max(ledger.most / 8);
-        let is_tight = self.kind == Kind::Running && keep != Keep::All && is_few;
-        self.tight.store(is_tight, Ordering::Relaxed);
+        self.look_ahead(&mut ledger, draw, grant, keep);
         self.told.store(draw.used, Ordering::Relaxed);
         let elsewhere = grant.used.saturating_sub(draw.used);
         self.elsewhere.store(elsewhere, Ordering::Relaxed);
@@ -613,7 +622,7 @@ impl Account {
         ledger.renew_at = sent + lease / 3;
         self.free.fetch_add(signed(more), Ordering::AcqRel);
         if grant.units < draw.need && self.period.contains(now.stores) {
-            ledger.dry_until = now.ours + DRY;
+            self.run_dry(&mut ledger, draw, grant, now);
         }
         // The nearer the limit, the less is kept.
         ledger.chunk = match grant.units < draw.least {
@@ -621,6 +630,29 @@ impl Account {
             false => ledger.chunk.min(grant.left.saturating_add(grant.units)),
         };
         wake(&mut ledger.asked_by);
+    }
+
+    /// Whether places are few by now, or will be soon: a crowd comes to all replicas at once.
+    fn look_ahead(&self, ledger: &mut Ledger, draw: &Draw, grant: Grant, keep: Keep) {
+        let others = match (self.kind, keep) {
+            (Kind::Running, Keep::Chunk { replicas }) => Some(u64::from(replicas.max(1)) - 1),
+            _ => None,
+        };
+        let theirs = draw.need.saturating_mul(others.unwrap_or(0));
+        ledger.soon = grant.left.saturating_sub(theirs);
+        let is_tight = others.is_some() && ledger.soon <= FEW.max(ledger.most / 8);
+        self.tight.store(is_tight, Ordering::Relaxed);
+    }
+
+    /// There was too little for all who waited. What suffices for nobody was not granted: who needs less
+    /// finds it.
+    fn run_dry(&self, ledger: &mut Ledger, draw: &Draw, grant: Grant, now: Moment) {
+        ledger.dry_until = now.ours + DRY;
+        let free = self.free.load(Ordering::Acquire).max(0).cast_unsigned();
+        ledger.rest = match grant.units == 0 && grant.left < draw.least {
+            true => grant.left.saturating_add(free),
+            false => 0,
+        };
     }
 
     /// Until the store has answered, or was not reached.
