@@ -299,9 +299,12 @@ impl Tenants {
         is_here.then_some(named)
     }
 
-    /// Whether the authorization API can have named this tenant, whichever host was called.
+    /// Whether the authorization API can have named this tenant, or none, of who is asked about.
     pub fn fits(&self, named: Option<&str>, asked: &ToAsk<'_>) -> bool {
-        named.is_none_or(|name| self.named(name, asked.tenant, asked.whose).is_some())
+        match named {
+            Some(name) => self.named(name, asked.tenant, asked.whose).is_some(),
+            None => asked.whose != Whose::Outside,
+        }
     }
 
     /// `None` = it is not configured, or they are known to be another's.

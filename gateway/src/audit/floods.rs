@@ -79,18 +79,19 @@ impl Looks {
     /// there is no room, none is.
     pub(super) fn may_tell(&self, look: Look, now: u64, has_room: bool) -> Option<u64> {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if !has_room {
-            seen.untold += 1;
-            return None;
-        }
         let minute = now / 60_000;
-        if let Some((told, untold)) = seen.told.get_mut(&look) {
-            if *told == minute {
-                *untold += 1;
+        let Seen { told, untold } = &mut *seen;
+        if let Some((told, since)) = told.get_mut(&look) {
+            if *told == minute || !has_room {
+                *since += 1;
                 return None;
             }
             *told = minute;
-            return Some(std::mem::take(untold));
+            return Some(std::mem::take(since) + std::mem::take(untold));
+        }
+        if !has_room {
+            *untold += 1;
+            return None;
         }
         if seen.told.len() >= LOOKS {
             seen.forget(minute);
@@ -182,5 +183,9 @@ mod tests {
         let told = (0..10).filter_map(|_| looks.may_tell(look("panel", 200), 5_000, false));
         assert_eq!(told.count(), 0);
         assert_eq!(looks.may_tell(look("panel", 200), 5_000, true), Some(10));
+        for who in ["panel", "ada", "panel"] {
+            assert_eq!(looks.may_tell(look(who, 200), 65_000, false), None);
+        }
+        assert_eq!(looks.may_tell(look("panel", 200), 65_000, true), Some(3));
     }
 }
