@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 use jiff::Timestamp;
+use turnpike_audit::verify::First;
 
 use crate::agents::Agent;
 
@@ -57,6 +58,10 @@ pub enum AuditCommand {
         /// or who wrote it.
         #[arg(long)]
         require_signature: bool,
+        /// The number of the first record that has to be there, where those before it are elsewhere: of the
+        /// chain that is read first, or CHAIN:SEQ of another; may be repeated. Chains begin with 1.
+        #[arg(long, value_name = "SEQ")]
+        from: Vec<First>,
         #[command(flatten)]
         records: Records,
     },

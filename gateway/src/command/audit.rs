@@ -8,9 +8,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Deserialize;
 use thiserror::Error;
-use turnpike_audit::delivery::last_delivered;
-use turnpike_audit::sinks::file::rotated;
-use turnpike_audit::verify::{Summary, Verifier};
+use turnpike_audit::delivery::{first_delivered, last_delivered};
+use turnpike_audit::sinks::file::Files;
+use turnpike_audit::verify::{Before, Beginnings, Fault, First, Found, Summary, Verifier};
 use turnpike_config::plan::{AuditFormatPlan, AuditReceiverPlan, AuditSinkPlan};
 use turnpike_config::{Environment, Plan, Problems};
 
@@ -47,8 +47,9 @@ pub fn run(
         AuditCommand::Verify {
             keys,
             require_signature,
+            from,
             records,
-        } => verify(keys, *require_signature, records, environment, say),
+        } => verify(keys, *require_signature, from, records, environment, say),
         AuditCommand::Tail {
             lines,
             follow,
@@ -61,7 +62,7 @@ pub fn run(
             records,
         } => {
             let wanted = |line: &str| is_wanted(line, *since, *until, event.as_deref());
-            each(&sources(records, environment)?.0, |_, line| {
+            each(sources(records, environment)?.files, |_, line| {
                 if wanted(line) {
                     say(line);
                 }
@@ -73,28 +74,41 @@ pub fn run(
 fn verify(
     keys: &[String],
     require_signature: bool,
+    from: &[First],
     records: &Records,
     environment: &Environment,
     say: impl Fn(&str),
 ) -> Result<(), AuditCommandError> {
-    let (files, plan) = sources(records, environment)?;
+    let sources = sources(records, environment)?;
     let mut keys = keys.to_vec();
-    if let Some(plan) = &plan {
+    if let Some(plan) = &sources.plan {
         keys.extend(public_key(plan)?);
     }
-    // Before the files are read: they have these records by then.
-    let ends = plan.as_ref();
-    let ends = ends.and_then(|plan| handed_on(plan, records.stream));
-    let mut verifier = Verifier::new(keys);
-    each(&files, |place, line| verifier.read(place, line.as_bytes()))?;
-    if let Some((chain, seq)) = ends {
+    let mut verifier = Verifier::new(keys).beginning(Beginnings {
+        stated: from.to_vec(),
+        handed: sources.noted.first,
+        is_full: sources.is_full,
+    });
+    each(sources.files, |place, line| {
+        verifier.read(place, line.as_bytes());
+    })?;
+    verifier.wants_beginnings();
+    if let Some((chain, seq)) = sources.noted.last {
         verifier.ends(&chain, seq);
     }
     if require_signature {
         verifier.wants_signatures();
     }
+    tell(&verifier, say)
+}
+
+/// What was found, and the chains there were.
+fn tell(verifier: &Verifier, say: impl Fn(&str)) -> Result<(), AuditCommandError> {
     for found in verifier.found() {
         say(&found.to_string());
+    }
+    if verifier.found().iter().any(is_of_a_beginning) {
+        say(ELSEWHERE);
     }
     for summary in verifier.summaries() {
         say(&shown(&summary));
@@ -111,14 +125,29 @@ fn verify(
     }
 }
 
+/// What to do where a chain has no beginning.
+const ELSEWHERE: &str = "where the records at a beginning were moved elsewhere, name the files that have them as well, \
+    or say with --from CHAIN:SEQ which is the first that has to be here";
+
+fn is_of_a_beginning(found: &Found) -> bool {
+    matches!(found.fault, Fault::Headless { .. } | Fault::Gone { .. })
+}
+
 fn shown(summary: &Summary) -> String {
     let Summary {
         chain,
         first,
         last,
+        before,
         again,
         signed,
     } = summary;
+    let before = match before {
+        Before::Nothing | Before::Missing { .. } => "",
+        Before::Elsewhere => ", those before are elsewhere",
+        Before::Older => ", those before are older than the sink",
+        Before::Rotated => ", those before were removed by rotation",
+    };
     let again = match again {
         0 => String::new(),
         again => format!(", {again} of them twice"),
@@ -127,7 +156,7 @@ fn shown(summary: &Summary) -> String {
         Some((seq, key)) => format!("signed up to {seq} by {key}"),
         None => "not signed".to_owned(),
     };
-    format!("chain {chain}: records {first} to {last}{again}, {signed}")
+    format!("chain {chain}: records {first} to {last}{before}{again}, {signed}")
 }
 
 #[expect(
@@ -141,23 +170,24 @@ fn tail(
     environment: &Environment,
     say: impl Fn(&str),
 ) -> Result<(), AuditCommandError> {
-    let (files, _) = sources(records, environment)?;
+    let files = sources(records, environment)?.files;
+    let newest = files.last().map(|(path, _)| path.clone());
     let mut last = std::collections::VecDeque::new();
-    each(&files, |_, line| {
+    each(files, |_, line| {
         if last.len() == lines {
             last.pop_front();
         }
         last.push_back(line.to_owned());
     })?;
     last.iter().take(lines).for_each(|line| say(line));
-    let Some(path) = files.last().filter(|_| follow) else {
+    let Some(path) = newest.filter(|_| follow) else {
         return Ok(());
     };
     let mut after = last.back().cloned().unwrap_or_default();
     loop {
         std::thread::sleep(LOOKED_EVERY);
         // It may be another file of the name by now: all of that is new.
-        let read = fs::read_to_string(path).unwrap_or_default();
+        let read = fs::read_to_string(&path).unwrap_or_default();
         let from = match read.rfind(&after) {
             Some(at) if !after.is_empty() => at + after.len(),
             _ => 0,
@@ -197,24 +227,71 @@ fn is_wanted(
         && event.is_none_or(|event| head.event.starts_with(event))
 }
 
-/// The files to read, oldest first; those of the configuration where none are named.
-fn sources(
-    records: &Records,
-    environment: &Environment,
-) -> Result<(Vec<PathBuf>, Option<Plan>), AuditCommandError> {
+/// What is read.
+struct Sources {
+    /// Oldest first.
+    files: Vec<(PathBuf, File)>,
+    /// There are as many as the sink keeps: it may have removed older ones.
+    is_full: bool,
+    noted: Noted,
+    /// Where no files were named.
+    plan: Option<Plan>,
+}
+
+/// What the gateway has noted of the records that it handed to the sink.
+#[derive(Default)]
+struct Noted {
+    first: Option<First>,
+    /// The chain and the number.
+    last: Option<(String, u64)>,
+}
+
+/// The files that are named, or those of the configuration.
+fn sources(records: &Records, environment: &Environment) -> Result<Sources, AuditCommandError> {
     if !records.files.is_empty() {
-        return Ok((records.files.clone(), None));
+        let open = |path: &PathBuf| match File::open(path) {
+            Ok(file) => Ok((path.clone(), file)),
+            Err(source) => Err(failed(path, source)),
+        };
+        let opened: Result<Vec<_>, _> = records.files.iter().map(open).collect();
+        return Ok(Sources {
+            files: opened?,
+            is_full: false,
+            noted: Noted::default(),
+            plan: None,
+        });
     }
     let plan = configuration::load(&records.config.path, environment)?;
-    let found = stream(&plan, records.stream).and_then(|(sinks, _)| file_sink(sinks));
-    let (path, keep, _) = found.ok_or(AuditCommandError::NoFile)?;
-    let older = (1..=keep).rev().map(|number| rotated(&path, number));
-    let files = older.chain([path.clone()]).filter(|path| path.exists());
-    let mut files: Vec<PathBuf> = files.collect();
-    if files.is_empty() {
-        files.push(path);
+    let found = stream(&plan, records.stream);
+    let found = found.and_then(|(sinks, spool)| Some((file_sink(sinks)?, spool)));
+    let ((path, keep, name), spool) = found.ok_or(AuditCommandError::NoFile)?;
+    // Before the files are opened: they have these records by then.
+    let noted = Noted::of(spool, &name);
+    let files = Files::open(&path, keep).map_err(|source| failed(&path, source))?;
+    if files.all.is_empty() {
+        return Err(failed(&path, io::ErrorKind::NotFound.into()));
     }
-    Ok((files, Some(plan)))
+    Ok(Sources {
+        files: files.all,
+        is_full: files.is_full,
+        noted,
+        plan: Some(plan),
+    })
+}
+
+fn failed(path: &Path, source: io::Error) -> AuditCommandError {
+    let path = path.to_owned();
+    AuditCommandError::File { path, source }
+}
+
+impl Noted {
+    fn of(spool: &Path, sink: &str) -> Self {
+        let first = first_delivered(spool, sink);
+        Self {
+            first: first.map(|(chain, seq)| First { chain, seq }),
+            last: last_delivered(spool, sink),
+        }
+    }
 }
 
 /// The sinks of a stream, and its spool.
@@ -239,13 +316,6 @@ fn file_sink(sinks: &[AuditSinkPlan]) -> Option<(PathBuf, u32, String)> {
     })
 }
 
-/// The last record that the file was handed, as the gateway has noted.
-fn handed_on(plan: &Plan, of: Stream) -> Option<(String, u64)> {
-    let (sinks, spool) = stream(plan, of)?;
-    let (_, _, name) = file_sink(sinks)?;
-    last_delivered(spool, &name)
-}
-
 /// The key that the gateway of this configuration signs with. None is made for a look.
 fn public_key(plan: &Plan) -> Result<Option<String>, AuditCommandError> {
     let key = match &plan.server.secret_key {
@@ -265,18 +335,18 @@ fn key_file(plan: &Plan) -> PathBuf {
 }
 
 /// Reads the lines of files, each with its place.
-fn each(files: &[PathBuf], mut read: impl FnMut(&str, &str)) -> Result<(), AuditCommandError> {
-    for path in files {
-        lines(path, &mut read).map_err(|source| AuditCommandError::File {
-            path: path.clone(),
-            source,
-        })?;
+fn each(
+    files: Vec<(PathBuf, File)>,
+    mut read: impl FnMut(&str, &str),
+) -> Result<(), AuditCommandError> {
+    for (path, file) in files {
+        lines(&path, file, &mut read).map_err(|source| failed(&path, source))?;
     }
     Ok(())
 }
 
-fn lines(path: &Path, read: &mut impl FnMut(&str, &str)) -> io::Result<()> {
-    let mut file = BufReader::new(File::open(path)?);
+fn lines(path: &Path, file: File, read: &mut impl FnMut(&str, &str)) -> io::Result<()> {
+    let mut file = BufReader::new(file);
     let mut line = Vec::new();
     for number in 1u64.. {
         line.clear();

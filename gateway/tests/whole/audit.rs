@@ -1,10 +1,12 @@
 //! What happens is on record: before it goes out, whole, in order, and without a secret.
 
+mod beginning;
 mod claimed;
 mod killed;
 mod otlp;
 mod prompts;
 mod receivers;
+mod stdout;
 mod usage;
 
 use std::collections::BTreeMap;
@@ -298,6 +300,11 @@ async fn the_command_finds_what_was_tampered_with() {
             "was altered",
         ),
         ("removed", without(3), "record 4 is missing"),
+        (
+            "beheaded",
+            without(0),
+            "the chain begins with record 2: record 1 is missing",
+        ),
         (
             "moved",
             moved.join("\n") + "\n",

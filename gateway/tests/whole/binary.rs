@@ -1,5 +1,6 @@
 //! The real binary, for what is of the whole process: its signals and what it writes.
 
+use std::fs::File;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -34,6 +35,8 @@ pub(crate) struct Launch<'a> {
     pub(crate) supervisor: Option<&'a Path>,
     /// A network namespace that is not this process' own.
     pub(crate) network: Option<&'a Path>,
+    /// Where its standard output goes; nowhere, unless this is said.
+    pub(crate) stdout: Option<&'a File>,
 }
 
 impl<'a> Launch<'a> {
@@ -46,6 +49,7 @@ impl<'a> Launch<'a> {
             sockets: &[],
             supervisor: None,
             network: None,
+            stdout: None,
         }
     }
 
@@ -137,7 +141,10 @@ impl Binary {
             .args(flags)
             .args(level)
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(match launch.stdout {
+                Some(file) => file.try_clone().unwrap().into(),
+                None => Stdio::null(),
+            })
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()

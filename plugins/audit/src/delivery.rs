@@ -6,10 +6,10 @@
 //! same chain and number.
 
 mod reading;
+mod saved;
 mod told;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -17,9 +17,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::ended::Ended;
 use crate::record::time_of;
-use crate::replace::replace;
 use crate::segment::Lines;
 use crate::sinks::{Batch, Sink, SinkError};
+use saved::Saved;
+#[cfg(test)]
+pub(crate) use saved::saved_in;
+pub use saved::{first_delivered, last_delivered};
 use told::Told;
 
 /// How long a sink is left alone after its first failure, in milliseconds, and at most.
@@ -65,6 +68,8 @@ pub(crate) struct Delivery {
     sure: Place,
     saved: Cursor,
     saved_at: u64,
+    /// Where it began when it was new.
+    first: Option<(String, u64)>,
     /// The segment it was in when it was last asked how far it is.
     asked_in: u64,
     /// Where reading is: before a batch that is not handed on yet there is one behind `done`.
@@ -102,9 +107,10 @@ pub(crate) enum Step {
 impl Delivery {
     /// Goes on where this sink was. One that is new begins with the oldest record there is.
     pub(crate) fn open(name: String, mut sink: Box<dyn Sink>, directory: &Path) -> Self {
-        let read = fs::read(saved_in(directory, &name)).ok();
-        let saved = read.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        let saved: Cursor = saved.unwrap_or_default();
+        let Saved {
+            behind: saved,
+            first,
+        } = Saved::load(directory, &name).unwrap_or_default();
         sink.begin(&saved.chain, saved.seq);
         let place = Place {
             behind: saved.clone(),
@@ -122,6 +128,7 @@ impl Delivery {
             next: saved.clone(),
             saved,
             saved_at: 0,
+            first,
             lines: None,
             batch: Batch::default(),
             failures: 0,
@@ -146,6 +153,7 @@ impl Delivery {
         {
             return Ok(missed);
         }
+        self.know_first();
         if self.batch.is_empty() {
             // What was passed over without a record is passed.
             self.done = Place {
@@ -164,6 +172,25 @@ impl Delivery {
                 self.save_sometimes(now, Step::Delivered(count))
             }
             Err(error) => Ok(self.fail(error, now)),
+        }
+    }
+
+    /// It is known with what a sink reads first where it begins. A chain that ended before it was handed
+    /// anything is not where.
+    fn know_first(&mut self) {
+        let (next, behind) = (&self.next, &self.done.behind);
+        let is_known = match &self.first {
+            Some((chain, seq)) => {
+                let is_before = *chain == behind.chain && behind.seq < *seq;
+                *chain == next.chain || !is_before
+            }
+            // Of one that was saved without it nobody knows any more.
+            None => !self.saved.chain.is_empty(),
+        };
+        if !is_known && !next.chain.is_empty() {
+            let first = self.batch.records().next();
+            let seq = first.map_or(next.seq + 1, |(_, seq)| seq);
+            self.first = Some((next.chain.clone(), seq));
         }
     }
 
@@ -289,9 +316,12 @@ impl Delivery {
         self.saved_at = now;
         if self.saved != self.sure.behind {
             self.sink.sync()?;
-            let bytes = serde_json::to_vec(&self.sure.behind)?;
-            replace(&saved_in(&self.directory, &self.name), &bytes)?;
-            self.saved = self.sure.behind.clone();
+            let saved = Saved {
+                behind: self.sure.behind.clone(),
+                first: self.first.clone(),
+            };
+            saved.save(&self.directory, &self.name)?;
+            self.saved = saved.behind;
         }
         Ok(())
     }
@@ -346,20 +376,4 @@ impl Delivery {
             false => (self.ended.left(of, *seq), 0),
         }
     }
-}
-
-/// Where the place of a sink is saved.
-pub(crate) fn saved_in(directory: &Path, name: &str) -> PathBuf {
-    let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
-    let mut readable: String = name.chars().map(plain).collect();
-    readable.truncate(60);
-    let checksum = crc32fast::hash(name.as_bytes());
-    directory.join(format!("{readable}-{checksum:08x}.cursor"))
-}
-
-/// The chain and the number of the last record that the sink of this name was handed, by what is saved.
-pub fn last_delivered(directory: &Path, name: &str) -> Option<(String, u64)> {
-    let bytes = fs::read(saved_in(directory, name)).ok()?;
-    let cursor: Cursor = serde_json::from_slice(&bytes).ok()?;
-    Some((cursor.chain, cursor.seq))
 }

@@ -1,5 +1,7 @@
 //! Whether records are what was written, all of them, and in order.
 
+mod beginning;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -8,6 +10,7 @@ use serde::Deserialize;
 
 use crate::checkpoint::is_signed;
 use crate::record::{NONE, hashes};
+pub use beginning::{Before, Beginnings, First, NoFirst};
 
 /// What is wrong, and with which record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +34,10 @@ pub enum Fault {
     NeverSigned,
     /// The checkpoint is not signed by the key.
     BadSignature { seq: u64 },
+    /// The chain begins with record `first`, and it, or what is read of it, should with `from`.
+    Headless { from: u64, first: u64 },
+    /// The chain is not there, and should be from this record on.
+    Gone { from: u64 },
     /// The chain goes on to this record, and it is not there.
     Truncated { after: u64, to: u64 },
 }
@@ -49,6 +56,8 @@ pub struct Summary {
     pub chain: String,
     pub first: u64,
     pub last: u64,
+    /// What was before the first.
+    pub before: Before,
     /// Records that came again, as they were: sinks are handed some twice after a kill.
     pub again: u64,
     /// The last checkpoint, and the key that signed it.
@@ -60,6 +69,7 @@ pub struct Summary {
 pub struct Verifier {
     /// The keys that checkpoints may be signed by; none = any.
     keys: Vec<String>,
+    beginnings: Beginnings,
     chains: BTreeMap<String, State>,
     found: Vec<Found>,
     records: u64,
@@ -68,6 +78,7 @@ pub struct Verifier {
 struct State {
     first: u64,
     last: u64,
+    before: Before,
     hash: Vec<u8>,
     /// Of each record from the first on, the beginning of its hash; 0 = it was not seen.
     seen: Vec<u64>,
@@ -116,6 +127,11 @@ impl Verifier {
         }
     }
 
+    /// Chains begin as is known here; all others with 1.
+    pub fn beginning(self, beginnings: Beginnings) -> Self {
+        Self { beginnings, ..self }
+    }
+
     /// Reads a line.
     pub fn read(&mut self, place: &str, line: &[u8]) {
         let head = serde_json::from_slice::<Head>(line).ok();
@@ -131,11 +147,7 @@ impl Verifier {
         let before = self.chains.get(&head.chain).map_or(0, |state| state.last);
         let faults = match self.chains.get_mut(&head.chain) {
             Some(state) => state.follow(&head),
-            None => {
-                let (state, fault) = State::begin(&head);
-                self.chains.insert(head.chain.clone(), state);
-                fault.into_iter().collect()
-            }
+            None => self.begin(place, &head),
         };
         // An old checkpoint that comes again signs nothing of what came since.
         let follows = head.seq > before && faults.is_empty();
@@ -151,6 +163,18 @@ impl Verifier {
         }
     }
 
+    /// Reads the first record of a chain that is there.
+    fn begin(&mut self, place: &str, head: &Head) -> Vec<Fault> {
+        let (first, is_oldest) = (head.seq, self.chains.is_empty());
+        let before = self.beginnings.before(&head.chain, first, is_oldest);
+        if let Before::Missing { from } = before {
+            self.find(place, &head.chain, Fault::Headless { from, first });
+        }
+        let (state, fault) = State::begin(head, before);
+        self.chains.insert(head.chain.clone(), state);
+        fault.into_iter().collect()
+    }
+
     fn checkpoint(&mut self, place: &str, head: &Head, follows: bool) {
         let key = head.key.as_deref().unwrap_or_default();
         let signature = head.signature.as_deref().unwrap_or_default();
@@ -164,6 +188,19 @@ impl Verifier {
         {
             state.signed = Some((head.seq, key.to_owned()));
             state.unsigned = Unsigned::default();
+        }
+    }
+
+    /// All was read: chains that should be there have to be.
+    pub fn wants_beginnings(&mut self) {
+        for First { chain, seq } in self.beginnings.wanted() {
+            let is_there = match chain.as_str() {
+                "" => !self.chains.is_empty(),
+                chain => self.chains.contains_key(chain),
+            };
+            if !is_there {
+                self.find("the beginning", &chain, Fault::Gone { from: seq });
+            }
         }
     }
 
@@ -216,6 +253,7 @@ impl Verifier {
             chain: chain.clone(),
             first: state.first,
             last: state.last,
+            before: state.before,
             again: state.again,
             signed: state.signed.clone(),
         };
@@ -239,12 +277,13 @@ impl Unsigned {
 }
 
 impl State {
-    fn begin(head: &Head) -> (Self, Option<Fault>) {
+    fn begin(head: &Head, before: Before) -> (Self, Option<Fault>) {
         let seq = head.seq;
         let is_linked = seq != 1 || head.prev.as_bytes() == NONE;
         let state = Self {
             first: seq,
             last: seq,
+            before,
             hash: head.hash.clone().into_bytes(),
             seen: vec![short(&head.hash)],
             again: 0,
@@ -327,6 +366,19 @@ impl fmt::Display for Fault {
             Self::BadSignature { seq } => {
                 write!(f, "record {seq} is a checkpoint that the key did not sign")
             }
+            Self::Headless { from, first } if from + 1 == *first => write!(
+                f,
+                "the chain begins with record {first}: record {from} is missing"
+            ),
+            Self::Headless { from, first } => write!(
+                f,
+                "the chain begins with record {first}: records {from} to {} are missing",
+                first - 1
+            ),
+            Self::Gone { from } => write!(
+                f,
+                "records from {from} on should be there, and none of the chain is"
+            ),
             Self::Truncated { after, to } => write!(
                 f,
                 "the chain ends at record {after}, and {to} were handed on: the last are missing"

@@ -3,6 +3,7 @@
 //! When it is large it is renamed to `NAME.1`, the one before to `NAME.2`, and so on. Somebody else may
 //! rename or remove it as well: it is made anew.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
@@ -39,6 +40,14 @@ struct Open {
     len: u64,
     /// Tells it from another one of its name.
     inode: u64,
+}
+
+/// The files that there are of a sink.
+pub struct Files {
+    /// Oldest first.
+    pub all: Vec<(PathBuf, File)>,
+    /// There are as many as are kept: older ones may have been removed.
+    pub is_full: bool,
 }
 
 /// A record is shorter, in any format: one with the longest prompt, each character of it escaped, has less
@@ -94,6 +103,33 @@ impl FileSink {
             }
         }
         fs::rename(path, rotated(path, 1))
+    }
+}
+
+impl Files {
+    /// Opens them, newest first: one that is renamed meanwhile is found under its next name, and none is
+    /// passed over.
+    pub fn open(path: &Path, keep: u32) -> io::Result<Self> {
+        let (mut all, mut known) = (Vec::new(), BTreeSet::new());
+        let mut is_full = keep == 0;
+        for number in 0..=keep {
+            let name = match number {
+                0 => path.to_owned(),
+                number => rotated(path, number),
+            };
+            let file = match File::open(&name) {
+                Ok(file) => file,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            let about = file.metadata()?;
+            is_full |= number == keep;
+            if known.insert((about.dev(), about.ino())) {
+                all.push((name, file));
+            }
+        }
+        all.reverse();
+        Ok(Self { all, is_full })
     }
 }
 

@@ -1,6 +1,6 @@
 use super::*;
 use crate::SigningKey;
-use crate::verify::{Fault, Verifier};
+use crate::verify::{Before, Beginnings, Fault, First, Verifier};
 
 /// Twelve records, the last of them a checkpoint.
 fn twelve() -> Vec<Vec<u8>> {
@@ -72,6 +72,8 @@ fn any_byte_that_changes_is_found() {
 #[test]
 fn any_record_that_is_gone_is_named() {
     let records = twelve();
+    let headless = Fault::Headless { from: 1, first: 2 };
+    assert_eq!(faults(&records[1..]), [headless]);
     for nth in 1..11 {
         let mut fewer = records.clone();
         fewer.remove(nth);
@@ -80,6 +82,133 @@ fn any_record_that_is_gone_is_named() {
     }
     let truncated = Fault::Truncated { after: 9, to: 12 };
     assert_eq!(faults(&records[..9]), [truncated]);
+}
+
+/// What is wrong with the beginnings of chains, and what is before their first records.
+fn begun(records: &[Vec<u8>], known: Beginnings) -> (Vec<Fault>, Vec<Before>) {
+    let mut verifier = Verifier::new(Vec::new()).beginning(known);
+    records.iter().for_each(|line| verifier.read("f", line));
+    verifier.wants_beginnings();
+    let found = verifier.found().iter().map(|found| found.fault.clone());
+    let before = verifier.summaries().into_iter().map(|chain| chain.before);
+    (found.collect(), before.collect())
+}
+
+fn first(chain: &str, seq: u64) -> First {
+    let chain = chain.to_owned();
+    First { chain, seq }
+}
+
+#[test]
+fn a_chain_begins_late_where_that_is_known() {
+    let records = twelve();
+    let stated = |chain, seq| Beginnings {
+        stated: vec![first(chain, seq)],
+        ..Default::default()
+    };
+    let handed = |seq| Beginnings {
+        handed: Some(first("00c0ffee", seq)),
+        ..Default::default()
+    };
+    let full = |known| Beginnings {
+        is_full: true,
+        ..known
+    };
+    let nothing = Beginnings::default();
+    let from_5 = |known| begun(&records[4..], known);
+    for (known, before) in [
+        (stated("", 5), Before::Elsewhere),
+        (stated("", 7), Before::Elsewhere),
+        (stated("00c0ffee", 5), Before::Elsewhere),
+        (handed(5), Before::Older),
+        (full(nothing.clone()), Before::Rotated),
+        (full(handed(1)), Before::Rotated),
+    ] {
+        let told = format!("{known:?}");
+        assert_eq!(from_5(known), (vec![], vec![before]), "{told}");
+    }
+    for (known, from) in [
+        (nothing.clone(), 1),
+        (handed(1), 1),
+        (handed(4), 4),
+        (stated("", 4), 4),
+        // Who says where it begins knows better than the rest does.
+        (full(stated("", 4)), 4),
+    ] {
+        let told = format!("{known:?}");
+        let fault = Fault::Headless { from, first: 5 };
+        let before = Before::Missing { from };
+        assert_eq!(from_5(known), (vec![fault], vec![before]), "{told}");
+    }
+    for known in [nothing, handed(1), handed(5), stated("", 5)] {
+        assert_eq!(begun(&records, known), (vec![], vec![Before::Nothing]));
+    }
+}
+
+#[test]
+fn a_chain_that_comes_after_another_begins_with_its_first_record() {
+    let older = twelve();
+    let later = {
+        let directory = tempfile::tempdir().unwrap();
+        let spool = open_in(
+            "next",
+            "00c0ffef",
+            directory.path(),
+            1 << 30,
+            WhenFull::Refuse,
+        )
+        .0;
+        for _ in 0..4 {
+            start(&spool, "d");
+        }
+        spool.keep_all().unwrap();
+        records(directory.path())
+    };
+    let rotated = || Beginnings {
+        is_full: true,
+        ..Default::default()
+    };
+    let both = |older: &[Vec<u8>], later: &[Vec<u8>]| [older, later].concat();
+    let (faults, before) = begun(&both(&older[4..], &later), rotated());
+    assert_eq!(
+        (faults, before),
+        (vec![], vec![Before::Rotated, Before::Nothing])
+    );
+    // Rotation removes what is before all files, and nothing between them.
+    let (faults, _) = begun(&both(&older[4..], &later[2..]), rotated());
+    assert_eq!(faults, [Fault::Headless { from: 1, first: 3 }]);
+    let known = Beginnings {
+        stated: vec![first("", 5), first("00c0ffef", 3)],
+        ..Default::default()
+    };
+    assert_eq!(begun(&both(&older[4..], &later[2..]), known).0, []);
+
+    // All of the older one is gone.
+    let known = |stated: &[First], is_full| Beginnings {
+        stated: stated.to_vec(),
+        handed: Some(first("00c0ffee", 1)),
+        is_full,
+    };
+    let gone = Fault::Gone { from: 1 };
+    assert_eq!(begun(&later, known(&[], false)).0, [gone.clone()]);
+    assert_eq!(begun(&later, known(&[], true)).0, []);
+    assert_eq!(begun(&later, known(&[first("", 1)], false)).0, []);
+    let named = [first("00c0ffee", 1)];
+    assert_eq!(begun(&later, known(&named, true)).0, [gone.clone()]);
+    assert_eq!(begun(&[], known(&[first("", 1)], true)).0, [gone]);
+}
+
+#[test]
+fn what_is_missing_at_the_beginning_is_told_in_words() {
+    let told = |fault: Fault| fault.to_string();
+    assert_eq!(
+        told(Fault::Headless { from: 1, first: 2 }),
+        "the chain begins with record 2: record 1 is missing"
+    );
+    assert_eq!(
+        told(Fault::Headless { from: 3, first: 9 }),
+        "the chain begins with record 9: records 3 to 8 are missing"
+    );
 }
 
 #[test]

@@ -1,8 +1,9 @@
 use std::fs;
 
 use super::*;
-use crate::delivery::{Delivery, Step};
-use crate::sinks::file::{FileSink, Options, rotated};
+use crate::delivery::{Delivery, Step, first_delivered, last_delivered};
+use crate::sinks::file::{FileSink, Files, Options, rotated};
+use crate::verify::{Beginnings, Fault, First, Verifier};
 use crate::{Format, Stream};
 
 /// Hands on until there is nothing left, or the sink is away; answers how many records it missed.
@@ -178,6 +179,104 @@ fn a_sink_goes_on_where_it_was() {
     }
 }
 
+#[test]
+fn where_a_sink_began_when_it_was_new_is_noted() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    // Each start begins a segment; answers where both sinks began.
+    let serve = |names: &[&str]| {
+        let spool = large(directory);
+        start(&spool, "a");
+        start(&spool, "b");
+        spool.keep_all().unwrap();
+        let mut passed = u64::MAX;
+        for name in names {
+            let memory = Box::new(Memory::default());
+            let mut delivery = Delivery::open((*name).to_owned(), memory, directory);
+            drain(&mut delivery, &spool, NOW);
+            delivery.finish(NOW).unwrap();
+            passed = passed.min(delivery.passed());
+        }
+        spool.tidy(passed);
+        names
+            .iter()
+            .map(|name| first_delivered(directory, name).map(|(_, seq)| seq))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(serve(&["one"]), [Some(1)]);
+    assert_eq!(serve(&["one"]), [Some(1)]);
+    // What only the last start wrote is kept for one that is new.
+    assert_eq!(serve(&["one", "two"]), [Some(1), Some(3)]);
+    assert_eq!(serve(&["one", "two"]), [Some(1), Some(3)]);
+    let last = ("00c0ffee".to_owned(), 8);
+    assert_eq!(last_delivered(directory, "two"), Some(last));
+    assert_eq!(first_delivered(directory, "three"), None);
+}
+
+#[test]
+fn where_a_sink_begins_is_noted_before_there_is_a_record() {
+    let directory = tempfile::tempdir().unwrap();
+    let spool = large(directory.path());
+    for _ in 0..2 {
+        let memory = Box::new(Memory::default());
+        let mut delivery = Delivery::open("memory".into(), memory, directory.path());
+        drain(&mut delivery, &spool, NOW);
+        let first = first_delivered(directory.path(), "memory");
+        assert_eq!(first, Some(("00c0ffee".to_owned(), 1)));
+        start(&spool, "a");
+        spool.keep_all().unwrap();
+    }
+}
+
+#[test]
+fn a_sink_does_not_begin_with_a_chain_that_it_was_handed_nothing_of() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    let serve = |boot: &str, chain: &str, records: usize| {
+        let (spool, _) = open_in(boot, chain, directory, 1 << 20, WhenFull::Refuse);
+        let memory = Box::new(Memory::default());
+        let mut delivery = Delivery::open("memory".into(), memory, directory);
+        // It has looked before there is a record, and once it has.
+        drain(&mut delivery, &spool, NOW);
+        for _ in 0..records {
+            start(&spool, "a");
+        }
+        spool.keep_all().unwrap();
+        drain(&mut delivery, &spool, NOW);
+        delivery.finish(NOW).unwrap();
+        first_delivered(directory, "memory")
+    };
+    let first = |chain: &str| Some((chain.to_owned(), 1));
+    assert_eq!(serve("one", "00c0ffee", 0), first("00c0ffee"));
+    assert_eq!(serve("two", "00c0ffef", 0), first("00c0ffef"));
+    assert_eq!(serve("three", "00c0fff0", 2), first("00c0fff0"));
+    assert_eq!(serve("four", "00c0fff1", 2), first("00c0fff0"));
+}
+
+#[test]
+fn a_place_that_was_saved_without_the_first_record_is_gone_on_from() {
+    let directory = tempfile::tempdir().unwrap();
+    let spool = large(directory.path());
+    let memory = Memory::default();
+    let open = || Delivery::open("memory".into(), Box::new(memory.clone()), directory.path());
+    start(&spool, "a");
+    spool.keep_all().unwrap();
+    drain(&mut open(), &spool, NOW);
+    let saved = crate::delivery::saved_in(directory.path(), "memory");
+    let text = fs::read_to_string(&saved).unwrap();
+    let before = text.split(",\"first\"").next().unwrap().to_owned() + "}";
+    fs::write(&saved, &before).unwrap();
+    start(&spool, "b");
+    spool.keep_all().unwrap();
+    drain(&mut open(), &spool, NOW + 60_000);
+    assert_eq!(
+        *memory.taken.lock().unwrap(),
+        [1, 2],
+        "none twice: {before}"
+    );
+    assert_eq!(first_delivered(directory.path(), "memory"), None);
+}
+
 fn file(directory: &Path, max: u64, keep: u32) -> FileSink {
     FileSink::new(Options {
         path: directory.join("audit.jsonl"),
@@ -293,4 +392,74 @@ fn a_file_is_renamed_when_it_is_large_and_made_anew_when_it_is_gone() {
     spool.keep_all().unwrap();
     drain(&mut delivery, &spool, NOW);
     assert!(read(path).contains("\"seq\":5,"));
+}
+
+/// What is wrong with the files of the sink `file`, of which there are to be so many.
+fn wrong(directory: &Path, spool: &Spool, keep: u32) -> Vec<Fault> {
+    let files = Files::open(&directory.join("audit.jsonl"), keep).unwrap();
+    let handed = first_delivered(spool.directory(), "file");
+    let mut verifier = Verifier::new(Vec::new()).beginning(Beginnings {
+        handed: handed.map(|(chain, seq)| First { chain, seq }),
+        is_full: files.is_full,
+        ..Default::default()
+    });
+    for (path, _) in &files.all {
+        for line in fs::read_to_string(path).unwrap().lines() {
+            verifier.read("f", line.as_bytes());
+        }
+    }
+    verifier.wants_beginnings();
+    let found = verifier.found().iter();
+    found.map(|found| found.fault.clone()).collect()
+}
+
+#[test]
+fn what_rotation_removed_is_no_fault_and_what_somebody_removed_is() {
+    for keep in [0, 1, 3] {
+        let directory = tempfile::tempdir().unwrap();
+        let spool = large(&directory.path().join("spool"));
+        let sink = Box::new(file(directory.path(), 1, keep));
+        let mut delivery = Delivery::open("file".into(), sink, spool.directory());
+        for records in 1..=9 {
+            start(&spool, "a");
+            spool.keep_all().unwrap();
+            drain(&mut delivery, &spool, NOW);
+            delivery.finish(NOW).unwrap();
+            let wrong = wrong(directory.path(), &spool, keep);
+            assert_eq!(wrong, [], "{records} records, {keep} files");
+        }
+        if keep < 3 {
+            continue;
+        }
+        let path = directory.path().join("audit.jsonl");
+        fs::remove_file(rotated(&path, keep)).unwrap();
+        let headless = Fault::Headless { from: 1, first: 8 };
+        assert_eq!(wrong(directory.path(), &spool, keep), [headless]);
+    }
+}
+
+#[test]
+fn files_are_read_once_and_all_though_they_are_renamed() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("audit.jsonl");
+    fs::write(&path, "3").unwrap();
+    // As it is found where the sink renames it meanwhile.
+    fs::hard_link(&path, rotated(&path, 1)).unwrap();
+    fs::write(rotated(&path, 2), "2").unwrap();
+    fs::write(rotated(&path, 4), "1").unwrap();
+    fs::write(rotated(&path, 5), "0").unwrap();
+    for (keep, expected, is_full) in [
+        (0, &["3"][..], true),
+        (2, &["2", "3"], true),
+        (3, &["2", "3"], false),
+        (4, &["1", "2", "3"], true),
+    ] {
+        let files = Files::open(&path, keep).unwrap();
+        let texts = files.all.iter().map(|(path, _)| fs::read_to_string(path));
+        let texts: Vec<_> = texts.map(Result::unwrap).collect();
+        assert_eq!(texts, expected, "{keep}");
+        assert_eq!(files.is_full, is_full, "{keep}");
+    }
+    let files = Files::open(&directory.path().join("none"), 3).unwrap();
+    assert!(files.all.is_empty() && !files.is_full);
 }
