@@ -12,6 +12,7 @@ mod quotas;
 mod replicas;
 pub(crate) mod server;
 mod sessions;
+mod skew;
 mod tokens;
 mod upgrade;
 mod usage;
@@ -81,10 +82,15 @@ impl Fleet {
 
     /// One more replica.
     async fn another(&self, rest: &str) -> House {
+        self.another_by(self.time.clone(), rest).await
+    }
+
+    /// One more, which has a clock of its own.
+    async fn another_by(&self, time: Time, rest: &str) -> House {
         let patient = "deadline: 10s, connect_timeout: 20s";
         let yaml = yaml(&self.redis, &self.provider, patient, rest);
         let dir = tempfile::tempdir().unwrap();
-        House::serve_by(self.time.clone(), dir, &yaml).await
+        House::serve_by(time, dir, &yaml).await
     }
 
     /// An agent token, made on this replica.
@@ -93,11 +99,12 @@ impl Fleet {
             name: "laptop".into(),
             ..NewToken::default()
         };
-        let store = &*self.houses[at].gateway.runtime.store;
+        let runtime = &self.houses[at].gateway.runtime;
+        let (store, now) = (&*runtime.store, runtime.board.time.now());
         let made = async {
             loop {
                 // A machine may be too slow for what is normal.
-                match issue(store, new.clone(), CHEAP, self.time.now()).await {
+                match issue(store, new.clone(), CHEAP, now).await {
                     Ok(issued) => return issued,
                     Err(_) => tokio::task::yield_now().await,
                 }

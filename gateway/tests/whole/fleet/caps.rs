@@ -12,7 +12,7 @@ use crate::harness::PATIENCE;
 const REPLICAS: usize = 3;
 
 /// Who was refused is refused without a look for some of these.
-const MOMENT: Duration = Duration::from_millis(10);
+pub(super) const MOMENT: Duration = Duration::from_millis(10);
 
 /// Two credentials with these caps.
 async fn fleet(caps: &str) -> Fleet {
@@ -56,7 +56,7 @@ async fn no_more_calls_run_at_a_credential_wherever_they_come() {
 }
 
 /// The minute that it is by the Redis, which replicas go by.
-fn minute(fleet: &Fleet) -> u64 {
+pub(super) fn minute(fleet: &Fleet) -> u64 {
     let now = fleet
         .redis
         .ask(&["EVAL", "return redis.call('TIME')[1]", "0"]);

@@ -1,5 +1,6 @@
 //! What one replica learns of a credential, all know.
 
+use futures::future::join_all;
 use turnpike::upstream::standing::Cooldowns;
 use turnpike_loadtest::Behaviour;
 
@@ -18,7 +19,7 @@ impl Fleet {
     }
 
     /// Waits until all replicas know the same, and of so many cooldowns.
-    async fn until_all_know(&self, count: usize) {
+    pub(super) async fn until_all_know(&self, count: usize) {
         until(|| {
             let first = self.cooldowns(0);
             let mut others = 1..self.houses.len();
@@ -30,13 +31,14 @@ impl Fleet {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_limited_on_one_replica_is_left_alone_by_all() {
-    let fleet = Fleet::of(3, "").await;
+    const REPLICAS: usize = 8;
+    let fleet = Fleet::of(REPLICAS, "").await;
+    let all = || join_all((0..REPLICAS).map(|at| fleet.chat(at)));
     let limited = Behaviour::rate_limited(seconds(30));
     fleet.provider.script(UPSTREAM, [limited]);
     assert_eq!(fleet.chat(0).await.status, 429);
     fleet.until_all_know(1).await;
-    for at in [0, 1, 2] {
-        let answer = fleet.chat(at).await;
+    for answer in all().await {
         assert_eq!(answer.status, 429, "{}", answer.text());
         assert_eq!(answer.header("retry-after"), Some("30"));
     }
@@ -46,9 +48,10 @@ async fn who_is_limited_on_one_replica_is_left_alone_by_all() {
     fleet.time.advance(seconds(30));
     assert_eq!(fleet.chat(2).await.status, 200);
     fleet.until_all_know(0).await;
-    for at in [0, 1, 2] {
-        assert_eq!(fleet.chat(at).await.status, 200);
+    for answer in all().await {
+        assert_eq!(answer.status, 200, "{}", answer.text());
     }
+    assert_eq!(fleet.billed(), 2 + REPLICAS);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,6 @@
 //! What becomes of an agent token on one replica becomes of it on all.
 
+use futures::future::join_all;
 use turnpike_api::{Clock, Secret};
 use turnpike_identity::agent_tokens::revoke;
 use turnpike_loadtest::Behaviour;
@@ -8,23 +9,31 @@ use super::{Fleet, UPSTREAM};
 use crate::harness::until;
 use crate::pools::seconds;
 
-async fn revoked(fleet: &Fleet, at: usize, id: &str) {
-    let store = &*fleet.houses[at].gateway.runtime.store;
-    revoke(store, id, fleet.time.now()).await.unwrap();
+/// On this replica.
+pub(super) async fn revoked(fleet: &Fleet, at: usize, id: &str) {
+    let runtime = &fleet.houses[at].gateway.runtime;
+    let now = runtime.board.time.now();
+    revoke(&*runtime.store, id, now).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_is_made_on_one_and_revoked_on_another() {
-    let fleet = Fleet::of(3, "").await;
+    const REPLICAS: usize = 8;
+    let fleet = Fleet::of(REPLICAS, "").await;
     let issued = fleet.token(0).await;
     let token: &Secret = &issued.token;
-    for at in [0, 1, 2] {
-        fleet.until_answered(at, token.expose(), 200).await;
-    }
+    let all_answer = async |status: u16| {
+        let asked = (0..REPLICAS).map(|at| fleet.until_answered(at, token.expose(), status));
+        join_all(asked).await
+    };
+    all_answer(200).await;
     revoked(&fleet, 1, &issued.record.id).await;
-    for at in [0, 1, 2] {
-        let answer = fleet.until_answered(at, token.expose(), 401).await;
+    for answer in all_answer(401).await {
         assert!(answer.text().contains("revoked"), "{}", answer.text());
+    }
+    // For good: no replica goes back to what it knew.
+    for at in 0..REPLICAS {
+        assert_eq!(fleet.ask(at, token.expose()).await.status, 401);
     }
 }
 

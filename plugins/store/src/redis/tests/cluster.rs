@@ -1,5 +1,7 @@
 //! Three servers that are one cluster.
 
+use turnpike_api::testing::conforming_draws;
+
 use super::process::{Process, until};
 use super::*;
 use crate::Servers;
@@ -136,6 +138,7 @@ fn a_cluster_keeps_the_rules_too() {
     let cluster = Cluster::start();
     conforming_directory(&cluster);
     conforming_bulletin(&cluster);
+    conforming_draws(&cluster);
 }
 
 #[test]

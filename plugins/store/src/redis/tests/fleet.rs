@@ -3,6 +3,7 @@
 mod exact;
 mod faults;
 mod load;
+mod skew;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,7 +12,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
-use turnpike_api::{Level, Limit, Measure, OnUnavailable, Window};
+use turnpike_api::{Level, Limit, Measure, OnUnavailable, Period, Window};
 use turnpike_limits::{Book, HAND_BACK, Round, Rule, TICK};
 
 use super::*;
@@ -19,12 +20,18 @@ use super::*;
 const LEASE: Duration = Duration::from_secs(10);
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
-struct Wall;
+/// The machine's clock, by which the server goes, too.
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    u64::try_from(since.as_millis()).unwrap()
+}
+
+/// A replica's clock, so many milliseconds ahead of the machine's.
+struct Wall(i64);
 
 impl Clock for Wall {
     fn now(&self) -> u64 {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-        u64::try_from(since.as_millis()).unwrap()
+        now().saturating_add_signed(self.0)
     }
 }
 
@@ -62,7 +69,11 @@ struct Line {
 
 impl Replica {
     fn start(name: String, store: Redis, lease: Duration) -> Arc<Self> {
-        let book = Arc::new(Book::new(Arc::new(Wall), lease));
+        Self::by(Wall(0), name, store, lease)
+    }
+
+    fn by(clock: Wall, name: String, store: Redis, lease: Duration) -> Arc<Self> {
+        let book = Arc::new(Book::new(Arc::new(clock), lease));
         let line = Arc::new(Line {
             name,
             lease,

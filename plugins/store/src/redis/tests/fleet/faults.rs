@@ -15,6 +15,11 @@ fn requests() -> Rule {
     rule(Measure::Requests, Window::Total, MOST)
 }
 
+/// For about as many calls, which use some 300 of 500 that are expected.
+fn tokens() -> Rule {
+    rule(Measure::Tokens, Window::Total, MOST * 300)
+}
+
 /// The load on a fleet, while something happens to it.
 struct Scene {
     fleet: Fleet,
@@ -50,33 +55,43 @@ impl Scene {
         self.fleet.close().await;
     }
 
-    /// Nothing was admitted twice, next to nothing was not, and each call is known to the server.
+    /// Nothing was granted twice, next to nothing was not, and what each call used is known to the
+    /// server. Beyond the limit is only what calls used beyond what was expected of them.
     fn is_exact(&self, what: &str) {
         let outcome = self.load.outcome();
         let (rounds, failed) = (self.fleet.rounds(), self.fleet.failed());
         eprintln!("{what}: {outcome:?}, {rounds} round trips, {failed} failed");
+        let most = self.load.rule().limit.most;
         // A round ends by its deadline, and whoever waits for it hears so then.
         assert!(outcome.waited <= 1, "{outcome:?}");
-        assert!(outcome.admitted <= MOST, "{outcome:?}");
-        assert!(outcome.admitted * 100 >= MOST * 99, "{outcome:?}");
-        assert_eq!(self.fleet.kept(), (outcome.admitted, outcome.admitted));
+        assert!(outcome.most_charged <= most, "{outcome:?}");
+        assert!(outcome.used <= most + outcome.beyond, "{outcome:?}");
+        assert!(outcome.used * 100 >= most * 99, "{outcome:?}");
+        assert_eq!(self.fleet.kept(), (outcome.used, outcome.used));
     }
+}
+
+async fn frozen(rule: Rule) {
+    let mut scene = Scene::at_a_quarter(rule, LEASE, Server::hasty).await;
+    scene.fleet.server.signal("STOP");
+    scene.fleet.are_away(true).await;
+    // There are more calls to come than can have been granted before.
+    while scene.load.outcome().away == 0 {
+        sleep(Duration::from_millis(5)).await;
+    }
+    scene.fleet.server.signal("CONT");
+    scene.run_on().await;
+    scene.is_exact("frozen");
 }
 
 #[test]
 fn the_server_is_frozen() {
-    on_one_thread(async {
-        let mut scene = Scene::at_a_quarter(requests(), LEASE, Server::hasty).await;
-        scene.fleet.server.signal("STOP");
-        scene.fleet.are_away(true).await;
-        // There are more calls to come than can have been granted before.
-        while scene.load.outcome().away == 0 {
-            sleep(Duration::from_millis(5)).await;
-        }
-        scene.fleet.server.signal("CONT");
-        scene.run_on().await;
-        scene.is_exact("frozen");
-    });
+    on_one_thread(frozen(requests()));
+}
+
+#[test]
+fn the_server_is_frozen_that_counts_tokens() {
+    on_one_thread(frozen(tokens()));
 }
 
 /// Little is granted ahead of need there: many wait for a round that gets no answer.
@@ -109,17 +124,24 @@ fn the_server_is_paused() {
 }
 
 /// Everybody is still there who had been granted anything: nothing is granted twice.
+async fn started_empty(rule: Rule) {
+    let mut scene = Scene::at_a_quarter(rule, LEASE, Server::store).await;
+    scene.fleet.server.end();
+    scene.fleet.are_away(true).await;
+    scene.fleet.server.start();
+    scene.run_on().await;
+    assert!(scene.fleet.failed() > 0);
+    scene.is_exact("started empty");
+}
+
 #[test]
 fn the_server_is_killed_and_started_empty() {
-    on_one_thread(async {
-        let mut scene = Scene::at_a_quarter(requests(), LEASE, Server::store).await;
-        scene.fleet.server.end();
-        scene.fleet.are_away(true).await;
-        scene.fleet.server.start();
-        scene.run_on().await;
-        assert!(scene.fleet.failed() > 0);
-        scene.is_exact("started empty");
-    });
+    on_one_thread(started_empty(requests()));
+}
+
+#[test]
+fn the_server_is_killed_and_started_empty_that_counts_tokens() {
+    on_one_thread(started_empty(tokens()));
 }
 
 /// What was used by a replica that has ended, a Redis that lost it hears of nobody: so much may be
@@ -163,6 +185,47 @@ fn the_server_is_out_of_memory() {
         scene.run_on().await;
         assert!(scene.fleet.failed() > 0);
         scene.is_exact("out of memory");
+    });
+}
+
+/// What the one user has for a password from now on.
+fn has_for_password(server: &Server, password: &str) {
+    let password = format!(">{password}");
+    let user = ["ACL", "SETUSER", "gateway", "on", "resetpass", &password];
+    let () = server.ask(&[&user[..], &["~*", "+@all"]].concat());
+}
+
+/// A store that logs in as this user.
+fn logged_in(server: &Server) -> Redis {
+    has_for_password(server, "right");
+    let options = Options {
+        username: "gateway".to_owned(),
+        password: Some(turnpike_api::Secret::new("right")),
+        ..server.options()
+    };
+    Redis::open(&options).unwrap()
+}
+
+/// Everybody is sent away, and let in again when the password is what it was.
+#[test]
+fn the_password_is_changed() {
+    on_one_thread(async {
+        let mut scene = Scene::at_a_quarter(requests(), LEASE, logged_in).await;
+        has_for_password(&scene.fleet.server, "another");
+        let kill = ["CLIENT", "KILL", "TYPE", "normal"];
+        let killed: usize = scene.fleet.server.ask(&kill);
+        assert!(killed >= REPLICAS, "{killed}");
+        scene.fleet.are_away(true).await;
+        // There are more calls to come than can have been granted before.
+        while scene.load.outcome().away == 0 {
+            sleep(Duration::from_millis(5)).await;
+        }
+        let admitted = scene.load.outcome().admitted;
+        assert!(admitted < MOST, "{admitted}: there was something left");
+        has_for_password(&scene.fleet.server, "right");
+        scene.run_on().await;
+        assert!(scene.fleet.failed() >= REPLICAS as u64);
+        scene.is_exact("wrong password");
     });
 }
 

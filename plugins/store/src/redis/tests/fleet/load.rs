@@ -1,11 +1,13 @@
 //! Workers that call, and what they count.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Mutex;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
-use turnpike_limits::{Expected, Reservation, Spent, Why};
+use turnpike_limits::{Expected, Fallen, Reservation, Spent, Why};
 
 use super::*;
 
@@ -13,6 +15,8 @@ pub(super) const REPLICAS: usize = 8;
 const WORKERS: usize = 64;
 /// Of a token, in millionths of a US dollar.
 pub(super) const PRICE: u64 = 3;
+/// The length of the periods of limits that have any, in milliseconds.
+pub(super) const MINUTE: u64 = 60_000;
 
 /// What all workers of all replicas do together.
 pub(super) struct Load {
@@ -21,22 +25,31 @@ pub(super) struct Load {
     lasts: Range<u64>,
     calls: AtomicU64,
     begun: watch::Sender<u64>,
-    /// What runs, as reserved, and what is over, as used, but no more than was reserved.
-    charged: AtomicU64,
-    most_charged: AtomicU64,
-    /// What was used of calls that are over; of running calls nothing.
-    used: AtomicU64,
-    /// Of these: more than was reserved.
-    beyond: AtomicU64,
-    admitted: AtomicU64,
+    /// Of each period, by when it begins; 0 where there is but one.
+    taken: Mutex<BTreeMap<u64, Taken>>,
     refused: AtomicU64,
-    /// Refused while as much was left, and a hundredth of the limit more.
-    affordable: AtomicU64,
     /// What was left whenever somebody was refused, added up.
     left: AtomicU64,
     away: AtomicU64,
+    /// Admitted of a period that did not run by the server's clock.
+    astray: AtomicU64,
     /// The most rounds without an answer that anybody waited for.
     waited: AtomicU64,
+}
+
+/// What was taken of the limit in one of its periods.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Taken {
+    pub(super) admitted: u64,
+    /// What runs, as reserved, and what is over, as used, but no more than was reserved.
+    charged: u64,
+    most_charged: u64,
+    /// What was used of calls that are over; of running calls nothing.
+    used: u64,
+    /// Of these: more than was reserved.
+    beyond: u64,
+    /// Refused while as much was left, and a hundredth of the limit more.
+    pub(super) affordable: u64,
 }
 
 fn get(counter: &AtomicU64) -> u64 {
@@ -54,15 +67,11 @@ impl Load {
             lasts,
             calls: AtomicU64::new(0),
             begun: watch::Sender::new(0),
-            charged: AtomicU64::new(0),
-            most_charged: AtomicU64::new(0),
-            used: AtomicU64::new(0),
-            beyond: AtomicU64::new(0),
-            admitted: AtomicU64::new(0),
+            taken: Mutex::default(),
             refused: AtomicU64::new(0),
-            affordable: AtomicU64::new(0),
             left: AtomicU64::new(0),
             away: AtomicU64::new(0),
+            astray: AtomicU64::new(0),
             waited: AtomicU64::new(0),
         })
     }
@@ -101,6 +110,12 @@ impl Load {
         })
     }
 
+    /// So many more calls begin, however many were said.
+    pub(super) fn end_after(&self, calls: u64) {
+        let begun = *self.begun.borrow();
+        self.calls.store(begun + calls, Ordering::Relaxed);
+    }
+
     /// Until so many calls have begun.
     pub(super) async fn has_begun(&self, calls: u64) {
         let mut begun = self.begun.subscribe();
@@ -110,7 +125,7 @@ impl Load {
     /// Calls of one who does not give up while there is anything left.
     pub(super) async fn until_admitted(&self, replica: &Replica) {
         let before = replica.admitted();
-        while replica.admitted() == before && get(&self.admitted) < self.rule.limit.most {
+        while replica.admitted() == before && self.left_of(0) > 0 {
             self.calls.fetch_add(1, Ordering::Relaxed);
             self.begun.send_modify(|begun| *begun += 1);
             self.call(replica).await;
@@ -138,15 +153,21 @@ impl Load {
                 replica.admitted.fetch_add(1, Ordering::Relaxed);
                 self.make(reservation, units).await;
             }
-            Err(fallen) => self.refuse(units, fallen.why),
+            Err(fallen) => self.refuse(units, &fallen),
         }
         sleep(Duration::from_millis(fastrand::u64(2..10))).await;
     }
 
     async fn make(&self, reservation: Reservation, units: u64) {
-        self.admitted.fetch_add(1, Ordering::Relaxed);
-        let charged = self.charged.fetch_add(units, Ordering::Relaxed) + units;
-        self.most_charged.fetch_max(charged, Ordering::Relaxed);
+        let period = period(&reservation);
+        if !period.contains(now()) {
+            self.astray.fetch_add(1, Ordering::Relaxed);
+        }
+        self.note(period.start, |taken| {
+            taken.admitted += 1;
+            taken.charged += units;
+            taken.most_charged = taken.most_charged.max(taken.charged);
+        });
         sleep(Duration::from_millis(fastrand::u64(self.lasts.clone()))).await;
         let used = match self.rule.limit.measure {
             Measure::Tokens | Measure::Usd => fastrand::u64(0..=units * 6 / 5),
@@ -159,37 +180,56 @@ impl Load {
             cost: used,
             ..Spent::default()
         });
-        self.used.fetch_add(used, Ordering::Relaxed);
-        let beyond = used.saturating_sub(units);
-        self.beyond.fetch_add(beyond, Ordering::Relaxed);
-        let back = units.saturating_sub(used);
-        self.charged.fetch_sub(back, Ordering::Relaxed);
+        self.note(period.start, |taken| {
+            taken.used += used;
+            taken.beyond += used.saturating_sub(units);
+            taken.charged -= units.saturating_sub(used);
+        });
     }
 
-    fn refuse(&self, units: u64, why: Why) {
+    fn refuse(&self, units: u64, fallen: &Fallen) {
         self.refused.fetch_add(1, Ordering::Relaxed);
-        if why == Why::Away {
+        if fallen.why == Why::Away {
             self.away.fetch_add(1, Ordering::Relaxed);
         }
-        let taken = get(&self.charged) + get(&self.beyond);
-        let most = self.rule.limit.most;
-        let left = most.saturating_sub(taken);
+        let period = fallen.resets_at.map_or(0, |end| end - MINUTE);
+        let left = self.left_of(period);
         self.left.fetch_add(left, Ordering::Relaxed);
-        if left >= units + most / 100 {
-            self.affordable.fetch_add(1, Ordering::Relaxed);
+        if left >= units + self.rule.limit.most / 100 {
+            self.note(period, |taken| taken.affordable += 1);
         }
+    }
+
+    fn note(&self, period: u64, what: impl FnOnce(&mut Taken)) {
+        what(self.taken.lock().unwrap().entry(period).or_default());
+    }
+
+    /// What was taken in the period that begins then.
+    pub(super) fn of(&self, period: u64) -> Taken {
+        let taken = self.taken.lock().unwrap();
+        taken.get(&period).copied().unwrap_or_default()
+    }
+
+    fn left_of(&self, period: u64) -> u64 {
+        let taken = self.of(period);
+        let most = self.rule.limit.most;
+        most.saturating_sub(taken.charged + taken.beyond)
     }
 
     pub(super) fn outcome(&self) -> Outcome {
+        let taken = self.taken.lock().unwrap();
+        let sum = |part: fn(&Taken) -> u64| taken.values().map(part).sum();
+        let most_charged = taken.values().map(|taken| taken.most_charged).max();
         Outcome {
-            most_charged: get(&self.most_charged),
-            used: get(&self.used),
-            beyond: get(&self.beyond),
-            admitted: get(&self.admitted),
+            most_charged: most_charged.unwrap_or(0),
+            used: sum(|taken| taken.used),
+            beyond: sum(|taken| taken.beyond),
+            admitted: sum(|taken| taken.admitted),
             refused: get(&self.refused),
-            affordable: get(&self.affordable),
+            affordable: sum(|taken| taken.affordable),
             left_at_refusals: get(&self.left) as f64 / get(&self.refused).max(1) as f64,
             away: get(&self.away),
+            astray: get(&self.astray),
             waited: get(&self.waited),
         }
     }
@@ -207,7 +247,14 @@ pub(super) struct Outcome {
     /// On average.
     pub(super) left_at_refusals: f64,
     pub(super) away: u64,
+    pub(super) astray: u64,
     pub(super) waited: u64,
+}
+
+/// The one that it was taken of.
+fn period(reservation: &Reservation) -> Period {
+    let (_, account) = reservation.limits().next().unwrap();
+    account.period()
 }
 
 /// A fleet on a server, and the limit that it shares.
@@ -219,8 +266,21 @@ pub(super) struct Fleet {
 
 impl Fleet {
     pub(super) fn start(rule: Rule, lease: Duration, open: fn(&Server) -> Redis) -> Self {
+        Self::skewed(0, rule, lease, open)
+    }
+
+    /// The clock of the first one is so many milliseconds ahead.
+    pub(super) fn skewed(
+        ahead: i64,
+        rule: Rule,
+        lease: Duration,
+        open: fn(&Server) -> Redis,
+    ) -> Self {
         let server = Server::running();
-        let start = |at| Replica::start(format!("replica-{at}"), open(&server), lease);
+        let start = |at| {
+            let clock = Wall(if at == 0 { ahead } else { 0 });
+            Replica::by(clock, format!("replica-{at}"), open(&server), lease)
+        };
         let replicas = (0..REPLICAS).map(start).collect();
         Self {
             server,
@@ -243,6 +303,14 @@ impl Fleet {
         }
     }
 
+    /// Until every replica goes by as many as there are.
+    pub(super) async fn know_each_other(&self) {
+        let knows = |replica: &Arc<Replica>| replica.book.replicas() as usize == REPLICAS;
+        while !self.replicas.iter().all(knows) {
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// Until every replica has found out whether the store is there.
     pub(super) async fn are_away(&self, away: bool) {
         while self
@@ -256,23 +324,29 @@ impl Fleet {
 
     /// What the server keeps of the limit: all that was granted, all that was used.
     pub(super) fn kept(&self) -> (u64, u64) {
-        self.server.ask(&["HMGET", &self.key(), "total", "used"])
+        self.kept_in(0)
+    }
+
+    /// The same, of the period that begins then.
+    pub(super) fn kept_in(&self, period: u64) -> (u64, u64) {
+        self.server
+            .ask(&["HMGET", &self.key(period), "total", "used"])
     }
 
     /// What it keeps of one replica: the total and what was used.
     pub(super) fn kept_of(&self, replica: &Replica) -> Option<(u64, u64)> {
         let field = format!("={}", replica.line.name);
-        let entry: Option<String> = self.server.ask(&["HGET", &self.key(), &field]);
+        let entry: Option<String> = self.server.ask(&["HGET", &self.key(0), &field]);
         let entry = entry?;
         let mut parts = entry.split(' ').map(|part| part.parse().unwrap());
         Some((parts.nth(1)?, parts.next()?))
     }
 
     /// It ends with a digest of whom it counts, of whom there is one.
-    fn key(&self) -> String {
+    fn key(&self, period: u64) -> String {
         let limit = &self.rule.limit;
         let (measure, window) = (limit.measure.as_str(), limit.window.as_str());
-        let any = format!("turnpike:1:{{draws.acme}}:0:acme|limit|{measure}|{window}|*");
+        let any = format!("turnpike:1:{{draws.acme}}:{period}:acme|limit|{measure}|{window}|*");
         let mut keys: Vec<String> = self.server.ask(&["KEYS", &any]);
         assert!(keys.len() <= 1, "{keys:?}");
         keys.pop().unwrap_or_default()
