@@ -1,5 +1,5 @@
-"""What replicas ask of the Redis that they share: the round trips, and its CPU time, for each request that
-they serve far from any limit."""
+"""What replicas ask of the Redis that they share: the round trips, its CPU time and their own, for each request
+that they serve far from any limit."""
 
 import socket
 from concurrent.futures import ThreadPoolExecutor
@@ -23,12 +23,13 @@ def measure(bench, replicas, seconds):
     ports = [port for _, port in started]
     run(bench, ports, 0.5)
     redis, redis_port = bench.redis_server
-    asked, used = round_trips(redis_port), redis.cpu_seconds()
+    cpu_seconds = lambda: sum(process.cpu_seconds() for process, _ in started)  # noqa: E731
+    asked, used, own = round_trips(redis_port), redis.cpu_seconds(), cpu_seconds()
     requests = run(bench, ports, seconds)
-    asked, used = round_trips(redis_port) - asked, redis.cpu_seconds() - used
+    asked, used, own = round_trips(redis_port) - asked, redis.cpu_seconds() - used, cpu_seconds() - own
     for process, _ in [*started, (provider, None)]:
         process.stop()
-    row = {"requests": requests, "round_trips": asked / requests, "redis_cpu_us": used * 1e6 / requests}
+    row = {"requests": requests, "round_trips": asked / requests, "redis_cpu_us": used * 1e6 / requests, "cpu_us": own * 1e6 / requests}
     say(f"  {replicas} replicas: {requests:,} requests, {row['round_trips']:.4f} round trips each")
     return row
 

@@ -33,7 +33,7 @@ def write(results):
         one, *_, many = results["tokens"].values()
         say(f"an authentication by a known agent token: {said} tokens, in instructions; {many / one - 1:+.1%} (goal ≤ 5 %)")
     for replicas, row in results.get("fleet", {}).items():
-        say(f"{replicas} replicas of one Redis: {row['round_trips']:.4f} round trips a request (goal ≤ 0.02), {row['redis_cpu_us']:.2f} µs of the Redis' CPU a request")
+        say(f"{replicas} replicas of one Redis: {row['round_trips']:.4f} round trips a request (goal ≤ 0.02), {row['redis_cpu_us']:.2f} µs of the Redis' CPU and {row['cpu_us']:.1f} µs of their own a request")
     if "scale" in results:
         scaled(**results["scale"])
     say(f"as JSON: {path}")

@@ -27,11 +27,12 @@ audit: {{enabled: {audited}}}
 # Each has a folder of its own, for its store and its records.
 EMBEDDED = 'state: {{path: "{own}/turnpike.db"}}\n'
 
-# The same, with all that governs a call: an agent token, a role, four limits of its caller, of each
-# measure one, a quota of the credential, and a Redis that shares all of it. Under valgrind everything
+# The same, with all that governs a call: an agent token, a tenant, a role, four limits of its caller, of
+# each measure one, a quota of the tenant's credential, and a Redis that shares all of it. Under valgrind everything
 # is late: the deadlines are long, so that the Redis does not seem to be away.
 GOVERNED = """\
 state: {{backend: redis, path: "{own}/turnpike.db", redis: {{url: "{redis}", key_prefix: {name}, deadline: 5s, connect_timeout: 10s}}}}
+tenants: {{bench: {{hosts: [bench.example.com], pools: [bench]}}}}
 roles:
   bench: {{models: ["gpt-*"], limits: {{requests_per_minute: 1000000000, concurrency: 100000}}}}
 role_bindings: [{{role: bench, everyone: true}}]
@@ -46,7 +47,7 @@ telemetry: {{otlp_endpoint: "http://127.0.0.1:9", sample_ratio: 0}}
 """
 
 ONE_KEY = {"strategy": "round_robin", "credentials": "[{api_key: sk-bench-upstream, label: bench}]"}
-WITH_QUOTA = {"strategy": "round_robin", "credentials": "[{api_key: sk-bench-upstream, label: bench, quota: {limit: 1000000000000}}]"}
+WITH_QUOTA = {"strategy": "round_robin", "credentials": "[{api_key: sk-bench-upstream, label: bench, pool: bench, quota: {limit: 1000000000000}}]"}
 
 # Every start has records of its own in the Redis.
 STARTS = itertools.count()
@@ -124,7 +125,7 @@ def governed(bench, name, values, audited=False):
     values["own"] = folder(bench, name, values["port"])
     text = TURNPIKE.format(audited=str(audited).lower(), **values, **WITH_QUOTA) + (AUDITED if audited else "").format() + GOVERNED.format(**values, name=name, redis=bench.redis())
     path.write_text(text.replace("  threads: 1\n", f'  threads: 1\n  secret_key: "file:{secret_key}"\n'))
-    words = [bench.program("turnpike"), "token", "create", "--name", "bench", "--json", "--config", str(path)]
+    words = [bench.program("turnpike"), "token", "create", "--name", "bench", "--tenant", "bench", "--json", "--config", str(path)]
     made = subprocess.run(words, capture_output=True, text=True)
     if made.returncode:
         raise Failed(f"no agent token could be made:\n{made.stderr}")
