@@ -83,7 +83,7 @@ bench-path: ## The cost of a whole request beside a bare Pingora proxy; ARGS=--q
 	@scripts/prepare build
 	benches/bench-path $(ARGS)
 
-loadtest: ## Every load scenario, floods of made-up credentials, timing of refusals, kills; DURATION=5s PROFILE=release SCENARIOS=…
+loadtest: ## Every load scenario, floods of made-up credentials, timing of refusals, limits of a fleet, kills; DURATION=5s PROFILE=release SCENARIOS=…
 	@scripts/loadtest
 
 fuzz: ## Fuzz the body scan, the event-stream splitter and refusals; needs a nightly compiler and cargo-fuzz

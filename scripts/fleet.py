@@ -1,5 +1,5 @@
 """A fleet on this machine: a Redis, a provider that makes its answers up, and gateways before it.
-scripts/fleet-demo, scripts/fleet-faults and scripts/fleet-rolling use it.
+scripts/fleet-demo, scripts/fleet-exact, scripts/fleet-faults and scripts/fleet-rolling use it.
 """
 
 import http.client
@@ -141,3 +141,10 @@ class Fleet:
         name = f"gateway-{number + 1}"
         self.processes.start(name, self.binary, "--config", self.processes.directory / name / "turnpike.yaml")
         self.processes.await_port(name, self.ports[number])
+
+    def stop(self):
+        """All gateways, in good order and at once; answers with their exit codes."""
+        names = [f"gateway-{number + 1}" for number in range(len(self.ports))]
+        for name in names:
+            self.processes.signal(name, "TERM")
+        return [self.processes.running.pop(name).wait() for name in names]

@@ -36,6 +36,7 @@ enum Body {
 impl Call {
     pub(crate) fn open(shared: Arc<Shared>, connection_id: u64, key: String, head: &Parts) -> Self {
         let id = shared.next_id();
+        shared.running.begins();
         let entry = shared.options.record.then(|| {
             Box::new(Recorded {
                 id,
@@ -121,6 +122,7 @@ impl Call {
 
     fn end(&mut self, outcome: Outcome) {
         self.finished = true;
+        self.shared.running.ends();
         if self.shared.options.record {
             self.read();
             self.shared.journal.close(self.id, outcome);

@@ -15,7 +15,7 @@ use crate::record::{Journal, Outcome, Recorded};
 use crate::script::{Behaviour, Scripts};
 use crate::serve;
 use crate::tls::Tls;
-use crate::totals::{Books, Totals};
+use crate::totals::{Books, Running, Totals};
 
 /// A provider on a port of its own. Dropping it stops it.
 pub struct FakeProvider {
@@ -31,6 +31,7 @@ pub(crate) struct Shared {
     pub(crate) scripts: Scripts,
     pub(crate) journal: Journal,
     pub(crate) books: Books,
+    pub(crate) running: Running,
     /// Makes the ids of two providers differ.
     pub(crate) port: u16,
     /// Changes when every open connection has to end.
@@ -80,6 +81,7 @@ impl FakeProvider {
             scripts: Scripts::default(),
             journal: Journal::default(),
             books: Books::default(),
+            running: Running::default(),
             port: addr.port(),
             hangup: watch::Sender::new(()),
             calls: AtomicU64::new(0),
@@ -199,6 +201,17 @@ impl FakeProvider {
 
     pub fn usage_of(&self, key: &str) -> Totals {
         self.shared.books.of(key)
+    }
+
+    /// All calls that came, recorded or not, whatever became of them.
+    pub fn arrived(&self) -> u64 {
+        self.shared.calls.load(Ordering::Relaxed)
+    }
+
+    /// The most calls that ran at a time: from a call's head until its answer is handed to the
+    /// connection, or its caller has left.
+    pub fn most_at_a_time(&self) -> u64 {
+        self.shared.running.most()
     }
 
     pub fn options(&self) -> &Options {

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::ops::AddAssign;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Usage that left in answers.
@@ -45,6 +46,28 @@ impl AddAssign for Totals {
         self.calls += told.calls;
         self.input_tokens += told.input_tokens;
         self.output_tokens += told.output_tokens;
+    }
+}
+
+/// Calls that are being answered, and the most that were at a time.
+#[derive(Default)]
+pub(crate) struct Running {
+    now: AtomicU64,
+    most: AtomicU64,
+}
+
+impl Running {
+    pub(crate) fn begins(&self) {
+        let now = self.now.fetch_add(1, Ordering::Relaxed) + 1;
+        self.most.fetch_max(now, Ordering::Relaxed);
+    }
+
+    pub(crate) fn ends(&self) {
+        self.now.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn most(&self) -> u64 {
+        self.most.load(Ordering::Relaxed)
     }
 }
 

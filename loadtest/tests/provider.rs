@@ -239,3 +239,23 @@ async fn without_records_usage_is_still_counted() {
     caller.text(CHAT, "k", ASK_STREAM).await;
     assert_eq!((provider.count(), provider.usage_total().calls), (0, 1));
 }
+
+#[tokio::test]
+async fn the_most_calls_at_a_time_are_counted() {
+    let provider = FakeProvider::start(Protocol::H2c).await;
+    provider.always("k", Behaviour::Gated);
+    let mut caller = Caller::clear(&provider, Version::HTTP_2).await;
+    let left = caller.post(CHAT, "k", ASK_STREAM).await.unwrap();
+    drop(left);
+    soon(provider.closed_by_peer(1)).await;
+    let mut running = Vec::new();
+    for _ in 0..3 {
+        running.push(caller.post(CHAT, "k", ASK_STREAM).await.unwrap());
+    }
+    provider.gate("k").open();
+    for answer in running {
+        text(answer).await;
+    }
+    caller.text(CHAT, "k", ASK).await;
+    assert_eq!((provider.arrived(), provider.most_at_a_time()), (5, 3));
+}

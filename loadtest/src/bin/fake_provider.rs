@@ -93,6 +93,8 @@ async fn run(args: Args) -> anyhow::Result<()> {
     greet(&provider.base_url());
     tokio::signal::ctrl_c().await?;
     println!("told callers {:?}", provider.usage_total());
+    let (arrived, most) = (provider.arrived(), provider.most_at_a_time());
+    println!("had {arrived} calls, at most {most} at a time");
     Ok(())
 }
 

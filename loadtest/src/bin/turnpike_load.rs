@@ -32,6 +32,9 @@ struct Args {
     /// Calls a second over all connections; as fast as they are answered without.
     #[arg(long, value_parser = rate)]
     rate: Option<f64>,
+    /// The longest answer that calls ask for, in tokens.
+    #[arg(long)]
+    max_tokens: Option<u64>,
     #[arg(long)]
     allow_errors: bool,
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
@@ -75,6 +78,7 @@ async fn drive(args: Args) -> ExitCode {
         connections: args.connections.into(),
         duration: args.duration,
         rate: args.rate,
+        max_tokens: args.max_tokens,
     };
     let progress = Arc::new(Progress::default());
     let telling = tokio::spawn(tell(progress.clone()));

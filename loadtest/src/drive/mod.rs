@@ -37,6 +37,8 @@ pub struct Drive {
     /// Calls a second over all connections; `None` as fast as they are
     /// answered.
     pub rate: Option<f64>,
+    /// What calls ask for as the longest answer; fake providers give the same to all.
+    pub max_tokens: Option<u64>,
 }
 
 /// Counts that can be read while the run goes on.
@@ -150,6 +152,7 @@ mod tests {
             connections: 2,
             duration: Duration::from_millis(200),
             rate,
+            max_tokens: Some(4),
         };
         run(drive, Arc::default()).await
     }
@@ -165,6 +168,9 @@ mod tests {
                 "{scenario:?}: {tally}"
             );
             assert_eq!(provider.usage_total().calls, 20);
+            // Of large ones, no body is kept.
+            let mut kept = provider.calls().into_iter();
+            assert!(kept.all(|call| call.body.is_empty() || call.json()["max_tokens"] == 4));
             assert_eq!(
                 tally.chunks() > 0,
                 !matches!(scenario, Scenario::Chat | Scenario::Large)

@@ -2,7 +2,7 @@ use bytes::Bytes;
 use clap::ValueEnum;
 use http::{HeaderValue, Request};
 use http_body_util::Full;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Drive;
 
@@ -85,12 +85,13 @@ impl Errands {
             json!({"model": model, "messages": question, "stream": true, "stream_options": usage});
         let long = "lorem ipsum ".repeat(LARGE / 12);
         let large = json!({"model": model, "messages": [{"role": "user", "content": long}]});
+        let [chat, stream, large] = [chat, stream, large].map(|body| bounded(body, drive));
         Self {
             scenario: drive.scenario,
             head: head(drive),
-            chat: chat.to_string().into(),
-            stream: stream.to_string().into(),
-            large: large.to_string().into(),
+            chat,
+            stream,
+            large,
         }
     }
 
@@ -109,6 +110,13 @@ impl Errands {
             streams: matches!(kind, Kind::Stream),
         }
     }
+}
+
+fn bounded(mut body: Value, drive: &Drive) -> Bytes {
+    if let Some(most) = drive.max_tokens {
+        body["max_tokens"] = most.into();
+    }
+    body.to_string().into()
 }
 
 /// # Panics

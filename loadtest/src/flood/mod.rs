@@ -111,6 +111,7 @@ impl Flood {
             connections,
             duration,
             rate: Some(rate),
+            max_tokens: None,
         }
     }
 }

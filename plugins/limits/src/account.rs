@@ -419,9 +419,9 @@ impl Account {
         if is_dry {
             return Short::WaitForHandBack(wait(&mut ledger));
         }
-        // It ran dry before the next look at the pace: more is kept free from now on. Of what comes
-        // back, what a crowd waits for is its need, and all there is to it.
-        if self.kind == Kind::Used || ledger.waiting.is_empty() {
+        // It ran dry before the next look at the pace: more is kept free from now on. What a crowd waits
+        // for is its need, and all there is to it.
+        if ledger.waiting.is_empty() {
             let most = (ledger.most / 4).max(1);
             ledger.chunk = ledger.chunk.saturating_mul(2).max(units).min(most);
         }
