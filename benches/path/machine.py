@@ -196,13 +196,13 @@ class Bench:
             self.redis_server = (process, port)
         return f"redis://127.0.0.1:{self.redis_server[1]}/0"
 
+    def load_command(self, lane, port, *flags):
+        key = ["--key", self.keys[port]] if port in self.keys else []
+        return [self.program("bench-load"), lane, "--target", f"127.0.0.1:{port}", *map(str, flags), *key]
+
     def load(self, lane, port, *flags):
         """Runs the load to its end and returns what it saw."""
-        program = self.program("bench-load")
-        command = [program, lane, "--target", f"127.0.0.1:{port}", *map(str, flags)]
-        if port in self.keys:
-            command += ["--key", self.keys[port]]
-        process = self.start("load", command, LOAD_CORE, stdout=subprocess.PIPE)
+        process = self.start("load", self.load_command(lane, port, *flags), LOAD_CORE, stdout=subprocess.PIPE)
         out, _ = process.popen.communicate()
         self.processes.remove(process)
         if process.popen.returncode:

@@ -106,7 +106,7 @@ def one_memory(bench, name):
     idle = process.memory_kib()
     holder = bench.start(
         "holder",
-        [bench.program("bench-load"), "stream", "--hold", "--target", f"127.0.0.1:{port}", "--connections", str(STREAMS)],
+        bench.load_command("stream", port, "--hold", "--connections", STREAMS),
         LOAD_CORE,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
