@@ -371,7 +371,8 @@ async fn a_person_who_is_forgotten_leaves_figures_without_a_name() {
     let row = &after["rows"][0];
     assert_eq!((&row["user_name"], of_row(row)), (&Value::Null, used));
     assert_eq!(row["user"], before["rows"][0]["user"]);
-    assert!(!after.to_string().contains("ada"), "{after}");
+    // With the sign: "ada" alone may stand in the digest that is left of her.
+    assert!(!after.to_string().contains("ada@"), "{after}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
