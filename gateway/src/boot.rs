@@ -315,7 +315,7 @@ fn announce(plan: &Plan, runtime: &Runtime, proxy: SocketAddr, admin: SocketAddr
         admin = %admin,
         authentication,
         providers = providers.join(", "),
-        models = snapshot.tenants.house.catalogue().listed().count(),
+        models = snapshot.tenants.house.catalogue().listed().len(),
         tenants = plan.tenants.len(),
         store = store::shown(&plan.state),
         "turnpike serves"

@@ -1,6 +1,6 @@
 //! The names that can be asked for, and who serves them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use turnpike_api::{Dialect, Operation, Provider, Selector, glob_matches};
@@ -152,8 +152,8 @@ pub struct Catalogue {
     board: Arc<Board>,
     /// The credentials of groups, by the groups' positions.
     rosters: Mutex<HashMap<Vec<usize>, Arc<Roster>>>,
-    /// The names that are listed.
-    listed: BTreeMap<Box<str>, Arc<Served>>,
+    /// The names that are listed: looked up for each call, and put in order for a listing.
+    listed: hashbrown::HashMap<Box<str>, Arc<Served>>,
     /// Names that patterns serve, as they were asked for.
     remembered: RwLock<Remembered>,
     /// For calls that name no model.
@@ -294,7 +294,7 @@ impl Catalogue {
             prices: contents.prices,
             board: contents.board,
             rosters: Mutex::default(),
-            listed: BTreeMap::new(),
+            listed: hashbrown::HashMap::new(),
             remembered: RwLock::default(),
             nameless: Served::default(),
             stand_ins: contents.stand_ins,
@@ -347,10 +347,11 @@ impl Catalogue {
     }
 
     /// The names to list, in order.
-    pub fn listed(&self) -> impl Iterator<Item = (&str, &Served)> {
-        self.listed
-            .iter()
-            .map(|(name, served)| (&**name, &**served))
+    pub fn listed(&self) -> impl ExactSizeIterator<Item = (&str, &Served)> {
+        let listed = self.listed.iter();
+        let mut listed: Vec<_> = listed.map(|(name, served)| (&**name, &**served)).collect();
+        listed.sort_unstable_by_key(|(name, _)| *name);
+        listed.into_iter()
     }
 
     /// `label` stands for the name in metrics.

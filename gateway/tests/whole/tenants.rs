@@ -1,6 +1,7 @@
 //! Tenants have nothing to do with each other.
 
 mod apart;
+mod calls;
 mod found;
 mod logins;
 mod matrix;
@@ -159,7 +160,7 @@ fn yaml(provider: &FakeProvider, rest: &str, acme: &str, umbra: &str) -> String 
 
 /// What there is to tell one answer from another: not what every answer has of its own.
 fn told(answer: &Answer) -> (u16, Vec<(String, String)>, String) {
-    let of_each = ["date", "x-request-id", "x-turnpike-decision"];
+    let of_each = ["date", "request-id", "x-request-id", "x-turnpike-decision"];
     let headers = answer.headers.iter();
     let mut headers: Vec<(String, String)> = headers
         .filter(|(name, _)| !of_each.contains(&name.as_str()))
