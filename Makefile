@@ -29,12 +29,12 @@ test-rust: ## The Rust tests
 
 test-sdk: ## The vendors' SDKs and Claude Code through the real gateway; ONLY="google stream" narrows it
 	@scripts/prepare sdk
-	cargo build --locked -p turnpike -p turnpike-loadtest
+	@scripts/build-tested
 	.venv/bin/python gateway/tests/sdk/run.py $(ONLY)
 
 test-browser: ## The login in Chromium, with a real identity provider; ONLY="agent" narrows it, SHOTS=folder keeps pictures
 	@scripts/prepare browser
-	cargo build --locked -p turnpike -p turnpike-loadtest
+	@scripts/build-tested
 	SHOTS="$(abspath $(SHOTS))" node gateway/tests/browser/run.mjs $(ONLY)
 
 test-upgrade: ## The release before this one and this one on one Redis, through a rolling upgrade and back
@@ -71,8 +71,7 @@ fmt: ## Format the Rust code
 	cargo fmt --all
 
 reference: ## Renew config/schema.json, docs/configuration.md and docs/reference/
-	RENEW=1 cargo test --locked -p turnpike-config the_committed_copy_is_up_to_date
-	RENEW=1 cargo test --locked -p turnpike --lib the_committed_copy_is_up_to_date
+	RENEW=1 cargo test --locked --workspace the_committed_copy_is_up_to_date
 	python3 docs/configuration.py
 
 bench: ## The cost of each stage (criterion)
