@@ -179,8 +179,8 @@ the gateway's own (config/src/document/audit.rs), beside its store.
 
 {{/*
 Whether `file` is on a volume of the operator's that is still there when a pod is gone. Of mounts that lie within
-each other the innermost has it, and that may be the chart's own. Kinds that are read-only keep no file, and a volume
-of which only the name is written is an emptyDir to Kubernetes.
+each other the innermost has it, and that may be the chart's own. What is read-only keeps no file, by its kind, its
+mount or its source, and a volume of which only the name is written is an emptyDir to Kubernetes.
 */}}
 {{- define "turnpike.fileOutlivesPods" -}}
 {{- $file := .file }}
@@ -189,12 +189,14 @@ of which only the name is written is an emptyDir to Kubernetes.
 {{- range prepend $mounts (dict "name" "data" "mountPath" "/var/lib/turnpike") }}
 {{- $folder := clean .mountPath }}
 {{- if and (hasPrefix (printf "%s/" $folder) $file) (ge (len $folder) (len $innermost.mountPath)) }}
-{{- $innermost = dict "name" .name "mountPath" $folder }}
+{{- $innermost = dict "name" (ternary "" .name (default false .readOnly)) "mountPath" $folder }}
 {{- end }}
 {{- end }}
 {{- range .root.Values.extraVolumes }}
 {{- $lasting := omit . "name" "emptyDir" "ephemeral" "gitRepo" "configMap" "downwardAPI" "image" "projected" "secret" }}
-{{- if and (eq .name $innermost.name) $lasting }}true{{ end }}
+{{- $source := first (concat (values $lasting) (list dict)) }}
+{{- $isReadOnly := and (kindIs "map" $source) $source.readOnly }}
+{{- if and (eq .name $innermost.name) $lasting (not $isReadOnly) }}true{{ end }}
 {{- end }}
 {{- end }}
 
