@@ -5,7 +5,7 @@ use turnpike_identity::agent_tokens::{self, Costs, NewToken, Owner};
 use turnpike_loadtest::{Behaviour, FakeProvider, Options};
 
 use crate::calls::{CHAT, GEMINI, MESSAGES, RESPONSES, StreamCall, client, get_with, post_with};
-use crate::harness::{Answer, Client, House, Http, NO_COOLDOWN, chat};
+use crate::harness::{Answer, Client, House, Http, NO_COOLDOWN, chat, raw};
 use crate::jwt::{Issuer, Key};
 
 /// A key of the management API.
@@ -368,6 +368,46 @@ async fn a_role_may_be_good_from_some_networks_only() {
     place.reload(&access("10.0.0.0/8, 127.0.0.0/8"));
     for key in ["key-of-near-00001", "key-of-both-000001"] {
         assert_eq!(place.chat(key, "gpt-4o").await.status, 200, "{key}");
+    }
+}
+
+/// What a proxy of ours appended counts, whatever the caller wrote before it: bytes that are no text do not
+/// make the caller look like the proxy.
+#[tokio::test]
+async fn who_writes_rubbish_before_what_a_proxy_says_is_where_they_are() {
+    let access = "roles:\n\
+                  \x20 office: {models: [\"gpt-*\"], cidrs: [10.0.0.0/8]}\n\
+                  \x20 machine: {models: [\"gpt-*\"], cidrs: [127.0.0.0/8]}\n\
+                  api_keys:\n\
+                  - {key: key-of-office-0001, name: office, roles: [office]}\n\
+                  - {key: key-of-machine-001, name: machine, roles: [machine]}\n";
+    let provider = FakeProvider::start(Options::default()).await;
+    let yaml = configuration(&provider.base_url(), access);
+    let trusting = yaml.replacen("port: 0", "port: 0, trusted_proxies: [127.0.0.1]", 1);
+    let house = House::serve(&trusting).await;
+    let cases: [(&[u8], &str, &str); 6] = [
+        (b"10.0.0.1", "200", "401"),
+        (b"6.6.6.6", "401", "401"),
+        (b"\xe9, 10.0.0.1", "200", "401"),
+        (b"\xe9, 6.6.6.6", "401", "401"),
+        (b"10.0.0.1, \xff, 6.6.6.6", "401", "401"),
+        // The proxy says no address: it is as near as can be known.
+        (b"10.0.0.1, \xe9", "401", "200"),
+    ];
+    for (forwarded, office, machine) in cases {
+        for (key, expected) in [
+            ("key-of-office-0001", office),
+            ("key-of-machine-001", machine),
+        ] {
+            let head = format!(
+                "GET /v1/models HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAuthorization: Bearer {key}\r\nX-Forwarded-For: "
+            );
+            let bytes = [head.as_bytes(), forwarded, b"\r\n\r\n"].concat();
+            let answer = raw(&house, &bytes).await;
+            let status = answer.split(' ').nth(1);
+            let shown = forwarded.escape_ascii();
+            assert_eq!(status, Some(expected), "{key} {shown}: {answer}");
+        }
     }
 }
 
