@@ -7,7 +7,7 @@
 //! answers for clocks with a zone promise neither.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use croner::Cron;
 use jiff::Timestamp;
@@ -25,7 +25,15 @@ pub struct Schedule {
     written: String,
     zone: TimeZone,
     /// `None` = never.
-    resets: Option<Arc<Cron>>,
+    resets: Option<Arc<Resets>>,
+}
+
+/// The times, of a schedule and all its copies.
+struct Resets {
+    cron: Cron,
+    /// The period that was found last. Ten thousand credentials of one provider ask for the same one, and to
+    /// find it takes the cron library a while.
+    last: Mutex<Option<Period>>,
 }
 
 /// The time from one reset to the next, in milliseconds since 1970-01-01 UTC.
@@ -42,6 +50,10 @@ impl Period {
         start_ms: 0,
         end_ms: None,
     };
+
+    fn has(&self, now_ms: u64) -> bool {
+        self.start_ms <= now_ms && self.end_ms.is_none_or(|end| now_ms < end)
+    }
 }
 
 impl Schedule {
@@ -59,18 +71,24 @@ impl Schedule {
         Ok(Self {
             written: written.to_owned(),
             zone,
-            resets: resets.map(Arc::new),
+            resets: resets.map(|cron| {
+                let last = Mutex::default();
+                Arc::new(Resets { cron, last })
+            }),
         })
     }
 
     /// The period that `now_ms` is in: its start is at or before it, its end after it.
     pub fn period(&self, now_ms: u64) -> Period {
-        let period = self
-            .resets
-            .as_deref()
-            .and_then(|resets| self.between(resets, now_ms / 1000));
+        let Some(resets) = self.resets.as_deref() else {
+            return Period::ENDLESS;
+        };
+        let mut last = resets.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = last.filter(|period| period.has(now_ms));
+        let found = known.or_else(|| self.between(&resets.cron, now_ms / 1000));
+        *last = found.or(*last);
         // Also in the year 5000, where the cron library ends.
-        period.unwrap_or(Period::ENDLESS)
+        found.unwrap_or(Period::ENDLESS)
     }
 
     /// Resets fall on whole seconds, so the fraction of now does not matter.
@@ -198,14 +216,24 @@ mod tests {
     /// No reset missed, none doubled, none out of order, however `now` falls.
     #[track_caller]
     fn assert_whole(schedule: &Schedule, now: u64) -> Period {
-        let period = schedule.period(now);
+        let period = anew(schedule, now);
         let end = period.end_ms.unwrap();
         let why = || format!("{schedule:?} at {now}: {period:?}");
         assert!(period.start_ms <= now && now < end, "{}", why());
-        assert_eq!(schedule.period(end).start_ms, end, "{}", why());
-        assert_eq!(schedule.period(end - 1), period, "{}", why());
-        assert_eq!(schedule.period(period.start_ms), period, "{}", why());
+        assert_eq!(anew(schedule, end).start_ms, end, "{}", why());
+        assert_eq!(anew(schedule, end - 1), period, "{}", why());
+        assert_eq!(anew(schedule, period.start_ms), period, "{}", why());
+        // The same as from what was found before.
+        for at in [now, end, end - 1, period.start_ms] {
+            assert_eq!(schedule.period(at), anew(schedule, at), "{}", why());
+        }
         period
+    }
+
+    /// By the cron library, whatever was found before.
+    fn anew(schedule: &Schedule, now: u64) -> Period {
+        let resets = schedule.resets.as_deref().unwrap();
+        schedule.between(&resets.cron, now / 1000).unwrap()
     }
 
     #[test]
