@@ -1,7 +1,7 @@
 """What repeats exactly: instructions and system calls, as the difference of two runs that differ
 in the number of calls only, so that start and end of the process drop out. The shorter run stays idle
 for as long as the longer one is busy, so that what comes with time drops out, too. One caller, one call
-after the other.
+after the other; system calls are also counted with some at once, who share what is written together.
 
 Under callgrind three things weigh more than on a processor. Copies above 2 KiB, which libc makes with
 `rep movsb`, would be an instruction a byte: the subjects are told to make them with vector moves. SHA-256
@@ -19,6 +19,8 @@ from .machine import Failed, say
 # Calls of the shorter and the longer run.
 CALLS = {"chat": (2000, 6000), "large": (100, 300), "stream": (20, 60)}
 QUICK = {"chat": (500, 1500), "large": (30, 90), "stream": (10, 30)}
+# Some callers at once, in a lane of system calls by itself.
+BUSY, CALLERS = "busy", 16
 # Without `rep movsb`: see above.
 CALLGRIND = ["env", "GLIBC_TUNABLES=glibc.cpu.x86_rep_movsb_threshold=1073741824", "valgrind", "--tool=callgrind"]
 EVENTS = 64
@@ -72,8 +74,9 @@ def total_of_example(bench, example, arguments):
 
 def syscalls(bench, names, quick):
     """System calls of a call, by name."""
-    tables = {lane: {} for lane in CALLS}
-    for lane, name, runs in lanes(names, quick):
+    tables = {lane: {} for lane in [*CALLS, BUSY]}
+    busy = [(BUSY, name, runs) for lane, name, runs in lanes(names, quick) if lane == "chat"]
+    for lane, name, runs in [*lanes(names, quick), *busy]:
         high, seconds = all_syscalls(bench, name, lane, runs[1])
         low, _ = all_syscalls(bench, name, lane, runs[0], seconds)
         each = {call: (high[call] - low.get(call, 0)) / (runs[1] - runs[0]) for call in high.keys() - NOT_OF_A_CALL}
@@ -106,7 +109,8 @@ def run(bench, name, lane, calls, under, lasting, traced=False):
     provider, upstream = bench.provider(EVENTS, GAP)
     process, port = subjects.start(bench, name, upstream, under)
     began = time.monotonic()
-    bench.load(lane, port, "--count", calls)
+    scenario, callers = ("chat", CALLERS) if lane == BUSY else (lane, 1)
+    bench.load(scenario, port, "--count", calls, "--connections", callers)
     seconds = time.monotonic() - began
     time.sleep(max(0, lasting - seconds))
     process.stop(process.traced() if traced else None)

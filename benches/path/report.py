@@ -64,6 +64,9 @@ def ruled(results):
             yield f"governed: {what} {counts['governed'] / counts['pingora']:.2f} × bare Pingora's (goal {goal})"
         if "audited" in counts:
             yield f"on record: {counts['audited'] - counts['governed']:+,.2f} {what} a call"
+    busy = {name: row["total"] for name, row in results.get("syscalls", {}).get("busy", {}).items()}
+    if "audited" in busy:
+        yield f"on record: {busy['audited'] - busy['governed']:+,.2f} system calls a call with several callers at once"
     if "governed" in chat:
         row, base = chat["governed"], chat["turnpike"]
         yield f"governed: CPU {row['cpu_us_to_pingora']:.2f} × bare Pingora's (goal ≤ 1.05), requests/s {row['per_second_to_pingora']:.2f} × (goal ≥ 0.95), {row['per_second'] / base['per_second']:.2f} of ungoverned (goal ≥ 0.93)"
