@@ -66,6 +66,19 @@ pub(crate) async fn stopped(house: &House) -> Vec<Value> {
     records(&file(house))
 }
 
+/// A gateway that has stopped after three calls, and what is on record.
+async fn three_calls() -> (House, Vec<Value>) {
+    let provider = provider().await;
+    let house = House::before(&provider).await;
+    let mut client = Client::connect(&house, Http::One).await;
+    for _ in 0..3 {
+        assert_eq!(client.post(CHAT, chat("gpt-4o")).await.status, 200);
+    }
+    house.settled().await;
+    let all = stopped(&house).await;
+    (house, all)
+}
+
 /// What `/ready` says.
 async fn readiness(house: &House) -> Value {
     let admin = TcpStream::connect(house.gateway.admin).await.unwrap();
@@ -271,14 +284,7 @@ async fn a_full_spool_refuses_calls_until_its_sink_is_back() {
 
 #[tokio::test]
 async fn the_command_finds_what_was_tampered_with() {
-    let provider = provider().await;
-    let house = House::before(&provider).await;
-    let mut client = Client::connect(&house, Http::One).await;
-    for _ in 0..3 {
-        assert_eq!(client.post(CHAT, chat("gpt-4o")).await.status, 200);
-    }
-    house.settled().await;
-    let all = stopped(&house).await;
+    let (house, all) = three_calls().await;
     let good = command(&house, &["verify"]);
     assert!(good.status.success(), "{}", said(&good));
     assert!(said(&good).contains(&format!("{} records, all as they were written", all.len())));

@@ -6,7 +6,7 @@ use std::process::Output;
 
 use serde_json::Value;
 
-use super::{CHAT, command, of, provider, records, said, stopped};
+use super::{CHAT, command, of, provider, records, said, three_calls};
 use crate::harness::{Client, House, Http, chat, config, until};
 
 /// What the command found, and that it found something.
@@ -31,14 +31,7 @@ fn first_of(path: &Path) -> u64 {
 
 #[tokio::test]
 async fn what_was_cut_off_is_found_unless_somebody_says_where_it_begins() {
-    let provider = provider().await;
-    let house = House::before(&provider).await;
-    let mut client = Client::connect(&house, Http::One).await;
-    for _ in 0..3 {
-        assert_eq!(client.post(CHAT, chat("gpt-4o")).await.status, 200);
-    }
-    house.settled().await;
-    let all = stopped(&house).await;
+    let (house, all) = three_calls().await;
     let chain = all[0]["chain"].as_str().unwrap();
     let path = house.dir.path().join("audit.jsonl");
     let text = fs::read_to_string(&path).unwrap();
