@@ -70,7 +70,7 @@ pub(super) struct Looks(Mutex<Seen>);
 struct Seen {
     /// When each was told last, in minutes, and how many came since.
     told: HashMap<Look, (u64, u64)>,
-    /// Those that came since one that is forgotten, or that there was no room for, here or in the spool.
+    /// Those that came since one that is forgotten, or that were not known and had no room, here or in the spool.
     untold: u64,
 }
 

@@ -110,7 +110,7 @@ impl Delivery {
         let Saved {
             behind: saved,
             first,
-        } = Saved::load(directory, &name).unwrap_or_default();
+        } = Saved::load(directory, &name);
         sink.begin(&saved.chain, saved.seq);
         let place = Place {
             behind: saved.clone(),

@@ -253,6 +253,7 @@ impl Account {
             ledger.chunk = 0;
             self.take_back(&mut ledger, u64::MAX);
             self.left.store(0, Ordering::Relaxed);
+            ledger.soon = 0;
         }
     }
 
@@ -645,11 +646,12 @@ impl Account {
     }
 
     /// There was too little for all who waited. What suffices for nobody was not granted: who needs less
-    /// finds it.
+    /// finds it, but of running calls, of which each is one.
     fn run_dry(&self, ledger: &mut Ledger, draw: &Draw, grant: Grant, now: Moment) {
         ledger.dry_until = now.ours + DRY;
         let free = self.free.load(Ordering::Acquire).max(0).cast_unsigned();
-        ledger.rest = match grant.units == 0 && grant.left < draw.least {
+        let sizes_differ = self.kind != Kind::Running;
+        ledger.rest = match sizes_differ && grant.units == 0 && grant.left < draw.least {
             true => grant.left.saturating_add(free),
             false => 0,
         };

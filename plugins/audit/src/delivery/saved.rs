@@ -1,6 +1,5 @@
 //! What is saved of a sink, from start to start.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -20,10 +19,9 @@ pub(super) struct Saved {
 }
 
 impl Saved {
-    /// Of the sink of this name; `None` where there is nothing, or it is damaged.
-    pub(super) fn load(directory: &Path, name: &str) -> Option<Self> {
-        let bytes = fs::read(saved_in(directory, name)).ok()?;
-        serde_json::from_slice(&bytes).ok()
+    /// Of the sink of this name.
+    pub(super) fn load(directory: &Path, name: &str) -> Self {
+        replace::load(&saved_in(directory, name))
     }
 
     pub(super) fn save(&self, directory: &Path, name: &str) -> io::Result<()> {
@@ -43,11 +41,11 @@ pub(crate) fn saved_in(directory: &Path, name: &str) -> PathBuf {
 /// The chain and the number of the first record that the sink of this name was to have: the oldest there
 /// was when it was new.
 pub fn first_delivered(directory: &Path, name: &str) -> Option<(String, u64)> {
-    Saved::load(directory, name)?.first
+    Saved::load(directory, name).first
 }
 
 /// The chain and the number of the last record that it was handed, by what is saved.
 pub fn last_delivered(directory: &Path, name: &str) -> Option<(String, u64)> {
-    let Cursor { chain, seq, .. } = Saved::load(directory, name)?.behind;
-    Some((chain, seq))
+    let Cursor { chain, seq, .. } = Saved::load(directory, name).behind;
+    (!chain.is_empty()).then_some((chain, seq))
 }
