@@ -173,8 +173,9 @@ impl Mixed {
 
     /// What a replica of either release learns of a credential, all know.
     async fn cooldowns_are_all_replicas(&self, n: usize) {
+        // To the end, for one answer of it to a replica that has yet to hear says that it is over.
         self.provider
-            .script(&key(n), [Behaviour::rate_limited(seconds(600))]);
+            .always(&key(n), Behaviour::rate_limited(seconds(600)));
         let asked = || self.provider.calls_with(&key(n)).len();
         let before = asked();
         until(|| asked() > before).await;
