@@ -16,7 +16,7 @@ use crate::later;
 use crate::locate::{Origin, Path, Report};
 use crate::nearest::{hint, nearest, quoted};
 use crate::resolve::Resolver;
-use crate::tree::{Content, Entry, Node, shown};
+use crate::tree::{Content, Entry, Node, plain_number, shown};
 
 /// The value of `tree` with canonical keys, references resolved, and without what was wrong.
 pub(crate) fn fit(
@@ -247,7 +247,8 @@ impl<'a> Walk<'a, '_> {
 
     fn whole_number(&mut self, node: &Node, text: &str, schema: &Schema, at: &At) -> Option<Value> {
         let (least, most) = range(schema);
-        let number = serde_yaml::from_str::<i64>(text).ok();
+        let plain = plain_number(text).and_then(|number| i64::try_from(number).ok());
+        let number = plain.or_else(|| serde_yaml::from_str::<i64>(text).ok());
         let listed = numbers(schema);
         let within = number.filter(|number| {
             let is_listed = listed.as_ref().is_none_or(|list| list.contains(number));

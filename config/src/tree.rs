@@ -1,7 +1,8 @@
 //! The file as a tree whose every node knows its line.
 //!
 //! `serde_yaml` keeps no lines and stops at its first error, so the tree is built from a parser's
-//! events. What a plain scalar means (`yes`, `0x10`, `~`) is still asked of `serde_yaml`.
+//! events. What a plain scalar means (`0x10`, `~`, `1e3`) is still asked of `serde_yaml`, where that is not
+//! seen at once.
 
 mod builder;
 
@@ -10,6 +11,7 @@ use serde_yaml::Value;
 use crate::locate::{Origin, Path};
 
 use builder::Builder;
+pub(crate) use builder::plain_number;
 
 /// A value and where it was written.
 #[derive(Clone)]

@@ -225,9 +225,62 @@ fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Content {
     Content::Scalar(value, text.to_owned())
 }
 
+/// What a plain scalar means. A parser for each would take most of the time that a large file takes:
+/// only what is neither clearly a text nor a plain number gets one.
 fn meaning(text: &str) -> Value {
+    if is_clearly_text(text) {
+        return Value::String(text.to_owned());
+    }
+    if let Some(number) = plain_number(text) {
+        return number.into();
+    }
     match serde_yaml::from_str(text) {
         Ok(value @ (Value::Null | Value::Bool(_) | Value::Number(_))) => value,
         _ => Value::String(text.to_owned()),
+    }
+}
+
+/// Whether it begins as nothing but a text does, and is none of YAML's words.
+fn is_clearly_text(text: &str) -> bool {
+    let begins = text.starts_with(|first: char| first.is_ascii_alphabetic());
+    let is_word = |word: &str| text.eq_ignore_ascii_case(word);
+    begins && !["null", "true", "false"].into_iter().any(is_word)
+}
+
+/// The number, where it is written in digits as numbers usually are.
+pub(crate) fn plain_number(text: &str) -> Option<u64> {
+    let is_usual = text == "0" || !text.starts_with(['0', '+']);
+    is_usual.then(|| text.parse().ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parsed(text: &str) -> Value {
+        match serde_yaml::from_str(text) {
+            Ok(value @ (Value::Null | Value::Bool(_) | Value::Number(_))) => value,
+            _ => Value::String(text.to_owned()),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn scalars_mean_what_a_parser_says(
+            text in "[0-9+.xoe_-]{0,6}|[a-zA-Z0-9:._ -]{1,12}|[0-9]{1,25}|~|\\PC{1,4}"
+        ) {
+            prop_assert_eq!(meaning(&text), parsed(&text));
+        }
+    }
+
+    #[test]
+    fn so_do_the_words() {
+        let words = "null Null NULL nULL ~ true True TRUE false yes No nan .inf -.INF 0 00 007 0x1f 0o17 \
+            1e3 +5 -5 18446744073709551615 18446744073709551616";
+        for word in words.split(' ') {
+            assert_eq!(meaning(word), parsed(word), "{word}");
+        }
     }
 }
