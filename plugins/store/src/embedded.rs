@@ -1,9 +1,10 @@
 //! The store of a single node: a SQLite file, and journals beside it.
 //!
 //! What a call used goes into a journal, with one write for all calls that end together
-//! ([`notes`]), and from there into the tables about once a second, each entry exactly once
-//! ([`fold`]). Everything else is a transaction on the store's
-//! own thread ([`desk`], [`worker`]).
+//! ([`notes`]), and is added up ([`tally`]). About once a second the sums go into the tables and the
+//! journal goes, so that each entry is counted exactly once ([`fold`]); only a journal that its
+//! process left behind is read. Everything else is a transaction on the store's own thread
+//! ([`desk`], [`worker`]).
 
 mod counters;
 #[cfg(test)]
@@ -19,6 +20,7 @@ mod news;
 mod notes;
 mod records;
 mod sums;
+mod tally;
 #[cfg(test)]
 mod tests;
 pub(crate) mod usage;

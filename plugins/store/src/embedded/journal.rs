@@ -9,19 +9,26 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{PoisonError, RwLock};
+use std::sync::Arc;
 
 use turnpike_api::{Entry, Mark, StoreError};
 
 use super::failure::Failure;
 use super::notes::Notes;
+use super::sums::Sums;
+use super::tally;
 
 /// The journal that is being written.
 pub(super) struct Journal {
     database: PathBuf,
     notes: Notes,
-    current: RwLock<Segment>,
+}
+
+/// A file that is complete: nobody writes to it any more.
+pub(super) struct Complete {
+    pub(super) segment: Arc<Segment>,
+    /// What its entries come to. `None` = there were too many callers to add up: it has to be read.
+    pub(super) sums: Option<Sums>,
 }
 
 /// One file of the journal.
@@ -31,15 +38,14 @@ pub(super) struct Segment {
     pub(super) path: PathBuf,
     /// Kept open, so that a file somebody removed is still folded.
     pub(super) file: File,
-    failed: AtomicBool,
 }
 
 impl Journal {
     pub(super) fn begin(database: &Path, seq: u64) -> Result<Self, Failure> {
+        let segment = Segment::create(database, seq)?;
         Ok(Self {
             database: database.to_owned(),
-            notes: Notes::new(),
-            current: RwLock::new(Segment::create(database, seq)?),
+            notes: Notes::new(&Arc::new(segment)),
         })
     }
 
@@ -48,37 +54,27 @@ impl Journal {
     }
 
     pub(super) fn keep(&self, mark: Mark) -> Result<(), StoreError> {
-        self.notes.keep(mark, |lines| self.append(lines))
+        self.notes.keep(mark)
     }
 
-    /// The lock is only ever contended for the moment of [`rotate`](Self::rotate).
-    fn append(&self, lines: &[u8]) -> Result<(), String> {
-        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
-        let written = current.append(lines);
-        written.map_err(|error| format!("{}: {error}", current.path.display()))
-    }
-
-    /// Begins a new file and hands over the one so far, with all that was noted: nobody writes to
-    /// it any more. `None` when nothing was written to it.
-    pub(super) fn rotate(&self) -> Result<Option<Segment>, Failure> {
-        self.notes.keep_all(|lines| self.append(lines));
-        let next = {
-            let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
-            if current.is_untouched()? {
-                return Ok(None);
-            }
-            current.seq + 1
-        };
-        let next = Segment::create(&self.database, next)?;
-        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
-        Ok(Some(std::mem::replace(&mut current, next)))
+    /// Begins a new file and hands over the one so far, with all that was noted. `None` when nothing
+    /// was.
+    pub(super) fn rotate(&self) -> Result<Option<Complete>, Failure> {
+        if self.notes.are_blank() {
+            return Ok(None);
+        }
+        let segment = self.notes.segment();
+        let next = Segment::create(&self.database, segment.seq + 1)?;
+        let tallies = self.notes.turn(&Arc::new(next));
+        let sums = tally::total(&tallies);
+        Ok(Some(Complete { segment, sums }))
     }
 
     /// Removes the last file when nothing was written to it, and the directory when it is empty.
     pub(super) fn end(&self) {
-        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
-        if current.is_untouched().unwrap_or(false) {
-            current.remove();
+        let last = self.notes.segment();
+        if last.file.metadata().is_ok_and(|about| about.len() == 0) {
+            last.remove();
             let _ = fs::remove_dir(beside(&self.database, DIRECTORY));
         }
     }
@@ -98,23 +94,13 @@ impl Segment {
             opened => opened,
         };
         match opened {
-            Ok(file) => Ok(Self::of(seq, path, file)),
+            Ok(file) => Ok(Self { seq, path, file }),
             Err(error) => Err(Failure::journal(&path, error)),
         }
     }
 
-    fn of(seq: u64, path: PathBuf, file: File) -> Self {
-        let failed = AtomicBool::new(false);
-        Self {
-            seq,
-            path,
-            file,
-            failed,
-        }
-    }
-
     /// One write: the system keeps those of several threads apart, each in one piece.
-    fn append(&self, lines: &[u8]) -> io::Result<()> {
+    pub(super) fn append(&self, lines: &[u8]) -> Result<(), String> {
         let written = loop {
             match (&self.file).write(lines) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -126,15 +112,7 @@ impl Segment {
             Ok(_) => io::Error::from(io::ErrorKind::StorageFull),
             Err(error) => error,
         };
-        self.failed.store(true, Ordering::Relaxed);
-        Err(cut)
-    }
-
-    /// Whether nothing was written or tried. After a failure a new file is worth trying.
-    fn is_untouched(&self) -> Result<bool, Failure> {
-        let about = self.file.metadata();
-        let about = about.map_err(|error| Failure::journal(&self.path, error))?;
-        Ok(about.len() == 0 && !self.failed.load(Ordering::Relaxed))
+        Err(format!("{}: {cut}", self.path.display()))
     }
 
     /// Removes a file that was folded. Where that fails, it is passed over by its number, and
@@ -171,7 +149,7 @@ pub(super) fn segments(database: &Path) -> Result<Vec<Segment>, Failure> {
         };
         let path = directory.join(name);
         match File::open(&path) {
-            Ok(file) => segments.push(Segment::of(seq, path, file)),
+            Ok(file) => segments.push(Segment { seq, path, file }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(Failure::journal(&path, error)),
         }

@@ -16,16 +16,20 @@
 
 use turnpike_api::{Entry, Payer, Usage};
 
-/// Puts `entry` behind what is in `lines`.
+/// What a line begins with.
+const VERSION: &str = "2\t";
+
+/// Puts `entry` behind what is in `lines`. Answers with the texts of the line, for [`texts`].
 ///
 /// Control characters, which nobody should send, become question marks: a line break in a model's
 /// name must not be able to forge a second entry. A payer has none ([`Payer`]), which is seen to
 /// once a caller, not once a call.
-pub(super) fn encode(entry: &Entry<'_>, lines: &mut Vec<u8>) {
+pub(super) fn encode<'l>(entry: &Entry<'_>, lines: &'l mut Vec<u8>) -> &'l [u8] {
     let (usage, payer) = (&entry.usage, &entry.payer);
     lines.push(b'\n');
     let begin = lines.len();
-    lines.extend_from_slice(b"2\t");
+    lines.extend_from_slice(VERSION.as_bytes());
+    let begin_texts = lines.len();
     text(entry.credential, lines);
     text(entry.model, lines);
     for known in [payer.tenant, payer.team, payer.user, payer.token] {
@@ -33,6 +37,11 @@ pub(super) fn encode(entry: &Entry<'_>, lines: &mut Vec<u8>) {
         lines.extend_from_slice(known.as_bytes());
         lines.push(b'\t');
     }
+    let end_texts = lines.len();
+    let mut numbers = Numbers {
+        bytes: [0; Numbers::MOST],
+        length: 0,
+    };
     for number in [
         entry.at,
         entry.period,
@@ -46,12 +55,40 @@ pub(super) fn encode(entry: &Entry<'_>, lines: &mut Vec<u8>) {
         u64::from(entry.cost.is_some()),
         entry.cost.unwrap_or(0),
     ] {
-        lines.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
-        lines.push(b'\t');
+        numbers.push(number);
     }
+    lines.extend_from_slice(&numbers.bytes[..numbers.length]);
     let checksum = digits(crc32fast::hash(&lines[begin..]));
     lines.extend_from_slice(&checksum);
     lines.push(b'\n');
+    &lines[begin_texts..end_texts]
+}
+
+/// The numbers of a line, each with its tab. Put together here, because a vector asks with every piece
+/// whether it has room.
+struct Numbers {
+    bytes: [u8; Self::MOST],
+    length: usize,
+}
+
+impl Numbers {
+    /// Eleven of twenty digits.
+    const MOST: usize = 11 * 21;
+
+    fn push(&mut self, number: u64) {
+        // Most are flags, or nought.
+        if number < 10 {
+            return self.put(&[b'0' + number as u8, b'\t']);
+        }
+        self.put(itoa::Buffer::new().format(number).as_bytes());
+        self.put(b"\t");
+    }
+
+    fn put(&mut self, bytes: &[u8]) {
+        let end = self.length + bytes.len();
+        self.bytes[self.length..end].copy_from_slice(bytes);
+        self.length = end;
+    }
 }
 
 /// A checksum in hexadecimal digits. By hand: every call writes one, and the fold reads it.
@@ -71,14 +108,21 @@ pub(super) fn decode(line: &[u8]) -> Option<Entry<'_>> {
     of_today(body).or_else(|| of_before(body))
 }
 
+/// Credential, model, tenant, team, user and token, as [`encode`] wrote them.
+pub(super) fn texts(texts: &str) -> Option<[&str; 6]> {
+    let mut fields = Fields(texts);
+    let texts = fields.texts()?;
+    fields.0.is_empty().then_some(texts)
+}
+
 fn of_today(body: &str) -> Option<Entry<'_>> {
-    let mut fields = Fields(body.strip_prefix("2\t")?);
-    let (credential, model) = (fields.text()?, fields.text()?);
+    let mut fields = Fields(body.strip_prefix(VERSION)?);
+    let [credential, model, tenant, team, user, token] = fields.texts()?;
     let payer = Payer {
-        tenant: fields.text()?,
-        team: fields.text()?,
-        user: fields.text()?,
-        token: fields.text()?,
+        tenant,
+        team,
+        user,
+        token,
     };
     let counts = counts(&mut fields, credential, model)?;
     let (priced, cost) = (fields.number()? != 0, fields.number()?);
@@ -92,7 +136,7 @@ fn of_today(body: &str) -> Option<Entry<'_>> {
 /// Of a release that did not know who called, nor what it cost.
 fn of_before(body: &str) -> Option<Entry<'_>> {
     let mut fields = Fields(body);
-    let (credential, model) = (fields.text()?, fields.text()?);
+    let [credential, model] = fields.texts()?;
     let entry = counts(&mut fields, credential, model)?;
     fields.0.is_empty().then_some(entry)
 }
@@ -128,6 +172,14 @@ impl<'a> Fields<'a> {
         let field = &self.0[..end];
         self.0 = &self.0[end + 1..];
         Some(field)
+    }
+
+    fn texts<const COUNT: usize>(&mut self) -> Option<[&'a str; COUNT]> {
+        let mut texts = [""; COUNT];
+        for text in &mut texts {
+            *text = self.text()?;
+        }
+        Some(texts)
     }
 
     fn number(&mut self) -> Option<u64> {
@@ -258,6 +310,20 @@ mod tests {
             };
             assert_eq!(decode(&encoded_before(&written)), Some(read));
             assert_eq!(decode(inner(&encoded(&written))), Some(written));
+        }
+    }
+
+    #[test]
+    fn its_texts_are_what_it_reads_as() {
+        let mut lines = b"what was there before".to_vec();
+        let written = entry("a\tb", "m\n\u{fc}", [1; 7]);
+        let found = texts(str::from_utf8(encode(&written, &mut lines)).unwrap());
+        assert_eq!(
+            found,
+            Some(["a?b", "m?\u{fc}", "acme", "search", "3f9a", "key ci"])
+        );
+        for no_texts in ["", "a\tb\tc\td\te\tf", "a\tb\tc\td\te\tf\tg\t"] {
+            assert_eq!(texts(no_texts), None, "{no_texts:?}");
         }
     }
 

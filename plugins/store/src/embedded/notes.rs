@@ -1,14 +1,16 @@
-//! What was noted and is not written yet. A write costs far more than a note, so the lines of calls
-//! that end together go into the journal with one.
+//! What was noted and is not written yet, and what all that was noted comes to. A write costs far
+//! more than a note, so the lines of calls that end together go into the journal with one.
 
 use std::cell::Cell;
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use turnpike_api::{Entry, Mark, StoreError};
 
+use super::journal::Segment;
 use super::line;
+use super::tally::Tally;
 
 /// Threads note on pages of their own, as far as these go round.
 const PAGES: u64 = 16;
@@ -18,13 +20,15 @@ pub(super) struct Notes {
 }
 
 /// Apart from its neighbours in memory: a thread does not wait for the notes of another.
-#[derive(Default)]
 #[repr(align(128))]
 struct Page(Mutex<Lines>);
 
 /// Lines are counted from one on.
-#[derive(Default)]
 struct Lines {
+    /// Where they are written to.
+    segment: Arc<Segment>,
+    /// What all come to that are, or will be, written to that one.
+    tally: Tally,
     /// Those that are not written.
     text: Vec<u8>,
     noted: u64,
@@ -35,30 +39,26 @@ struct Lines {
 }
 
 impl Notes {
-    pub(super) fn new() -> Self {
+    /// All that is noted is written to `segment`, until they [`turn`](Self::turn).
+    pub(super) fn new(segment: &Arc<Segment>) -> Self {
         Self {
-            pages: std::array::from_fn(|_| Page::default()),
+            pages: std::array::from_fn(|_| Page(Mutex::new(Lines::new(segment)))),
         }
     }
 
     pub(super) fn note(&self, entry: &Entry<'_>) -> Mark {
         let nth = nth_page();
         let mut page = self.pages[nth as usize].lines();
-        line::encode(entry, &mut page.text);
-        page.noted += 1;
+        page.add(entry);
         Mark(page.noted * PAGES + nth)
     }
 
     /// Writes what is on the page of `mark`, unless somebody else did meanwhile.
-    pub(super) fn keep(
-        &self,
-        Mark(mark): Mark,
-        write: impl FnOnce(&[u8]) -> Result<(), String>,
-    ) -> Result<(), StoreError> {
+    pub(super) fn keep(&self, Mark(mark): Mark) -> Result<(), StoreError> {
         let number = mark / PAGES;
         let mut page = self.pages[(mark % PAGES) as usize].lines();
         if page.done < number {
-            page.write(write);
+            page.write();
         }
         match &page.lost {
             Some((lines, why)) if lines.contains(&number) => {
@@ -68,11 +68,24 @@ impl Notes {
         }
     }
 
-    /// Writes everything that was noted up to now.
-    pub(super) fn keep_all(&self, write: impl Fn(&[u8]) -> Result<(), String>) {
-        for page in &self.pages {
-            page.lines().write(&write);
-        }
+    /// Whether nothing was noted since they turned last.
+    pub(super) fn are_blank(&self) -> bool {
+        self.pages.iter().all(|page| page.lines().tally.is_empty())
+    }
+
+    /// Where all is written to, unless they are turning.
+    pub(super) fn segment(&self) -> Arc<Segment> {
+        self.pages[0].lines().segment.clone()
+    }
+
+    /// Writes what was noted up to now; what is noted from now on is written to `next`. Answers with
+    /// what was noted for the segment so far, page by page.
+    ///
+    /// Each page turns by itself, so that nobody waits for more than one: its lines of before and its
+    /// tally of before are of the same entries, whatever happens on others meanwhile.
+    pub(super) fn turn(&self, next: &Arc<Segment>) -> Vec<Tally> {
+        let pages = self.pages.iter();
+        pages.map(|page| page.lines().turn(next)).collect()
     }
 }
 
@@ -83,11 +96,36 @@ impl Page {
 }
 
 impl Lines {
-    fn write(&mut self, write: impl FnOnce(&[u8]) -> Result<(), String>) {
+    fn new(segment: &Arc<Segment>) -> Self {
+        Self {
+            segment: segment.clone(),
+            tally: Tally::default(),
+            text: Vec::new(),
+            noted: 0,
+            done: 0,
+            lost: None,
+        }
+    }
+
+    fn add(&mut self, entry: &Entry<'_>) {
+        let texts = line::encode(entry, &mut self.text);
+        self.tally.add(entry, texts);
+        self.noted += 1;
+    }
+
+    fn turn(&mut self, next: &Arc<Segment>) -> Tally {
+        self.write();
+        self.segment = next.clone();
+        std::mem::take(&mut self.tally)
+    }
+
+    /// Lines that could not be written are in the tally all the same: they are counted, unless the
+    /// process ends first or the tally overflows.
+    fn write(&mut self) {
         if self.text.is_empty() {
             return;
         }
-        if let Err(why) = write(&self.text) {
+        if let Err(why) = self.segment.append(&self.text) {
             let from = match &self.lost {
                 // The disk is still full.
                 Some((lines, _)) if *lines.end() == self.done => *lines.start(),
@@ -113,10 +151,12 @@ fn nth_page() -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
+    use std::fs::{self, OpenOptions};
+    use std::path::{Path, PathBuf};
 
     use turnpike_api::{Payer, Usage};
 
+    use super::super::tally;
     use super::*;
 
     fn entry(model: &str) -> Entry<'_> {
@@ -133,46 +173,85 @@ mod tests {
         }
     }
 
+    fn segment(path: PathBuf) -> Arc<Segment> {
+        let mut options = OpenOptions::new();
+        let file = options.create(true).append(true).open(&path).unwrap();
+        Arc::new(Segment { seq: 1, path, file })
+    }
+
+    /// The models that lines of a file name, in their order.
+    fn models(path: &Path) -> Vec<String> {
+        let text = fs::read_to_string(path).unwrap();
+        let lines = text.lines().filter(|line| !line.is_empty());
+        let model = |line: &str| line.split('\t').nth(2).unwrap().to_owned();
+        lines.map(model).collect()
+    }
+
+    fn calls(tallies: &[Tally]) -> u64 {
+        tally::total(tallies).unwrap().spent_of("a", 1).calls
+    }
+
     #[test]
     fn one_write_keeps_what_was_noted_by_then() {
-        let notes = Notes::new();
-        let writes = RefCell::new(Vec::new());
-        let write = |lines: &[u8]| {
-            let lines = String::from_utf8_lossy(lines).into_owned();
-            writes.borrow_mut().push(lines);
-            Ok(())
-        };
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("1");
+        let notes = Notes::new(&segment(path.clone()));
         let marks = ["one", "two", "three"].map(|model| notes.note(&entry(model)));
+        assert_eq!(models(&path), [""; 0]);
         for mark in marks {
-            notes.keep(mark, write).unwrap();
+            notes.keep(mark).unwrap();
+            assert_eq!(models(&path), ["one", "two", "three"]);
         }
-        notes.keep_all(write);
-        assert_eq!(writes.borrow().len(), 1);
-        let at = ["one", "two", "three"].map(|model| writes.borrow()[0].find(model).unwrap());
-        assert!(at.is_sorted());
-
         let later = notes.note(&entry("four"));
-        notes.keep_all(write);
-        notes.keep(later, write).unwrap();
-        assert_eq!(writes.borrow().len(), 2);
-        assert!(writes.borrow()[1].contains("four") && !writes.borrow()[1].contains("three"));
+        assert_eq!(models(&path).len(), 3);
+        notes.keep(later).unwrap();
+        assert_eq!(models(&path), ["one", "two", "three", "four"]);
+    }
+
+    #[test]
+    fn what_was_noted_before_they_turn_is_of_the_segment_before() {
+        let directory = tempfile::tempdir().unwrap();
+        let [first, second] = ["1", "2"].map(|name| directory.path().join(name));
+        let notes = Notes::new(&segment(first.clone()));
+        assert!(notes.are_blank());
+        let marks = ["one", "two"].map(|model| notes.note(&entry(model)));
+        assert!(!notes.are_blank());
+        assert_eq!(calls(&notes.turn(&segment(second.clone()))), 2);
+        assert!(notes.are_blank());
+        assert_eq!(models(&first), ["one", "two"]);
+
+        let later = notes.note(&entry("three"));
+        for mark in marks.into_iter().chain([later]) {
+            notes.keep(mark).unwrap();
+        }
+        assert_eq!(
+            (models(&first).len(), models(&second)),
+            (2, vec!["three".to_owned()])
+        );
+        assert_eq!(calls(&notes.turn(&segment(first))), 1);
     }
 
     #[test]
     fn everybody_is_told_of_the_write_that_lost_his_own() {
-        let notes = Notes::new();
-        let full = |_: &[u8]| Err("the disk is full".to_owned());
-        let good = |_: &[u8]| Ok(());
+        let directory = tempfile::tempdir().unwrap();
+        let good = segment(directory.path().join("1"));
+        let notes = Notes::new(&good);
         let before = notes.note(&entry("before"));
-        notes.keep(before, good).unwrap();
+        notes.keep(before).unwrap();
+        notes.turn(&segment("/dev/full".into()));
         let lost = ["one", "two"].map(|model| notes.note(&entry(model)));
-        let refused = notes.keep(lost[0], full).unwrap_err();
-        assert!(refused.to_string().contains("the disk is full"));
+        let refused = notes.keep(lost[0]).unwrap_err().to_string();
+        assert!(refused.contains("/dev/full: No space left"), "{refused}");
         let third = notes.note(&entry("three"));
-        assert!(notes.keep(third, full).is_err());
+        assert!(notes.keep(third).is_err());
+        assert_eq!(
+            calls(&notes.turn(&good)),
+            3,
+            "counted, for as long as it runs"
+        );
         let after = notes.note(&entry("after"));
-        notes.keep(after, good).unwrap();
-        assert!(notes.keep(lost[1], good).is_err());
-        notes.keep(before, good).unwrap();
+        notes.keep(after).unwrap();
+        assert!(notes.keep(lost[1]).is_err());
+        notes.keep(before).unwrap();
     }
 }

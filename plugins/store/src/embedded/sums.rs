@@ -20,7 +20,7 @@ pub(super) struct Sums {
 pub(super) struct Key<'a> {
     pub(super) day: u32,
     /// Credential, model, tenant, team, user and token.
-    texts: [&'a str; 6],
+    pub(super) texts: [&'a str; 6],
 }
 
 /// The same, for keeps.
@@ -31,18 +31,21 @@ struct OwnKey {
 
 impl Sums {
     pub(super) fn add(&mut self, entry: &Entry<'_>) {
-        let used = entry.used();
+        self.add_sum(&Key::of(entry), entry.period, &entry.used());
+    }
+
+    /// Adds what entries with this key come to, all of one period of its quota.
+    pub(super) fn add_sum(&mut self, key: &Key<'_>, period: u64, used: &Used) {
         let spent = Spent {
-            tokens: entry.usage.input.saturating_add(entry.usage.output),
+            tokens: used.usage.input.saturating_add(used.usage.output),
             estimated: used.estimated,
             calls: used.calls,
         };
-        let periods = self.quota.entry_ref(entry.credential).or_default();
-        periods.entry(entry.period).or_default().add_up(&spent);
-        let key = Key::of(entry);
-        match self.usage.get_mut(&key) {
-            Some(sum) => sum.add_up(&used),
-            None => drop(self.usage.insert(OwnKey::from(&key), used)),
+        let periods = self.quota.entry_ref(key.credential()).or_default();
+        periods.entry(period).or_default().add_up(&spent);
+        match self.usage.get_mut(key) {
+            Some(sum) => sum.add_up(used),
+            None => drop(self.usage.insert(OwnKey::from(key), *used)),
         }
     }
 
@@ -71,7 +74,7 @@ impl<'a> Key<'a> {
     fn of(entry: &Entry<'a>) -> Self {
         let payer = entry.payer;
         Self {
-            day: u32::try_from(entry.at / DAY).unwrap_or(u32::MAX),
+            day: day(entry.at),
             texts: [
                 entry.credential,
                 entry.model,
@@ -153,6 +156,11 @@ impl Equivalent<OwnKey> for Key<'_> {
     fn equivalent(&self, own: &OwnKey) -> bool {
         *self == own.borrowed()
     }
+}
+
+/// The day of a time in milliseconds since 1970.
+pub(super) fn day(at: u64) -> u32 {
+    u32::try_from(at / DAY).unwrap_or(u32::MAX)
 }
 
 /// Adding up what may be any number an answer claimed: the sum stays at the largest one.

@@ -3,6 +3,7 @@
 mod before;
 mod broken;
 mod speed;
+mod tallies;
 mod together;
 
 use std::path::PathBuf;

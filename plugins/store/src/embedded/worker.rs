@@ -10,7 +10,7 @@ use turnpike_api::{Clock, StoreError};
 use super::database::{Database, Intent};
 use super::desk::{Request, View};
 use super::failure::{Failure, OpenError};
-use super::journal::{self, Journal, Segment};
+use super::journal::{self, Complete, Journal, Segment};
 use super::sums::Sums;
 use super::{draws, fold, news, records};
 
@@ -31,8 +31,8 @@ pub(super) struct Keeping {
     pub(super) damaged: Arc<AtomicU64>,
     /// Held for as long as the store is open.
     pub(super) _lock: File,
-    /// A journal that is complete and could not be folded yet.
-    rotated: Option<Segment>,
+    /// A journal that is complete and not folded yet.
+    rotated: Option<Complete>,
     fold_every: Duration,
     next_fold: Instant,
     next_sweep: Instant,
@@ -114,8 +114,8 @@ impl Worker {
 
     /// Requests about what was recorded: with it folded in, the tables have it all.
     ///
-    /// Sums kept in memory would answer sooner, at the price of a lock and a look-up for every
-    /// call that is recorded; these are asked for some thousand times less often.
+    /// What is added up in memory could go into their answers instead. But it lies apart, thread by
+    /// thread, and these are asked for some thousand times less often than a call is recorded.
     fn count(&mut self, batch: Vec<Request>) {
         if batch.is_empty() {
             return;
@@ -169,13 +169,16 @@ impl Worker {
         let Some(keeping) = &mut self.keeping else {
             return Ok(());
         };
-        let Some(segment) = &keeping.rotated else {
+        let Some(Complete { segment, sums }) = &keeping.rotated else {
             return Ok(());
         };
-        let mut sums = Sums::default();
-        let damaged = fold::read(segment, &mut sums)?;
+        let (mut read, mut damaged) = (Sums::default(), 0);
+        if sums.is_none() {
+            damaged = fold::read(segment, &mut read)?;
+        }
+        let sums = sums.as_ref().unwrap_or(&read);
         self.database
-            .transact(Intent::Write, |db| fold::write(db, &sums, segment.seq))?;
+            .transact(Intent::Write, |db| fold::write(db, sums, segment.seq))?;
         note_damage(&keeping.damaged, segment, damaged);
         segment.remove();
         keeping.rotated = None;
