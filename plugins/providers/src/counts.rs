@@ -35,6 +35,7 @@ struct OutputDetails {
 }
 
 impl Counts for OpenAiCounts {
+    #[inline(always)]
     fn member(&mut self, key: &[u8], cursor: &mut Cursor<'_>) -> Option<()> {
         match key {
             b"prompt_tokens" => self.prompt_tokens = cursor.count()?,
@@ -55,6 +56,7 @@ impl Counts for OpenAiCounts {
 }
 
 impl Counts for InputDetails {
+    #[inline(always)]
     fn member(&mut self, key: &[u8], cursor: &mut Cursor<'_>) -> Option<()> {
         match key {
             b"cached_tokens" => self.cached_tokens = cursor.count()?,
@@ -66,6 +68,7 @@ impl Counts for InputDetails {
 }
 
 impl Counts for OutputDetails {
+    #[inline(always)]
     fn member(&mut self, key: &[u8], cursor: &mut Cursor<'_>) -> Option<()> {
         match key {
             b"reasoning_tokens" => self.reasoning_tokens = cursor.count()?,
@@ -116,6 +119,7 @@ pub(crate) struct AnthropicCounts {
 }
 
 impl Counts for AnthropicCounts {
+    #[inline(always)]
     fn member(&mut self, key: &[u8], cursor: &mut Cursor<'_>) -> Option<()> {
         match key {
             b"input_tokens" => self.input_tokens = cursor.count()?,
@@ -169,6 +173,7 @@ pub(crate) struct GeminiCounts {
 }
 
 impl Counts for GeminiCounts {
+    #[inline(always)]
     fn member(&mut self, key: &[u8], cursor: &mut Cursor<'_>) -> Option<()> {
         match key {
             b"promptTokenCount" => self.prompt_token_count = cursor.count()?,

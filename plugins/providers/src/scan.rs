@@ -154,6 +154,7 @@ fn members<'a>(
 }
 
 /// A key as the provider will decode it: `mod\u0065l` is `model`.
+#[inline(always)]
 fn key_text<'a>(walk: &Walk<'a>, key: &Literal) -> Result<Cow<'a, [u8]>, ScanError> {
     if key.escapes == 0 {
         return Ok(Cow::Borrowed(walk.raw(key)));
@@ -289,9 +290,13 @@ fn is_stream_in_go(key: &[u8]) -> bool {
 }
 
 /// A number as a count, rounded up: some providers take `1e3` and `1000.0` for a thousand.
-fn whole_number(text: &str) -> Option<u64> {
-    text.parse().ok().or_else(|| {
-        let number: f64 = text.parse().ok()?;
+fn whole_number(text: &[u8]) -> Option<u64> {
+    let count = text.iter().try_fold(0u64, |count, byte| {
+        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
+        count.checked_mul(10)?.checked_add(digit)
+    });
+    count.or_else(|| {
+        let number: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
         // The cast saturates.
         (number >= 0.0).then(|| number.ceil() as u64)
     })

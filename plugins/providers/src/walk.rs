@@ -95,7 +95,7 @@ impl<'a> Walk<'a> {
         let mut depth = outer;
         loop {
             let opened = match self.peek() {
-                Some(b'"') => self.string().map(|_| false)?,
+                Some(b'"') => self.rest_of_string().map(|_| false)?,
                 Some(open @ (b'{' | b'[')) => {
                     depth += 1;
                     if depth > MAX_DEPTH {
@@ -163,37 +163,42 @@ impl<'a> Walk<'a> {
     /// Over a string; the cursor stands on its opening quote.
     #[inline(always)]
     pub(crate) fn string(&mut self) -> Result<Literal, Stop> {
-        // Most strings are keys and roles: they end within the first word.
         let start = self.at;
-        if let Some(word) = words::load(self.bytes, start + 1) {
+        let escapes = self.rest_of_string()?;
+        Ok(Literal {
+            span: start..self.at,
+            escapes,
+        })
+    }
+
+    /// Over a string: how many escapes it has.
+    #[inline(always)]
+    fn rest_of_string(&mut self) -> Result<usize, Stop> {
+        self.at += 1;
+        // Most strings are keys and roles: they end within the first word.
+        if let Some(word) = words::load(self.bytes, self.at) {
+            self.seen |= word;
             let stops = words::stops(word);
-            let end = start + 1 + words::first(stops);
-            if stops != 0 && self.bytes[end] == b'"' {
-                self.seen |= word;
+            let end = self.at + words::first(stops);
+            if stops == 0 {
+                self.at = end;
+            } else if self.bytes[end] == b'"' {
                 self.at = end + 1;
-                return Ok(Literal {
-                    span: start..self.at,
-                    escapes: 0,
-                });
+                return Ok(0);
             }
         }
-        self.longer_string()
+        self.rest_of_long_string()
     }
 
     #[inline(never)]
-    fn longer_string(&mut self) -> Result<Literal, Stop> {
-        let start = self.at;
+    fn rest_of_long_string(&mut self) -> Result<usize, Stop> {
         let mut escapes = 0;
-        self.at += 1;
         loop {
             self.at += words::plain_run(&self.bytes[self.at..], &mut self.seen);
             match self.bytes.get(self.at) {
                 Some(b'"') => {
                     self.at += 1;
-                    return Ok(Literal {
-                        span: start..self.at,
-                        escapes,
-                    });
+                    return Ok(escapes);
                 }
                 Some(b'\\') => {
                     escapes += 1;
@@ -245,7 +250,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Over a number; the text of it.
-    pub(crate) fn number(&mut self) -> Result<&'a str, Stop> {
+    pub(crate) fn number(&mut self) -> Result<&'a [u8], Stop> {
         let start = self.at;
         if self.bytes.get(self.at) == Some(&b'-') {
             self.at += 1;
@@ -266,26 +271,22 @@ impl<'a> Walk<'a> {
             }
             self.digits()?;
         }
-        let text = std::str::from_utf8(&self.bytes[start..self.at]).unwrap_or_default();
+        let text = &self.bytes[start..self.at];
         // Whether it is out of range hangs on how the parser rounds, so the parser says.
         if (exponent || text.len() > SURELY_FINITE)
-            && serde_json::from_str::<serde_json::Number>(text).is_err()
+            && serde_json::from_slice::<serde_json::Number>(text).is_err()
         {
             return Err(Stop::Malformed(start));
         }
         Ok(text)
     }
 
+    #[inline]
     fn digits(&mut self) -> Result<(), Stop> {
-        let start = self.at;
-        while matches!(self.bytes.get(self.at), Some(b'0'..=b'9')) {
-            self.at += 1;
-        }
-        if self.at == start {
-            self.malformed()
-        } else {
-            Ok(())
-        }
+        let digits = self.bytes[self.at..].iter();
+        let len = digits.take_while(|byte| byte.is_ascii_digit()).count();
+        self.at += len;
+        if len == 0 { self.malformed() } else { Ok(()) }
     }
 
     /// Over `true`, `false` or `null`; `None` is null.

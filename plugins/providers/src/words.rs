@@ -4,7 +4,7 @@
 //! A mark is the high bit of a byte. The lowest mark is right; those above it may be set in error,
 //! because a subtraction borrows from the byte above.
 
-use memchr::memchr2;
+use memchr::{memchr, memchr2};
 
 const ONES: u64 = u64::from_ne_bytes([1; 8]);
 const HIGHS: u64 = ONES << 7;
@@ -77,28 +77,17 @@ pub(crate) fn plain_run(bytes: &[u8], seen: &mut u64) -> usize {
             return at + first(stops);
         }
         at += 8;
-        if at == 64 {
+        if at == 32 {
             return at + long_run(&bytes[at..], seen);
         }
     }
     at + end_of_run(&bytes[at..], seen)
 }
 
-/// As [`plain_run`], for what is long: blocks the compiler turns into vector instructions.
+/// As [`plain_run`], for what is long.
 fn long_run(bytes: &[u8], seen: &mut u64) -> usize {
-    let mut at = 0;
-    let mut union = 0;
-    for block in bytes.chunks_exact(64) {
-        let (stop, all) = block.iter().fold((false, 0), |(stop, all), &byte| {
-            (stop | is_stop(byte), all | byte)
-        });
-        union |= all;
-        if stop {
-            break;
-        }
-        at += 64;
-    }
-    *seen |= each(union);
+    let mut at = plain_blocks::<64>(bytes, seen);
+    at += plain_blocks::<16>(&bytes[at..], seen);
     while let Some(word) = load(bytes, at) {
         *seen |= word;
         let stops = stops(word);
@@ -108,6 +97,46 @@ fn long_run(bytes: &[u8], seen: &mut u64) -> usize {
         at += 8;
     }
     at + end_of_run(&bytes[at..], seen)
+}
+
+/// How many bytes the blocks have that come before the first one with a stop. The compiler turns it
+/// into vector instructions.
+#[inline(always)]
+fn plain_blocks<const BLOCK: usize>(bytes: &[u8], seen: &mut u64) -> usize {
+    let mut at = 0;
+    let mut union = [0; 16];
+    for block in bytes.as_chunks::<BLOCK>().0 {
+        if has_stop(block, &mut union) {
+            break;
+        }
+        at += BLOCK;
+    }
+    if union
+        .iter()
+        .fold(false, |beyond, byte| beyond | !byte.is_ascii())
+    {
+        *seen |= HIGHS;
+    }
+    at
+}
+
+/// Whether a block has a stop. A quote with one bit flipped is next to the control characters, and so
+/// the least of several bytes tells whether one of them is a stop.
+#[inline(always)]
+fn has_stop<const BLOCK: usize>(block: &[u8; BLOCK], union: &mut [u8; 16]) -> bool {
+    let mut quotes = [u8::MAX; 16];
+    let mut slashes = [u8::MAX; 16];
+    for lanes in block.as_chunks::<16>().0 {
+        for (at, &byte) in lanes.iter().enumerate() {
+            quotes[at] = quotes[at].min(byte ^ (b'"' ^ 0x20));
+            slashes[at] = slashes[at].min(byte ^ b'\\');
+            union[at] |= byte;
+        }
+    }
+    let least = quotes.iter().zip(&slashes);
+    least.fold(false, |stop, (&quote, &slash)| {
+        stop | (quote <= 0x20) | (slash == 0)
+    })
 }
 
 /// As [`plain_run`], for the last bytes of the text.
@@ -129,7 +158,56 @@ pub(crate) type Found<'b> = (&'b [u8], u8, &'b [u8]);
 /// The first quote or backslash.
 #[inline(always)]
 pub(crate) fn find_quote(bytes: &[u8]) -> Option<Found<'_>> {
-    find::<5>(bytes, quotes, far_quote)
+    let at = near(bytes, near::quote_or_slash).or_else(|| memchr2(b'"', b'\\', bytes))?;
+    around(bytes, at)
+}
+
+/// The first quote, whether or not it is escaped: what comes before it, and after it.
+#[inline(always)]
+pub(crate) fn split_at_quote(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let at = near(bytes, near::quote).or_else(|| memchr(b'"', bytes))?;
+    let (before, _, after) = around(bytes, at)?;
+    Some((before, after))
+}
+
+/// Searches the first bytes, as many as nearly all strings have.
+#[inline(always)]
+fn near(bytes: &[u8], find: impl Fn(&[u8; 16]) -> Option<usize>) -> Option<usize> {
+    let (first, rest) = bytes.split_first_chunk()?;
+    find(first).or_else(|| Some(16 + find(rest.first_chunk()?)?))
+}
+
+/// Searches of a vector's bytes, in place: a call of `memchr`, which looks up what the processor can do,
+/// costs more than most strings are long.
+#[cfg(target_arch = "x86_64")]
+mod near {
+    use memchr::arch::x86_64::sse2::memchr::{One, Two};
+
+    #[inline(always)]
+    pub(super) fn quote(bytes: &[u8; 16]) -> Option<usize> {
+        One::new(b'"')?.find(bytes)
+    }
+
+    #[inline(always)]
+    pub(super) fn quote_or_slash(bytes: &[u8; 16]) -> Option<usize> {
+        Two::new(b'"', b'\\')?.find(bytes)
+    }
+}
+
+/// The same where SSE2 is not sure to be there.
+#[cfg(not(target_arch = "x86_64"))]
+mod near {
+    use memchr::arch::all::memchr::{One, Two};
+
+    #[inline(always)]
+    pub(super) fn quote(bytes: &[u8; 16]) -> Option<usize> {
+        One::new(b'"').find(bytes)
+    }
+
+    #[inline(always)]
+    pub(super) fn quote_or_slash(bytes: &[u8; 16]) -> Option<usize> {
+        Two::new(b'"', b'\\').find(bytes)
+    }
 }
 
 /// The first quote, bracket, brace or `extra`, which is ASCII.
@@ -137,6 +215,12 @@ pub(crate) fn find_quote(bytes: &[u8]) -> Option<Found<'_>> {
 pub(crate) fn find_structure(bytes: &[u8], extra: u8) -> Option<Found<'_>> {
     let marks = |word| structure(word, extra);
     find::<2>(bytes, marks, |far| far_structure(far, extra))
+}
+
+/// From the first quote, bracket, brace or `extra` on, which is ASCII.
+#[inline(always)]
+pub(crate) fn from_structure(bytes: &[u8], extra: u8) -> &[u8] {
+    find_structure(bytes, extra).map_or(&[], |(before, ..)| &bytes[before.len()..])
 }
 
 /// The first mark. What is not within some words is left to `far`, which says how many bytes come
@@ -166,11 +250,6 @@ fn around(bytes: &[u8], at: usize) -> Option<Found<'_>> {
     let (before, from) = bytes.split_at_checked(at)?;
     let (&found, after) = from.split_first()?;
     Some((before, found, after))
-}
-
-#[inline(never)]
-fn far_quote(bytes: &[u8]) -> usize {
-    memchr2(b'"', b'\\', bytes).unwrap_or(bytes.len())
 }
 
 /// How many bytes come before the first quote, bracket, brace or `extra`. Embeddings are tens of kilobytes of
@@ -238,6 +317,9 @@ mod tests {
         for len in 0..120 {
             let bytes = vec![b'a'; len];
             assert_eq!(find_quote(&bytes), None);
+            assert_eq!(split_at_quote(&bytes), None);
+            let quoted = [&bytes[..], b"\"\"a"].concat();
+            assert_eq!(split_at_quote(&quoted), Some((&bytes[..], &b"\"a"[..])));
             assert_eq!(find_structure(&bytes, b','), None);
         }
     }

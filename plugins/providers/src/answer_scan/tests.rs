@@ -62,6 +62,19 @@ fn finds_only_the_key_of_the_level() {
 }
 
 #[test]
+fn a_quote_is_escaped_by_an_odd_number_of_backslashes() {
+    for slashes in 0..40 {
+        let text = "\\".repeat(slashes);
+        let rest = if slashes % 2 == 0 { "" } else { " \"" };
+        let body = format!(r#"{{"x":["{text}"{rest}],"y":"{text}"{rest},"usage":{{"a":1}}}}"#);
+        for piece in 1..=body.len() {
+            let expected = (vec![r#"{"a":1}"#.to_owned()], true);
+            assert_eq!(found(&body, piece), expected, "{body} in pieces of {piece}");
+        }
+    }
+}
+
+#[test]
 fn a_value_too_large_is_not_kept() {
     let body = format!("{{\"usage\":{{\"x\":\"{}\"}}}}", "x".repeat(MAX_CAPTURE));
     for piece in [1000, body.len()] {

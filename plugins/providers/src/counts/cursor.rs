@@ -1,6 +1,8 @@
 //! Reads counts out of a JSON object. It goes over bytes that somebody else checks: what it cannot
 //! read it gives up on, and it does not notice all that is wrong.
 
+use std::borrow::Cow;
+
 use crate::answer_scan::{skip_nested, skip_string};
 use crate::words;
 
@@ -25,7 +27,7 @@ impl<'b> Cursor<'b> {
     }
 
     /// Over an object.
-    #[inline]
+    #[inline(always)]
     pub(super) fn object<C: Counts>(&mut self) -> Option<C> {
         let mut counts = C::default();
         self.expect(b'{')?;
@@ -44,76 +46,63 @@ impl<'b> Cursor<'b> {
     }
 
     /// Over an object or null.
+    #[inline(always)]
     pub(super) fn maybe_object<C: Counts>(&mut self) -> Option<Option<C>> {
         if self.peek()? == b'{' {
-            return self.object().map(Some);
+            let (object, rest) = object(self.rest)?;
+            self.rest = rest;
+            return Some(Some(object));
         }
         self.null().map(|()| None)
     }
 
     /// Over a count or null. A fraction is none, nor is what does not fit in 64 bits.
-    #[inline]
+    #[inline(always)]
     pub(super) fn count(&mut self) -> Option<Option<u64>> {
-        let mut count: Option<u64> = None;
-        self.peek()?;
+        if !self.peek()?.is_ascii_digit() {
+            return self.null().map(|()| None);
+        }
+        let mut count: u64 = 0;
         while let Some((digit @ b'0'..=b'9', after)) = self.rest.split_first() {
-            let digit = u64::from(digit - b'0');
-            count = Some(count.unwrap_or(0).checked_mul(10)?.checked_add(digit)?);
+            count = count
+                .checked_mul(10)?
+                .checked_add(u64::from(digit - b'0'))?;
             self.rest = after;
         }
-        match count {
-            None => self.null().map(|()| None),
-            some => Some(some),
-        }
+        Some(Some(count))
     }
 
     /// Over a value of any kind.
+    #[inline(always)]
     pub(super) fn skip(&mut self) -> Option<()> {
-        let first = self.peek()?;
-        match first {
-            b'"' => {
-                self.step();
-                self.rest = skip_string(self.rest).ok()?;
+        match self.peek()? {
+            b'"' | b'{' | b'[' => {
+                self.rest = after_enclosed(self.rest)?;
+                Some(())
             }
-            b'{' | b'[' => {
-                self.step();
-                self.rest = skip_nested(self.rest, &mut 1).ok()?;
-            }
-            _ => self.scalar()?,
+            _ => self.scalar(),
         }
-        Some(())
     }
 
     /// Over a number or a word.
+    #[inline(always)]
     fn scalar(&mut self) -> Option<()> {
-        let is_part =
-            |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'z' | b'E' | b'+' | b'-' | b'.');
-        let len = self.rest.iter().position(|byte| !is_part(byte))?;
+        let len = self.rest.iter().position(|byte| !is_scalar(*byte))?;
         self.rest = &self.rest[len..];
         (len > 0).then_some(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn member(&mut self, counts: &mut impl Counts) -> Option<()> {
         self.expect(b'"')?;
         let (key, end, after) = words::find_quote(self.rest)?;
-        if end != b'"' {
-            return self.escaped_member(counts);
-        }
+        let (key, after) = match end {
+            b'"' => (Cow::Borrowed(key), after),
+            _ => escaped_key(self.rest)?,
+        };
         self.rest = after;
         self.expect(b':')?;
-        counts.member(key, self)
-    }
-
-    /// Over a member whose key has escapes.
-    #[cold]
-    fn escaped_member(&mut self, counts: &mut impl Counts) -> Option<()> {
-        let from = self.rest;
-        self.rest = skip_string(from).ok()?;
-        let quoted = [b"\"", &from[..from.len() - self.rest.len()]].concat();
-        let key: String = serde_json::from_slice(&quoted).ok()?;
-        self.expect(b':')?;
-        counts.member(key.as_bytes(), self)
+        counts.member(&key, self)
     }
 
     fn null(&mut self) -> Option<()> {
@@ -121,14 +110,20 @@ impl<'b> Cursor<'b> {
         Some(())
     }
 
-    /// Over this byte, which must be the next one.
-    #[inline]
+    /// Over this byte, which must be the next one that is not blank.
+    #[inline(always)]
     fn expect(&mut self, byte: u8) -> Option<()> {
-        (self.next()? == byte).then_some(())
+        match self.rest {
+            [next, after @ ..] if *next == byte => {
+                self.rest = after;
+                Some(())
+            }
+            _ => (self.next()? == byte).then_some(()),
+        }
     }
 
     /// Over the next byte that is not blank.
-    #[inline]
+    #[inline(always)]
     fn next(&mut self) -> Option<u8> {
         let next = self.peek()?;
         self.step();
@@ -136,7 +131,7 @@ impl<'b> Cursor<'b> {
     }
 
     /// The next byte that is not blank.
-    #[inline]
+    #[inline(always)]
     fn peek(&mut self) -> Option<u8> {
         if let Some(&byte @ b'!'..) = self.rest.first() {
             return Some(byte);
@@ -150,4 +145,44 @@ impl<'b> Cursor<'b> {
     fn step(&mut self) {
         self.rest = self.rest.get(1..).unwrap_or_default();
     }
+}
+
+/// An object, and what comes after it.
+fn object<C: Counts>(bytes: &[u8]) -> Option<(C, &[u8])> {
+    let mut cursor = Cursor::new(bytes);
+    Some((cursor.object()?, cursor.rest))
+}
+
+/// What comes after a string or a container.
+#[inline(never)]
+fn after_enclosed(bytes: &[u8]) -> Option<&[u8]> {
+    match bytes.split_first()? {
+        (b'"', text) => skip_string(text).ok(),
+        (_, inner) => skip_nested(inner, &mut 1).ok(),
+    }
+}
+
+/// A key that has escapes, from its first byte on, and what comes after it.
+#[cold]
+#[inline(never)]
+fn escaped_key(text: &[u8]) -> Option<(Cow<'_, [u8]>, &[u8])> {
+    let after = skip_string(text).ok()?;
+    let quoted = [b"\"", &text[..text.len() - after.len()]].concat();
+    let key: String = serde_json::from_slice(&quoted).ok()?;
+    Some((Cow::Owned(key.into_bytes()), after))
+}
+
+/// Whether numbers and words may have this byte. A table, because most are a digit or two long.
+fn is_scalar(byte: u8) -> bool {
+    const TABLE: [bool; 256] = {
+        let mut table = [false; 256];
+        let mut byte = 0;
+        while byte < table.len() {
+            table[byte] =
+                matches!(byte as u8, b'0'..=b'9' | b'a'..=b'z' | b'E' | b'+' | b'-' | b'.');
+            byte += 1;
+        }
+        table
+    };
+    TABLE[usize::from(byte)]
 }
