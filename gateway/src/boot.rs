@@ -33,6 +33,7 @@ use crate::secret_key::{self, SecretKeyError};
 use crate::sockets::{Socket, SocketError, Sockets};
 use crate::sso::Sso;
 use crate::store::{self, StoreOpenError, Timed};
+use crate::upstream::connections;
 use crate::web;
 
 #[derive(Debug, Error)]
@@ -259,6 +260,7 @@ fn background(runtime: &Arc<Runtime>) -> Vec<JoinHandle<()>> {
         tokio::spawn(sessions::renew(runtime.clone())),
         tokio::spawn(retention::keep(runtime.clone())),
         tokio::spawn(traces::export(runtime.clone())),
+        tokio::spawn(connections::sweep(runtime.connections.clone())),
     ]
 }
 

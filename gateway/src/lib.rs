@@ -67,3 +67,4 @@ pub mod trace_context;
 pub mod traces;
 pub mod upstream;
 pub mod web;
+pub mod within;

@@ -322,7 +322,7 @@ pub fn without_credentials(query: &str) -> Cow<'_, str> {
         let name = pair.split('=').next().unwrap_or_default();
         CREDENTIAL_PARAMETERS.contains(&&*percent_decode_str(name).decode_utf8_lossy())
     };
-    if query.split('&').any(|pair| is_credential(&pair)) {
+    if !query.is_empty() && query.split('&').any(|pair| is_credential(&pair)) {
         query
             .split('&')
             .filter(|pair| !is_credential(pair))

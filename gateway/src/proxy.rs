@@ -12,7 +12,6 @@ use pingora::apps::{HttpPersistentSettings, HttpServerApp, HttpServerOptions, Re
 use pingora::protocols::Stream;
 use pingora::protocols::http::{ReusableHttpStream, ServerSession};
 use pingora::server::ShutdownWatch;
-use pingora::time::timeout;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tracing::debug;
 use turnpike_api::Dialect;
@@ -24,6 +23,7 @@ use crate::refusal::unreadable_head;
 use crate::request::client_address;
 use crate::request::{self, Connection};
 use crate::runtime::Runtime;
+use crate::within::within;
 
 /// How long a connection may wait for its next request, and an HTTP/2 one for its next stream.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
@@ -116,14 +116,14 @@ impl Proxy {
     /// A head that drips in is cut at `header_timeout`. Its first bytes are here already.
     async fn read_head(&self, session: &mut ServerSession) -> bool {
         let header_timeout = self.runtime.header_timeout();
-        let too_slow = match timeout(header_timeout, session.read_request()).await {
-            Ok(Ok(there_is_one)) => return there_is_one,
-            Ok(Err(error)) if error.etype == ErrorType::InvalidHTTPHeader => false,
-            Ok(Err(error)) => {
+        let too_slow = match within(header_timeout, session.read_request()).await {
+            Some(Ok(there_is_one)) => return there_is_one,
+            Some(Err(error)) if error.etype == ErrorType::InvalidHTTPHeader => false,
+            Some(Err(error)) => {
                 debug!(%error, "connection closed before a request");
                 return false;
             }
-            Err(_) => true,
+            None => true,
         };
         // Says so in the answer, too.
         session.set_keepalive(None);
@@ -146,7 +146,7 @@ async fn linger(session: &mut ServerSession) {
     }
     session.shutdown().await;
     let reading = async { while let Ok(Some(_)) = session.read_request_body().await {} };
-    let _ = timeout(LINGER, reading).await;
+    within(LINGER, reading).await;
 }
 
 /// Waits for the first bytes of a connection's next request; `None` when there will be none.
@@ -162,7 +162,7 @@ async fn next_request(connection: ReusableHttpStream, drain: &Drain) -> Option<(
     let mut bytes = BytesMut::with_capacity(FIRST_READ);
     let read = tokio::select! {
         biased;
-        read = timeout(KEEP_ALIVE, stream.read_buf(&mut bytes)) => read.ok(),
+        read = within(KEEP_ALIVE, stream.read_buf(&mut bytes)) => read,
         () = drain.until_closed() => None,
     };
     match read {

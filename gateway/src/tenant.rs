@@ -1,9 +1,9 @@
 //! Tenants: callers who have nothing to do with those of other tenants. What a request reads of its
 //! caller's tenant, and how the tenant is found.
 
-use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
+use hashbrown::HashMap;
 use http::HeaderValue;
 use http::header::HOST;
 use pingora::http::RequestHeader;

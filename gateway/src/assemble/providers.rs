@@ -1,8 +1,8 @@
 //! Providers and their credentials, as calls need them.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use hashbrown::HashMap;
 use http::{HeaderName, HeaderValue};
 use turnpike_api::{Account, Limit, Provider, Scheme, Secret, Selector, find};
 use turnpike_config::plan::{

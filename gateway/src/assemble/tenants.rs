@@ -1,8 +1,8 @@
 //! Plans of tenants to tenants, and those of no tenant. What two of them have in common, they share.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use hashbrown::HashMap;
 use turnpike_access::AUTHORIZERS;
 use turnpike_api::Authorizer;
 use turnpike_config::plan::{Plan, RemotePlan, TenantPlan};
@@ -27,7 +27,7 @@ pub(super) fn pools(plan: &Plan) -> HashMap<Box<str>, Option<Arc<str>>> {
         let name: Arc<str> = tenant.name.as_str().into();
         for pool in &tenant.pools {
             let known = pools.entry(pool.as_str().into());
-            let named_before = matches!(known, std::collections::hash_map::Entry::Occupied(_));
+            let named_before = matches!(known, hashbrown::hash_map::Entry::Occupied(_));
             let only = known.or_default();
             *only = (!named_before).then(|| name.clone());
         }

@@ -6,13 +6,13 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
 use pingora::protocols::http::ServerSession;
-use pingora::time::timeout;
 use pingora::{Error as PingoraError, ErrorType};
 
 use super::{Stop, draining};
 use crate::context::Context;
 use crate::refusal::{Reason, Refusal};
 use crate::runtime::Runtime;
+use crate::within::within;
 
 /// A body, charged to the process's budget for as long as it is held.
 pub struct Body<'r> {
@@ -81,8 +81,8 @@ pub async fn receive<'r>(
     let collecting = collect(session, context, announced, share);
     tokio::select! {
         biased;
-        body = timeout(limits.body_timeout, collecting) => {
-            body.unwrap_or_else(|_| Err(too_late().into()))
+        body = within(limits.body_timeout, collecting) => {
+            body.unwrap_or_else(|| Err(too_late().into()))
         }
         () = context.runtime.drain.until_cut() => Err(draining().into()),
     }

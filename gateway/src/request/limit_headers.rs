@@ -1,7 +1,7 @@
 //! What an answer tells its caller of the caller's own limits (F35): of requests and of tokens, the
 //! one with the least left. The provider's own are of the credential behind the pool, and stay here.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use turnpike_api::{Dialect, Limit, Measure, Window};
 
@@ -66,15 +66,25 @@ impl Left {
         let Some([most, remaining, reset]) = names(self.measure, dialect) else {
             return;
         };
-        headers.insert(most, self.most.into());
-        headers.insert(remaining, self.remaining.into());
-        let value = self.resets_at.map(|at| match dialect {
-            Dialect::Anthropic => time(at).into(),
-            Dialect::OpenAi | Dialect::Gemini => duration(at.saturating_sub(self.now)),
-        });
-        let value = value.and_then(|value| HeaderValue::from_maybe_shared(value).ok());
-        if let Some(value) = value {
-            headers.insert(reset, value);
+        // The three of them share one piece of memory.
+        let mut text = BytesMut::with_capacity(96);
+        let mut put = |name, text: &mut BytesMut| {
+            if let Ok(value) = HeaderValue::from_maybe_shared(text.split().freeze()) {
+                headers.insert(name, value);
+            }
+        };
+        number(self.most, &mut text);
+        put(most, &mut text);
+        number(self.remaining, &mut text);
+        put(remaining, &mut text);
+        if let Some(at) = self.resets_at {
+            match dialect {
+                Dialect::Anthropic => text.put_slice(time(at).as_bytes()),
+                Dialect::OpenAi | Dialect::Gemini => {
+                    duration(at.saturating_sub(self.now), &mut text);
+                }
+            }
+            put(reset, &mut text);
         }
     }
 }
@@ -103,13 +113,16 @@ pub fn mark(headers: &mut HeaderMap, lease: &Lease<'_, '_>, dialect: Dialect, no
     }
 }
 
+fn number(number: u64, text: &mut BytesMut) {
+    text.put_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
 /// As OpenAI writes them: `1s`, `6m0s`, `2h0m5s`.
-fn duration(millis: u64) -> Bytes {
+fn duration(millis: u64, text: &mut BytesMut) {
     let seconds = millis.div_ceil(1000);
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    let mut text = BytesMut::with_capacity(32);
     let mut put = |count: u64, unit: u8| {
-        text.put_slice(itoa::Buffer::new().format(count).as_bytes());
+        number(count, text);
         text.put_u8(unit);
     };
     if hours > 0 {
@@ -119,7 +132,6 @@ fn duration(millis: u64) -> Bytes {
         put(minutes, b'm');
     }
     put(seconds, b's');
-    text.freeze()
 }
 
 #[cfg(test)]
@@ -135,7 +147,9 @@ mod tests {
             (360_000, "6m0s"),
             (7_205_000, "2h0m5s"),
         ] {
-            assert_eq!(duration(millis), expected);
+            let mut text = BytesMut::new();
+            duration(millis, &mut text);
+            assert_eq!(text, expected);
         }
     }
 }

@@ -259,26 +259,31 @@ fn in_the_callers_dialect<'p>(
     head: &RequestHeader,
     query: &str,
 ) -> Resource<'p> {
-    let is_key = |pair: &str| pair.starts_with("key=");
-    let caller = if head.headers.contains_key(ANTHROPIC_VERSION) {
-        Dialect::Anthropic
-    } else if head.headers.contains_key(GOOG_API_KEY) || query.split('&').any(is_key) {
-        Dialect::Gemini
-    } else {
-        return resource;
-    };
     match resource {
         Resource::Models {
             dialect: Dialect::OpenAi,
-        } => Resource::Models { dialect: caller },
+        } => Resource::Models {
+            dialect: callers_dialect(head, query),
+        },
         Resource::Model {
             dialect: Dialect::OpenAi,
             id,
         } => Resource::Model {
-            dialect: caller,
+            dialect: callers_dialect(head, query),
             id,
         },
         other => other,
+    }
+}
+
+fn callers_dialect(head: &RequestHeader, query: &str) -> Dialect {
+    let is_key = |pair: &str| pair.starts_with("key=");
+    if head.headers.contains_key(ANTHROPIC_VERSION) {
+        Dialect::Anthropic
+    } else if head.headers.contains_key(GOOG_API_KEY) || query.split('&').any(is_key) {
+        Dialect::Gemini
+    } else {
+        Dialect::OpenAi
     }
 }
 

@@ -1,9 +1,10 @@
-//! Connections to providers: Pingora's pools, HTTP/1 and HTTP/2.
+//! Connections to providers: made by Pingora, HTTP/1 and HTTP/2.
 //!
 //! Pingora's combined connector does the same, but the future of its one call holds a whole TLS
 //! handshake, which every request would carry (18 KB of state, copied, for what is nearly always
 //! a look into a pool). Here only a request that connects pays for connecting.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -17,13 +18,18 @@ use pingora::protocols::{ALPN, Stream};
 use pingora::upstreams::peer::Peer;
 
 use super::Endpoint;
+use super::idle::Idle;
 
-/// Idle connections kept, over all providers.
+/// HTTP/2 connections without a stream that are kept, over all providers.
 const POOL: usize = 1024;
+
+/// What the other side has closed is closed here as soon.
+const SWEPT: Duration = Duration::from_secs(1);
 
 /// The pools, shared by all requests.
 pub struct Connections {
     h1: TransportConnector,
+    idle: Idle,
     h2: v2::Connector,
 }
 
@@ -38,6 +44,7 @@ impl Default for Connections {
         let options = || Some(ConnectorOptions::new(POOL));
         Self {
             h1: TransportConnector::new(options()),
+            idle: Idle::default(),
             h2: v2::Connector::new(options()),
         }
     }
@@ -58,7 +65,7 @@ impl Connections {
             return Ok((Connection::H2(Box::new(stream)), true));
         }
         if alpn.get_min_http_version() == 1
-            && let Some(stream) = self.h1.reused_stream(endpoint).await
+            && let Some(stream) = self.idle.take(endpoint.reuse_hash())
         {
             return Ok((Connection::H1(stream), true));
         }
@@ -87,7 +94,7 @@ impl Connections {
             HttpSession::H1(session) => self.keep_h1(session, endpoint),
             HttpSession::H2(stream) => {
                 self.h2
-                    .release_http_session(stream, endpoint, idle(endpoint))
+                    .release_http_session(stream, endpoint, endpoint.idle_timeout())
             }
             HttpSession::Custom(()) => {}
         }
@@ -98,12 +105,16 @@ impl Connections {
         // It waits only to close what cannot be kept, which being dropped does as well; and its future
         // would lie within that of every request.
         if let Some(stream) = session.reuse().now_or_never().flatten() {
-            self.h1
-                .release_stream(stream, endpoint.reuse_hash(), idle(endpoint));
+            self.idle.put(endpoint.reuse_hash(), stream);
         }
     }
 }
 
-fn idle(endpoint: &Endpoint) -> Option<Duration> {
-    endpoint.idle_timeout()
+/// Closes idle ones that are of no use any more, every second, until the process ends.
+pub async fn sweep(connections: Arc<Connections>) {
+    let mut every = tokio::time::interval(SWEPT);
+    loop {
+        every.tick().await;
+        connections.idle.sweep();
+    }
 }

@@ -17,7 +17,7 @@ use super::resolve::Resolver;
 
 /// Idle connections older than this are closed by us before most vendors close them, so that a
 /// request is rarely sent into a connection that is being closed.
-const IDLE: Duration = Duration::from_secs(55);
+pub(super) const IDLE: Duration = Duration::from_secs(55);
 
 /// Streams on one HTTP/2 connection; another connection is opened beyond it.
 const H2_STREAMS: usize = 100;

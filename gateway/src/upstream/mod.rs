@@ -13,6 +13,7 @@ pub mod dial;
 pub mod endpoint;
 pub mod entry;
 pub mod holder;
+mod idle;
 pub mod mint;
 pub mod outlook;
 pub mod pool;

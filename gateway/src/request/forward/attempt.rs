@@ -124,7 +124,7 @@ async fn judge(
     deadline: Instant,
 ) -> Attempt {
     let plugin = &lease.member.credential.vendor.plugin;
-    let now = context.runtime.board.time.now();
+    let now = || context.runtime.board.time.now();
     let headers = rest.head().filter(|head| head.status.as_u16() >= 300);
     let headers = headers.map(|head| head.headers.clone());
     let mut received = match receive(session, context, lease, call, rest) {
@@ -160,7 +160,7 @@ async fn judge(
             show_held(&mut received, &body, is_whole, secret).await;
             match judgement {
                 Judgement::Fault(fault) => {
-                    let hint = plugin.hint(now, received.status, &headers, &body);
+                    let hint = plugin.hint(now(), received.status, &headers, &body);
                     Attempt::Refused(received, fault, hint)
                 }
                 Judgement::Good | Judgement::Caller => Attempt::Good(received),
@@ -171,7 +171,7 @@ async fn judge(
             Attempt::Broken(broken)
         }
         (Held::Enough, None, Progress::Failed(fault)) => {
-            let hint = received.meter.hint(now);
+            let hint = received.meter.hint(now());
             Attempt::Refused(received, fault, hint)
         }
         (Held::Enough, None, _) => Attempt::Good(received),

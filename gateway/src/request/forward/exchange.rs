@@ -10,7 +10,6 @@ use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::client::HttpSession;
 use pingora::protocols::http::v2::client::Http2Session;
-use pingora::time::timeout;
 use thiserror::Error;
 use turnpike_api::Fault;
 
@@ -24,6 +23,7 @@ use crate::runtime::Runtime;
 use crate::upstream::call::CallError;
 use crate::upstream::credential::Access;
 use crate::upstream::{Connection, Endpoint};
+use crate::within::within;
 
 /// How an exchange ended.
 pub(super) enum Exchanged {
@@ -211,8 +211,8 @@ pub(super) async fn watching<T>(
         let look = left.min(LOOK);
         tokio::select! {
             biased;
-            done = timeout(look, work.as_mut()) => {
-                if let Ok(done) = done {
+            done = within(look, work.as_mut()) => {
+                if let Some(done) = done {
                     return Waited::Done(done);
                 }
             }

@@ -1,7 +1,5 @@
 //! Which headers go to the provider, and which come back.
 
-use std::fmt::Write as _;
-
 use bytes::BytesMut;
 use http::header::{CONNECTION, CONTENT_LENGTH, RETRY_AFTER, TRANSFER_ENCODING};
 use http::response::Parts;
@@ -64,10 +62,15 @@ pub(super) fn http1(
         context.record.id.header().as_bytes(),
         b"\r\n",
     ]);
-    // Writing to memory does not fail.
-    let _ = write!(head, "traceparent: {}\r\n", context.outgoing_trace());
+    put(&[
+        b"traceparent: ",
+        &context.outgoing_trace().traceparent(),
+        b"\r\n",
+    ]);
     if has_body(call.line.method, body_len) {
-        let _ = write!(head, "content-length: {body_len}\r\n");
+        let mut digits = itoa::Buffer::new();
+        let length = digits.format(body_len).as_bytes();
+        put(&[b"content-length: ", length, b"\r\n"]);
     }
     head.extend_from_slice(b"\r\n");
     head
@@ -111,7 +114,7 @@ pub(super) fn http2(
     put("x-request-id", context.record.id.header().clone());
     put(
         "traceparent",
-        HeaderValue::from_str(&context.outgoing_trace().to_string()).ok()?,
+        HeaderValue::from_bytes(&context.outgoing_trace().traceparent()).ok()?,
     );
     if has_body(call.line.method, body_len) {
         put("content-length", body_len.into());
