@@ -6,13 +6,15 @@
 use std::net::IpAddr;
 
 use crate::Action;
-use crate::json::{Fields, Value, Whole, boundary};
+use crate::json::{Value, Whole, boundary, field, object, string};
 use crate::redact::credentials;
 
 /// Something that happened.
 pub trait Event {
     fn name(&self) -> &'static str;
-    fn write(&self, fields: &mut Fields<'_>);
+
+    /// Its name and its fields, a comma before each.
+    fn write(&self, out: &mut Vec<u8>);
 }
 
 /// What a caller says of itself in headers. Nobody checks it.
@@ -33,10 +35,14 @@ impl<'a> Claimed<'a> {
 }
 
 impl Value for Claimed<'_> {
-    fn write(&self, name: &str, fields: &mut Fields<'_>) {
-        fields.object(name, |within| {
+    fn write(&self, out: &mut Vec<u8>) {
+        object(out, |out| {
             for (name, value) in &self.0 {
-                within.text(name, value);
+                // Names of headers are plain.
+                out.extend_from_slice(b",\"");
+                out.extend_from_slice(name.as_bytes());
+                out.extend_from_slice(b"\":");
+                string(value, out);
             }
         });
     }
@@ -67,8 +73,8 @@ macro_rules! described {
             }
 
             impl $(<$life>)? $type $(<$life>)? {
-                fn write_fields(&self, _fields: &mut Fields<'_>) {
-                    $( self.$field.write(stringify!($field), _fields); )*
+                fn write_fields(&self, _out: &mut Vec<u8>) {
+                    $( field(concat!(",\"", stringify!($field), "\":"), &self.$field, _out); )*
                 }
             }
         )*
@@ -98,8 +104,9 @@ macro_rules! events {
                     $name
                 }
 
-                fn write(&self, fields: &mut Fields<'_>) {
-                    self.write_fields(fields);
+                fn write(&self, out: &mut Vec<u8>) {
+                    out.extend_from_slice(concat!(",\"event\":\"", $name, "\"").as_bytes());
+                    self.write_fields(out);
                 }
             }
         )*
@@ -116,8 +123,8 @@ macro_rules! groups {
 
         $(
             impl $(<$life>)? Value for $type $(<$life>)? {
-                fn write(&self, name: &str, fields: &mut Fields<'_>) {
-                    fields.object(name, |within| self.write_fields(within));
+                fn write(&self, out: &mut Vec<u8>) {
+                    object(out, |out| self.write_fields(out));
                 }
             }
         )*

@@ -1,144 +1,111 @@
 //! JSON, written straight into the bytes that go to the disk: no tree, no allocation of its own.
+//!
+//! Two records are written for each call, while it waits. So names come as they are written, with all that
+//! is around them, and texts are looked at many bytes at a time.
 
 /// As many bytes of a text are written. Callers choose some of them.
 const LONGEST: usize = 1024;
-
-/// The fields of one object.
-pub struct Fields<'b> {
-    out: &'b mut Vec<u8>,
-    is_first: bool,
-}
 
 /// A text that is bounded already, and not cut.
 #[derive(Clone, Copy, Default)]
 pub struct Whole<'a>(pub &'a str);
 
-/// What a field holds. What there is not is left out.
+/// What a field holds. What there is not writes nothing.
 pub(crate) trait Value {
-    fn write(&self, name: &str, fields: &mut Fields<'_>);
+    fn write(&self, out: &mut Vec<u8>);
 }
 
-impl<'b> Fields<'b> {
-    /// Of an object that has some already.
-    pub fn more(out: &'b mut Vec<u8>) -> Self {
-        Self {
-            out,
-            is_first: false,
-        }
+/// One field of an object; left out where it holds nothing. Its name is written as `,"name":`, also of the
+/// first: [`object`] sees to that.
+// Inlined, so that a name is of a known length, and a few moves.
+#[inline(always)]
+pub(crate) fn field(name: &'static str, value: &impl Value, out: &mut Vec<u8>) {
+    let before = out.len();
+    out.extend_from_slice(name.as_bytes());
+    value.write(out);
+    if out.len() == before + name.len() {
+        out.truncate(before);
     }
+}
 
-    /// Of an object that was just begun.
-    pub fn first(out: &'b mut Vec<u8>) -> Self {
-        Self {
-            out,
-            is_first: true,
-        }
-    }
-
-    pub fn text(&mut self, name: &str, text: &str) {
-        self.name(name);
-        string(text, self.out);
-    }
-
-    pub fn number(&mut self, name: &str, number: u64) {
-        self.name(name);
-        let mut digits = itoa::Buffer::new();
-        self.out.extend_from_slice(digits.format(number).as_bytes());
-    }
-
-    pub fn boolean(&mut self, name: &str, value: bool) {
-        self.name(name);
-        let text: &[u8] = if value { b"true" } else { b"false" };
-        self.out.extend_from_slice(text);
-    }
-
-    /// An object; left out where nothing is written into it.
-    pub fn object(&mut self, name: &str, write: impl FnOnce(&mut Fields<'_>)) {
-        let (before, was_first) = (self.out.len(), self.is_first);
-        self.name(name);
-        self.out.push(b'{');
-        let mut within = Fields::first(self.out);
-        write(&mut within);
-        if within.is_first {
-            self.out.truncate(before);
-            self.is_first = was_first;
-        } else {
-            self.out.push(b'}');
-        }
-    }
-
-    /// Names are ours, or those of headers: plain.
-    fn name(&mut self, name: &str) {
-        if !std::mem::replace(&mut self.is_first, false) {
-            self.out.push(b',');
-        }
-        self.out.push(b'"');
-        self.out.extend_from_slice(name.as_bytes());
-        self.out.extend_from_slice(b"\":");
+/// An object; nothing where nothing is written into it.
+pub(crate) fn object(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    let begin = out.len();
+    write(out);
+    // The comma before the first field.
+    if let Some(comma) = out.get_mut(begin) {
+        *comma = b'{';
+        out.push(b'}');
     }
 }
 
 impl Value for &str {
-    fn write(&self, name: &str, fields: &mut Fields<'_>) {
-        fields.text(name, self);
+    fn write(&self, out: &mut Vec<u8>) {
+        string(self, out);
     }
 }
 
 impl Value for crate::Action {
-    fn write(&self, name: &str, fields: &mut Fields<'_>) {
-        fields.text(name, self.words());
+    fn write(&self, out: &mut Vec<u8>) {
+        string(self.words(), out);
     }
 }
 
 impl Value for Whole<'_> {
-    fn write(&self, name: &str, fields: &mut Fields<'_>) {
-        fields.name(name);
-        quoted(self.0, "", fields.out);
+    fn write(&self, out: &mut Vec<u8>) {
+        quoted(self.0, out);
     }
 }
 
 impl Value for u64 {
-    fn write(&self, name: &str, fields: &mut Fields<'_>) {
-        fields.number(name, *self);
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(itoa::Buffer::new().format(*self).as_bytes());
     }
 }
 
 impl Value for bool {
-    fn write(&self, name: &str, fields: &mut Fields<'_>) {
-        fields.boolean(name, *self);
+    fn write(&self, out: &mut Vec<u8>) {
+        let text: &[u8] = if *self { b"true" } else { b"false" };
+        out.extend_from_slice(text);
     }
 }
 
 impl Value for std::net::IpAddr {
-    fn write(&self, name: &str, fields: &mut Fields<'_>) {
+    fn write(&self, out: &mut Vec<u8>) {
         use std::io::Write as _;
-        fields.name(name);
-        fields.out.push(b'"');
+        out.push(b'"');
         match self {
             // By hand: each record has one, and the formatting of the standard library is ten times
             // as long.
             Self::V4(v4) => {
-                for (nth, octet) in v4.octets().into_iter().enumerate() {
-                    if nth > 0 {
-                        fields.out.push(b'.');
-                    }
-                    let mut digits = itoa::Buffer::new();
-                    fields
-                        .out
-                        .extend_from_slice(digits.format(octet).as_bytes());
+                let [first, rest @ ..] = v4.octets();
+                octet(first, out);
+                for next in rest {
+                    out.push(b'.');
+                    octet(next, out);
                 }
             }
             // Into memory, which takes it.
-            Self::V6(v6) => drop(write!(fields.out, "{v6}")),
+            Self::V6(v6) => drop(write!(out, "{v6}")),
         }
-        fields.out.push(b'"');
+        out.push(b'"');
     }
 }
 
+fn octet(octet: u8, out: &mut Vec<u8>) {
+    if octet >= 100 {
+        out.push(b'0' + octet / 100);
+    }
+    if octet >= 10 {
+        out.push(b'0' + octet / 10 % 10);
+    }
+    out.push(b'0' + octet % 10);
+}
+
 impl<V: Value> Value for Option<V> {
-    fn write(&self, name: &str, fields: &mut Fields<'_>) {
+    fn write(&self, out: &mut Vec<u8>) {
         if let Some(value) = self {
-            value.write(name, fields);
+            value.write(out);
         }
     }
 }
@@ -146,31 +113,64 @@ impl<V: Value> Value for Option<V> {
 /// A string as JSON has it. Control characters, DEL among them, are escaped: no text begins a line of
 /// its own, or moves a terminal's cursor.
 pub(crate) fn string(text: &str, out: &mut Vec<u8>) {
-    let whole = &text[..boundary(text, LONGEST)];
-    let more = if whole.len() < text.len() { "…" } else { "" };
-    quoted(whole, more, out);
-}
-
-fn quoted(text: &str, more: &str, out: &mut Vec<u8>) {
-    let bytes = text.as_bytes();
-    out.push(b'"');
-    // Nearly all are plain. Without an early end the compiler looks at many bytes at once.
-    match bytes.iter().fold(true, |all, byte| all & is_plain(*byte)) {
-        true => out.extend_from_slice(bytes),
-        false => escaped(bytes, out),
+    if text.len() <= LONGEST {
+        return quoted(text, out);
     }
-    out.extend_from_slice(more.as_bytes());
+    quoted(&text[..boundary(text, LONGEST)], out);
+    out.pop();
+    out.extend_from_slice("…\"".as_bytes());
+}
+
+fn quoted(text: &str, out: &mut Vec<u8>) {
+    let bytes = text.as_bytes();
+    if !is_plain(bytes) {
+        return escaped(bytes, out);
+    }
+    out.push(b'"');
+    out.extend_from_slice(bytes);
     out.push(b'"');
 }
 
-fn is_plain(byte: u8) -> bool {
-    (byte >= 0x20) & (byte != b'"') & (byte != b'\\') & (byte != 0x7f)
+/// Whether nothing is to be escaped. Most texts are short, so what is behind the last whole word is not
+/// gone through byte by byte: the last word is of the last bytes, some of which are looked at twice.
+fn is_plain(bytes: &[u8]) -> bool {
+    if let Some(last) = bytes.last_chunk() {
+        let (words, _) = bytes.as_chunks();
+        let mut words = words.iter().map(|word| u64::from_le_bytes(*word));
+        return words.all(is_plain_word) && is_plain_word(u64::from_le_bytes(*last));
+    }
+    match (bytes.first_chunk(), bytes.last_chunk()) {
+        (Some(first), Some(last)) => {
+            let (first, last) = (u32::from_le_bytes(*first), u32::from_le_bytes(*last));
+            is_plain_word(u64::from(first) << 32 | u64::from(last))
+        }
+        _ => !bytes.iter().any(|byte| is_escaped(*byte)),
+    }
 }
 
+fn is_escaped(byte: u8) -> bool {
+    byte < 0x20 || matches!(byte, b'"' | b'\\' | 0x7f)
+}
+
+/// Eight bytes at once: the highest bit of each says whether it is to be escaped.
+fn is_plain_word(word: u64) -> bool {
+    const ONES: u64 = u64::MAX / 0xff;
+    const HIGHEST: u64 = 0x80 * ONES;
+    // A flipped bit puts the quote beside the control characters. Bytes of which one more is taken, for
+    // the one before was too small, may look small as well: then that one is.
+    let small = (word ^ (0x02 * ONES)).wrapping_sub(0x21 * ONES);
+    let backslash = (word ^ (u64::from(b'\\') * ONES)).wrapping_sub(ONES);
+    let del = (word & !HIGHEST) + ONES;
+    (small | backslash | del) & !word & HIGHEST == 0
+}
+
+/// Whole runs at once: prompts are long, and have lines. What calls and operators say seldom is here.
+#[inline(never)]
 fn escaped(bytes: &[u8], out: &mut Vec<u8>) {
+    out.push(b'"');
     let mut from = 0;
     for (at, &byte) in bytes.iter().enumerate() {
-        if is_plain(byte) {
+        if !is_escaped(byte) {
             continue;
         }
         out.extend_from_slice(&bytes[from..at]);
@@ -184,6 +184,7 @@ fn escaped(bytes: &[u8], out: &mut Vec<u8>) {
         }
     }
     out.extend_from_slice(&bytes[from..]);
+    out.push(b'"');
 }
 
 /// Where a text of at most so many bytes is cut: between characters.
@@ -195,13 +196,10 @@ pub(crate) fn boundary(text: &str, longest: usize) -> usize {
     end
 }
 
-/// A byte as two hexadecimal digits.
+/// A byte as two hexadecimal digits. Without a table the compiler makes many at once.
 pub(crate) fn hex(byte: u8) -> [u8; 2] {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    [
-        DIGITS[usize::from(byte >> 4)],
-        DIGITS[usize::from(byte & 15)],
-    ]
+    let digit = |value: u8| value + b'0' + u8::from(value > 9) * (b'a' - b'9' - 1);
+    [digit(byte >> 4), digit(byte & 15)]
 }
 
 #[cfg(test)]
@@ -217,23 +215,60 @@ mod tests {
     }
 
     #[test]
-    fn an_object_without_fields_is_left_out() {
-        let mut out = b"{".to_vec();
-        let mut fields = Fields::first(&mut out);
-        fields.object("none", |_| {});
-        fields.object("one", |within| within.number("n", 1));
-        fields.text("last", "a");
-        assert_eq!(out, br#"{"one":{"n":1},"last":"a""#);
-    }
-
-    #[test]
     fn long_texts_are_cut_between_characters() {
         let text = format!("a{}", "ä".repeat(LONGEST));
         let read: String = serde_json::from_slice(&written(&text)).unwrap();
         assert_eq!(read, format!("a{}…", "ä".repeat((LONGEST - 1) / 2)));
     }
 
+    #[test]
+    fn what_holds_nothing_is_left_out() {
+        let mut out = Vec::new();
+        object(&mut out, |out| {
+            field(",\"none\":", &None::<u64>, out);
+            field(",\"one\":", &1_u64, out);
+            field(",\"last\":", &"a", out);
+        });
+        object(&mut out, |_| {});
+        assert_eq!(out, br#"{"one":1,"last":"a"}"#);
+    }
+
+    /// Every byte that a text may have, at every place of a word, among all lengths that are looked at in
+    /// different ways.
+    #[test]
+    fn plain_is_what_has_no_byte_to_be_escaped() {
+        for len in 1..40 {
+            for at in 0..len {
+                for byte in 0..=u8::MAX {
+                    let mut bytes = vec![b' '; len];
+                    bytes[at] = byte;
+                    assert_eq!(is_plain(&bytes), !is_escaped(byte), "{bytes:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn addresses_are_as_the_standard_library_has_them() {
+        for octet in 0..=u8::MAX {
+            let address = std::net::IpAddr::from([octet, 0, 255, octet]);
+            let mut out = Vec::new();
+            address.write(&mut out);
+            assert_eq!(out, format!("\"{address}\"").into_bytes());
+        }
+    }
+
     proptest! {
+        #[test]
+        fn plain_is_the_same_of_words_and_of_bytes(bytes in prop::collection::vec(any::<u8>(), 0..70)) {
+            prop_assert_eq!(is_plain(&bytes), !bytes.iter().any(|byte| is_escaped(*byte)));
+        }
+
+        #[test]
+        fn plain_texts_are_written_as_serde_writes_them(text in "[ !#-\\[\\]-~äöü€]{0,70}") {
+            prop_assert_eq!(written(&text), serde_json::to_vec(&text).unwrap());
+        }
+
         #[test]
         fn texts_come_back_as_they_were(text in "\\PC{0,40}[\\x00-\\x7f]{0,40}") {
             let written = written(&text);

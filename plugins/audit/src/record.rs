@@ -13,7 +13,7 @@ use jiff::fmt::temporal::DateTimePrinter;
 use ring::digest::{Context, SHA256, SHA256_OUTPUT_LEN};
 
 use crate::Event;
-use crate::json::{Fields, hex, string};
+use crate::json::{hex, string};
 
 /// Version of the format.
 pub const VERSION: u64 = 1;
@@ -38,8 +38,11 @@ pub(crate) struct Chain {
     /// Of the record written last; 0 = none yet.
     pub(crate) seq: u64,
     pub(crate) hash: Hash,
-    /// What every record begins with.
+    /// What every record begins with, and its share of their hashes.
     prefix: Vec<u8>,
+    begun: Context,
+    /// When the last one was written, and how that is said: many are within the same millisecond.
+    time: (u64, Vec<u8>),
 }
 
 impl Chain {
@@ -48,30 +51,37 @@ impl Chain {
         let mut prefix = format!("{{\"v\":{VERSION},\"chain\":\"{id}\",\"replica\":").into_bytes();
         string(replica, &mut prefix);
         prefix.extend_from_slice(b",\"seq\":");
+        let mut begun = Context::new(&SHA256);
+        begun.update(&prefix);
         Self {
             id,
             seq,
             hash,
             prefix,
+            begun,
+            time: (0, time(0)),
         }
     }
 
     /// Puts a record of this event behind `out`. `now` is in milliseconds since 1970.
     pub(crate) fn append<E: Event + ?Sized>(&mut self, event: &E, now: u64, out: &mut Vec<u8>) {
-        let begin = out.len();
         self.seq += 1;
+        if self.time.0 != now {
+            self.time = (now, time(now));
+        }
         out.extend_from_slice(&self.prefix);
+        let begin = out.len();
         out.extend_from_slice(itoa::Buffer::new().format(self.seq).as_bytes());
         out.extend_from_slice(b",\"prev\":\"");
         out.extend_from_slice(&self.hash);
         out.extend_from_slice(b"\",\"time\":\"");
-        time(now, out);
+        out.extend_from_slice(&self.time.1);
         out.push(b'"');
-        let mut fields = Fields::more(out);
-        fields.text("event", event.name());
-        event.write(&mut fields);
+        event.write(out);
         out.push(b'}');
-        self.hash = digest(&[&out[begin..]]);
+        let mut hashed = self.begun.clone();
+        hashed.update(&out[begin..]);
+        self.hash = digits(hashed);
         out.pop();
         out.extend_from_slice(b",\"hash\":\"");
         out.extend_from_slice(&self.hash);
@@ -83,9 +93,14 @@ impl Chain {
 pub(crate) fn digest(pieces: &[&[u8]]) -> Hash {
     let mut context = Context::new(&SHA256);
     pieces.iter().for_each(|piece| context.update(piece));
+    digits(context)
+}
+
+fn digits(hashed: Context) -> Hash {
     let mut digits = NONE;
-    for (pair, byte) in digits.chunks_exact_mut(2).zip(context.finish().as_ref()) {
-        pair.copy_from_slice(&hex(*byte));
+    let (pairs, _) = digits.as_chunks_mut::<2>();
+    for (pair, byte) in pairs.iter_mut().zip(hashed.finish().as_ref()) {
+        *pair = hex(*byte);
     }
     digits
 }
@@ -98,12 +113,12 @@ pub(crate) fn hashes(line: &[u8]) -> Option<(Hash, &[u8])> {
 }
 
 /// RFC 3339, UTC, in milliseconds.
-fn time(now: u64, out: &mut Vec<u8>) {
+fn time(now: u64) -> Vec<u8> {
     const PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(3));
     let now = i64::try_from(now).ok();
     let now = now.and_then(|now| Timestamp::from_millisecond(now).ok());
-    // Into memory, which takes it.
-    let _ = PRINTER.print_timestamp(&now.unwrap_or(Timestamp::MAX), &mut *out);
+    let printed = PRINTER.timestamp_to_string(&now.unwrap_or(Timestamp::MAX));
+    printed.into_bytes()
 }
 
 /// The number of a record.

@@ -1,6 +1,8 @@
 use super::*;
-use crate::SigningKey;
+use crate::events::{Used, Who};
+use crate::record::{Chain, NONE};
 use crate::verify::{Before, Beginnings, Fault, First, Verifier};
+use crate::{Event, SigningKey};
 
 /// Twelve records, the last of them a checkpoint.
 fn twelve() -> Vec<Vec<u8>> {
@@ -323,4 +325,46 @@ fn records_are_as_documented() {
         r#"{{"v":1,"chain":"00c0ffee","replica":"here","seq":1,"prev":"{zeros}","time":"2026-09-21T14:13:20.000Z","event":"request.start","request":"r","decision":"d0\u000a\u007f\"","trace":"","operation":"chat_completions","model":"gpt-4o","generation":0,"hash":""#
     );
     assert!(text.starts_with(&begin), "{text}");
+}
+
+/// What verifies and reads records elsewhere goes by these bytes.
+#[test]
+fn records_of_a_call_are_these_bytes() {
+    let who = Who {
+        name: Some("ada@example.com"),
+        issuer: Some("https://idp.example.com"),
+        subject: Some("00u1 \"ä\"\t"),
+        ..Who::default()
+    };
+    let start = RequestStart {
+        request: "019aa7e2-5f6b-7c3d-8e4f-1a2b3c4d5e6f",
+        decision: "d",
+        trace: "4bf92f3577b34da6a3ce929d0e0e4736",
+        who: who.clone(),
+        client: Some([10, 1, 20, 203].into()),
+        operation: "chat_completions",
+        model: Some("gpt-4o"),
+        generation: 3,
+        ..Default::default()
+    };
+    let end = RequestEnd {
+        request: start.request,
+        decision: "d",
+        outcome: "answered",
+        status: 200,
+        stream: true,
+        used: Some(Used {
+            input: 1234,
+            ..Used::default()
+        }),
+        ..Default::default()
+    };
+    let mut chain = Chain::at("00c0ffee".to_owned(), 9, NONE, "turnpike-7d9f8c6b5-abcde");
+    let mut lines = Vec::new();
+    for (event, now) in [(&start as &dyn Event, NOW), (&end, NOW + 1234)] {
+        let begin = segment::begin(&mut lines);
+        chain.append(event, now, &mut lines);
+        segment::frame(&mut lines, begin);
+    }
+    assert_eq!(String::from_utf8(lines).unwrap(), include_str!("call.seg"));
 }
