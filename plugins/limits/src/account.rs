@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::channel::oneshot;
-use turnpike_api::{Draw, Grant, Limit, OnUnavailable, Period, Window};
+use turnpike_api::{Draw, Grant, Level, Limit, OnUnavailable, Period, Window};
+
+use crate::book::{HAND_BACK, TICK};
 
 /// After the store had too little, it is not asked again for as much within so many milliseconds.
 /// Whoever comes meanwhile is refused at once: a crowd at a limit costs no round trips.
@@ -20,8 +22,15 @@ const DRY: u64 = 100;
 const FEW: u64 = 16;
 
 /// So many hand-backs a call waits for before it is refused a place: what was free anywhere when it
-/// came has gone back with the first of them, and is found with the second.
+/// came has gone back with the first of them, and is found with the second. For each that is late it
+/// waits for another one, for as many at most: on a machine that stood still, many calls end at once, and
+/// their places are on their way.
 const HAND_BACKS: u64 = 2;
+
+/// So many hand-backs after the store first had too few places, no replica keeps any for not knowing:
+/// each has looked at its own once a [tick](TICK), asked, and handed back. Some more are for who is
+/// late. It is no time, for a machine that is late with its ticks is as late with these.
+pub(crate) const KNOWN: u64 = (TICK.as_millis() / HAND_BACK.as_millis()) as u64 + 3 * HAND_BACKS;
 
 /// What a replica was granted of one bucket in one period.
 pub struct Account {
@@ -62,6 +71,14 @@ pub(crate) struct Moment {
     pub(crate) stores: u64,
 }
 
+/// Hand-backs of the book that the store has answered.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HandBacks {
+    pub(crate) all: u64,
+    /// Of these: later after the one before than they should be.
+    pub(crate) late: u64,
+}
+
 /// How what is taken comes back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -88,6 +105,8 @@ struct Ledger {
     /// What was taken at the last look at the pace.
     taken: u64,
     dry_until: u64,
+    /// The book's hand-backs when somebody first found none, since places are few.
+    none_since: Option<u64>,
     /// Until then there may be so much: it was too little for any who waited.
     rest: u64,
     /// What nobody will have been granted when the others have asked for as much as this one.
@@ -154,6 +173,7 @@ impl Account {
                 chunk: 0,
                 taken: 0,
                 dry_until: 0,
+                none_since: None,
                 rest: 0,
                 soon: 0,
                 renew_at: 0,
@@ -389,15 +409,15 @@ impl Account {
     }
 
     /// What there is to be done for a call that needs `units` and found less. `share` is the part of
-    /// the limit that this replica may use by itself while the store is away: `None` = it is not. There
-    /// were so many `hand_backs` since the call came.
+    /// the limit that this replica may use by itself while the store is away: `None` = it is not. Of
+    /// `hand_backs`, the first are those that there were when the call came.
     pub(crate) fn short(
         &self,
         units: u64,
         limit: &Limit,
         now: Moment,
         away: Option<u32>,
-        hand_backs: u64,
+        hand_backs: [HandBacks; 2],
     ) -> Short {
         let mut ledger = self.lock();
         ledger.on_unavailable = limit.on_unavailable;
@@ -408,8 +428,7 @@ impl Account {
             return self.alone(&mut ledger, units, now, replicas);
         }
         let is_dry = now.ours < ledger.dry_until && units > ledger.rest;
-        let may_be_handed_back = self.is_tight() && hand_backs < HAND_BACKS;
-        if is_dry && !may_be_handed_back {
+        if is_dry && !self.may_be_handed_back(&mut ledger, limit, hand_backs) {
             return Short::Spent;
         }
         ledger.least = match ledger.need {
@@ -427,6 +446,25 @@ impl Account {
             ledger.chunk = ledger.chunk.saturating_mul(2).max(units).min(most);
         }
         Short::Wait(wait(&mut ledger))
+    }
+
+    /// Whether there may be a place elsewhere that a call has not waited for. Who has just run into the
+    /// limit waits until all others know of it, too. But where there is another model or credential to
+    /// try, that is sooner done than waited for.
+    fn may_be_handed_back(
+        &self,
+        ledger: &mut Ledger,
+        limit: &Limit,
+        [came, now]: [HandBacks; 2],
+    ) -> bool {
+        if !self.is_tight() {
+            return false;
+        }
+        let since = *ledger.none_since.get_or_insert(now.all);
+        let is_final = !matches!(limit.level, Level::Model | Level::Credential);
+        let others_may_not_know = is_final && now.all < since + KNOWN;
+        let late = now.late.saturating_sub(came.late).min(HAND_BACKS);
+        others_may_not_know || now.all < came.all + HAND_BACKS + late
     }
 
     /// Without the store: what was granted before is spent by now.
@@ -507,8 +545,8 @@ impl Account {
         ledger.taken = taken;
         ledger.chunk = pace.max(ledger.chunk / 2).min(ledger.most / 4);
         let surplus = self.surplus(&mut ledger, free, keep);
-        // Whether places are few by now is known by asking alone.
-        let may_be_missed = self.kind == Kind::Running && keep != Keep::All && free > 0;
+        // Whether places are few by now, and who else there is by now, is known by asking alone.
+        let may_be_missed = self.kind == Kind::Running && free > 0;
         let is_over = now.stores >= self.period.end;
         Look {
             // Until all of it is back where it came from.
@@ -635,14 +673,20 @@ impl Account {
 
     /// Whether places are few by now, or will be soon: a crowd comes to all replicas at once.
     fn look_ahead(&self, ledger: &mut Ledger, draw: &Draw, grant: Grant, keep: Keep) {
+        let all_there_is = draw.total.saturating_add(grant.units + grant.left);
         let others = match (self.kind, keep) {
             (Kind::Running, Keep::Chunk { replicas }) => Some(u64::from(replicas.max(1)) - 1),
+            // It has not heard of any, but somebody holds the rest.
+            (Kind::Running, Keep::All) if all_there_is < draw.most => Some(1),
             _ => None,
         };
         let theirs = draw.need.saturating_mul(others.unwrap_or(0));
         ledger.soon = grant.left.saturating_sub(theirs);
         let is_tight = others.is_some() && ledger.soon <= FEW.max(ledger.most / 8);
         self.tight.store(is_tight, Ordering::Relaxed);
+        if !is_tight {
+            ledger.none_since = None;
+        }
     }
 
     /// There was too little for all who waited. What suffices for nobody was not granted: who needs less

@@ -12,7 +12,7 @@ use futures::task::AtomicWaker;
 use hashbrown::{DefaultHashBuilder, HashTable};
 use turnpike_api::{Clock, Draw, Drawn, Limit, Measure, OnUnavailable, Window};
 
-use crate::account::{Account, Keep, Moment, Short};
+use crate::account::{Account, HandBacks, KNOWN, Keep, Moment, Short};
 use crate::bucket::Bucket;
 use crate::reservation::{Expected, Fallen, Hold, Reservation, Why};
 use crate::rules::Rule;
@@ -27,8 +27,9 @@ pub const HAND_BACK: Duration = Duration::from_millis(10);
 /// Look-ups of different callers seldom meet.
 const SHARDS: usize = 32;
 
-/// So often a call that found too little takes again: each time somebody else was quicker.
-const ATTEMPTS: usize = 16;
+/// So often a call that found too little takes again: each time somebody else was quicker, or there
+/// was nothing yet.
+const ATTEMPTS: usize = 16 + KNOWN as usize;
 
 /// As many buckets are told of in one round at most; the others wait for the next.
 const ROUND: usize = 1024;
@@ -60,6 +61,10 @@ pub struct Book {
     handed_back: AtomicBool,
     /// Rounds after one that the store has answered.
     hand_backs: AtomicU64,
+    /// Of these: late.
+    late: AtomicU64,
+    /// When it answered the last of them.
+    handed_back_at: AtomicU64,
 }
 
 /// A bucket, by its rule's name and its subject.
@@ -134,6 +139,8 @@ impl Book {
             hurry: AtomicWaker::new(),
             handed_back: AtomicBool::new(false),
             hand_backs: AtomicU64::new(0),
+            late: AtomicU64::new(0),
+            handed_back_at: AtomicU64::new(0),
         }
     }
 
@@ -195,7 +202,7 @@ impl Book {
         expected: Expected,
     ) -> Result<Reservation, Fallen> {
         let mut last = None;
-        let came = self.hand_backs.load(Ordering::Relaxed);
+        let came = self.hand_backs();
         for _ in 0..ATTEMPTS {
             match self.take_all(rules, expected, came) {
                 Ok(holds) => return Ok(Reservation::new(self.clone(), holds)),
@@ -228,7 +235,7 @@ impl Book {
         &self,
         rules: &[(&Rule, &str)],
         expected: Expected,
-        came: u64,
+        came: HandBacks,
     ) -> Result<Vec<Hold>, Failed> {
         let now = self.moment();
         let mut holds = Vec::with_capacity(rules.len());
@@ -263,9 +270,9 @@ impl Book {
         rules: &[(&Rule, &str)],
         expected: Expected,
         now: Moment,
-        came: u64,
+        came: HandBacks,
     ) -> Failed {
-        let hand_backs = self.hand_backs.load(Ordering::Relaxed) - came;
+        let hand_backs = [came, self.hand_backs()];
         let away = self.is_away().then(|| self.replicas());
         let mut waits = Vec::new();
         let mut added = false;
@@ -443,7 +450,7 @@ impl Book {
         };
         self.heard.store(true, Ordering::Relaxed);
         if round.after_hand_back {
-            self.hand_backs.fetch_add(1, Ordering::Relaxed);
+            self.handed_back();
         }
         let ours = self.clock.now().cast_signed();
         let ahead = drawn.now.cast_signed().saturating_sub(ours);
@@ -461,6 +468,22 @@ impl Book {
             self.tell_all_again();
         }
         self.away.swap(false, Ordering::AcqRel)
+    }
+
+    /// The first one after a pause counts as late, too: a call waits for one more.
+    fn handed_back(&self) {
+        let now = self.clock.now();
+        let before = self.handed_back_at.swap(now, Ordering::Relaxed);
+        let is_late = u128::from(now.saturating_sub(before)) > 2 * HAND_BACK.as_millis();
+        self.late.fetch_add(u64::from(is_late), Ordering::Relaxed);
+        self.hand_backs.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn hand_backs(&self) -> HandBacks {
+        HandBacks {
+            all: self.hand_backs.load(Ordering::Relaxed),
+            late: self.late.load(Ordering::Relaxed),
+        }
     }
 
     /// The store has forgotten: everything is told in the next rounds, what runs and is held by a

@@ -1,8 +1,11 @@
 //! Places of running calls, where few are left: what is free at one replica is had at another.
 
-use turnpike_api::{Measure, Window};
+use std::sync::Arc;
+
+use turnpike_api::{Level, Limit, Measure, Window};
 
 use super::fleet::{PERIOD, Replica, Shared, Time, rule};
+use crate::account::KNOWN;
 use crate::reservation::{Expected, Why};
 use crate::rules::Rule;
 
@@ -14,10 +17,9 @@ struct Fleet {
 }
 
 impl Fleet {
-    /// One of two replicas runs as many calls as may run.
-    fn full(rules: &[Rule], most: usize) -> Self {
+    fn empty() -> Self {
         let time = Time::at(10 * PERIOD);
-        let mut fleet = Self {
+        Self {
             store: Shared {
                 replicas: 2,
                 ..Shared::default()
@@ -25,7 +27,12 @@ impl Fleet {
             here: Replica::new(1, &time, 0),
             there: Replica::new(2, &time, 0),
             time,
-        };
+        }
+    }
+
+    /// One of two replicas runs as many calls as may run.
+    fn full(rules: &[Rule], most: usize) -> Self {
+        let mut fleet = Self::empty();
         for _ in 0..most {
             fleet.here.call(rules, Expected::default());
             while fleet.here.waits() > 0 {
@@ -44,6 +51,21 @@ impl Fleet {
             admitted += replica.exchange(&mut self.store, &self.time);
         }
         admitted
+    }
+
+    /// So many hand-backs the other one's next two calls wait for until they are refused.
+    fn until_refused(&mut self, rules: &[Rule]) -> u64 {
+        for _ in 0..2 {
+            self.there.call(rules, Expected::default());
+        }
+        self.there.exchange(&mut self.store, &self.time);
+        let mut hand_backs = 0;
+        while self.there.waits() > 0 {
+            self.there.book.hand_back();
+            self.there.exchange(&mut self.store, &self.time);
+            hand_backs += 1;
+        }
+        hand_backs
     }
 }
 
@@ -75,23 +97,82 @@ fn a_place_that_comes_free_here_is_for_who_waits_here() {
     assert_eq!((fleet.here.running.len(), fleet.here.waits()), (3, 1));
 }
 
+/// The first who finds none waits for those to hear of it who look once a tick. From then on, what is
+/// free anywhere is handed back at once.
 #[test]
-fn who_finds_none_is_refused_after_two_hand_backs() {
+fn who_finds_none_is_refused_after_two_hand_backs_once_all_know() {
     let rules = [rule(Measure::Concurrency, Window::Running, 3)];
     let mut fleet = Fleet::full(&rules, 3);
+    assert_eq!(fleet.until_refused(&rules), KNOWN);
+    assert_eq!(fleet.until_refused(&rules), 2);
+    let why: Vec<Why> = fleet.there.fallen.iter().map(|fallen| fallen.why).collect();
+    assert_eq!(why, [Why::Spent; 4]);
+}
+
+#[test]
+fn who_may_try_another_credential_does_not_wait_until_all_know() {
+    let rule = rule(Measure::Concurrency, Window::Running, 3);
+    let limit = Limit {
+        level: Level::Credential,
+        ..(*rule.limit).clone()
+    };
+    let rules = [Rule::new("", Arc::new(limit))];
+    let mut fleet = Fleet::full(&rules, 3);
+    assert_eq!(
+        fleet.until_refused(&rules),
+        3,
+        "the first one counts as late"
+    );
+    assert_eq!(fleet.until_refused(&rules), 2);
+}
+
+/// Its answer says what there was before the machine stood still.
+#[test]
+fn a_late_hand_back_is_followed_by_another_one() {
+    let rules = [rule(Measure::Concurrency, Window::Running, 3)];
+    let mut fleet = Fleet::full(&rules, 3);
+    fleet.until_refused(&rules);
+    fleet.time.advance(50);
+    assert_eq!(fleet.until_refused(&rules), 3);
+}
+
+/// It hears of those who drew when it did with its next answer only.
+#[test]
+fn who_finds_less_than_it_lacks_knows_that_it_is_not_alone() {
+    let rules = [rule(Measure::Concurrency, Window::Running, 3)];
+    let mut fleet = Fleet::full(&rules, 3);
+    fleet.store.replicas = 1;
+    assert_eq!(fleet.until_refused(&rules), KNOWN);
+}
+
+/// It drew its places before it heard of anybody, and hears that they are few when it looks.
+#[test]
+fn a_place_that_one_who_knew_of_nobody_keeps_is_found() {
+    let rules = [rule(Measure::Concurrency, Window::Running, 3)];
+    let mut fleet = Fleet::empty();
+    fleet.store.replicas = 1;
+    for _ in 0..2 {
+        fleet.here.call(&rules, Expected::default());
+        fleet.here.exchange(&mut fleet.store, &fleet.time);
+    }
+    fleet.here.running.pop();
+    fleet.store.replicas = 2;
     for _ in 0..2 {
         fleet.there.call(&rules, Expected::default());
     }
     fleet.there.exchange(&mut fleet.store, &fleet.time);
-    let mut hand_backs = 0;
-    while fleet.there.waits() > 0 {
-        fleet.there.book.hand_back();
-        fleet.there.exchange(&mut fleet.store, &fleet.time);
-        hand_backs += 1;
+    for _ in 0..KNOWN - 2 {
+        fleet.hand_back();
     }
-    assert_eq!(hand_backs, 2);
-    let why: Vec<Why> = fleet.there.fallen.iter().map(|fallen| fallen.why).collect();
-    assert_eq!(why, [Why::Spent, Why::Spent]);
+    assert_eq!(fleet.there.waits(), 1, "one place lies idle here");
+    fleet.here.book.tick();
+    fleet.here.exchange(&mut fleet.store, &fleet.time);
+    fleet.hand_back();
+    assert_eq!(fleet.there.waits(), 0);
+    assert_eq!(
+        (fleet.here.running.len(), fleet.there.running.len()),
+        (1, 2)
+    );
 }
 
 /// Where there are enough, what is free is kept until the next tick.

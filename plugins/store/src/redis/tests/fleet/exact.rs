@@ -145,12 +145,12 @@ fn running_calls() {
         let mut report = Report::default();
         report.at_most("running at a time", outcome.most_charged, MOST);
         report.at_least("used", outcome.most_charged, MOST * 99 / 100);
-        // All 512 come at once to a limit that nobody has drawn of: a few hundredths of a second pass
-        // until what is free anywhere is known to be few. From then on there is next to nothing.
+        // Also in the first moment, when all 512 come at once to a limit that nobody has drawn of, and no
+        // replica knows of the others.
         report.at_most(
             "refused although affordable",
             outcome.affordable,
-            2 * CALLS / 100,
+            AFFORDABLE,
         );
         let free = outcome.left_at_refusals;
         let verdict = free <= MOST as f64 / 100.0;
