@@ -3,6 +3,7 @@
 mod apart;
 mod calls;
 mod found;
+mod login_matrix;
 mod logins;
 mod matrix;
 mod scale;

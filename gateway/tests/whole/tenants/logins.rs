@@ -18,16 +18,16 @@ use crate::sso::provider::{CLIENT, Idp, SECRET};
 
 /// A gateway whose people log in through `idp`, and acme's through its own, which knows them by the
 /// same issuer and subjects.
-struct Place {
+pub(super) struct Place {
     time: Time,
     idp: Arc<Idp>,
-    house: House,
+    pub(super) house: House,
     provider: FakeProvider,
 }
 
 impl Place {
     /// `acme` and `umbra` are what is said of each besides.
-    async fn of(rest: &str, acme: &str, umbra: &str) -> Self {
+    pub(super) async fn of(rest: &str, acme: &str, umbra: &str) -> Self {
         let time = Time::simulated(NOON);
         let idp = Idp::start(time.clone()).await;
         let provider = FakeProvider::start(Options::default()).await;
@@ -54,7 +54,7 @@ impl Place {
         }
     }
 
-    fn at(&self, host: &'static str) -> Browser {
+    pub(super) fn at(&self, host: &'static str) -> Browser {
         let mut browser = Browser::of(self.house.gateway.proxy);
         browser.host = host;
         browser
@@ -73,7 +73,7 @@ impl Place {
     }
 
     /// A call at a host: its status, and the credential that served it.
-    async fn served(&self, host: &str, token: &str) -> (u16, String) {
+    pub(super) async fn served(&self, host: &str, token: &str) -> (u16, String) {
         self.provider.take_calls();
         let mut client = Client::connect(&self.house, Http::One).await;
         let mut request = client.request(CHAT.path, CHAT.body);
@@ -95,7 +95,7 @@ impl Place {
     }
 }
 
-fn test(idp: &Idp) -> String {
+pub(super) fn test(idp: &Idp) -> String {
     format!(
         "test: {{type: oidc, client_id: {CLIENT}, client_secret: {SECRET}, discovery_url: \"{}\"}}",
         idp.url
@@ -104,7 +104,7 @@ fn test(idp: &Idp) -> String {
 
 const EVERYBODY: &str = "authorization: {mode: enterprise}";
 
-async fn make(browser: &mut Browser) -> String {
+pub(super) async fn make(browser: &mut Browser) -> String {
     let page = browser.get("/auth/success").await;
     let csrf = field(&page, "csrf");
     let made = browser
@@ -115,7 +115,7 @@ async fn make(browser: &mut Browser) -> String {
     made.text()[at..].split('"').next().unwrap().to_owned()
 }
 
-fn id_of(token: &str) -> &str {
+pub(super) fn id_of(token: &str) -> &str {
     token[3..].split('.').next().unwrap()
 }
 
