@@ -56,6 +56,9 @@ pub struct TokenBook {
     pub(super) hashing: Hashing,
     clock: Arc<dyn Clock>,
     began: Instant,
+    /// Held by who reads the store: what was read earlier would otherwise take the place of what was
+    /// read later, and undo a revocation or forget a token that was just made.
+    reading: async_lock::Mutex<()>,
     /// When the store was read last, in milliseconds since `began`; [`NEVER`].
     read_at: AtomicU64,
     /// Whether the store ever had a token, one that this release cannot read included.
@@ -115,6 +118,7 @@ impl TokenBook {
             hashing: Hashing::new(at_once),
             clock,
             began: Instant::now(),
+            reading: async_lock::Mutex::default(),
             read_at: AtomicU64::new(0),
             had_any: AtomicBool::new(false),
         }
@@ -143,6 +147,7 @@ impl TokenBook {
 
     /// Takes over what the store has: at the start, and when news were missed.
     pub async fn read(&self, store: &dyn Directory) -> Result<(), StoreError> {
+        let _reading = self.reading.lock().await;
         let records = store.list(KIND).await?;
         let mut gone: Vec<Box<str>> = Vec::new();
         let kept: HashMap<&str, ()> = records.iter().map(|(id, _)| (&**id, ())).collect();
@@ -171,6 +176,7 @@ impl TokenBook {
 
     /// Takes over one token that changed.
     pub async fn read_one(&self, id: &str, store: &dyn Directory) -> Result<(), StoreError> {
+        let _reading = self.reading.lock().await;
         match store.get(KIND, id).await? {
             Some(record) => self.enter(id, &record.value),
             None => self.forget(id),

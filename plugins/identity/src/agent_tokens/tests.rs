@@ -1,10 +1,13 @@
 use std::cell::Cell;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
+use std::future::ready;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use futures::FutureExt;
-use futures::future::join_all;
-use turnpike_api::{Secret, testing};
+use futures::future::{join, join_all};
+use tokio::sync::Semaphore;
+use turnpike_api::{Directory, Expected, Record, Secret, Stored, testing};
 
 use super::*;
 
@@ -214,6 +217,93 @@ async fn what_changes_in_the_store_counts_at_once() {
     );
 }
 
+/// Reading many takes a while: what changed meanwhile is not undone by what was there before.
+#[tokio::test]
+async fn what_was_read_earlier_does_not_count_for_more() {
+    let (mut revoked, made) = (new_token(|_| {}), new_token(|_| {}));
+    let tokens = authenticator(&[&revoked]);
+    let (book, store) = (&tokens.book, SlowList::default());
+    store.write(&revoked.record);
+    let mut reading = Box::pin(book.read(&store));
+    assert!((&mut reading).now_or_never().is_none());
+    revoked.record.revoked_at = Some(1);
+    for known in [&revoked, &made] {
+        store.write(&known.record);
+    }
+    let ids = [&*revoked.record.id, &made.record.id];
+    let changed = join_all(ids.map(|id| book.read_one(id, &store)));
+    let mut changed = Box::pin(changed);
+    assert!((&mut changed).now_or_never().is_none());
+    store.gate.add_permits(1);
+    let (read, changed) = join(reading, changed).await;
+    assert!(read.is_ok() && changed.iter().all(Result::is_ok));
+    let refused = Verdict::Reject(Rejection::Revoked);
+    assert_eq!(verdict(&tokens, revoked.token.expose()).await, refused);
+    assert!(is_known(&verdict(&tokens, made.token.expose()).await));
+}
+
+/// Answers lists with what there was when it was asked, and not before it may.
+struct SlowList {
+    records: Mutex<BTreeMap<String, Record>>,
+    gate: Semaphore,
+}
+
+impl Default for SlowList {
+    fn default() -> Self {
+        Self {
+            records: Mutex::default(),
+            gate: Semaphore::new(0),
+        }
+    }
+}
+
+impl SlowList {
+    fn write(&self, record: &AgentTokenRecord) {
+        let value = serde_json::to_vec(record).unwrap();
+        let written = Record { value, version: 1 };
+        let mut records = self.records.lock().unwrap();
+        records.insert(record.id.clone(), written);
+    }
+}
+
+impl Directory for SlowList {
+    fn get<'a>(&'a self, _: &'static str, key: &'a str) -> Stored<'a, Option<Record>> {
+        let found = self.records.lock().unwrap().get(key).cloned();
+        Box::pin(ready(Ok(found)))
+    }
+
+    fn list(&self, _: &'static str) -> Stored<'_, Vec<(String, Record)>> {
+        let all = self.records.lock().unwrap().clone();
+        Box::pin(async move {
+            self.gate.acquire().await.unwrap().forget();
+            Ok(all.into_iter().collect())
+        })
+    }
+
+    fn put<'a>(
+        &'a self,
+        _: &'static str,
+        _: &'a str,
+        _: &'a [u8],
+        _: Option<Duration>,
+        _: Expected,
+    ) -> Stored<'a, Option<u64>> {
+        unreachable!("a book writes nothing")
+    }
+
+    fn remove<'a>(&'a self, _: &'static str, _: &'a str) -> Stored<'a, bool> {
+        unreachable!("a book writes nothing")
+    }
+
+    fn claim<'a>(&'a self, _: &'a str, _: &'a str, _: Duration) -> Stored<'a, bool> {
+        unreachable!("a book writes nothing")
+    }
+
+    fn release<'a>(&'a self, _: &'a str, _: &'a str) -> Stored<'a, ()> {
+        unreachable!("a book writes nothing")
+    }
+}
+
 #[tokio::test]
 async fn a_token_that_is_bound_is_refused_elsewhere() {
     let known = new_token(|record| record.binding.cidrs = vec!["10.0.0.0/8".parse().unwrap()]);
@@ -296,7 +386,7 @@ async fn a_crowd_that_guesses_does_not_keep_the_holder_away() {
         .collect();
     let guesses = join_all(wrong.iter().map(|wrong| verdict(&tokens, wrong)));
     let holders = verdict(&tokens, known.token.expose());
-    let (_, holders) = futures::future::join(guesses, holders).await;
+    let (_, holders) = join(guesses, holders).await;
     assert!(is_known(&holders), "{holders:?}");
 }
 
@@ -325,7 +415,7 @@ async fn who_guesses_without_end_does_not_keep_the_holder_waiting() {
             assert!(is_known(&verdict(&tokens, known.token.expose()).await));
             is_done.set(true);
         };
-        futures::future::join(join_all((0..8).map(guess)), holder).await;
+        join(join_all((0..8).map(guess)), holder).await;
         let computed = tokens.book.computed();
         assert!(
             computed < 1_000,
