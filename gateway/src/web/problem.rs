@@ -116,7 +116,7 @@ impl Problem {
     /// Bad, replayed or expired: whoever it was learns no more.
     pub(super) fn session() -> Self {
         Self::new(400, "invalid_session", "Invalid session").with(
-            "This sign-in was used before, took longer than 15 minutes, or was begun in another browser. Begin again.",
+            "This sign-in was used before, took longer than 15 minutes, or was begun in another browser or at another host. Begin again.",
         )
     }
 

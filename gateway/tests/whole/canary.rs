@@ -124,9 +124,10 @@ const LINES: usize = 2000;
 /// Knows a secret that an answer told; the log must not have had it before.
 fn learn(secret: &str) {
     know(secret, Owner::Caller);
+    let finder = memchr::memmem::Finder::new(secret);
     let latest = LATEST.lock().unwrap_or_else(PoisonError::into_inner);
     for line in latest.iter() {
-        if memchr::memmem::find(line, secret.as_bytes()).is_some() {
+        if finder.find(line).is_some() {
             search("a log line", line, Owner::Caller);
         }
     }

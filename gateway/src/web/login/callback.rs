@@ -65,7 +65,7 @@ async fn identified(
     let (Some(pending), Some(browser)) = (pending, desk.browser()) else {
         return Err(Problem::session());
     };
-    // It goes on where it began.
+    // It goes on where it began. The release before noted browsers without whose host it was.
     if pending.tenant.as_deref() != desk.tenant.name() {
         return Err(Problem::session());
     }

@@ -108,7 +108,8 @@ impl Desk {
 
     /// What the browser is known by, if it has begun a login before.
     pub(super) fn browser(&self) -> Option<String> {
-        self.browser.as_deref().map(digest)
+        let cookie = self.browser.as_deref()?;
+        Some(digest(&self.bound(cookie)))
     }
 
     /// Gives the browser what it is known by, unless it has it.
@@ -120,9 +121,14 @@ impl Desk {
                 Problem::new(500, "internal", "The gateway cannot do that now")
             })?,
         };
-        let known_by = digest(&name);
+        let known_by = digest(&self.bound(&name));
         self.browser = Some(name);
         Ok(known_by)
+    }
+
+    /// A browser's cookie, as one of this host.
+    fn bound(&self, cookie: &str) -> String {
+        bound(cookie, self.tenant.name())
     }
 
     /// Has the browser keep what it is known by.
@@ -189,15 +195,16 @@ impl Desk {
 
     /// The seal of the forms of a browser that nobody is signed in with.
     pub(super) fn browser_seal(&self) -> String {
-        let browser = self.browser.as_deref().unwrap_or_default();
-        self.sso.seals.seal(Purpose::Form, browser)
+        let cookie = self.browser.as_deref().unwrap_or_default();
+        self.sso.seals.seal(Purpose::Form, &self.bound(cookie))
     }
 
     /// That a form was sent by the browser that it was made for, from our page.
     pub(super) fn check_browser(&self, form: &Form) -> Result<String, Problem> {
-        let browser = self.browser.as_deref().ok_or_else(Problem::session)?;
-        self.check(form, browser)?;
-        Ok(digest(browser))
+        let cookie = self.browser.as_deref().ok_or_else(Problem::session)?;
+        let browser = self.bound(cookie);
+        self.check(form, &browser)?;
+        Ok(digest(&browser))
     }
 
     fn check(&self, form: &Form, of: &str) -> Result<(), Problem> {
@@ -260,6 +267,16 @@ impl Desk {
     }
 }
 
+/// A browser's cookie together with whose host it came to: at another tenant's it is that of another
+/// browser, which has begun nothing. At the house's it is alone, as in releases that did not bind it.
+fn bound(cookie: &str, tenant: Option<&str>) -> String {
+    match tenant {
+        None => cookie.to_owned(),
+        // All our cookies are of one length, and none has this character: no two of these are alike.
+        Some(tenant) => format!("{cookie}\0{tenant}"),
+    }
+}
+
 /// What an attempt of an address is counted under. Who has one of IPv6 has 2^64.
 pub(super) fn counted_as(client: IpAddr) -> String {
     match client {
@@ -278,4 +295,20 @@ pub(super) fn wants_json(headers: &HeaderMap) -> bool {
         .and_then(|accepts| accepts.to_str().ok())
         .unwrap_or_default();
     accepts.contains("json") && !accepts.contains("text/html")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bound;
+
+    #[test]
+    fn a_browser_is_another_one_at_each_tenants_host() {
+        // The fleet's other release knows it by this, too.
+        assert_eq!(bound("cookie", None), "cookie");
+        let known = [None, Some(""), Some("acme"), Some("umbra")].map(|of| bound("cookie", of));
+        for (at, one) in known.iter().enumerate() {
+            assert!(!known[at + 1..].contains(one), "{one:?}");
+        }
+        assert_ne!(bound("cookie", Some("acme")), bound("cookieac", Some("me")));
+    }
 }

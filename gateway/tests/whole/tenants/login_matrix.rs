@@ -270,7 +270,6 @@ fn cells(row: &Row, things: &Things) -> Vec<Cell> {
         put(Whom::Acme, slot);
         put(Whom::Nobody, slot);
     }
-    cells.retain(|cell| !is_open(row, cell));
     cells
 }
 
@@ -297,23 +296,6 @@ fn may_stand(slot: &str, thing: &str) -> bool {
         // The canaries take any code for a secret from then on; the store has these, as they are none.
         "code" if ["challenge", "link", "token id"].contains(&thing) => false,
         _ => !ALIKE.contains(&thing),
-    }
-}
-
-/// Cells that do not hold yet, all of them for whoever has the cookie of a login that was begun at
-/// umbra's host: a browser is known by that cookie alone, whosever host it asks.
-fn is_open(row: &Row, cell: &Cell) -> bool {
-    match (row.path, cell.whom, cell.put) {
-        // The login is used up before it is looked at whose it is.
-        ("/auth/callback", Whom::Umbra, None) => row.method == "GET",
-        // Whose login waits for its code is not looked at.
-        ("/auth/confirm", Whom::Umbra, None)
-        | ("/auth/confirm", _, Some((CARRIED, "confirmation cookie"))) => true,
-        // The attempts of one browser are counted together, at whosever host they are.
-        ("/auth/login/{provider}", _, Some((CARRIED, "login cookie" | "confirmation cookie"))) => {
-            true
-        }
-        _ => false,
     }
 }
 
@@ -474,11 +456,16 @@ async fn of_acme(place: &Place, nth: usize) -> Things {
     let seal = |of: &str| sso.seals.seal(Purpose::Form, of);
     Things::from([
         ("form seal", seal(&session)),
-        ("browser seal", seal(&browser)),
+        ("browser seal", seal(&known_as(&browser, "acme"))),
         ("session", session),
         ("login cookie", browser.clone()),
         ("confirmation cookie", browser),
     ])
+}
+
+/// What a browser with this cookie is known by at a tenant's host.
+fn known_as(cookie: &str, tenant: &str) -> String {
+    format!("{cookie}\0{tenant}")
 }
 
 /// What stands behind a word, up to the end of the attribute or the query's field.
@@ -584,7 +571,7 @@ async fn under_way(place: &Place, person: Person) -> Things {
     // Once more in the same browser: the code of before is in the log alone.
     let (sso, store) = (sso(place), &*place.house.gateway.runtime.store);
     let login = (login, Errand::default(), None);
-    let browser = digest(&waits.cookies[BROWSER]);
+    let browser = digest(&known_as(&waits.cookies[BROWSER], "umbra"));
     let code = Waiting::begin(login, &browser, HOUR, &sso.seals, store, NOON);
     Things::from([
         ("login cookie", begun.cookies[BROWSER].clone()),

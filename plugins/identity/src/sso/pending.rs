@@ -20,7 +20,7 @@ pub struct Pending {
     /// Whose host it began at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<String>,
-    /// The digest of the cookie of the browser that began it.
+    /// The digest of the cookie of the browser that began it, and of whose host it came to.
     pub browser: String,
     #[serde(flatten)]
     pub errand: Errand,
