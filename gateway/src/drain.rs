@@ -9,6 +9,7 @@
 //!
 //! `stop.rs` goes from stage to stage; the listener, the connections and the calls ask here.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -165,8 +166,9 @@ impl Drain {
     }
 
     /// Waits until a caller has taken what is written to it; `None` when it is not waited for. What is
-    /// given up so is cut anywhere: the connection is good for nothing more.
-    pub async fn taken<T>(&self, writing: impl Future<Output = T>) -> Option<T> {
+    /// given up so is cut anywhere: the connection is good for nothing more. Pinned where it was made: each
+    /// hand that it went through would copy it.
+    pub async fn taken<T>(&self, writing: Pin<&mut impl Future<Output = T>>) -> Option<T> {
         // Not begun then: it would go on where another one was given up.
         if self.left.has_come() {
             return None;
@@ -176,7 +178,7 @@ impl Drain {
 
     /// The same of an answer that is written at once, with nothing before it that could have been given up:
     /// it is tried also when nobody is waited for any more.
-    pub async fn taken_whole<T>(&self, writing: impl Future<Output = T>) -> Option<T> {
+    pub async fn taken_whole<T>(&self, writing: Pin<&mut impl Future<Output = T>>) -> Option<T> {
         tokio::select! {
             biased;
             taken = writing => Some(taken),
@@ -202,6 +204,9 @@ impl Drain {
 
 #[cfg(test)]
 mod tests {
+    use std::future::pending;
+    use std::pin::pin;
+
     use super::*;
 
     #[tokio::test]
@@ -226,15 +231,28 @@ mod tests {
         let drain = Drain::default();
         drain.cut();
         drain.until_cut().await;
-        assert_eq!(drain.taken(async { 1 }).await, Some(1), "they still read");
-        let (stuck, ()) = tokio::join!(drain.taken(std::future::pending::<()>()), async {
+        assert_eq!(
+            drain.taken(pin!(async { 1 })).await,
+            Some(1),
+            "they still read"
+        );
+        let writing = pin!(pending::<()>());
+        let (stuck, ()) = tokio::join!(drain.taken(writing), async {
             drain.leave();
         });
         assert_eq!(stuck, None);
-        assert_eq!(drain.taken(async { 2 }).await, None, "it is not begun");
-        let (refusal, stuck) = (async { 3 }, std::future::pending::<()>());
-        assert_eq!(drain.taken_whole(refusal).await, Some(3), "it is tried");
-        assert_eq!(drain.taken_whole(stuck).await, None);
+        assert_eq!(
+            drain.taken(pin!(async { 2 })).await,
+            None,
+            "it is not begun"
+        );
+        let (refusal, stuck) = (async { 3 }, pending::<()>());
+        assert_eq!(
+            drain.taken_whole(pin!(refusal)).await,
+            Some(3),
+            "it is tried"
+        );
+        assert_eq!(drain.taken_whole(pin!(stuck)).await, None);
     }
 
     #[test]

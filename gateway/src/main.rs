@@ -22,7 +22,7 @@ use turnpike_config::plan::{LogLevel, LoggingPlan};
 use turnpike_config::{Environment, Plan, Problems};
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();

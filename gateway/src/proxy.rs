@@ -2,6 +2,7 @@
 //! settled, and the connection is kept or closed.
 
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -116,7 +117,7 @@ impl Proxy {
     /// A head that drips in is cut at `header_timeout`. Its first bytes are here already.
     async fn read_head(&self, session: &mut ServerSession) -> bool {
         let header_timeout = self.runtime.header_timeout();
-        let too_slow = match within(header_timeout, session.read_request()).await {
+        let too_slow = match within(header_timeout, pin!(session.read_request())).await {
             Some(Ok(there_is_one)) => return there_is_one,
             Some(Err(error)) if error.etype == ErrorType::InvalidHTTPHeader => false,
             Some(Err(error)) => {
@@ -146,7 +147,7 @@ async fn linger(session: &mut ServerSession) {
     }
     session.shutdown().await;
     let reading = async { while let Ok(Some(_)) = session.read_request_body().await {} };
-    within(LINGER, reading).await;
+    within(LINGER, pin!(reading)).await;
 }
 
 /// Waits for the first bytes of a connection's next request; `None` when there will be none.
@@ -160,9 +161,10 @@ async fn next_request(connection: ReusableHttpStream, drain: &Drain) -> Option<(
         return Some((stream, bytes));
     }
     let mut bytes = BytesMut::with_capacity(FIRST_READ);
+    let reading = pin!(stream.read_buf(&mut bytes));
     let read = tokio::select! {
         biased;
-        read = within(KEEP_ALIVE, stream.read_buf(&mut bytes)) => read,
+        read = within(KEEP_ALIVE, reading) => read,
         () = drain.until_closed() => None,
     };
     match read {

@@ -1,5 +1,7 @@
 //! Answers of the gateway's own, written whole.
 
+use std::pin::{Pin, pin};
+
 use http::response::Parts;
 use http::{HeaderValue, StatusCode, header};
 use pingora::protocols::http::ServerSession;
@@ -104,7 +106,7 @@ async fn whole(
             false => session.write_response_body(body, true).await,
         }
     };
-    let written = taken(writing, context).await;
+    let written = taken(pin!(writing), context).await;
     written.map_err(|_| Stop::ClientGone)?;
     Ok(afterwards(session, context))
 }
@@ -121,7 +123,7 @@ pub(super) fn afterwards(session: &mut ServerSession, context: &Context<'_>) -> 
 /// Waits until the caller has taken a whole answer. At the gateway's end it is not waited for, and counts as
 /// gone where it has no room at once.
 pub async fn taken(
-    writing: impl Future<Output = pingora::Result<()>>,
+    writing: Pin<&mut impl Future<Output = pingora::Result<()>>>,
     context: &Context<'_>,
 ) -> pingora::Result<()> {
     let taken = context.runtime.drain.taken_whole(writing).await;

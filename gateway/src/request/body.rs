@@ -1,5 +1,6 @@
 //! The request's body: bounded in size and time, and charged to the budget of all bodies held.
 
+use std::pin::pin;
 use std::sync::atomic::Ordering;
 
 use bytes::{Bytes, BytesMut};
@@ -78,7 +79,7 @@ pub async fn receive<'r>(
         let asked_for = session.write_continue_response().await;
         asked_for.map_err(|_| Stop::ClientGone)?;
     }
-    let collecting = collect(session, context, announced, share);
+    let collecting = pin!(collect(session, context, announced, share));
     tokio::select! {
         biased;
         body = within(limits.body_timeout, collecting) => {
@@ -139,6 +140,10 @@ async fn collect<'r>(
         }
         charge.add(piece.len() as u64, of_all)?;
         pieces.add(piece, announced.unwrap_or(0).min(most));
+        // Most bodies come in one piece, after which there is nothing to look for.
+        if session.is_body_done() {
+            break;
+        }
     }
     let bytes = pieces.joined();
     if announced.is_some_and(|len| len != bytes.len() as u64) {

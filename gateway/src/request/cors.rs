@@ -2,6 +2,8 @@
 //! that `server.cors.allowed_origins` names, and nowhere but where models are called and listed.
 //! Logins and the management API are never told to a page.
 
+use std::pin::pin;
+
 use http::response::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use pingora::protocols::http::ServerSession;
@@ -78,7 +80,7 @@ pub async fn answer(
         session.write_response_header(ready(head)).await?;
         session.finish_body().await
     };
-    let written = taken(written, context).await;
+    let written = taken(pin!(written), context).await;
     written.map_err(|_| Stop::ClientGone)?;
     context.record.ending = Ending::Answered { status: 204 };
     Ok(afterwards(session, context))

@@ -1,5 +1,6 @@
 //! The answer, chunk by chunk: to the caller as it comes, past the meter.
 
+use std::pin::{Pin, pin};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -153,7 +154,7 @@ impl Passing<'_, '_, '_> {
         let idle = context.snapshot.timeouts.idle;
         let drain = &context.runtime.drain;
         if let Some(head) = received.head.take()
-            && let Err(ended) = taken(drain, session.write_response_header(head)).await
+            && let Err(ended) = taken(drain, pin!(session.write_response_header(head))).await
         {
             return ended;
         }
@@ -276,7 +277,7 @@ impl Passing<'_, '_, '_> {
         };
         if piece.is_empty() {
             return match end {
-                true => taken(drain, session.finish_body()).await,
+                true => taken(drain, pin!(session.finish_body())).await,
                 false => Ok(()),
             };
         }
@@ -288,7 +289,7 @@ impl Passing<'_, '_, '_> {
             }
         }
         self.between_events = piece.ends_with(b"\n\n") || piece.ends_with(b"\r\n\r\n");
-        taken(drain, session.write_response_body(piece, end)).await
+        taken(drain, pin!(session.write_response_body(piece, end))).await
     }
 
     /// Whether an answer whose bytes have all been read is all there. A stream has to say so
@@ -325,11 +326,11 @@ async fn say_so(
     }
     event.extend_from_slice(&refusal.event(operation));
     let saying = session.write_response_body(event.into(), true);
-    taken(drain, saying).await.is_ok()
+    taken(drain, pin!(saying)).await.is_ok()
 }
 
 async fn finish(session: &mut ServerSession, drain: &Drain) -> Passed {
-    match taken(drain, session.finish_body()).await {
+    match taken(drain, pin!(session.finish_body())).await {
         Ok(()) => Passed::Whole,
         Err(ended) => ended,
     }
@@ -338,7 +339,7 @@ async fn finish(session: &mut ServerSession, drain: &Drain) -> Passed {
 /// Waits until the caller has taken what is written; at the gateway's end it is not waited for.
 async fn taken(
     drain: &Drain,
-    writing: impl Future<Output = pingora::Result<()>>,
+    writing: Pin<&mut impl Future<Output = pingora::Result<()>>>,
 ) -> Result<(), Passed> {
     match drain.taken(writing).await {
         Some(Ok(())) => Ok(()),

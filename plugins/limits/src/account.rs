@@ -261,6 +261,7 @@ impl Account {
 
     /// Takes over a limit that a reload has changed. Of a lower one, what was granted and is free goes
     /// back, so that the next call asks the store.
+    #[inline]
     pub fn follow(&self, limit: &Limit) {
         if self.most.load(Ordering::Relaxed) == limit.most {
             return;
@@ -292,6 +293,12 @@ impl Account {
             Kind::Used => taken.saturating_sub(self.used.load(Ordering::Relaxed)),
             Kind::Running | Kind::Sliding(_) => taken,
         }
+    }
+
+    /// Whether there is nothing to do when something happens: it is in the book's list, and need not
+    /// be in the one of those that are tight.
+    pub(crate) fn is_calm(&self) -> bool {
+        self.stirred.load(Ordering::Relaxed) && !self.is_tight()
     }
 
     /// True for the first thing that happens since the last look.
@@ -344,7 +351,7 @@ impl Account {
     }
 
     /// Of `taken`, so much was used.
-    pub(crate) fn settle(&self, taken: u64, used: u64, now: Moment) {
+    pub(crate) fn settle(&self, taken: u64, used: u64, now: impl Fn() -> Moment) {
         match self.kind {
             Kind::Used => {
                 self.used.fetch_add(used, Ordering::AcqRel);
@@ -358,9 +365,10 @@ impl Account {
             Kind::Sliding(time) => {
                 let beyond = used.saturating_sub(taken);
                 if beyond > 0 {
+                    let until = now().ours + time;
                     let mut ledger = self.lock();
                     self.free.fetch_sub(signed(beyond), Ordering::AcqRel);
-                    ledger.slides.push_back((now.ours + time, beyond));
+                    ledger.slides.push_back((until, beyond));
                 }
             }
         }

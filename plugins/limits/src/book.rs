@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 use turnpike_api::{Clock, Draw, Drawn, Limit, Measure, OnUnavailable, Window};
 
 use crate::account::{Account, HandBacks, KNOWN, Keep, Moment, Short};
-use crate::bucket::Bucket;
+use crate::bucket::{Bucket, Key, Slot};
 use crate::reservation::{Expected, Fallen, Hold, Reservation, Why};
 use crate::rules::Rule;
 
@@ -34,13 +34,15 @@ const ATTEMPTS: usize = 16 + KNOWN as usize;
 /// As many buckets are told of in one round at most; the others wait for the next.
 const ROUND: usize = 1024;
 
+type Shard = RwLock<HashTable<Slot>>;
+
 /// The buckets of this replica.
 pub struct Book {
     clock: Arc<dyn Clock>,
     /// What is leased is void so many milliseconds after it was last asked for.
     lease: u64,
     hasher: DefaultHashBuilder,
-    shards: [RwLock<HashTable<Slot>>; SHARDS],
+    shards: [Shard; SHARDS],
     /// The store's time, less ours.
     ahead: AtomicI64,
     replicas: AtomicU32,
@@ -67,14 +69,6 @@ pub struct Book {
     handed_back_at: AtomicU64,
 }
 
-/// A bucket, by its rule's name and its subject.
-struct Slot {
-    rule: Arc<str>,
-    subject: Box<str>,
-    measure: Measure,
-    bucket: Arc<Bucket>,
-}
-
 /// What a replica has drawn of limits, in the periods that run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Leased {
@@ -84,12 +78,6 @@ pub struct Leased {
     pub granted: u64,
     /// Of that, what no call has taken. Below nought where calls used more than was reserved.
     pub free: i64,
-}
-
-impl Slot {
-    fn is_of(&self, rule: &str, subject: &str) -> bool {
-        *self.subject == *subject && *self.rule == *rule
-    }
 }
 
 /// Why a call could not take what it needs. Rules are told by their place.
@@ -168,28 +156,50 @@ impl Book {
 
     /// The bucket of a rule and a subject.
     pub fn bucket(&self, rule: &Rule, subject: &str) -> Arc<Bucket> {
-        let hash = self.hasher.hash_one((&**rule.name(), subject));
-        // The table goes by the other end of it.
-        let shard = &self.shards[(hash >> 16) as usize % SHARDS];
-        let is_it = |slot: &Slot| slot.is_of(rule.name(), subject);
-        let known = shard.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(slot) = known.find(hash, is_it) {
-            return slot.bucket.clone();
+        let (bucket, _) = self.begin(self.key(rule, subject), &rule.limit, self.now());
+        bucket
+    }
+
+    /// The account of a bucket's period that runs.
+    pub fn account(&self, bucket: &Bucket, limit: &Limit) -> Arc<Account> {
+        self.account_at(self.now(), bucket.key(), limit)
+    }
+
+    /// Inline for `take_all`, which comes here for each rule of each call.
+    #[inline(always)]
+    fn account_at(&self, now: u64, key: Key<'_>, limit: &Limit) -> Arc<Account> {
+        let known = {
+            let slots = read(self.shard(key));
+            let slot = slots.find(key.hash, |slot| slot.is_of(key));
+            slot.and_then(|slot| slot.running(now)).cloned()
+        };
+        let account = known.unwrap_or_else(|| self.begin(key, limit, now).1);
+        account.follow(limit);
+        account
+    }
+
+    /// Begins a bucket, or its next period, if that is still to be done.
+    #[cold]
+    fn begin(&self, key: Key<'_>, limit: &Limit, now: u64) -> (Arc<Bucket>, Arc<Account>) {
+        let mut slots = write(self.shard(key));
+        let entry = slots.entry(key.hash, |slot| slot.is_of(key), Slot::hash);
+        let mut entry = entry.or_insert_with(|| Slot::new(key, limit, now));
+        let slot = entry.get_mut();
+        slot.roll(limit, now);
+        (slot.bucket.clone(), slot.newest().clone())
+    }
+
+    fn key<'a>(&self, rule: &'a Rule, subject: &'a str) -> Key<'a> {
+        Key {
+            hash: self.hasher.hash_one((rule.hash(), subject)),
+            rule: rule.name(),
+            subject,
         }
-        drop(known);
-        let mut buckets = shard.write().unwrap_or_else(PoisonError::into_inner);
-        let rehash = |slot: &Slot| self.hasher.hash_one((&*slot.rule, &*slot.subject));
-        let entry = buckets.entry(hash, is_it, rehash);
-        let slot = entry.or_insert_with(|| {
-            let name = bucket_name(rule, subject);
-            Slot {
-                rule: rule.name().clone(),
-                subject: subject.into(),
-                measure: rule.limit.measure,
-                bucket: Arc::new(Bucket::new(name, &rule.limit, self.now())),
-            }
-        });
-        slot.get().bucket.clone()
+    }
+
+    fn shard(&self, key: Key<'_>) -> &Shard {
+        // The table goes by the other end of it.
+        &self.shards[(key.hash >> 16) as usize % SHARDS]
     }
 
     /// Takes what a call is expected to use of all these, or nothing of any.
@@ -239,11 +249,9 @@ impl Book {
     ) -> Result<Vec<Hold>, Failed> {
         let now = self.moment();
         let mut holds = Vec::with_capacity(rules.len());
-        for (at, (rule, subject)) in rules.iter().enumerate() {
+        for (at, &(rule, subject)) in rules.iter().enumerate() {
             let units = expected.units(&rule.limit);
-            let bucket = self.bucket(rule, subject);
-            let account = bucket.account(&rule.limit, now.stores);
-            account.follow(&rule.limit);
+            let account = self.account_at(now.stores, self.key(rule, subject), &rule.limit);
             let Some(until) = account.take(units, now) else {
                 holds.iter().for_each(|hold: &Hold| {
                     hold.give_back();
@@ -253,7 +261,7 @@ impl Book {
             };
             self.stirred(&account);
             holds.push(Hold {
-                account: account.clone(),
+                account,
                 limit: rule.limit.clone(),
                 units,
                 until,
@@ -276,11 +284,9 @@ impl Book {
         let away = self.is_away().then(|| self.replicas());
         let mut waits = Vec::new();
         let mut added = false;
-        for (at, (rule, subject)) in rules.iter().enumerate().skip(first) {
+        for (at, &(rule, subject)) in rules.iter().enumerate().skip(first) {
             let units = expected.units(&rule.limit);
-            let bucket = self.bucket(rule, subject);
-            let account = bucket.account(&rule.limit, now.stores);
-            account.follow(&rule.limit);
+            let account = self.account_at(now.stores, self.key(rule, subject), &rule.limit);
             if at > first && account.has(units, now) {
                 continue;
             }
@@ -320,8 +326,7 @@ impl Book {
     }
 
     fn fallen(&self, (rule, subject): (&Rule, &str), expected: Expected, why: Why) -> Fallen {
-        let bucket = self.bucket(rule, subject);
-        let account = bucket.account(&rule.limit, self.now());
+        let account = self.account_at(self.now(), self.key(rule, subject), &rule.limit);
         let end = account.period().end;
         Fallen {
             limit: rule.limit.clone(),
@@ -335,7 +340,15 @@ impl Book {
     }
 
     /// Something happened to the account: it is told in the next round.
+    #[inline]
     pub fn stirred(&self, account: &Arc<Account>) {
+        // Most calls are not the first since the last tick.
+        if !account.is_calm() {
+            self.list(account);
+        }
+    }
+
+    fn list(&self, account: &Arc<Account>) {
         if account.stir() {
             lock(&self.stirred).push(account.clone());
         }
@@ -403,8 +416,8 @@ impl Book {
     pub fn close(&self) -> Round {
         let mut all = Vec::new();
         for shard in &self.shards {
-            let buckets = shard.read().unwrap_or_else(PoisonError::into_inner);
-            all.extend(buckets.iter().map(|slot| slot.bucket.newest().clone()));
+            let buckets = read(shard);
+            all.extend(buckets.iter().map(|slot| slot.newest().clone()));
         }
         all.append(&mut lock(&self.stirred));
         all.append(&mut lock(&self.asked));
@@ -490,8 +503,8 @@ impl Book {
     /// lease no later than the rest. Others may be granted it until it is said.
     fn tell_all_again(&self) {
         for shard in &self.shards {
-            let buckets = shard.read().unwrap_or_else(PoisonError::into_inner);
-            let accounts = buckets.iter().map(|slot| slot.bucket.newest().clone());
+            let buckets = read(shard);
+            let accounts = buckets.iter().map(|slot| slot.newest().clone());
             lock(&self.asked).extend(accounts);
         }
         self.waker.wake();
@@ -505,13 +518,6 @@ impl Book {
             account.not_granted();
             self.stirred(&account);
         }
-    }
-
-    /// The account of a bucket's period that runs.
-    pub fn account(&self, bucket: &Bucket, limit: &Limit) -> Arc<Account> {
-        let account = bucket.account(limit, self.now());
-        account.follow(limit);
-        account.clone()
     }
 
     /// Which state of the store this is: another one after it has forgotten.
@@ -536,9 +542,9 @@ impl Book {
     /// Looks at every bucket: its rule's name, its subject, its newest account.
     pub fn each(&self, mut look: impl FnMut(&Arc<str>, &str, &Arc<Account>)) {
         for shard in &self.shards {
-            let buckets = shard.read().unwrap_or_else(PoisonError::into_inner);
+            let buckets = read(shard);
             for slot in buckets.iter() {
-                look(&slot.rule, &slot.subject, &slot.bucket.newest());
+                look(&slot.bucket.rule, &slot.bucket.subject, slot.newest());
             }
         }
     }
@@ -548,9 +554,9 @@ impl Book {
         let now = self.now();
         let mut all = Measure::ALL.map(|measure| (measure, Leased::default()));
         for shard in &self.shards {
-            let buckets = shard.read().unwrap_or_else(PoisonError::into_inner);
+            let buckets = read(shard);
             for slot in buckets.iter() {
-                let account = slot.bucket.newest();
+                let account = slot.newest();
                 let of = all.iter_mut().find(|(measure, _)| *measure == slot.measure);
                 if let Some((_, sum)) = of
                     && now < account.period().end
@@ -569,23 +575,15 @@ impl Book {
     pub fn sweep(&self) {
         let now = self.moment();
         for shard in &self.shards {
-            let mut buckets = shard.write().unwrap_or_else(PoisonError::into_inner);
+            let mut buckets = write(shard);
             buckets.retain(|slot| {
-                let bucket = &slot.bucket;
+                let (bucket, account) = (&slot.bucket, slot.newest());
                 // Who has either of them is about to use it.
-                let is_used = |account: &Arc<Account>| Arc::strong_count(account) > 1;
-                let account = bucket.newest();
-                Arc::strong_count(bucket) > 1 || is_used(&account) || !account.is_idle(now)
+                let is_used = Arc::strong_count(bucket) > 1 || Arc::strong_count(account) > 1;
+                is_used || !account.is_idle(now)
             });
         }
     }
-}
-
-/// Under which the store keeps a bucket: a person leaves no name there, only what was used in the
-/// periods that run.
-fn bucket_name(rule: &Rule, subject: &str) -> Arc<str> {
-    let digest = blake3::hash(subject.as_bytes()).to_hex();
-    format!("{}{}", rule.name(), &digest[..32]).into()
 }
 
 async fn until_any<T>(list: &Mutex<Vec<T>>, waker: &AtomicWaker) {
@@ -601,4 +599,12 @@ async fn until_any<T>(list: &Mutex<Vec<T>>, waker: &AtomicWaker) {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn read(shard: &Shard) -> RwLockReadGuard<'_, HashTable<Slot>> {
+    shard.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write(shard: &Shard) -> RwLockWriteGuard<'_, HashTable<Slot>> {
+    shard.write().unwrap_or_else(PoisonError::into_inner)
 }

@@ -181,13 +181,12 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        let now = self.book.moment();
         let sent = self.sent.load(Ordering::Relaxed);
         for hold in &self.holds {
             match sent {
                 true => {
                     let used = self.used(hold.limit.measure);
-                    hold.account.settle(hold.units, used, now);
+                    hold.account.settle(hold.units, used, || self.book.moment());
                 }
                 false => hold.give_back(),
             }

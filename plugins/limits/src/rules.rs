@@ -1,5 +1,6 @@
 //! Which limits a call is subject to.
 
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 
 use turnpike_api::{Level, Limit};
@@ -11,14 +12,21 @@ pub struct Rule {
     pub limit: Arc<Limit>,
     /// Of the tenant, the limit, and what it counts: changed, it is another limit.
     name: Arc<str>,
+    /// Of the name, which each look-up of a bucket would hash anew otherwise. Names are the operator's:
+    /// it needs no secret key.
+    hash: u64,
 }
 
 impl Rule {
     /// Of a tenant's limit.
     pub fn new(tenant: &str, limit: Arc<Limit>) -> Self {
         let (measure, window) = (limit.measure.as_str(), limit.window.as_str());
-        let name = format!("{tenant}|{}|{measure}|{window}|", limit.name).into();
-        Self { limit, name }
+        let name = format!("{tenant}|{}|{measure}|{window}|", limit.name);
+        Self {
+            limit,
+            hash: BuildHasherDefault::<DefaultHasher>::default().hash_one(&name),
+            name: name.into(),
+        }
     }
 
     /// The same, of so much.
@@ -28,12 +36,21 @@ impl Rule {
             ..Limit::clone(&self.limit)
         });
         let name = self.name.clone();
-        Self { limit, name }
+        Self {
+            limit,
+            name,
+            hash: self.hash,
+        }
     }
 
     /// Under which its buckets are kept.
     pub fn name(&self) -> &Arc<str> {
         &self.name
+    }
+
+    /// Of its name. Two names may have the same.
+    pub(crate) fn hash(&self) -> u64 {
+        self.hash
     }
 }
 

@@ -474,3 +474,52 @@ fn who_comes_while_the_store_answers_is_heard_with_the_next_round() {
     }
     assert_eq!((admitted, replica.fallen.len()), (1, 0));
 }
+
+#[test]
+fn a_sweep_leaves_what_is_counted_and_what_somebody_has() {
+    let (mut replica, mut store, time) = one();
+    let rules = [rule(Measure::Requests, minutes(), 10)];
+    let left = |replica: &Replica| {
+        replica.book.sweep();
+        let mut left = 0;
+        replica.book.each(|_, _, _| left += 1);
+        left
+    };
+    assert!(call(&mut replica, &mut store, &time, &rules));
+    replica.book.tick();
+    replica.exchange(&mut store, &time);
+    assert_eq!(left(&replica), 1, "a call runs");
+    replica.running.clear();
+    replica.book.tick();
+    replica.exchange(&mut store, &time);
+    assert_eq!(
+        left(&replica),
+        1,
+        "what it used counts until the minute ends"
+    );
+    time.advance(PERIOD);
+    replica.book.tick();
+    replica.exchange(&mut store, &time);
+    assert_eq!(left(&replica), 0);
+    let bucket = replica.book.bucket(&rules[0], "");
+    assert_eq!(left(&replica), 1, "somebody has it");
+    drop(bucket);
+    assert_eq!(left(&replica), 0);
+}
+
+#[test]
+fn all_who_come_when_a_minute_begins_take_of_one_account() {
+    let (replica, _, time) = one();
+    let (book, rule) = (&replica.book, &rule(Measure::Requests, minutes(), 10));
+    let bucket = &book.bucket(rule, "");
+    for _ in 0..200 {
+        time.advance(PERIOD);
+        let look = || book.account(bucket, &rule.limit);
+        let accounts = std::thread::scope(|scope| {
+            let others = [scope.spawn(look), scope.spawn(look)];
+            others.map(|other| other.join().unwrap())
+        });
+        assert_eq!(accounts[0].period().start, time.now());
+        assert!(Arc::ptr_eq(&accounts[0], &accounts[1]));
+    }
+}
