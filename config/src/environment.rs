@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use crate::locate::{Origin, Report};
 use crate::resolve;
-use crate::tree::{self, Content, Entry, Node};
+use crate::tree::{self, Content, Entry, Node, Scalar};
 
 pub(crate) const PREFIX: &str = "TURNPIKE_";
 
@@ -49,7 +49,8 @@ impl Environment {
 
     /// Puts every `TURNPIKE_…` variable into `tree`, in place of what the file says.
     pub(crate) fn override_file(&self, tree: &mut Node, report: &mut Report) {
-        let referenced = referenced(tree);
+        let mut referenced = BTreeSet::new();
+        add_referenced(tree, &mut referenced);
         for (name, value) in &self.0 {
             let Some(keys) = name.strip_prefix(PREFIX) else {
                 continue;
@@ -88,10 +89,10 @@ fn read_value(name: &str, value: &str, report: &mut Report) -> Option<Node> {
     }
     match tree {
         // An empty value is nothing, not an empty mapping.
-        Ok(_) if value.trim().is_empty() => Some(Node {
-            origin: Origin::Variable(variable),
-            content: Content::Scalar(serde_yaml::Value::Null, String::new()),
-        }),
+        Ok(_) if value.trim().is_empty() => {
+            let nothing = Content::Scalar(Scalar::Null, String::new());
+            Some(Node::new(Origin::Variable(variable), nothing))
+        }
         Ok(node) => Some(node),
         Err(error) => {
             let remedy = "put text with special characters in quotes";
@@ -131,14 +132,13 @@ fn set(tree: &mut Node, keys: &[String], node: Node, origin: &Origin) {
 }
 
 /// The variables that the file refers to: `${TURNPIKE_ADMIN_KEY}` names a value, not a key.
-fn referenced(tree: &Node) -> BTreeSet<String> {
+fn add_referenced(tree: &Node, found: &mut BTreeSet<String>) {
     match &tree.content {
-        Content::Scalar(_, text) => resolve::variable(text)
-            .map(str::to_owned)
-            .into_iter()
-            .collect(),
-        Content::List(items) => items.iter().flat_map(referenced).collect(),
-        Content::Map(entries) => entries.iter().flat_map(|e| referenced(&e.value)).collect(),
+        Content::Scalar(_, text) => found.extend(resolve::variable(text).map(str::to_owned)),
+        Content::List(items) => items.iter().for_each(|item| add_referenced(item, found)),
+        Content::Map(entries) => entries
+            .iter()
+            .for_each(|entry| add_referenced(&entry.value, found)),
     }
 }
 

@@ -4,9 +4,7 @@
 //! only with a value that asks for nothing, so that a copied reference need not be emptied. A
 //! release that serves a key moves it from here into the document types.
 
-use serde_yaml::Value;
-
-use crate::tree::{Content, Node};
+use crate::tree::{Content, Node, Scalar};
 
 /// Keys by their pattern.
 const KEYS: &[&str] = &[
@@ -73,14 +71,14 @@ pub(crate) fn is_value(pattern: &str, value: &str) -> bool {
 /// Whether a later key with this value asks for nothing that this release does not do anyway.
 pub(crate) fn is_idle(pattern: &str, node: &Node) -> bool {
     match &node.content {
-        Content::Scalar(Value::Null | Value::Bool(false), _) => true,
-        Content::Scalar(Value::String(text), _) => text.is_empty(),
+        Content::Scalar(Scalar::Null | Scalar::Bool(false), _) => true,
+        Content::Scalar(Scalar::Text, text) => text.is_empty(),
         Content::Scalar(..) => false,
         Content::List(items) => items.is_empty(),
         Content::Map(entries) if entries.is_empty() => true,
         Content::Map(entries) if SWITCHED.contains(&pattern) => entries.iter().any(|entry| {
             entry.key == "enabled"
-                && matches!(entry.value.content, Content::Scalar(Value::Bool(false), _))
+                && matches!(entry.value.content, Content::Scalar(Scalar::Bool(false), _))
         }),
         // Not so for all mappings: an entry of which nothing is said may take something away.
         Content::Map(_) => false,

@@ -35,6 +35,7 @@ use std::path::{Path, PathBuf};
 use document::Document;
 use locate::{Origin, Report};
 use resolve::Resolver;
+use serde_json::json;
 
 pub use check::{proxy_choice, upstream_url};
 pub use environment::Environment;
@@ -146,8 +147,10 @@ impl<'a> Loading<'a> {
             environment: self.environment,
             sources,
         };
-        let value = shape::fit(&tree, &schema::of_document(), &mut resolver, report);
-        let Ok(document) = serde_yaml::from_value::<Document>(value) else {
+        let value = shape::fit(&tree, &schema::DOCUMENT, &mut resolver, report);
+        report.made_of(tree);
+        let Ok(document) = serde_json::from_value::<Document>(value.unwrap_or_else(|| json!({})))
+        else {
             // Its text may hold a value, and a value may be a secret.
             report.nowhere(
                 "",

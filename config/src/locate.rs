@@ -1,10 +1,12 @@
 //! Where a key stands: its path, and the line or the environment variable it came from.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 use std::fmt;
+use std::iter::successors;
 use std::rc::Rc;
 
 use crate::problem::{Problem, Problems};
+use crate::tree::{Node, shown};
 
 /// Who wrote a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,39 +19,55 @@ pub(crate) enum Origin {
 
 /// One step of a key path.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Step {
+pub(crate) enum Step<Name> {
     /// A key this crate knows.
-    Field(String),
+    Field(Name),
     /// A key the operator chose, such as a provider's name.
-    Entry(String),
+    Entry(Name),
     Item(usize),
 }
 
-/// A key path, `providers.openai.credentials[0]`.
+/// A key path, `providers.openai.credentials[0]`. Those of a list's items share what is above them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Path(Vec<Step>);
+pub(crate) struct Path(Option<Rc<Link>>);
+
+/// Most are this crate's own words, which nobody need copy.
+pub(crate) type Name = Cow<'static, str>;
+
+#[derive(Debug, PartialEq, Eq)]
+struct Link {
+    above: Path,
+    step: Step<Name>,
+}
 
 impl Path {
-    pub(crate) fn field(&self, name: &str) -> Self {
-        self.with(Step::Field(name.to_owned()))
+    pub(crate) fn field(&self, name: impl Into<Name>) -> Self {
+        self.with(Step::Field(name.into()))
     }
 
     pub(crate) fn entry(&self, name: &str) -> Self {
-        self.with(Step::Entry(name.to_owned()))
+        self.with(Step::Entry(name.to_owned().into()))
     }
 
     pub(crate) fn item(&self, index: usize) -> Self {
         self.with(Step::Item(index))
     }
 
-    fn with(&self, step: Step) -> Self {
-        let mut steps = self.0.clone();
-        steps.push(step);
-        Self(steps)
+    fn with(&self, step: Step<Name>) -> Self {
+        let above = self.clone();
+        Self(Some(Rc::new(Link { above, step })))
     }
 
     pub(crate) fn depth(&self) -> usize {
-        self.0.len()
+        self.steps().len()
+    }
+
+    /// From the root on.
+    fn steps(&self) -> Vec<&Step<Name>> {
+        let links = successors(self.0.as_deref(), |link| link.above.0.as_deref());
+        let mut steps: Vec<_> = links.map(|link| &link.step).collect();
+        steps.reverse();
+        steps
     }
 
     /// The path with the operator's own names and the positions left out:
@@ -62,9 +80,9 @@ impl Path {
         })
     }
 
-    fn text(&self, name_of: impl Fn(&Step) -> &str) -> String {
+    fn text(&self, name_of: impl Fn(&Step<Name>) -> &str) -> String {
         let mut text = String::new();
-        for step in &self.0 {
+        for step in self.steps() {
             let name = name_of(step);
             if let Step::Item(index) = step {
                 let index = if name.is_empty() {
@@ -93,55 +111,105 @@ impl fmt::Display for Path {
     }
 }
 
-/// The mistakes found so far, and where each key of the document was written.
+/// Where a walk through a tree is. It costs nothing, and becomes a [`Path`] only where there is
+/// something to say: of the many keys of a large file hardly any is wrong.
+#[derive(Default)]
+pub(crate) struct Trail<'t>(Option<(&'t Trail<'t>, Step<&'t str>)>);
+
+impl<'t> Trail<'t> {
+    pub(crate) fn field(&'t self, name: &'t str) -> Self {
+        Self(Some((self, Step::Field(name))))
+    }
+
+    pub(crate) fn entry(&'t self, name: &'t str) -> Self {
+        Self(Some((self, Step::Entry(name))))
+    }
+
+    pub(crate) fn item(&'t self, index: usize) -> Self {
+        Self(Some((self, Step::Item(index))))
+    }
+
+    /// As it may be shown.
+    pub(crate) fn path(&self) -> Path {
+        let Some((above, step)) = &self.0 else {
+            return Path::default();
+        };
+        above.path().with(match step {
+            Step::Field(name) => Step::Field(shown(name).into()),
+            Step::Entry(name) => Step::Entry(shown(name).into()),
+            Step::Item(index) => Step::Item(*index),
+        })
+    }
+}
+
+/// The mistakes found so far, and what was written.
 ///
 /// Checks name a key as the document types spell it; the report shows it as it was written.
 pub(crate) struct Report {
     file: String,
-    places: BTreeMap<String, (Path, Origin)>,
+    /// Of which the document was made; what stands where is looked up in it when something is wrong.
+    written: Option<Node>,
     problems: Vec<Problem>,
+}
+
+/// Where a key of the document was written.
+struct Place<'r> {
+    written: Path,
+    origin: &'r Origin,
+    /// How many steps of the key lead there; the rest is not written.
+    depth: usize,
 }
 
 impl Report {
     pub(crate) fn new(file: String) -> Self {
         Self {
             file,
-            places: BTreeMap::new(),
+            written: None,
             problems: Vec::new(),
         }
     }
 
-    /// Remembers that the document's key `key` was written as `written`.
-    pub(crate) fn place(&mut self, key: &Path, written: &Path, origin: &Origin) {
-        self.places
-            .insert(key.to_string(), (written.clone(), origin.clone()));
+    /// From now on keys are those of the document that was made of `tree`.
+    pub(crate) fn made_of(&mut self, tree: Node) {
+        self.written = Some(tree);
     }
 
-    /// Nothing at or under `key` is in the document after all: another entry takes its place.
-    pub(crate) fn forget(&mut self, key: &Path) {
-        let key = key.to_string();
-        let under = self.places.range(key.clone()..);
-        let under = under.take_while(|(place, _)| place.starts_with(&key));
-        let under: Vec<String> = under.map(|(place, _)| place.clone()).collect();
-        for place in under {
-            self.places.remove(&place);
+    /// The place of `key`, or of the closest key above it that was written.
+    fn closest(&self, key: &Path) -> Option<Place<'_>> {
+        let mut node = self.written.as_ref()?;
+        let mut place = Place {
+            written: Path::default(),
+            origin: &node.origin,
+            depth: 0,
+        };
+        for step in key.steps() {
+            let Some((step, origin, below)) = node.step(step) else {
+                break;
+            };
+            place = Place {
+                written: place.written.with(step),
+                origin,
+                depth: place.depth + 1,
+            };
+            node = below;
         }
+        Some(place)
+    }
+
+    fn place(&self, key: &Path) -> Option<Place<'_>> {
+        let closest = self.closest(key)?;
+        (closest.depth == key.depth()).then_some(closest)
     }
 
     /// A mistake at a key of the document, or at the closest key above it that was written.
     pub(crate) fn at(&mut self, key: &Path, message: impl Into<String>) {
-        let mut above = key.clone();
-        loop {
-            if let Some((written, origin)) = self.places.get(&above.to_string()) {
-                let mut shown = written.clone();
-                shown.0.extend_from_slice(&key.0[above.0.len()..]);
-                let origin = origin.clone();
-                return self.found(&shown, &origin, message);
-            }
-            if above.0.pop().is_none() {
-                return self.nowhere(&key.to_string(), message);
-            }
-        }
+        let Some(place) = self.closest(key) else {
+            return self.nowhere(&key.to_string(), message);
+        };
+        let rest = key.steps().into_iter().skip(place.depth).cloned();
+        let written = rest.fold(place.written, |above, step| above.with(step));
+        let origin = place.origin.clone();
+        self.found(&written, &origin, message);
     }
 
     /// A mistake at a key as it was written.
@@ -175,30 +243,36 @@ impl Report {
 
     /// How a reader finds `key`: its path as written, and the line or variable.
     pub(crate) fn whereabouts(&self, key: &Path) -> String {
-        match self.places.get(&key.to_string()) {
-            Some((written, Origin::Line(line))) => format!("`{written}` (line {line})"),
-            Some((_, Origin::Variable(name))) => format!("`{name}`"),
-            None => format!("`{key}`"),
+        let Some(Place {
+            written, origin, ..
+        }) = self.place(key)
+        else {
+            return format!("`{key}`");
+        };
+        match origin {
+            Origin::Line(line) => format!("`{written}` (line {line})"),
+            Origin::Variable(name) => format!("`{name}`"),
         }
     }
 
     /// Whether `key` was written at all.
     pub(crate) fn is_written(&self, key: &Path) -> bool {
-        self.places.contains_key(&key.to_string())
+        self.place(key).is_some()
     }
 
     /// Whether an environment variable sets `key`.
     pub(crate) fn is_variable(&self, key: &Path) -> bool {
-        matches!(
-            self.places.get(&key.to_string()),
-            Some((_, Origin::Variable(_)))
-        )
+        let place = self.place(key);
+        place.is_some_and(|place| matches!(place.origin, Origin::Variable(_)))
     }
 
     /// Whether something at or under `key` was found wrong, so that what it lacks may be due to
     /// that.
     pub(crate) fn is_broken(&self, key: &Path) -> bool {
-        let Some((written, _)) = self.places.get(&key.to_string()) else {
+        if self.is_clean() {
+            return false;
+        }
+        let Some(Place { written, .. }) = self.place(key) else {
             return false;
         };
         let written = written.to_string();
@@ -239,13 +313,29 @@ mod tests {
     #[test]
     fn an_unwritten_key_is_reported_at_its_parent() {
         let mut report = Report::new("c.yaml".into());
+        let text = "\n\n\napi-keys: []";
+        let tree = crate::tree::parse(text, &mut Vec::new(), &Origin::Line);
+        report.made_of(tree.ok().unwrap());
         let key = Path::default().field("api_keys");
-        let written = Path::default().field("api-keys");
-        report.place(&key, &written, &Origin::Line(4));
         report.at(&key.item(0).field("key"), "missing");
         assert_eq!(
             report.into_problems().to_string(),
             "c.yaml:4: api-keys[0].key: missing"
         );
+    }
+
+    #[test]
+    fn an_item_is_found_where_it_was_written_when_others_are_left_out() {
+        let tree = crate::tree::parse("a-b:\n- 1\n- 2\n- 3", &mut Vec::new(), &Origin::Line);
+        let tree = tree.ok().unwrap();
+        let key = Path::default().field("a_b");
+        let (_, _, list) = tree.step(&Step::Field("a_b".into())).unwrap();
+        let (_, _, item) = list.step(&Step::Item(1)).unwrap();
+        item.is_left_out.set(true);
+        let mut report = Report::new("c.yaml".into());
+        report.made_of(tree);
+        assert_eq!(report.whereabouts(&key.item(0)), "`a-b[0]` (line 2)");
+        assert_eq!(report.whereabouts(&key.item(1)), "`a-b[2]` (line 4)");
+        assert!(!report.is_written(&key.item(2)));
     }
 }

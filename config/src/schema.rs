@@ -1,17 +1,22 @@
 //! The JSON schema of the configuration file, for editors and for `shape`.
 
+use std::sync::LazyLock;
+
 use serde_json::{Map, Value, json};
 
 use crate::document::{Document, PriceFile};
+use crate::expected::Shape;
+
+/// What a document may hold.
+pub(crate) static DOCUMENT: LazyLock<Shape> = LazyLock::new(|| Shape::of(&of_document()));
+
+/// What a file of prices may hold.
+pub(crate) static PRICES: LazyLock<Shape> =
+    LazyLock::new(|| Shape::of(&schemars::schema_for!(PriceFile).to_value()));
 
 /// The schema of the document types, and nothing else.
-pub(crate) fn of_document() -> Value {
+fn of_document() -> Value {
     schemars::schema_for!(Document).to_value()
-}
-
-/// The schema of a file of prices.
-pub(crate) fn of_prices() -> Value {
-    schemars::schema_for!(PriceFile).to_value()
 }
 
 /// The JSON schema (draft 2020-12) of the configuration file, with both spellings of every key.

@@ -6,154 +6,110 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value as Schema;
-use serde_yaml::{Mapping, Value};
+use serde_json::{Map, Value};
 
 use crate::document::{TEXT_FORMATS, may_be_empty, may_be_reference};
 use crate::environment::PREFIX;
-use crate::expected::{choices, expected, is_text, mismatch, numbers, range, type_of};
+use crate::expected::{Field, Integer, Shape, Text};
 use crate::later;
-use crate::locate::{Origin, Path, Report};
+use crate::locate::{Origin, Report, Trail};
 use crate::nearest::{hint, nearest, quoted};
 use crate::resolve::Resolver;
-use crate::tree::{Content, Entry, Node, plain_number, shown};
+use crate::tree::{Content, Entry, Node, Scalar, canonical, plain_number, shown};
 
-/// The value of `tree` with canonical keys, references resolved, and without what was wrong.
+/// The value of `tree` with canonical keys, references resolved, and without what was wrong; `None`
+/// when nothing usable is written.
 pub(crate) fn fit(
     tree: &Node,
-    schema: &Schema,
+    shape: &Shape,
     resolver: &mut Resolver<'_>,
     report: &mut Report,
-) -> Value {
-    let mut walk = Walk {
-        root: schema,
-        resolver,
-        report,
-    };
-    let at = At {
-        key: Path::default(),
-        written: Path::default(),
-    };
-    walk.value(tree, schema, &at)
-        .unwrap_or_else(|| Mapping::new().into())
+) -> Option<Value> {
+    let mut walk = Walk { resolver, report };
+    walk.value(tree, shape, &At::default())
 }
 
 struct Walk<'a, 'b> {
-    root: &'a Schema,
     resolver: &'a mut Resolver<'b>,
     report: &'a mut Report,
 }
 
 /// Where the walk is: the document's key, and the same as the operator wrote it.
-struct At {
-    key: Path,
-    written: Path,
+#[derive(Default)]
+struct At<'t> {
+    key: Trail<'t>,
+    written: Trail<'t>,
 }
 
-impl At {
-    fn field(&self, key: &str, written: &str) -> Self {
+impl<'t> At<'t> {
+    fn field(&'t self, key: &'t str, written: &'t str) -> Self {
         Self {
             key: self.key.field(key),
-            written: self.written.field(&shown(written)),
+            written: self.written.field(written),
         }
     }
 
-    fn entry(&self, key: &str) -> Self {
+    fn entry(&'t self, key: &'t str) -> Self {
         Self {
             key: self.key.entry(key),
-            written: self.written.entry(&shown(key)),
+            written: self.written.entry(key),
         }
     }
 }
 
-impl<'a> Walk<'a, '_> {
+impl Walk<'_, '_> {
     /// `None` when nothing usable is written there.
-    fn value(&mut self, node: &Node, schema: &'a Schema, at: &At) -> Option<Value> {
-        self.report.place(&at.key, &at.written, &node.origin);
-        let schema = self.variant(node, schema);
-        if let Some(choices) = choices(schema) {
-            return self.choice(node, &choices, at);
-        }
-        match (&node.content, type_of(schema)) {
-            (Content::Map(entries), "object") if schema["properties"].is_object() => {
-                self.fields(node, entries, schema, at)
+    fn value(&mut self, node: &Node, shape: &Shape, at: &At<'_>) -> Option<Value> {
+        let shape = shape.variant(node);
+        match (&node.content, shape) {
+            (_, Shape::Word(words)) => self.word(node, words, at),
+            (Content::Map(entries), Shape::Fields(fields)) => {
+                self.fields(node, entries, fields, at)
             }
-            (Content::Map(entries), "object") => self.entries(entries, schema, at),
+            (Content::Map(entries), Shape::Entries(each)) => Some(self.entries(entries, each, at)),
             // `server:` with everything under it commented out.
-            (Content::Scalar(Value::Null, _), "object") => Some(Mapping::new().into()),
-            (Content::List(items), "array") => Some(self.items(items, schema, at)),
-            (Content::Scalar(value @ Value::Bool(_), _), "boolean") => Some(value.clone()),
-            (Content::Scalar(Value::Number(_), text), "integer") => {
-                self.whole_number(node, text, schema, at)
+            (Content::Scalar(Scalar::Null, _), Shape::Fields(_) | Shape::Entries(_)) => {
+                Some(Map::new().into())
             }
-            (Content::Scalar(value, text), "string") if is_text(value, node, schema) => {
-                self.text(node, text, schema, at)
+            (Content::List(items), Shape::List(each)) => Some(self.items(items, each, at)),
+            (Content::Scalar(Scalar::Bool(value), _), Shape::Bool) => Some((*value).into()),
+            (Content::Scalar(Scalar::Number(_), text), Shape::Integer(integer)) => {
+                self.whole_number(node, text, integer, at)
+            }
+            (Content::Scalar(value, text), Shape::Text(expected))
+                if expected.takes(value, node) =>
+            {
+                self.text(node, text, expected, at)
             }
             _ => {
-                let message = mismatch(node, schema);
-                self.problem(node, at, message);
+                self.problem(node, at, shape.mismatch(node));
                 None
             }
         }
     }
 
-    fn problem(&mut self, node: &Node, at: &At, message: impl Into<String>) {
-        self.report.found(&at.written, &node.origin, message);
-    }
-
-    /// Follows a reference, and picks the alternative that `node` looks like.
-    fn variant(&self, node: &Node, schema: &'a Schema) -> &'a Schema {
-        if let Some(pointer) = schema["$ref"].as_str() {
-            let target = self.root.pointer(pointer.trim_start_matches('#'));
-            return self.variant(node, target.unwrap_or(&Schema::Null));
-        }
-        let Some(variants) = schema["anyOf"].as_array() else {
-            return schema;
-        };
-        let is_map = matches!(node.content, Content::Map(_));
-        let mut fitting = variants.iter().map(|variant| self.variant(node, variant));
-        let fits = |variant: &&Schema| match type_of(variant) {
-            "object" => is_map,
-            "null" => false,
-            _ => !is_map,
-        };
-        let first = fitting.clone().find(|variant| type_of(variant) != "null");
-        fitting.find(fits).or(first).unwrap_or(schema)
+    fn problem(&mut self, node: &Node, at: &At<'_>, message: impl Into<String>) {
+        self.report.found(&at.written.path(), &node.origin, message);
     }
 
     fn fields(
         &mut self,
         node: &Node,
         entries: &[Entry],
-        schema: &'a Schema,
-        at: &At,
+        fields: &BTreeMap<String, Field>,
+        at: &At<'_>,
     ) -> Option<Value> {
-        let properties = schema["properties"].as_object()?;
-        let mut known: BTreeMap<String, &Entry> = BTreeMap::new();
-        for entry in entries {
-            let key = entry.key.replace('-', "_");
-            if !properties.contains_key(&key) {
-                self.unknown(entry, properties.keys().map(String::as_str), at);
-            } else if let Some(kept) = self.same_key(known.get(&key).copied(), entry, at) {
-                known.insert(key, kept);
-            }
-        }
-        let mut value = Mapping::new();
+        let known = self.known(entries, fields, at);
+        let mut value = Map::new();
         let mut complete = true;
-        for (key, property) in properties {
-            let written = known
-                .get(key)
-                .copied()
-                .filter(|entry| !entry.value.is_null());
-            let field = written.and_then(|entry| {
+        for (key, Field { shape, is_required }) in fields {
+            let written = known.iter().find(|(known, _)| known == key);
+            let written = written.filter(|(_, entry)| !entry.value.is_null());
+            let field = written.and_then(|(_, entry)| {
                 let at = at.field(key, &entry.key);
-                let field = self.value(&entry.value, property, &at);
-                // The key's line says more than that of an anchor or of a list's first item.
-                self.report.place(&at.key, &at.written, &entry.origin);
-                field
+                self.value(&entry.value, shape, &at)
             });
-            let required = schema["required"].as_array();
-            if required.is_some_and(|names| names.iter().any(|name| name == key)) {
+            if *is_required {
                 complete &= field.is_some();
                 if written.is_none() {
                     let at = at.field(key, key);
@@ -161,45 +117,57 @@ impl<'a> Walk<'a, '_> {
                 }
             }
             if let Some(field) = field {
-                value.insert(key.as_str().into(), field);
+                value.insert(key.clone(), field);
             }
         }
         complete.then(|| value.into())
     }
 
-    /// Which of two entries with the same key counts; `None` leaves what was there.
-    fn same_key<'e>(
+    /// The entries whose keys there are, each with its key as the document spells it.
+    fn known<'e>(
         &mut self,
-        earlier: Option<&'e Entry>,
-        entry: &'e Entry,
-        at: &At,
-    ) -> Option<&'e Entry> {
-        let Some(earlier) = earlier else {
-            return Some(entry);
-        };
+        entries: &'e [Entry],
+        fields: &'e BTreeMap<String, Field>,
+        at: &At<'_>,
+    ) -> Vec<(&'e str, &'e Entry)> {
+        let mut known: Vec<(&str, &Entry)> = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let Some((key, _)) = fields.get_key_value(&*canonical(&entry.key)) else {
+                self.unknown(entry, fields.keys().map(String::as_str), at);
+                continue;
+            };
+            match known.iter().find(|(known, _)| known == key) {
+                Some((_, earlier)) => self.check_same(earlier, entry, at),
+                None => known.push((key, entry)),
+            }
+        }
+        known
+    }
+
+    /// The first of two entries with the same key counts: they had better say the same.
+    fn check_same(&mut self, earlier: &Entry, entry: &Entry, at: &At<'_>) {
         let overridden = matches!(earlier.origin, Origin::Variable(_));
         if !overridden && !same_content(&earlier.value, &entry.value) {
-            let written = at.written.field(&entry.key);
+            let written = at.written.field(&entry.key).path();
             let message = format!("differs from `{}`, which is the same key", earlier.key);
             self.report.found(&written, &entry.origin, message);
         }
-        None
     }
 
-    fn unknown<'k>(&mut self, entry: &Entry, known: impl Iterator<Item = &'k str>, at: &At) {
-        let key = entry.key.replace('-', "_");
-        let pattern = at.key.field(&key).pattern();
-        let written = at.written.field(&shown(&entry.key));
+    fn unknown<'k>(&mut self, entry: &Entry, known: impl Iterator<Item = &'k str>, at: &At<'_>) {
+        let key = canonical(&entry.key);
+        let pattern = at.key.field(&key).path().pattern();
+        let written = at.written.field(&entry.key).path();
         if later::is_key(&pattern) {
             if !later::is_idle(&pattern, &entry.value) {
                 self.report.found(&written, &entry.origin, later::MESSAGE);
             }
             return;
         }
-        let above = at.key.pattern();
+        let above = at.key.path().pattern();
         let known: Vec<&str> = known.chain(later::keys_under(&above)).collect();
         if let Origin::Variable(name) = &entry.origin
-            && let Some(remedy) = right_variable(name, &key, at.written.depth(), &known)
+            && let Some(remedy) = right_variable(name, &key, at.written.path().depth(), &known)
         {
             let message = format!("unknown variable, did you mean `{remedy}`?");
             return self.report.variable(name, message);
@@ -212,21 +180,19 @@ impl<'a> Walk<'a, '_> {
     }
 
     /// A mapping whose keys are the operator's.
-    fn entries(&mut self, entries: &[Entry], schema: &'a Schema, at: &At) -> Option<Value> {
-        let mut value = Mapping::new();
+    fn entries(&mut self, entries: &[Entry], each: &Shape, at: &At<'_>) -> Value {
+        let mut value = Map::new();
         for entry in entries {
             let at = at.entry(&entry.key);
-            let fitted = self.value(&entry.value, &schema["additionalProperties"], &at);
-            self.report.place(&at.key, &at.written, &entry.origin);
-            if let Some(fitted) = fitted {
-                value.insert(entry.key.as_str().into(), fitted);
+            if let Some(fitted) = self.value(&entry.value, each, &at) {
+                value.insert(entry.key.clone(), fitted);
             }
         }
-        Some(value.into())
+        value.into()
     }
 
-    fn items(&mut self, items: &[Node], schema: &'a Schema, at: &At) -> Value {
-        let mut kept = Vec::new();
+    fn items(&mut self, items: &[Node], each: &Shape, at: &At<'_>) -> Value {
+        let mut kept = Vec::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {
             // An item that does not fit is left out, and its place taken by the next.
             let at = At {
@@ -235,34 +201,36 @@ impl<'a> Walk<'a, '_> {
             };
             if item.is_null() {
                 self.problem(item, &at, "nothing is written here; remove the `-`");
-            } else {
-                match self.value(item, &schema["items"], &at) {
-                    Some(value) => kept.push(value),
-                    None => self.report.forget(&at.key),
-                }
+                item.is_left_out.set(true);
+                continue;
+            }
+            match self.value(item, each, &at) {
+                Some(value) => kept.push(value),
+                None => item.is_left_out.set(true),
             }
         }
-        Value::Sequence(kept)
+        kept.into()
     }
 
-    fn whole_number(&mut self, node: &Node, text: &str, schema: &Schema, at: &At) -> Option<Value> {
-        let (least, most) = range(schema);
+    fn whole_number(
+        &mut self,
+        node: &Node,
+        text: &str,
+        expected: &Integer,
+        at: &At<'_>,
+    ) -> Option<Value> {
         let plain = plain_number(text).and_then(|number| i64::try_from(number).ok());
         let number = plain.or_else(|| serde_yaml::from_str::<i64>(text).ok());
-        let listed = numbers(schema);
-        let within = number.filter(|number| {
-            let is_listed = listed.as_ref().is_none_or(|list| list.contains(number));
-            (least..=most).contains(number) && is_listed
-        });
+        let within = number.filter(|number| expected.has(*number));
         if within.is_none() {
-            let message = format!("{}, found {text}", expected(schema));
+            let message = format!("{}, found {text}", expected.expected());
             self.problem(node, at, message);
         }
         within.map(Value::from)
     }
 
-    fn text(&mut self, node: &Node, text: &str, schema: &Schema, at: &At) -> Option<Value> {
-        let format = schema["format"].as_str().unwrap_or_default();
+    fn text(&mut self, node: &Node, text: &str, expected: &Text, at: &At<'_>) -> Option<Value> {
+        let format = expected.format.as_str();
         let fits = TEXT_FORMATS.iter().find(|(name, _)| *name == format);
         let checked = match fits {
             _ if text.is_empty() && may_be_empty(format) => Ok(String::new()),
@@ -283,29 +251,25 @@ impl<'a> Walk<'a, '_> {
     }
 
     /// One of a few words; `-` and `_` are the same.
-    fn choice(&mut self, node: &Node, choices: &[&str], at: &At) -> Option<Value> {
-        let Content::Scalar(Value::String(_) | Value::Bool(_), text) = &node.content else {
-            let message = format!(
-                "expected one of {}, found {}",
-                quoted(choices.iter().copied()),
-                node.kind()
-            );
+    fn word(&mut self, node: &Node, words: &[String], at: &At<'_>) -> Option<Value> {
+        let words = words.iter().map(String::as_str);
+        let Content::Scalar(Scalar::Text | Scalar::Bool(_), text) = &node.content else {
+            let message = format!("expected one of {}, found {}", quoted(words), node.kind());
             self.problem(node, at, message);
             return None;
         };
-        let word = text.replace('-', "_");
-        if choices.contains(&word.as_str()) {
+        let word = canonical(text);
+        if words.clone().any(|one| one == word) {
             return Some(word.into());
         }
-        let message = if later::is_value(&at.key.pattern(), &word) {
+        let message = if later::is_value(&at.key.path().pattern(), &word) {
             format!("`{word}` is {}", later::MESSAGE)
         } else {
-            let choices = choices.iter().copied();
             format!(
                 "expected one of {}, found `{}`{}",
-                quoted(choices.clone()),
+                quoted(words.clone()),
                 shown(text),
-                hint(&word, choices)
+                hint(&word, words)
             )
         };
         self.problem(node, at, message);
@@ -332,6 +296,7 @@ fn right_variable(name: &str, key: &str, depth: usize, known: &[&str]) -> Option
 
 fn same_content(one: &Node, other: &Node) -> bool {
     match (&one.content, &other.content) {
+        (Content::Scalar(Scalar::Text, one), Content::Scalar(Scalar::Text, other)) => one == other,
         (Content::Scalar(one, _), Content::Scalar(other, _)) => one == other,
         (Content::List(one), Content::List(other)) => {
             one.len() == other.len() && one.iter().zip(other).all(|(a, b)| same_content(a, b))

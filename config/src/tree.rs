@@ -6,9 +6,12 @@
 
 mod builder;
 
-use serde_yaml::Value;
+use std::borrow::Cow;
+use std::cell::Cell;
 
-use crate::locate::{Origin, Path};
+use serde_yaml::Number;
+
+use crate::locate::{Name, Origin, Path, Step};
 
 use builder::Builder;
 pub(crate) use builder::plain_number;
@@ -18,14 +21,26 @@ pub(crate) use builder::plain_number;
 pub(crate) struct Node {
     pub(crate) origin: Origin,
     pub(crate) content: Content,
+    /// An item of a list of which nothing came into the document: the next one takes its place.
+    pub(crate) is_left_out: Cell<bool>,
 }
 
 #[derive(Clone)]
 pub(crate) enum Content {
     /// What it means, and the text it was written as.
-    Scalar(Value, String),
+    Scalar(Scalar, String),
     List(Vec<Node>),
     Map(Vec<Entry>),
+}
+
+/// What a scalar means.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Scalar {
+    Null,
+    Bool(bool),
+    Number(Number),
+    /// That which is written.
+    Text,
 }
 
 #[derive(Clone)]
@@ -55,14 +70,45 @@ impl SyntaxError {
 }
 
 impl Node {
+    pub(crate) fn new(origin: Origin, content: Content) -> Self {
+        Self {
+            origin,
+            content,
+            is_left_out: Cell::new(false),
+        }
+    }
+
     pub(crate) fn is_null(&self) -> bool {
-        matches!(self.content, Content::Scalar(Value::Null, _))
+        matches!(self.content, Content::Scalar(Scalar::Null, _))
     }
 
     pub(crate) fn empty_map(origin: Origin) -> Self {
-        Self {
-            origin,
-            content: Content::Map(Vec::new()),
+        Self::new(origin, Content::Map(Vec::new()))
+    }
+
+    /// What stands one step of the document below: the step as it was written, where that is, and
+    /// the value. A key's own line says more than that of an anchor or of a list's first item.
+    pub(crate) fn step(&self, step: &Step<Name>) -> Option<(Step<Name>, &Origin, &Self)> {
+        match (step, &self.content) {
+            (Step::Field(name), Content::Map(entries)) => {
+                let mut entries = entries.iter();
+                let entry = entries.find(|entry| canonical(&entry.key) == *name)?;
+                let is_nothing = entry.value.is_null();
+                let step = Step::Field(shown(&entry.key).into());
+                (!is_nothing).then_some((step, &entry.origin, &entry.value))
+            }
+            (Step::Entry(name), Content::Map(entries)) => {
+                let entry = entries.iter().find(|entry| entry.key == *name)?;
+                let step = Step::Entry(shown(name).into());
+                Some((step, &entry.origin, &entry.value))
+            }
+            (Step::Item(index), Content::List(items)) => {
+                let items = items.iter().enumerate();
+                let mut kept = items.filter(|(_, item)| !item.is_left_out.get());
+                let (written, item) = kept.nth(*index)?;
+                Some((Step::Item(written), &item.origin, item))
+            }
+            _ => None,
         }
     }
 
@@ -71,9 +117,9 @@ impl Node {
         match &self.content {
             Content::List(_) => "a list",
             Content::Map(_) => "a mapping",
-            Content::Scalar(Value::Null, _) => "nothing",
-            Content::Scalar(Value::Bool(_), _) => "true or false",
-            Content::Scalar(Value::Number(_), _) => "a number",
+            Content::Scalar(Scalar::Null, _) => "nothing",
+            Content::Scalar(Scalar::Bool(_), _) => "true or false",
+            Content::Scalar(Scalar::Number(_), _) => "a number",
             Content::Scalar(..) => "text",
         }
     }
@@ -91,8 +137,12 @@ pub(crate) fn parse(
     Ok(root.unwrap_or_else(|| Node::empty_map(origin_of(1))))
 }
 
-/// `serde_yaml` decides what YAML is.
+/// `serde_yaml` decides what YAML is: the builder's parser takes `{a: b}}`, too. All JSON is YAML, and
+/// that a file is JSON, as a program would write a large one, is told in a thirtieth of the time.
 fn check_syntax(text: &str) -> Result<(), SyntaxError> {
+    if serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok() {
+        return Ok(());
+    }
     match serde_yaml::from_str::<serde::de::IgnoredAny>(text) {
         Ok(_) => Ok(()),
         Err(error) => {
@@ -107,6 +157,14 @@ fn check_syntax(text: &str) -> Result<(), SyntaxError> {
                 format!("column {}: {what}", at.column()),
             ))
         }
+    }
+}
+
+/// A known key as the document types spell it: it may be written with `-` for `_`.
+pub(crate) fn canonical(key: &str) -> Cow<'_, str> {
+    match key.contains('-') {
+        true => key.replace('-', "_").into(),
+        false => key.into(),
     }
 }
 
@@ -156,6 +214,16 @@ mod tests {
             text.push_str(&format!("a{level}: &a{level} [{aliases}]\n"));
         }
         assert!(read(&text).is_err());
+    }
+
+    #[test]
+    fn json_is_read_as_yaml_and_what_is_nearly_json_is_refused() {
+        let tree = read("{\"a\": {\"b\":\n[1, \"\\u00e9\"]}}").ok().unwrap();
+        let list = get(get(&tree, "a"), "b");
+        assert_eq!((list.kind(), &list.origin), ("a list", &Origin::Line(2)));
+        for text in ["{\"a\": 1}}", "{\"a\": 1,,}", "{\"a\": [1}"] {
+            assert!(read(text).is_err(), "{text}");
+        }
     }
 
     #[test]

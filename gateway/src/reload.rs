@@ -197,16 +197,20 @@ impl Reloader {
         result
     }
 
-    /// Reads twice: once to learn which files there are, and again after their digest was taken.
-    /// A change while they are read then differs from the digest, and is read next.
+    /// Reads with a digest that was taken before: a change while the files are read differs from it,
+    /// and is read next. The digest at hand is of the files that there were; where it turns out that
+    /// there are others now, they are read once more.
     fn read_steadily(
         &self,
         state: &mut State,
         generation: u64,
         may_open: bool,
     ) -> Result<(Read, blake3::Hash), String> {
-        let sources = self.read(state, generation, may_open)?.plan;
-        let digest = digest(&self.path, &sources);
+        let read = self.read(state, generation, may_open)?;
+        if read.plan.sources == state.plan.sources {
+            return Ok((read, state.digest));
+        }
+        let digest = digest(&self.path, &read.plan);
         let read = self.read(state, generation, may_open)?;
         Ok((read, digest))
     }

@@ -164,7 +164,8 @@ pub(super) fn identify(provider: &str, drafts: &mut [Draft], context: &mut Conte
 }
 
 fn report_twins(drafts: &[Draft], context: &mut Context<'_>) {
-    let (mut by_place, mut by_id) = (HashMap::new(), HashMap::new());
+    let mut by_place = HashMap::with_capacity(drafts.len());
+    let mut by_id = HashMap::with_capacity(drafts.len());
     for draft in drafts {
         let plan = &draft.plan;
         let place = (plan.secret.expose(), &plan.base_url, &plan.prefix);

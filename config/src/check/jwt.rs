@@ -30,7 +30,7 @@ pub(super) fn issuers(written: &Jwt, context: &mut Context<'_>) -> Vec<JwtIssuer
 }
 
 fn issuer(written: &JwtIssuer, at: &Path, context: &mut Context<'_>) -> Option<JwtIssuerPlan> {
-    let mut address = |text: &str, key: &str| {
+    let mut address = |text: &str, key: &'static str| {
         let found = url::issuer(text);
         found
             .map_err(|why| context.report.at(&at.field(key), why))

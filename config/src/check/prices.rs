@@ -72,11 +72,9 @@ fn read(text: &str, report: &mut Report, context: &Context<'_>) -> Option<Vec<Pr
         environment: context.environment,
         sources: Vec::new(),
     };
-    let value = shape::fit(&tree, &schema::of_prices(), &mut resolver, report);
-    if !report.is_clean() && value.get("version").is_none() {
-        return None;
-    }
-    let Ok(file) = serde_yaml::from_value::<PriceFile>(value) else {
+    let value = shape::fit(&tree, &schema::PRICES, &mut resolver, report);
+    report.made_of(tree);
+    let Ok(file) = serde_json::from_value::<PriceFile>(value?) else {
         report.nowhere(
             "",
             "does not fit the document types although it fits their schema",
@@ -117,10 +115,10 @@ fn price(entry: &PriceEntry, at: &Path, report: &mut Report) -> PricePlan {
     let provider = entry.provider.as_deref();
     let provider = provider.map(|name| glob(name, &at.field("provider"), report));
     let model = glob(&entry.model, &at.field("model"), report);
-    let mut units = |field: &str, amount: &Amount| units(amount, &at.field(field), report);
+    let mut units = |field: &'static str, amount: &Amount| units(amount, &at.field(field), report);
     let input = units("input", &entry.input);
     let output = units("output", &entry.output);
-    let mut cached = |field: &str, amount: &Option<Amount>| {
+    let mut cached = |field: &'static str, amount: &Option<Amount>| {
         let amount = amount.as_ref();
         amount.map_or(input, |amount| units(field, amount))
     };

@@ -253,7 +253,7 @@ fn is_enabled(written: &Sso, context: &mut Context<'_>) -> bool {
 }
 
 fn lifetime(written: &Sso, authorization: &Authorization, context: &mut Context<'_>) -> Duration {
-    let key = |section: &str| {
+    let key = |section: &'static str| {
         Path::default()
             .field(section)
             .field("session_lifetime_hours")
@@ -409,7 +409,7 @@ fn way(
             tenants: None,
         });
     }
-    let mut endpoint = |names: [(&str, &Option<ReferenceText>); 2], filled: &Option<String>| {
+    let mut endpoint = |names: Spellings<'_>, filled: &Option<String>| {
         let [(key, text), (alias, other)] = names;
         let (key, alias) = (at.field(key), at.field(alias));
         let found = context.either((&key, self::text(text)), (&alias, self::text(other)));
@@ -470,7 +470,7 @@ fn way(
 
 fn required(
     value: &Option<ReferenceText>,
-    key: &str,
+    key: &'static str,
     at: &Path,
     context: &mut Context<'_>,
 ) -> Option<String> {
@@ -481,11 +481,14 @@ fn required(
     found.map(str::to_owned)
 }
 
+/// A setting that has two names, and what is written under each.
+type Spellings<'w> = [(&'static str, &'w Option<ReferenceText>); 2];
+
 fn text(written: &Option<ReferenceText>) -> Option<&str> {
     written.as_ref().map(|written| &*written.0)
 }
 
-fn missing(key: &str, at: &Path, context: &mut Context<'_>) {
+fn missing(key: &'static str, at: &Path, context: &mut Context<'_>) {
     context
         .report
         .at(&at.field(key), "missing; this key is required");

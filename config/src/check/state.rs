@@ -46,7 +46,7 @@ pub(super) fn state(document: &Document, context: &mut Context<'_>) -> Option<St
 }
 
 fn redis(written: &Redis, section: &Path, context: &mut Context<'_>) -> Option<RedisPlan> {
-    let mut at_most = |key: &str, span: Span, longest: Duration| {
+    let mut at_most = |key: &'static str, span: Span, longest: Duration| {
         if span.0 > longest {
             let message = format!("expected at most {}", Span(longest));
             context.report.at(&section.field(key), message);
@@ -172,7 +172,7 @@ fn certificates(
     section: &Path,
     context: &mut Context<'_>,
 ) -> (Option<PathBuf>, Option<CertificatePlan>) {
-    let mut file = |key: &str, file: &String| context.readable(&section.field(key), file);
+    let mut file = |key: &'static str, file: &String| context.readable(&section.field(key), file);
     let ca_file = written.ca_file.as_ref().map(|path| file("ca_file", path));
     let client = match (&written.cert, &written.key) {
         (Some(cert), Some(key)) => Some(CertificatePlan {

@@ -94,7 +94,7 @@ fn check_house(document: &Document, hosts: &[Vec<String>], context: &mut Context
 /// What tenants have of something that one alone may have, tenant by tenant.
 fn owned<'d>(
     document: &'d Document,
-    key: &str,
+    key: &'static str,
     of: impl Fn(&'d Tenant) -> &'d Vec<String>,
     read: impl Fn(&str) -> Result<String, String>,
     context: &mut Context<'_>,

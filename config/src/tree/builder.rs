@@ -5,8 +5,8 @@ use std::collections::{HashMap, HashSet};
 use saphyr_parser::{Event, Parser, ScalarStyle, StrInput, Tag};
 use serde_yaml::Value;
 
-use super::{Content, Entry, Node, SyntaxError, shown};
-use crate::locate::{Origin, Path};
+use super::{Content, Entry, Node, Scalar, SyntaxError};
+use crate::locate::{Origin, Trail};
 
 /// Aliases may repeat a file's content, but not without end.
 const MOST_NODES: usize = 500_000;
@@ -18,7 +18,6 @@ pub(super) struct Builder<'a> {
     origin_of: &'a dyn Fn(usize) -> Origin,
     nodes: usize,
     line: usize,
-    path: Path,
 }
 
 impl<'a> Builder<'a> {
@@ -34,7 +33,6 @@ impl<'a> Builder<'a> {
             origin_of,
             nodes: 0,
             line: 1,
-            path: Path::default(),
         }
     }
 
@@ -45,7 +43,7 @@ impl<'a> Builder<'a> {
                 Event::StreamStart | Event::DocumentStart(_) => {}
                 Event::StreamEnd | Event::Nothing | Event::DocumentEnd => return Ok(None),
                 event => {
-                    let root = self.node(event)?;
+                    let root = self.node(event, &Trail::default())?;
                     self.end()?;
                     return Ok(Some(root));
                 }
@@ -81,16 +79,16 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn node(&mut self, event: Event<'a>) -> Result<Node, SyntaxError> {
+    fn node(&mut self, event: Event<'a>, at: &Trail<'_>) -> Result<Node, SyntaxError> {
         self.count(1)?;
         let origin = (self.origin_of)(self.line);
         let (anchor, content) = match event {
             Event::Alias(anchor) => return self.alias(anchor),
             Event::Scalar(text, style, anchor, tag) => {
-                (anchor, scalar(&text, style, tag.as_deref()))
+                (anchor, scalar(text.into_owned(), style, tag.as_deref()))
             }
-            Event::SequenceStart(anchor, _) => (anchor, Content::List(self.list()?)),
-            Event::MappingStart(anchor, _) => (anchor, Content::Map(self.map()?)),
+            Event::SequenceStart(anchor, _) => (anchor, Content::List(self.list(at)?)),
+            Event::MappingStart(anchor, _) => (anchor, Content::Map(self.map(at)?)),
             _ => {
                 return Err(SyntaxError::new(
                     self.line,
@@ -98,18 +96,11 @@ impl<'a> Builder<'a> {
                 ));
             }
         };
-        let node = Node { origin, content };
+        let node = Node::new(origin, content);
         if anchor > 0 {
             self.anchors.insert(anchor, node.clone());
         }
         Ok(node)
-    }
-
-    fn node_at(&mut self, path: Path, event: Event<'a>) -> Result<Node, SyntaxError> {
-        let above = std::mem::replace(&mut self.path, path);
-        let node = self.node(event);
-        self.path = above;
-        node
     }
 
     fn alias(&mut self, anchor: usize) -> Result<Node, SyntaxError> {
@@ -134,20 +125,20 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    fn list(&mut self) -> Result<Vec<Node>, SyntaxError> {
+    fn list(&mut self, at: &Trail<'_>) -> Result<Vec<Node>, SyntaxError> {
         let mut items = Vec::new();
         loop {
             match self.next()? {
                 Event::SequenceEnd => return Ok(items),
                 event => {
-                    let path = self.path.item(items.len());
-                    items.push(self.node_at(path, event)?);
+                    let item = self.node(event, &at.item(items.len()))?;
+                    items.push(item);
                 }
             }
         }
     }
 
-    fn map(&mut self) -> Result<Vec<Entry>, SyntaxError> {
+    fn map(&mut self, at: &Trail<'_>) -> Result<Vec<Entry>, SyntaxError> {
         let mut entries: Vec<Entry> = Vec::new();
         let mut seen = HashSet::new();
         let mut merged = Vec::new();
@@ -157,19 +148,16 @@ impl<'a> Builder<'a> {
                 break;
             }
             let line = self.line;
-            let Content::Scalar(_, key) = self.node(event)?.content else {
-                return Err(SyntaxError::new(line, "a key must be plain text"));
-            };
-            let path = self.path.field(&shown(&key));
+            let key = self.key(event, at)?;
             let event = self.next()?;
-            let value = self.node_at(path.clone(), event)?;
+            let value = self.node(event, &at.field(&key))?;
             if key == "<<" {
                 merged.push(value);
             } else if !seen.insert(key.clone()) {
                 let message = String::from("written twice in one mapping");
                 self.repeated.push(SyntaxError {
                     line,
-                    path,
+                    path: at.field(&key).path(),
                     message,
                 });
             } else {
@@ -182,6 +170,19 @@ impl<'a> Builder<'a> {
         }
         merge(&mut entries, merged);
         Ok(entries)
+    }
+
+    fn key(&mut self, event: Event<'a>, at: &Trail<'_>) -> Result<String, SyntaxError> {
+        let line = self.line;
+        if let Event::Scalar(text, _, 0, _) = event {
+            // What it means as a value does not matter.
+            self.count(1)?;
+            return Ok(text.into_owned());
+        }
+        match self.node(event, at)?.content {
+            Content::Scalar(_, key) => Ok(key),
+            _ => Err(SyntaxError::new(line, "a key must be plain text")),
+        }
     }
 }
 
@@ -215,28 +216,34 @@ fn size(node: &Node) -> usize {
     }
 }
 
-fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Content {
+fn scalar(text: String, style: ScalarStyle, tag: Option<&Tag>) -> Content {
     let is_text = style != ScalarStyle::Plain || tag.is_some_and(|tag| tag.suffix == "str");
-    let value = if is_text {
-        Value::String(text.to_owned())
+    let meaning = if is_text {
+        Scalar::Text
     } else {
-        meaning(text)
+        meaning(&text)
     };
-    Content::Scalar(value, text.to_owned())
+    Content::Scalar(meaning, text)
 }
 
 /// What a plain scalar means. A parser for each would take most of the time that a large file takes:
 /// only what is neither clearly a text nor a plain number gets one.
-fn meaning(text: &str) -> Value {
+fn meaning(text: &str) -> Scalar {
     if is_clearly_text(text) {
-        return Value::String(text.to_owned());
+        return Scalar::Text;
     }
     if let Some(number) = plain_number(text) {
-        return number.into();
+        return Scalar::Number(number.into());
     }
+    parsed(text)
+}
+
+fn parsed(text: &str) -> Scalar {
     match serde_yaml::from_str(text) {
-        Ok(value @ (Value::Null | Value::Bool(_) | Value::Number(_))) => value,
-        _ => Value::String(text.to_owned()),
+        Ok(Value::Null) => Scalar::Null,
+        Ok(Value::Bool(value)) => Scalar::Bool(value),
+        Ok(Value::Number(value)) => Scalar::Number(value),
+        _ => Scalar::Text,
     }
 }
 
@@ -258,13 +265,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    fn parsed(text: &str) -> Value {
-        match serde_yaml::from_str(text) {
-            Ok(value @ (Value::Null | Value::Bool(_) | Value::Number(_))) => value,
-            _ => Value::String(text.to_owned()),
-        }
-    }
 
     proptest! {
         #[test]

@@ -45,7 +45,7 @@ fn binding(
             context.report.at(&key, "expected a claim and its value");
         }
     }
-    let mut list = |name: &str, written: &Option<Vec<String>>, wrong: Wrong<'_>| {
+    let mut list = |name: &'static str, written: &Option<Vec<String>>, wrong: Wrong<'_>| {
         values(written.as_deref(), &at.field(name), wrong, context)
     };
     let is_key = |name: &str| match names_of_keys.has(name) {

@@ -37,7 +37,7 @@ pub(super) fn syslog(
     }
     let none = AuditTls::default();
     let written = written.tls.as_ref().unwrap_or(&none);
-    let mut file = |key: &str, file: &String| context.readable(&tls.field(key), file);
+    let mut file = |key: &'static str, file: &String| context.readable(&tls.field(key), file);
     let ca_file = written.ca_file.as_ref().map(|path| file("ca_file", path));
     let client = match (&written.cert, &written.key) {
         (Some(cert), Some(key)) => Some(CertificatePlan {
@@ -166,7 +166,7 @@ pub(super) fn otlp(
 
 /// What there must be where `kind` is this.
 fn needed<T>(
-    name: &str,
+    name: &'static str,
     kind: &str,
     written: Option<T>,
     key: &Path,

@@ -43,7 +43,7 @@ fn all(
             Some(window) => context.calendars.window(window, "UTC").ok(),
         };
         let measure = measure(key.measure);
-        let most = most(amount, measure, &at.field(&key.name), context);
+        let most = most(amount, measure, &at.field(key.name.clone()), context);
         if let (Some(window), Some(most)) = (window, most) {
             let name = format!("{owner}:{}", key.name);
             plans.push(limit(name, level, measure, window, most));
@@ -69,12 +69,13 @@ pub(in crate::check) fn caps(written: &Caps) -> Vec<Arc<Limit>> {
         ("tokens_per_minute", Measure::Tokens, tokens_per_minute),
     ];
     let rows = rows.into_iter().filter_map(|(key, measure, most)| {
+        let most = most?;
         let window = match measure {
             Measure::Concurrency => Window::Running,
             _ => minute(),
         };
         let name = format!("cap:{key}");
-        most.map(|most| limit(name, Level::Credential, measure, window, most))
+        Some(limit(name, Level::Credential, measure, window, most))
     });
     rows.collect()
 }

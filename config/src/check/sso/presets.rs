@@ -51,7 +51,7 @@ pub(super) fn fill(
     let written_out = written.discovery_url.is_some()
         || written.authorize_url.is_some()
         || written.authorization_endpoint.is_some();
-    let mut need = |key: &str, value: &Option<ReferenceText>| {
+    let mut need = |key: &'static str, value: &Option<ReferenceText>| {
         let found = text(value).map(host).filter(|text| !text.is_empty());
         if found.is_none() && !written_out {
             let message = "missing; this preset needs it, or a `discovery_url`";
