@@ -11,13 +11,6 @@ pub(super) const AFFORDABLE: u64 = match cfg!(debug_assertions) {
     false => CALLS / 1000,
 };
 
-/// Of running calls. Replicas wait for a number of hand-backs of one another's, not for a time: one that is
-/// stopped for longer, as a debug build is where cores are taken away, is not waited for.
-const RUNNING_AFFORDABLE: u64 = match cfg!(debug_assertions) {
-    true => CALLS / 20,
-    false => AFFORDABLE,
-};
-
 struct Ran {
     most: u64,
     outcome: Outcome,
@@ -157,7 +150,7 @@ fn running_calls() {
         report.at_most(
             "refused although affordable",
             outcome.affordable,
-            RUNNING_AFFORDABLE,
+            AFFORDABLE,
         );
         let free = outcome.left_at_refusals;
         let verdict = free <= MOST as f64 / 100.0;
